@@ -1,0 +1,229 @@
+"""The contract between the engine and a model: `ModelAdapter` and its records.
+
+Everything here is public. A change needs a reason in the CHANGELOG.
+Sizes are bytes, times are seconds, lengths are tokens, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from attrs import field, frozen, validators
+
+from vqa_engine.memory.strategies import CleanupStrategy
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    ImageSource = Path | bytes | Image.Image
+
+BUILTIN = "builtin"
+"""The `ModelRef.model` that means the checkpoint shipped in this package."""
+
+QuestionId = int | str
+Backend = Literal["mlx", "torch", "none"]
+FinishReason = Literal["stop", "length"]
+
+
+@frozen(kw_only=True)
+class ModelRef:
+    """Which checkpoint to load.
+
+    `model` is a hub id (`owner/name`), a local folder, `builtin`, or None for the
+    adapter's default. `revision` pins a hub id to a branch, tag or commit. Code that
+    comes with a checkpoint runs only with `trust_remote_code`. `options` are the
+    adapter's own and pass through unread.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Question:
+    """One visual question.
+
+    `image` is a path, an encoded file's bytes, or a PIL image; `vqa_engine.images`
+    opens all three. `answers` are the ground truths (VQA v2 has ten; empty when
+    unknown). `choices` are the options of a multiple-choice question. `origin` says
+    where the question stands (`file:line`), for messages. A path must stay inside
+    `image_root` when that is given.
+    """
+
+    question_id: QuestionId
+    image: ImageSource
+    text: str
+    answers: tuple[str, ...] = ()
+    image_id: QuestionId | None = None
+    question_type: str | None = None
+    answer_type: str | None = None
+    choices: tuple[str, ...] = ()
+    origin: str | None = None
+    image_root: Path | None = None
+
+
+@frozen(kw_only=True)
+class GenerationPlan:
+    """How one answer is to be generated; the adapter obeys it.
+
+    `temperature` 0 is greedy, and then `seed` has no effect. `prefill_step` is the
+    number of prompt tokens computed at once, `image_longest_edge` a bound in pixels
+    on the image before the processor sees it, `kv_bits` the width of a quantised KV
+    cache; None leaves each to the model. `rung` counts the steps taken down the
+    ladder of cheaper plans: 0 is the plan as asked for.
+    """
+
+    max_tokens: int = field(default=32, validator=validators.ge(1))
+    temperature: float = field(default=0.0, validator=validators.ge(0.0))
+    seed: int = 0
+    prefill_step: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+    image_longest_edge: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+    kv_bits: int | None = field(
+        default=None, validator=validators.optional(validators.in_((2, 3, 4, 6, 8)))
+    )
+    rung: int = field(default=0, validator=validators.ge(0))
+
+
+@frozen(kw_only=True)
+class TokenCounts:
+    """Tokens of one answer: the whole prompt, the image's share of it, the completion."""
+
+    prompt: int
+    completion: int
+    image: int | None = None
+
+
+@frozen(kw_only=True)
+class Timings:
+    """Seconds of one answer: image and prompt made ready, prefill, decode."""
+
+    prepare: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+
+@frozen(kw_only=True)
+class MemoryReading:
+    """Bytes at one moment, None where the platform has no such figure.
+
+    `active` and `cache` are the backend's live buffers and its reclaimable pool,
+    `peak` the highest `active` since the question began, `footprint` the process's
+    (phys_footprint on macOS, resident set elsewhere).
+    """
+
+    active: int | None = None
+    cache: int | None = None
+    peak: int | None = None
+    footprint: int | None = None
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What a model said, and what it cost.
+
+    `token_ids` are the generated ids without the end token. `plan` is the plan that
+    was really used. The engine fills in `memory`; an adapter may leave it out.
+    """
+
+    text: str
+    plan: GenerationPlan
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason = "stop"
+    tokens: TokenCounts | None = None
+    timings: Timings | None = None
+    memory: MemoryReading | None = None
+
+
+@frozen(kw_only=True)
+class ImageTokens:
+    """How many prompt tokens an image takes: `per_tile · tiles + fixed`.
+
+    `tile_edge` is a tile's side in pixels, `max_tiles` the most tiles that the
+    processor cuts (the thumbnail included). `per_tile` is exact per family, the number
+    of tiles an upper bound.
+    """
+
+    per_tile: int
+    tile_edge: int
+    max_tiles: int = 1
+    fixed: int = 0
+
+    @property
+    def most(self) -> int:
+        """Tokens of the most expensive image."""
+        return self.per_tile * self.max_tiles + self.fixed
+
+
+@frozen(kw_only=True)
+class MemoryProfile:
+    """What a model needs, and how its memory is kept in bounds.
+
+    `weights` and `kv_per_token` are bytes. Before `load` the figures are estimates for
+    the adapter's default checkpoint, after `load` they are exact for the one loaded
+    (`exact` says which). `strategies` are applied by the engine, in this order.
+    """
+
+    backend: Backend = "none"
+    weights: int | None = None
+    kv_per_token: int | None = None
+    image_tokens: ImageTokens | None = None
+    strategies: tuple[CleanupStrategy, ...] = ()
+    exact: bool = False
+
+
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """One model behind the engine's four calls.
+
+    The engine makes the calls from one thread, in the order `load`, `answer` any
+    number of times, `release`. Importing the module and creating the object must stay
+    cheap: the model library is imported by `load`.
+    """
+
+    @abstractmethod
+    def load(self, model: ModelRef) -> None:
+        """Load the checkpoint.
+
+        Raises:
+            CheckpointError: its files cannot be reached or read.
+            OutOfMemory: it does not fit.
+        """
+
+    @abstractmethod
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        """Answer one question, obeying the plan.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: the backend said so; the answer and its state are discarded.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let go of the model and of all it holds; calling it twice is safe."""
+
+    @abstractmethod
+    def memory_profile(self) -> MemoryProfile:
+        """What this model needs; callable before `load` and after."""
+
+
+@frozen(kw_only=True)
+class AdapterSpec:
+    """Which adapter to run, and with which checkpoint.
+
+    `name` is the entry-point name. `python` is the interpreter of its worker process;
+    None is the one that runs the engine.
+    """
+
+    name: str
+    model: ModelRef = field(factory=ModelRef)
+    python: Path | None = None

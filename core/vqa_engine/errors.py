@@ -1,0 +1,236 @@
+"""Every error that vqa-engine raises on purpose.
+
+    VqaEngineError
+    ├── ConfigurationError       an option, a TOML file or an argument is wrong
+    ├── AdapterError             facts: adapter
+    │   ├── AdapterNotInstalled  no entry point has this name
+    │   ├── AdapterClash         two distributions offer this name
+    │   ├── AdapterBroken        it is installed, but its import failed
+    │   └── AdapterInvalid       it was imported, but does not fit the contract
+    ├── CheckpointError          a model's files cannot be reached or read
+    ├── BackendError             a backend call is missing or failed
+    ├── OutOfMemory              the model ran out of memory, or would
+    ├── QuestionSetError         a question file is broken; nothing can run
+    ├── ImageError               one question's image cannot be used
+    ├── AnswerError              an adapter failed on one question
+    ├── ScoringError             answers and ground truths do not fit together
+    └── RunError                 a run directory cannot be used
+        ├── RunLocked            another process is writing it
+        ├── RunMismatch          it was started with other settings
+        └── JournalError         its journal cannot be read or written
+
+An error carries its facts as attributes; its text ends with what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class VqaEngineError(Exception):
+    """Root of the tree. Catch this to catch everything raised on purpose."""
+
+
+class ConfigurationError(VqaEngineError):
+    """An option, a TOML file or an argument is wrong; the text says which."""
+
+
+class AdapterError(VqaEngineError):
+    """A plugin cannot be used. `adapter` is the entry-point name that was asked for."""
+
+    def __init__(self, adapter: str, message: str) -> None:
+        super().__init__(message)
+        self.adapter = adapter
+
+
+class AdapterNotInstalled(AdapterError):
+    """No entry point has this name. `known` are the names that are installed."""
+
+    def __init__(self, adapter: str, known: Sequence[str], package: str) -> None:
+        self.known = tuple(known)
+        self.package = package
+        names = ", ".join(known) or "none"
+        super().__init__(
+            adapter,
+            f"No adapter named {adapter!r} is installed (installed: {names}). "
+            f"If it comes in a package of its own: pip install {package}",
+        )
+
+
+class AdapterClash(AdapterError):
+    """Two distributions offer one name. `distributions` are both, with versions."""
+
+    def __init__(self, adapter: str, distributions: Sequence[str]) -> None:
+        self.distributions = tuple(distributions)
+        super().__init__(
+            adapter,
+            f"The adapter name {adapter!r} is offered by {' and by '.join(distributions)}. "
+            "Uninstall one of them.",
+        )
+
+
+class AdapterBroken(AdapterError):
+    """The plugin is installed, but importing it failed.
+
+    `distribution` and `version` say where it came from, `reason` is the
+    exception's type and text.
+    """
+
+    def __init__(
+        self, adapter: str, distribution: str, version: str, reason: str, remedy: str
+    ) -> None:
+        self.distribution, self.version = distribution, version
+        self.reason, self.remedy = reason, remedy
+        super().__init__(
+            adapter,
+            f"The adapter {adapter!r} of {distribution} {version} is installed, "
+            f"but its import failed: {reason}. {remedy}",
+        )
+
+
+class AdapterInvalid(AdapterError):
+    """The plugin's object does not fit `ModelAdapter`. `problems` names each misfit."""
+
+    def __init__(self, adapter: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            adapter,
+            f"The adapter {adapter!r} does not fit the ModelAdapter contract: "
+            f"{'; '.join(problems)}. Its author has to change that.",
+        )
+
+
+class CheckpointError(VqaEngineError):
+    """A model's files cannot be reached or read.
+
+    `model` is what was asked for, `tried` the places that were looked in.
+    """
+
+    def __init__(self, model: str, tried: Sequence[str], reason: str, remedy: str) -> None:
+        self.model, self.tried = model, tuple(tried)
+        self.reason, self.remedy = reason, remedy
+        places = f" (tried {', then '.join(tried)})" if tried else ""
+        super().__init__(f"The model {model!r} cannot be loaded{places}: {reason}. {remedy}")
+
+
+class BackendError(VqaEngineError):
+    """A backend call is missing or failed. `call` is its name, e.g. `mlx.set_cache_limit`."""
+
+    def __init__(self, call: str, reason: str, remedy: str = "") -> None:
+        self.call, self.reason = call, reason
+        super().__init__(f"{call}: {reason}.{' ' + remedy if remedy else ''}")
+
+
+class OutOfMemory(VqaEngineError):
+    """The model ran out of memory, or a prediction says that it would.
+
+    `needed` and `budget` are bytes, None where nobody knows.
+    """
+
+    def __init__(
+        self, message: str, *, needed: int | None = None, budget: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.needed, self.budget = needed, budget
+
+
+class QuestionSetError(VqaEngineError):
+    """A question file is broken, so nothing can run.
+
+    `file`, `line` (from 1) and `question_id` say where, as far as known.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        file: Path | None = None,
+        line: int | None = None,
+        question_id: int | str | None = None,
+    ) -> None:
+        self.reason, self.file, self.line, self.question_id = reason, file, line, question_id
+        super().__init__(_located(reason, file, line, question_id))
+
+
+class ImageError(VqaEngineError):
+    """One question's image cannot be used; other questions are not affected.
+
+    `image` is the path or a description, `origin` where the question stands
+    (`file:line`), `question_id` whose image it is.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        image: str,
+        origin: str | None = None,
+        question_id: int | str | None = None,
+    ) -> None:
+        self.reason, self.image, self.origin, self.question_id = reason, image, origin, question_id
+        where = f" ({origin})" if origin else ""
+        super().__init__(f"question {question_id!r}{where}: image {image}: {reason}")
+
+
+class AnswerError(VqaEngineError):
+    """An adapter failed on one question. `cause` names the kind of failure."""
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class ScoringError(VqaEngineError):
+    """Answers and ground truths do not fit together; the text says which ids."""
+
+
+class RunError(VqaEngineError):
+    """A run directory cannot be used. `directory` is its path."""
+
+    def __init__(self, directory: Path, message: str) -> None:
+        super().__init__(message)
+        self.directory = directory
+
+
+class RunLocked(RunError):
+    """Another process is writing this run. `owner` is its process id, if known."""
+
+    def __init__(self, directory: Path, owner: int | None) -> None:
+        self.owner = owner
+        who = f"process {owner}" if owner else "another process"
+        super().__init__(
+            directory,
+            f"The run {directory} is being written by {who}. "
+            "Wait for it to end, or give another --output.",
+        )
+
+
+class RunMismatch(RunError):
+    """The run was started with other settings.
+
+    `differences` maps a setting's name to (what the run has, what was asked for).
+    """
+
+    def __init__(self, directory: Path, differences: Mapping[str, tuple[object, object]]) -> None:
+        self.differences = dict(differences)
+        shown = "; ".join(f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items())
+        super().__init__(
+            directory,
+            f"The run {directory} was started with other settings ({shown}). "
+            "Use the same settings to continue it, --fresh to start anew beside it, "
+            "or another --output.",
+        )
+
+
+class JournalError(RunError):
+    """The journal cannot be read or written; rows committed before are safe."""
+
+
+def _located(
+    reason: str, file: Path | None, line: int | None, question_id: int | str | None
+) -> str:
+    place = f"{file}:{line}" if file and line else str(file or "")
+    who = f"question {question_id!r}" if question_id is not None else ""
+    where = ", ".join(part for part in (place, who) if part)
+    return f"{where}: {reason}" if where else reason

@@ -1,0 +1,1 @@
+"""Metric profiles: one module per metric."""
