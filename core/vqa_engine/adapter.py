@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from attrs import field, frozen, validators
+from attrs import Factory, field, frozen, validators
 
 from vqa_engine.memory.strategies import CleanupStrategy
 
@@ -81,9 +81,7 @@ class GenerationPlan:
     max_tokens: int = field(default=32, validator=validators.ge(1))
     temperature: float = field(default=0.0, validator=validators.ge(0.0))
     seed: int = 0
-    prefill_step: int | None = field(
-        default=None, validator=validators.optional(validators.ge(1))
-    )
+    prefill_step: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     image_longest_edge: int | None = field(
         default=None, validator=validators.optional(validators.ge(1))
     )
@@ -220,10 +218,14 @@ class ModelAdapter(Protocol):
 class AdapterSpec:
     """Which adapter to run, and with which checkpoint.
 
-    `name` is the entry-point name. `python` is the interpreter of its worker process;
-    None is the one that runs the engine.
+    `name` is the entry-point name. `target` (`module:Class`) names an importable class
+    that is no plugin. `label` is what tables and rows call it, so that one adapter can
+    run with two checkpoints. `python` is the interpreter of its worker process; None is
+    the one that runs the engine.
     """
 
     name: str
     model: ModelRef = field(factory=ModelRef)
+    label: str = field(default=Factory(lambda spec: spec.name, takes_self=True))
+    target: str | None = None
     python: Path | None = None

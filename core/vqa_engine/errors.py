@@ -214,7 +214,9 @@ class RunMismatch(RunError):
 
     def __init__(self, directory: Path, differences: Mapping[str, tuple[object, object]]) -> None:
         self.differences = dict(differences)
-        shown = "; ".join(f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items())
+        shown = "; ".join(
+            f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
+        )
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "

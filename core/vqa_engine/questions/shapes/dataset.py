@@ -1,0 +1,92 @@
+"""`ShapesSet`: the scenes and their questions as a question set with VQA v2's fields."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from collections.abc import Iterator
+from itertools import islice
+
+import attrs
+
+from vqa_engine.adapter import Question
+from vqa_engine.questions.shapes.asking import KINDS, Ask
+from vqa_engine.questions.shapes.scenes import DRAWING_VERSION, Scene, draw, sample_scene
+from vqa_engine.questions.shapes.wording import annotate, word
+
+QUESTIONS_PER_SCENE = len(KINDS)
+
+_ANSWER_TYPES = {"yes/no": "yes/no", "count": "number"}
+
+
+@attrs.frozen
+class ShapesSet:
+    """Questions about drawn scenes, five to a scene, one of each kind.
+
+    Scene k depends on the seed and k alone, so a longer set begins with the shorter one, and
+    the last scene costs no more to reach than the first. Iterating draws each picture when its
+    first question is asked for; the questions of a scene share one PNG.
+    """
+
+    seed: int = 0
+    count: int = attrs.field(default=200, validator=attrs.validators.ge(0))
+    """Number of questions."""
+
+    @property
+    def name(self) -> str:
+        """`shapes`, by which the set is asked for."""
+        return "shapes"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Question]:
+        return islice(self._all(), self.count)
+
+    def digest(self) -> str:
+        """SHA-256 over what determines the content: seed, count and drawing version."""
+        content = f"shapes drawing={DRAWING_VERSION} seed={self.seed} count={self.count}"
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def scene_questions(self, index: int) -> Iterator[Question]:
+        """The five questions of scene `index`, without making the scenes before it."""
+        rng = scene_rng(self.seed, index)
+        scene = sample_scene(rng)
+        image = _png(scene)
+        for number, ask in enumerate(ask_all(scene, rng)):
+            yield self._question(index, number, image, ask, rng)
+
+    def _all(self) -> Iterator[Question]:
+        for index in range(-(-self.count // QUESTIONS_PER_SCENE)):
+            yield from self.scene_questions(index)
+
+    def _question(
+        self, index: int, number: int, image: bytes, ask: Ask, rng: random.Random
+    ) -> Question:
+        return Question(
+            question_id=index * QUESTIONS_PER_SCENE + number,
+            image=image,
+            text=word(ask, rng),
+            answers=annotate(ask.answer, rng),
+            image_id=index,
+            question_type=ask.kind,
+            answer_type=_ANSWER_TYPES.get(ask.kind, "other"),
+            origin=f"shapes seed {self.seed}, scene {index}",
+        )
+
+
+def scene_rng(seed: int, index: int) -> random.Random:
+    """The dice of one scene. A text seed is hashed whole, the same on every platform."""
+    return random.Random(f"shapes {DRAWING_VERSION} {seed} {index}")
+
+
+def ask_all(scene: Scene, rng: random.Random) -> list[Ask]:
+    """One question of each kind about the scene, in the order of `KINDS`."""
+    return [ask(scene, rng) for ask in KINDS.values()]
+
+
+def _png(scene: Scene) -> bytes:
+    buffer = io.BytesIO()
+    draw(scene).save(buffer, format="PNG")
+    return buffer.getvalue()

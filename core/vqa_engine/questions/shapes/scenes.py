@@ -1,0 +1,154 @@
+"""Scenes of the `shapes` set: which things lie where, and how they are drawn.
+
+Everything here is integer arithmetic and `random.Random`, so one (seed, index) gives the same
+scene on every platform. Coordinates and sizes are pixels of the finished picture.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import attrs
+from PIL import Image, ImageDraw
+
+DRAWING_VERSION = 1
+"""Part of the set's digest. Raise it with every change that alters a picture or a question."""
+
+PICTURE_SIZE = 128
+"""Edge of a picture in pixels; pictures are square."""
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (215, 35, 35),
+    "green": (40, 160, 60),
+    "blue": (40, 80, 220),
+    "yellow": (240, 205, 30),
+    "purple": (145, 50, 175),
+    "gray": (128, 128, 128),
+    "black": (20, 20, 20),
+}
+
+_SUPERSAMPLING = 2
+_RADII = (14, 20)
+_GAP = 4
+_UNIT = 1000
+_COLOUR_JITTER = 12
+_FEWEST, _MOST = 2, 5
+
+# Outlines in thousandths of the radius around the centre. Written down rather than computed, so
+# that no platform's cosine can move a corner.
+_OUTLINES: dict[str, tuple[tuple[int, int], ...]] = {
+    "square": ((-860, -860), (860, -860), (860, 860), (-860, 860)),
+    "triangle": ((0, -1000), (1000, 800), (-1000, 800)),
+    "star": (
+        *((0, -1050), (247, -340), (999, -324), (400, 130), (617, 850)),
+        *((0, 420), (-617, 850), (-400, 130), (-999, -324), (-247, -340)),
+    ),
+    "cross": (
+        *((-330, -1000), (330, -1000), (330, -330), (1000, -330), (1000, 330), (330, 330)),
+        *((330, 1000), (-330, 1000), (-330, 330), (-1000, 330), (-1000, -330), (-330, -330)),
+    ),
+}
+
+
+@attrs.frozen
+class Thing:
+    """One object in a picture: what it is, and where its centre and edge lie, in pixels."""
+
+    shape: str
+    colour: str
+    x: int
+    y: int
+    radius: int
+    paint: tuple[int, int, int]
+
+
+@attrs.frozen
+class Scene:
+    """The things of one picture on a plain, lightly tinted background."""
+
+    background: tuple[int, int, int]
+    things: tuple[Thing, ...]
+
+
+def sample_scene(rng: random.Random) -> Scene:
+    """A scene in which every kind of question has at least one clear answer."""
+    while True:
+        kinds = _sample_kinds(rng)
+        spots = _sample_spots(rng, len(kinds))
+        if spots is not None and _is_askable(kinds):
+            things = tuple(_thing(rng, *kind, *spot) for kind, spot in zip(kinds, spots))
+            return Scene(_jitter(rng, (236, 236, 236), 18), things)
+
+
+def draw(scene: Scene) -> Image.Image:
+    """The scene as an RGB picture of `PICTURE_SIZE`, antialiased by supersampling."""
+    edge = PICTURE_SIZE * _SUPERSAMPLING
+    canvas = Image.new("RGB", (edge, edge), scene.background)
+    pen = ImageDraw.Draw(canvas)
+    for thing in scene.things:
+        _draw_thing(pen, thing)
+    return canvas.reduce(_SUPERSAMPLING)
+
+
+def _sample_kinds(rng: random.Random) -> list[tuple[str, str]]:
+    """(shape, colour) of each thing; small palettes make shapes and colours repeat."""
+    shapes = rng.sample(SHAPES, rng.randrange(2, 5))
+    colours = rng.sample(tuple(COLOURS), rng.randrange(2, 5))
+    count = rng.randrange(_FEWEST, _MOST + 1)
+    return [(rng.choice(shapes), rng.choice(colours)) for _ in range(count)]
+
+
+def _is_askable(kinds: list[tuple[str, str]]) -> bool:
+    """Some shape, some colour and two whole descriptions each name exactly one thing."""
+    shapes = Counter(shape for shape, _ in kinds)
+    colours = Counter(colour for _, colour in kinds)
+    pairs = Counter(kinds)
+    return (
+        1 in shapes.values()
+        and 1 in colours.values()
+        and sum(count == 1 for count in pairs.values()) >= 2
+    )
+
+
+def _sample_spots(rng: random.Random, count: int) -> list[tuple[int, int, int]] | None:
+    """(x, y, radius) of things that do not touch, or None when the dice left no room."""
+    spots: list[tuple[int, int, int]] = []
+    for _ in range(count * 20):
+        radius = rng.randrange(_RADII[0], _RADII[1] + 1)
+        x, y = (rng.randrange(radius + 3, PICTURE_SIZE - radius - 3) for _ in range(2))
+        if all(_apart(x, y, radius, *spot) for spot in spots):
+            spots.append((x, y, radius))
+        if len(spots) == count:
+            return spots
+    return None
+
+
+def _apart(x: int, y: int, radius: int, other_x: int, other_y: int, other_radius: int) -> bool:
+    """Whether the two bounding boxes keep their gap along either axis."""
+    return max(abs(x - other_x), abs(y - other_y)) >= radius + other_radius + _GAP
+
+
+def _thing(rng: random.Random, shape: str, colour: str, x: int, y: int, radius: int) -> Thing:
+    return Thing(shape, colour, x, y, radius, _jitter(rng, COLOURS[colour], _COLOUR_JITTER))
+
+
+def _jitter(rng: random.Random, rgb: tuple[int, int, int], most: int) -> tuple[int, int, int]:
+    red, green, blue = (
+        min(255, max(0, value + rng.randrange(-most, most + 1))) for value in rgb
+    )
+    return red, green, blue
+
+
+def _draw_thing(pen: ImageDraw.ImageDraw, thing: Thing) -> None:
+    x, y, radius = (value * _SUPERSAMPLING for value in (thing.x, thing.y, thing.radius))
+    if thing.shape == "circle":
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=thing.paint)
+    else:
+        outline = _OUTLINES[thing.shape]
+        pen.polygon(
+            [(x + dx * radius // _UNIT, y + dy * radius // _UNIT) for dx, dy in outline],
+            fill=thing.paint,
+        )

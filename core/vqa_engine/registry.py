@@ -1,0 +1,280 @@
+"""Plugins, in three separate steps: find (from metadata), load (one), check (its shape).
+
+Finding imports nothing, so one broken plugin never harms another, and listing is quick.
+Loading goes through stevedore for the one name that was asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import Literal, cast
+
+from attrs import field, frozen
+from stevedore import NamedExtensionManager
+
+from vqa_engine.adapter import AdapterSpec, ModelAdapter
+from vqa_engine.errors import (
+    AdapterBroken,
+    AdapterClash,
+    AdapterError,
+    AdapterInvalid,
+    AdapterNotInstalled,
+)
+
+GROUP = "vqa_engine.adapters"
+"""The entry-point group of adapters; the entry point's name is the adapter's."""
+
+State = Literal["healthy", "broken", "invalid", "clash"]
+AdapterFactory = Callable[[], ModelAdapter]
+
+
+@frozen(order=True)
+class Plugin:
+    """One entry point, as its distribution's metadata declares it; nothing is imported."""
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+    entry_point: metadata.EntryPoint = field(eq=False, repr=False)
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+@frozen
+class PluginReport:
+    """A plugin and whether it can be used: `error` is None when it is healthy."""
+
+    plugin: Plugin
+    error: AdapterError | None = None
+    factory: AdapterFactory | None = None
+
+    @property
+    def state(self) -> State:
+        """One word for the listing."""
+        match self.error:
+            case None:
+                return "healthy"
+            case AdapterClash():
+                return "clash"
+            case AdapterInvalid():
+                return "invalid"
+            case _:
+                return "broken"
+
+
+def find(group: str = GROUP) -> list[Plugin]:
+    """Every plugin of a group, sorted by name, then distribution; imports none of them."""
+    return sorted(_plugin(entry) for entry in metadata.entry_points(group=group))
+
+
+def load(name: str) -> AdapterFactory:
+    """Import one adapter and check it.
+
+    Raises:
+        AdapterNotInstalled: no plugin has this name.
+        AdapterClash: two distributions offer it.
+        AdapterBroken: its import failed.
+        AdapterInvalid: it does not fit `ModelAdapter`.
+    """
+    plugin = select(name, find())
+    factory = _import(plugin)
+    check(name, factory)
+    return factory
+
+
+def make(spec: AdapterSpec) -> ModelAdapter:
+    """The adapter object that a spec names, checked, not loaded.
+
+    Raises:
+        AdapterError: as `load` does; also when the object cannot be made.
+    """
+    factory = load_target(spec.name, spec.target) if spec.target else load(spec.name)
+    try:
+        adapter = factory()
+    except Exception as error:
+        raise AdapterInvalid(spec.name, [f"making it failed: {_reason(error)}"]) from error
+    check_instance(spec.name, adapter)
+    return adapter
+
+
+def load_target(name: str, target: str) -> AdapterFactory:
+    """Import a class that is no plugin, by `module:qualified.name`, and check it.
+
+    Raises:
+        AdapterBroken: the import failed.
+        AdapterInvalid: it does not fit `ModelAdapter`.
+    """
+    try:
+        factory = metadata.EntryPoint(name, target, GROUP).load()
+    except (Exception, SystemExit) as error:
+        remedy = "The worker must be able to import it; an instance runs inline instead"
+        raise AdapterBroken(name, target, "(no plugin)", _reason(error), remedy) from error
+    check(name, factory)
+    return cast(AdapterFactory, factory)
+
+
+def report(plugins: Iterable[Plugin] | None = None) -> list[PluginReport]:
+    """Try every plugin, and tell the healthy ones from the broken; raises nothing."""
+    known = list(find() if plugins is None else plugins)
+    return [_report(plugin, known) for plugin in known]
+
+
+def select(name: str, plugins: Iterable[Plugin]) -> Plugin:
+    """The one plugin called `name`.
+
+    Clashes are found here, from metadata: stevedore's own detection misses duplicates
+    that are not adjacent, and silently takes the last.
+    """
+    known = list(plugins)
+    matches = [plugin for plugin in known if plugin.name == name]
+    if not matches:
+        names = sorted({plugin.name for plugin in known})
+        raise AdapterNotInstalled(name, names, package=f"vqa-engine-{name.replace('_', '-')}")
+    if len(matches) > 1:
+        raise AdapterClash(name, [f"{plugin.source} ({plugin.target})" for plugin in matches])
+    return matches[0]
+
+
+def check(name: str, factory: object) -> None:
+    """Check that `factory` makes objects that fit `ModelAdapter`.
+
+    `isinstance` on a runtime protocol accepts anything with the right names, so the
+    signatures of a class are compared too. Of a factory function nothing is known
+    before it is called; its result goes through `check_instance`.
+
+    Raises:
+        AdapterInvalid: naming each method that is missing or has another signature.
+    """
+    if not callable(factory):
+        raise AdapterInvalid(name, [f"{factory!r} is neither a class nor a function"])
+    problems = _argument_problems(factory)
+    if inspect.isclass(factory):
+        problems += _method_problems(factory, bound=False)
+    if problems:
+        raise AdapterInvalid(name, problems)
+
+
+def check_instance(name: str, adapter: object) -> None:
+    """Check that an adapter object has the four methods with the right signatures.
+
+    Raises:
+        AdapterInvalid: naming each method that does not fit.
+    """
+    problems = _method_problems(adapter, bound=True)
+    if problems:
+        raise AdapterInvalid(name, problems)
+
+
+class _FreshManager(NamedExtensionManager[AdapterFactory]):
+    """stevedore's loader over the metadata as it is now.
+
+    stevedore caches entry points on disk and on the class: a package installed a
+    moment ago, or by another interpreter, might not be seen.
+    """
+
+    def list_entry_points(self) -> list[metadata.EntryPoint]:
+        return list(metadata.entry_points(group=self.namespace))
+
+
+def _import(plugin: Plugin) -> AdapterFactory:
+    failures: list[BaseException] = []
+
+    def keep(_manager: object, _entry: object, error: BaseException) -> None:
+        failures.append(error)
+
+    try:
+        manager = _FreshManager(
+            plugin.entry_point.group,
+            [plugin.name],
+            on_load_failure_callback=keep,
+            on_missing_entrypoints_callback=None,
+        )
+    except (AssertionError, SystemExit) as error:
+        # stevedore lets these two through its isolation.
+        failures.append(error)
+    if failures:
+        raise _broken(plugin, failures[0]) from failures[0]
+    return cast(AdapterFactory, manager[plugin.name].plugin)
+
+
+def _broken(plugin: Plugin, error: BaseException) -> AdapterBroken:
+    remedy = f"Reinstall or update it: pip install --upgrade {plugin.distribution}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        remedy = f"It needs the module {error.name!r}: install the package that has it"
+    return AdapterBroken(plugin.name, plugin.distribution, plugin.version, _reason(error), remedy)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _report(plugin: Plugin, known: list[Plugin]) -> PluginReport:
+    try:
+        factory = _import(select(plugin.name, known))
+        check(plugin.name, factory)
+    except AdapterError as error:
+        return PluginReport(plugin, error)
+    return PluginReport(plugin, factory=factory)
+
+
+def _plugin(entry: metadata.EntryPoint) -> Plugin:
+    # An entry point that stevedore hands out has no `dist`; one from metadata has.
+    distribution = entry.dist
+    name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
+    return Plugin(entry.name, name, version, entry.value, entry)
+
+
+def _argument_problems(factory: Callable[..., object]) -> list[str]:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        return [f"it must be callable without arguments ({error})"]
+    except ValueError:
+        return []  # a builtin without a signature: calling it will tell
+    return []
+
+
+def _method_problems(owner: object, *, bound: bool) -> list[str]:
+    problems = []
+    for name, parameters in CONTRACT.items():
+        method = getattr(owner, name, None)
+        if not callable(method):
+            problems.append(f"the method {name}({', '.join(parameters)}) is missing")
+        elif not _accepts(method, len(parameters) + (0 if bound else _self(owner, name))):
+            wanted = ", ".join(("self", *parameters))
+            problems.append(f"{name}{_shown(method)} should be {name}({wanted})")
+    return problems
+
+
+def _self(owner: object, name: str) -> int:
+    """1 when `owner.name`, looked up on a class, still wants its instance."""
+    is_free = isinstance(inspect.getattr_static(owner, name), (staticmethod, classmethod))
+    return 0 if is_free else 1
+
+
+def _accepts(method: Callable[..., object], count: int) -> bool:
+    """The engine passes positional arguments; any names will do."""
+    try:
+        inspect.signature(method).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _shown(method: Callable[..., object]) -> str:
+    return str(inspect.signature(method).replace(return_annotation=inspect.Signature.empty))
+
+
+CONTRACT: Mapping[str, tuple[str, ...]] = {
+    name: tuple(inspect.signature(getattr(ModelAdapter, name)).parameters)[1:]
+    for name in ("load", "answer", "release", "memory_profile")
+}
+"""The four methods and their parameters, read from the protocol itself."""
