@@ -1,0 +1,243 @@
+"""The one place where an image is opened: untrusted file in, bounded RGB pixels out.
+
+Every failure is an `ImageError` that names the image and its question, so that one bad
+picture costs one question. Nothing is fetched over the network, and no global setting of
+Pillow is changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ImageError
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Most pixels that are decoded. Pillow keeps four bytes a pixel: 256 MiB here, and turning
+the mode needs up to three such buffers. Cameras stop below it, and no model sees more."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""Formats that are read. Pillow knows others; some start a program (EPS) or are rarely fuzzed."""
+
+_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF 2.32 tag 0x0112: how the stored pixels have to be turned to stand upright."""
+
+_WEB_ADDRESS = re.compile(r"(?:^|/)https?:/")
+_QUIET = threading.Lock()
+
+
+class _Refusal(Exception):
+    """A reason, on its way to becoming an `ImageError`."""
+
+
+def open_image(question: Question) -> Image.Image:
+    """The question's picture as a fully decoded RGB image, upright, without metadata.
+
+    Transparency is laid on white, of an animation the first frame is taken, 16-bit
+    samples are scaled to 8. The image is a new one: changing it changes nobody's.
+
+    Raises:
+        ImageError: the path leaves `question.image_root`, there is no such file, it cannot
+            be read, is empty, truncated, larger than `MAX_PIXELS` or not an image.
+    """
+    try:
+        with _quiet():
+            return _opened(question)
+    except _Refusal as refusal:
+        raise _error(question, str(refusal)) from refusal.__cause__
+    except Exception as error:  # a decoder fed with hostile bytes raises anything
+        raise _error(question, _explained(error)) from error
+
+
+def content_hash(image: Image.Image) -> str:
+    """SHA-256 (hex) over the size and the RGB pixels.
+
+    Equal pixels give equal hashes whatever the path, the format or the mode they came in.
+    """
+    with _quiet():
+        pixels = image if image.mode == "RGB" else _rgb(image)
+        digest = hashlib.sha256(f"{pixels.width}x{pixels.height}:".encode())
+        digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings in; what they warn of is either refused or harmless here.
+
+    Python's warning filters belong to the whole process, so threads take turns.
+    """
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _opened(question: Question) -> Image.Image:
+    source = question.image
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source)
+    if isinstance(source, bytes):
+        return _decoded(io.BytesIO(source), len(source))
+    path = _located(Path(source), question.image_root)
+    with path.open("rb") as file:
+        return _decoded(file, path.stat().st_size)
+
+
+def _decoded(file: BinaryIO, size: int) -> Image.Image:
+    if size == 0:
+        raise _Refusal("it is empty (0 bytes)")
+    with Image.open(file, formats=_formats()) as image:
+        return _upright_rgb(image)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """`FORMATS` as far as this Pillow was built with them."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _located(path: Path, root: Path | None) -> Path:
+    """The regular file that `path` means, symlinks resolved, inside `root` if there is one."""
+    real = Path(os.path.realpath(path if root is None else root / path))
+    if root is not None and not real.is_relative_to(os.path.realpath(root)):
+        raise _Refusal(f"its path leads out of the image folder {root}")
+    try:
+        mode = real.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise _Refusal(_missing(path)) from None
+    if stat.S_ISDIR(mode):
+        raise _Refusal("it is a folder, not a file")
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end for ever
+        raise _Refusal("it is not a regular file")
+    return real
+
+
+def _missing(path: Path) -> str:
+    if _WEB_ADDRESS.search(path.as_posix()):
+        return "it is a web address, and images are not fetched; download it and give its path"
+    return "there is no such file"
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise _Refusal("it has no pixels")
+    if image.width * image.height > MAX_PIXELS:
+        raise _Refusal(_too_large(image))
+    image.load()
+    turn = _TRANSPOSITIONS.get(_orientation(image))
+    rgb = _rgb(image)
+    rgb = rgb if turn is None else rgb.transpose(turn)
+    rgb.info = {}  # the EXIF bytes in it would turn the image again when it is opened again
+    return rgb
+
+
+def _too_large(image: Image.Image) -> str:
+    return (
+        f"it has {image.width} x {image.height} pixels, and the most that is decoded is "
+        f"{MAX_PIXELS:,}; make it smaller"
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; upright if the EXIF data is corrupt, for the pixels are not."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - the EXIF parser raises whatever the bytes lead it to
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        return _from_float(image)
+    if image.mode == "LAB":
+        return _from_lab(image)
+    if image.has_transparency_data:
+        return _on_white(image)
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255 (65535 = 255 · 257); Pillow alone would clip at 255."""
+    scaled = image.convert("I").point(lambda value: value * (1 / 257) + 0.5)
+    grey = scaled.convert("L")
+    return grey.convert("RGB")
+
+
+def _from_float(image: Image.Image) -> Image.Image:
+    """Samples in 0..1 are scaled to 0..255; others are taken as 0..255 and clipped."""
+    (low, high) = image.getextrema()
+    unit = isinstance(low, float) and isinstance(high, float) and 0 <= low <= high <= 1
+    scaled = image.point(lambda value: value * (255 if unit else 1) + 0.5)
+    return scaled.convert("L").convert("RGB")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms  # noqa: PLC0415 - loads a library that few images need
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert converted is not None  # only an in-place conversion gives None
+    return converted
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    plain = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # alpha was multiplied in: undo that
+    layer = (image if plain is None else image.convert(plain)).convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    white.alpha_composite(layer)
+    return white.convert("RGB")
+
+
+def _error(question: Question, reason: str) -> ImageError:
+    return ImageError(
+        reason,
+        image=_described(question.image),
+        origin=question.origin,
+        question_id=question.question_id,
+    )
+
+
+def _described(source: object) -> str:
+    if isinstance(source, bytes):
+        return f"given as {len(source)} bytes"
+    if isinstance(source, Image.Image):
+        return f"given as a PIL image ({source.mode}, {source.width} x {source.height})"
+    return str(source)
+
+
+def _explained(error: Exception) -> str:
+    """One sentence for what Pillow or the system raised."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not an image in a format that is read ({', '.join(FORMATS)})"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more pixels than the {MAX_PIXELS:,} that are decoded; make it smaller"
+    if isinstance(error, PermissionError):
+        return "there is no permission to read it"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
+    return f"it cannot be decoded, it may be truncated or damaged: {error or type(error).__name__}"
