@@ -1,0 +1,182 @@
+"""From a `ModelRef` to a local folder that is known to hold a whole checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from vqa_engine.adapter import BUILTIN, ModelRef
+from vqa_engine.errors import CheckpointError
+from vqa_engine_adapters.mlx import hub
+from vqa_engine_adapters.mlx.family import Config, Family
+from vqa_engine_adapters.mlx.headers import Tensor, read_header
+
+
+@frozen(kw_only=True)
+class Checkpoint:
+    """A folder whose configuration and weight headers have been read.
+
+    `settings` is the processor's configuration with the image processor's entries on the
+    same level, whichever files keep them. `tensors` are all stored tensors by name.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+    settings: Config
+    tensors: dict[str, Tensor]
+
+
+def resolve(family: Family, model: ModelRef) -> Checkpoint:
+    """The checkpoint that `model` asks for: `builtin`, a local folder, or a hub id.
+
+    A hub id is looked for in the local cache first, then on the hub.
+
+    Raises:
+        CheckpointError: it cannot be reached, or a file of it is missing or broken.
+    """
+    name = model.model or family.model
+    if name is None:
+        raise CheckpointError(
+            "(none)",
+            (),
+            f"the adapter {family.adapter!r} has no default model",
+            "Name one with --model: a hub id or a local folder.",
+        )
+    checkpoint = _find(family, model, name)
+    _fits(family, checkpoint)
+    _harmless(checkpoint, model)
+    return checkpoint
+
+
+def _find(family: Family, model: ModelRef, name: str) -> Checkpoint:
+    if name == BUILTIN:
+        return read(name, _builtin(family))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return read(name, folder)
+    if _only_a_path(name):
+        raise CheckpointError(name, (), "there is no such folder", "Check the path.")
+    return _from_hub(model, name)
+
+
+def _builtin(family: Family) -> Path:
+    if family.builtin is None:
+        raise CheckpointError(
+            BUILTIN,
+            (),
+            f"the adapter {family.adapter!r} has no built-in checkpoint",
+            "smolvlm has one: --adapter smolvlm --model builtin",
+        )
+    return family.builtin()
+
+
+def _only_a_path(name: str) -> bool:
+    """Whether a name cannot be a hub id, which is `owner/name` or `name`."""
+    return name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _from_hub(model: ModelRef, name: str) -> Checkpoint:
+    folder = hub.cached(name, model)
+    tried = "the local hub cache"
+    if folder is not None:
+        try:
+            return read(name, folder)
+        except CheckpointError as error:
+            tried += f", where {error.reason}"
+    return read(name, hub.download(name, model, [tried]))
+
+
+def read(name: str, folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`; `name` is what was asked for.
+
+    Raises:
+        CheckpointError: a file is missing or broken; the text names it.
+    """
+    config = _json(name, folder / "config.json")
+    settings: dict[str, Any] = {}
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / file).is_file():
+            entries = _json(name, folder / file)
+            settings |= entries | dict(entries.get("image_processor", {}))
+    return Checkpoint(
+        name=name, folder=folder, config=config, settings=settings, tensors=_tensors(name, folder)
+    )
+
+
+def _json(name: str, file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _broken(name, file, "is missing") from error
+    except (OSError, ValueError) as error:
+        raise _broken(name, file, "is not readable JSON") from error
+    if not isinstance(content, dict):
+        raise _broken(name, file, "is not a JSON object")
+    return content
+
+
+def _tensors(name: str, folder: Path) -> dict[str, Tensor]:
+    """The headers of the weight files that mlx-vlm would load."""
+    tensors: dict[str, Tensor] = {}
+    for file in _weight_files(name, folder):
+        try:
+            tensors |= read_header(file)
+        except FileNotFoundError as error:
+            raise _broken(name, file, "is missing") from error
+        except ValueError as error:
+            raise _broken(name, file, f"is broken: {error}") from error
+        except OSError as error:
+            raise _broken(name, file, f"cannot be read ({error.strerror})") from error
+    return tensors
+
+
+def _weight_files(name: str, folder: Path) -> Sequence[Path]:
+    """The index's shards, else every safetensors file (mlx_vlm/utils.py, `load_model`)."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = _json(name, index).get("weight_map", {}).values()
+        return [folder / shard for shard in sorted(set(shards))]
+    files = sorted(folder.glob("*.safetensors"))
+    files = [file for file in files if not file.name.endswith("consolidated.safetensors")]
+    if not files:
+        raise _broken(name, folder / "*.safetensors", "is missing")
+    return files
+
+
+def _broken(name: str, file: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        name, (), f"{file.name} {what} in {file.parent}", "Fetch the checkpoint again."
+    )
+
+
+def _fits(family: Family, checkpoint: Checkpoint) -> None:
+    """Refuse a model of another family before its weights are read."""
+    model_type = checkpoint.config.get("model_type")
+    if family.model_types and model_type not in family.model_types:
+        raise CheckpointError(
+            checkpoint.name,
+            (),
+            f"it is of type {model_type!r}, and {family.adapter!r} runs "
+            f"{' or '.join(family.model_types)}",
+            "Use --adapter mlx_vlm, which takes any model that mlx-vlm can load.",
+        )
+
+
+def _harmless(checkpoint: Checkpoint, model: ModelRef) -> None:
+    """Refuse a checkpoint that brings its own code, unless it is trusted.
+
+    mlx-vlm imports the `model_file` of a config whatever `trust_remote_code` says
+    (mlx_vlm/utils.py 0.7.10, `get_model_and_args`).
+    """
+    if "model_file" in checkpoint.config and not model.trust_remote_code:
+        raise CheckpointError(
+            checkpoint.name,
+            (),
+            f"it wants to run its own code ({checkpoint.config['model_file']})",
+            "Read that file; if you trust it, say --trust-remote-code.",
+        )

@@ -1,0 +1,73 @@
+"""What distinguishes one family of models from another, as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from attrs import field, frozen
+
+from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
+from vqa_engine.memory.strategies import CleanupStrategy
+
+Config = Mapping[str, Any]
+
+CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
+"""Asks for a letter; the wording of shared/facts/models.md, "Short-answer instruction"."""
+
+
+@frozen(kw_only=True)
+class Family:
+    """All that the one driver has to know about a family of models.
+
+    `adapter` is the entry-point name and `model` the default checkpoint (a hub id, None
+    when there is none). `instruction` is appended to a question's text and
+    `choice_instruction` to that of a multiple-choice question. `stop` are end tokens
+    beyond those that a checkpoint declares; one its tokenizer lacks is passed over.
+    `cut` are strings at which the text of an answer ends. `lead` goes between the image's
+    marker and the question, where mlx-vlm's message format leaves a needed separator out.
+    `prompt` formats `{question}` for a checkpoint that brings no chat template.
+    `model_types` are the `config.json` types that belong to the family, empty for all.
+    `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
+    `estimate` is the memory profile of the default checkpoint before it is loaded.
+    `builtin` finds the folder of the checkpoint shipped with the package.
+    """
+
+    adapter: str
+    model: str | None
+    instruction: str = ""
+    choice_instruction: str = CHOICE_INSTRUCTION
+    stop: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    lead: str = ""
+    prompt: Callable[[Config], str] | None = None
+    model_types: tuple[str, ...] = ()
+    image_tokens: Callable[[Config, Config], ImageTokens | None] = lambda _config, _settings: None
+    strategies: tuple[CleanupStrategy, ...] = ()
+    estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
+    quantises_kv: bool = True
+    builtin: Callable[[], Path] | None = None
+
+    def ask(self, question: Question, instruction: str | None) -> str:
+        """The text put to the model: question, options if any, instruction.
+
+        `instruction` replaces the family's own unless it is None.
+        """
+        lettered = "".join(
+            f"\n{letter}. {choice}"
+            for letter, choice in zip(ascii_uppercase, question.choices, strict=False)
+        )
+        own = self.choice_instruction if question.choices else self.instruction
+        return f"{self.lead}{question.text}{lettered}{own if instruction is None else instruction}"
+
+    def clean(self, text: str, *, brief: bool) -> str:
+        """An answer's text without the turns a model invents after it.
+
+        With `brief` only its first line stays: a short answer was asked for.
+        """
+        for mark in self.cut:
+            text = text.partition(mark)[0]
+        text = text.strip()
+        return text.partition("\n")[0].rstrip() if brief else text

@@ -1,0 +1,184 @@
+"""One question through the model: image and prompt made ready, then prefill and decode."""
+
+# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from time import perf_counter
+from typing import Any
+
+from attrs import frozen
+from PIL import Image
+
+from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
+from vqa_engine.errors import BackendError
+from vqa_engine_adapters.mlx.loading import Loaded
+
+_KV_GROUPS = (64, 32)
+"""Group widths that `mx.quantize` takes; one has to divide the width of a head."""
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """A question as arrays, before any of the model has run.
+
+    `ids` are the prompt's token ids with the image's placeholders in place, shape (1, n),
+    `pixels` the image's tiles, `mask` the attention mask, `rest` what else the processor
+    made. `text_tokens` counts the ids that are no placeholders. `seconds` is what it took.
+    """
+
+    ids: Any
+    pixels: Any
+    mask: Any
+    rest: dict[str, Any]
+    text_tokens: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class Generated:
+    """What came out: ids without the end token, why it ended, counts and seconds."""
+
+    ids: tuple[int, ...]
+    finish_reason: FinishReason
+    tokens: TokenCounts
+    timings: Timings
+
+
+def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
+    """Tokens and tiles of a formatted prompt and an RGB image.
+
+    The same steps as `mlx_vlm.generate` (mlx_vlm/generate/dispatch.py,
+    `_prepare_generation_inputs`).
+    """
+    from mlx_vlm import prepare_inputs
+    from mlx_vlm.utils import should_add_special_tokens
+
+    started = perf_counter()
+    inputs = prepare_inputs(
+        loaded.processor,
+        images=[image],
+        prompts=prompt,
+        image_token_index=getattr(loaded.config, "image_token_index", None),
+        add_special_tokens=should_add_special_tokens(loaded.config.model_type, loaded.processor),
+    )
+    ids = inputs.pop("input_ids")
+    return Prepared(
+        ids=ids,
+        pixels=inputs.pop("pixel_values", None),
+        mask=inputs.pop("attention_mask", None),
+        rest=dict(inputs),
+        text_tokens=sum(not _is_image(loaded, token) for token in ids.flatten().tolist()),
+        seconds=perf_counter() - started,
+    )
+
+
+def _is_image(loaded: Loaded, token: int) -> bool:
+    """Whether an id is an image placeholder: the config's id, or negative (phi3_v)."""
+    return token < 0 or token == getattr(loaded.config, "image_token_index", None)
+
+
+def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Generated:
+    """Answer a prepared question, obeying the plan.
+
+    Returns only after the stream that computed the answer has synchronised: an error of
+    the device can come late (shared/facts/memory.md, "When an out-of-memory error can be
+    caught"). The cache lives for this one question. Uses `generate_step`, which unlike
+    `stream_generate` never wires memory.
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate import generation_stream
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    cache = make_prompt_cache(loaded.model.language_model)
+    started = perf_counter()
+    with closing(_steps(loaded, prepared, plan, cache)) as steps:
+        first = next(steps)
+        prompt, prefilled = _prompt_tokens(cache, prepared), perf_counter()
+        ids, finish_reason = _collect(first, steps, loaded.stop)
+    mx.synchronize(generation_stream)
+    return Generated(
+        ids=ids,
+        finish_reason=finish_reason,
+        tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prompt - prepared.text_tokens),
+        timings=Timings(
+            prepare=prepared.seconds,
+            prefill=prefilled - started,
+            decode=perf_counter() - prefilled,
+        ),
+    )
+
+
+def _steps(
+    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
+) -> Generator[int, None, None]:
+    """Token ids, one at a time; the first one comes after the whole prefill.
+
+    A quantised KV cache starts at the first token: mlx-vlm's own start of 5000 would
+    leave usual prompts as they are (shared/facts/mlx_vlm.md).
+    """
+    from mlx_vlm.generate import generate_step
+
+    options: dict[str, Any] = dict(prepared.rest)
+    if plan.prefill_step is not None:
+        options["prefill_step_size"] = plan.prefill_step
+    if plan.kv_bits is not None:
+        options |= {"kv_bits": plan.kv_bits, "kv_group_size": _kv_group(loaded)}
+    steps = generate_step(
+        prepared.ids,
+        loaded.model,
+        prepared.pixels,
+        prepared.mask,
+        max_tokens=plan.max_tokens,
+        temperature=plan.temperature,
+        seed=plan.seed,
+        prompt_cache=cache,
+        quantized_kv_start=0,
+        **options,
+    )
+    with closing(steps):
+        for token, _ in steps:
+            yield int(token)
+
+
+def _collect(
+    first: int, steps: Iterator[int], stop: frozenset[int]
+) -> tuple[tuple[int, ...], FinishReason]:
+    """The ids up to the first end token, and whether there was one."""
+    ids: list[int] = []
+    token: int | None = first
+    while token is not None:
+        if token in stop:
+            return tuple(ids), "stop"
+        ids.append(token)
+        token = next(steps, None)
+    return tuple(ids), "length"
+
+
+def _prompt_tokens(cache: list[Any], prepared: Prepared) -> int:
+    """Positions that the prompt really took, read when the first token is out.
+
+    The cache knows better than the ids: mlx-vlm's llava_next puts more image features
+    in than there are placeholders. By then one generated token is in the cache as well.
+    """
+    offset = getattr(cache[0], "offset", None)
+    return offset - 1 if isinstance(offset, int) else int(prepared.ids.size)
+
+
+def _kv_group(loaded: Loaded) -> int:
+    """The group width for a quantised KV cache of this model.
+
+    Raises:
+        BackendError: no width that MLX offers divides the width of its heads.
+    """
+    width = int(getattr(loaded.model.language_model, "head_dim", _KV_GROUPS[0]))
+    for group in _KV_GROUPS:
+        if width % group == 0:
+            return group
+    raise BackendError(
+        "mlx.core.quantize",
+        f"a KV cache with heads {width} wide cannot be quantised",
+        "Leave kv_bits out of the plan.",
+    )

@@ -1,0 +1,122 @@
+"""The model hub: its local cache, then a download, and one sentence when neither works."""
+
+# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
+from __future__ import annotations
+
+import errno
+import logging
+from pathlib import Path
+
+from vqa_engine.adapter import ModelRef
+from vqa_engine.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+"""Seconds the hub may take to answer; huggingface_hub sets no bound on that first call."""
+
+_DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
+"""What mlx-vlm reads (mlx_vlm/utils.py, `get_model_path`), less the `*.py` of remote code."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def cached(name: str, model: ModelRef) -> Path | None:
+    """The folder of a hub id in the local cache, None when it is not there.
+
+    The folder may be incomplete: a download can have been interrupted.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name,
+            revision=model.revision,
+            local_files_only=True,
+            allow_patterns=_patterns(model),
+        )
+    except (OSError, ValueError) as error:
+        log.debug("%s is not in the hub cache: %s", name, error)
+        return None
+    return Path(folder)
+
+
+def download(name: str, model: ModelRef, tried: list[str]) -> Path:
+    """The folder of a hub id after what it lacks has been downloaded.
+
+    The first call has a time bound, so a hub that never answers cannot hang a run.
+    `tried` are the places looked in before, for the message.
+
+    Raises:
+        CheckpointError: the hub cannot be reached or does not give the files out.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        revision = HfApi().model_info(name, revision=model.revision, timeout=TIMEOUT).sha
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=_patterns(model), etag_timeout=TIMEOUT
+        )
+    except Exception as error:  # the HTTP library's types differ between versions
+        reason, remedy = _why(error, name, model.revision)
+        raise CheckpointError(name, [*tried, "the hub"], reason, remedy) from error
+    return Path(folder)
+
+
+def _patterns(model: ModelRef) -> list[str]:
+    return [*_DATA, "*.py"] if model.trust_remote_code else [*_DATA]
+
+
+def _why(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
+    """The reason and the remedy for a failure of the hub's client, in plain words."""
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    known: tuple[tuple[type[Exception], str, str], ...] = (
+        (
+            errors.GatedRepoError,
+            "the hub gives it only to accounts that accepted its terms",
+            f"Accept them on its page, run hf auth login, then hf download {name}",
+        ),
+        (
+            errors.RevisionNotFoundError,
+            f"the hub has no revision {revision!r} of it",
+            "Check --revision.",
+        ),
+        (
+            errors.RepositoryNotFoundError,
+            "the hub has no such model, or it is private",
+            "Check the name; for a private one run hf auth login first.",
+        ),
+        (
+            errors.HFValidationError,
+            "it is neither a folder here nor a valid hub id",
+            "Check the name.",
+        ),
+        (
+            errors.OfflineModeIsEnabled,
+            "downloads are switched off (HF_HUB_OFFLINE)",
+            f"Unset that, or {_elsewhere(name, revision)}",
+        ),
+        (
+            errors.HfHubHTTPError,
+            f"the hub answered with HTTP status {status}",
+            f"Try again later, or {_elsewhere(name, revision)}",
+        ),
+    )
+    for kind, reason, remedy in known:
+        if isinstance(error, kind):
+            return reason, remedy
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"its files cannot be stored ({error.strerror})", "Make room or set HF_HOME."
+    reason = f"the hub cannot be reached ({type(error).__name__})"
+    return reason, f"Check the network, or {_elsewhere(name, revision)}"
+
+
+def _elsewhere(name: str, revision: str | None) -> str:
+    pinned = f" --revision {revision}" if revision else ""
+    return (
+        f"run hf download {name}{pinned} --local-dir FOLDER on a machine with network, "
+        "copy FOLDER here and give it as --model."
+    )

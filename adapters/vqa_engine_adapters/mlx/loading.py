@@ -1,0 +1,126 @@
+"""Loading a checkpoint through mlx-vlm, and what of it the driver needs."""
+
+# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from vqa_engine.errors import CheckpointError, OutOfMemory
+from vqa_engine_adapters.mlx.checkpoint import Checkpoint
+from vqa_engine_adapters.mlx.failures import classify
+from vqa_engine_adapters.mlx.family import Family
+
+log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """A model in memory: mlx-vlm's model and processor, and the ids that end an answer."""
+
+    model: Any
+    processor: Any
+    checkpoint: Checkpoint
+    stop: frozenset[int]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer; some processors are their own."""
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    @property
+    def config(self) -> Any:
+        """mlx-vlm's configuration of the model, generation defaults included."""
+        return self.model.config
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the parameters as they lie in memory."""
+        from mlx.utils import tree_flatten
+
+        return sum(array.nbytes for _, array in tree_flatten(self.model.parameters()))
+
+
+def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> Loaded:
+    """Load with the real mlx-vlm, and say nothing on stdout or stderr.
+
+    Raises:
+        CheckpointError: mlx-vlm cannot make a model of the files.
+        OutOfMemory: it does not fit.
+    """
+    try:
+        with _quiet():
+            from mlx_vlm import load as load_model
+
+            model, processor = load_model(
+                str(checkpoint.folder), trust_remote_code=trust_remote_code
+            )
+    except Exception as error:  # any library under mlx-vlm may raise anything
+        raise _unloadable(checkpoint, error) from error
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return Loaded(
+        model=model,
+        processor=processor,
+        checkpoint=checkpoint,
+        stop=stop_tokens(family, tokenizer, model.config),
+    )
+
+
+def stop_tokens(family: Family, tokenizer: Any, config: Any) -> frozenset[int]:
+    """The union of every source of end tokens.
+
+    No single source is enough: Phi-3.5-vision's config names one that it does not emit,
+    SmolVLM's `<end_of_utterance>` is in no config (shared/facts/models.md).
+    mlx-vlm has merged generation_config.json into `config` already.
+    """
+    criteria = getattr(tokenizer, "stopping_criteria", None)
+    found: set[int] = set(getattr(criteria, "eos_token_ids", ()))
+    for source in (config, getattr(config, "text_config", None), tokenizer):
+        found |= _ids(getattr(source, "eos_token_id", None))
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
+
+
+def _ids(declared: Any) -> set[int]:
+    """One id, several, or none, as configs spell them."""
+    if declared is None:
+        return set()
+    return {declared} if isinstance(declared, int) else set(declared)
+
+
+def _unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | OutOfMemory:
+    meaning = classify(error, "mlx_vlm.load")
+    if isinstance(meaning, OutOfMemory):
+        return meaning
+    first = str(error).strip().partition("\n")[0] or "no text"
+    return CheckpointError(
+        checkpoint.name,
+        (f"mlx-vlm on {checkpoint.folder}",),
+        f"{type(error).__name__}: {first}",
+        "Its files fit no model that this mlx-vlm knows; a newer mlx-vlm may.",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Turn the progress bars and warnings of the libraries below into debug messages."""
+    from transformers.utils import logging as chatter
+
+    level = chatter.get_verbosity()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        chatter.set_verbosity(level)
+        chatter.enable_progress_bar()
+    for warning in caught:
+        log.debug("while loading: %s", warning.message)

@@ -1,0 +1,67 @@
+"""SmolVLM and SmolVLM2, and the Idefics3 models that they descend from."""
+
+# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+
+from vqa_engine.adapter import ImageTokens, MemoryProfile
+from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.family import Config, Family
+
+STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(512))
+"""A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
+
+
+def image_tokens(config: Config, settings: Config) -> ImageTokens | None:
+    """One run of placeholders per tile; the last tile is the whole image, made small.
+
+    The image is scaled to `size.longest_edge` and cut into tiles of
+    `max_image_size.longest_edge`, by default 2048 and 512 for SmolVLM2: 17 tiles of 64
+    tokens (shared/facts/mlx_vlm.md). The few tokens that mark rows, columns and ends
+    count as text.
+    """
+    vision = config.get("vision_config") or {}
+    edge = settings.get("max_image_size", {}).get("longest_edge") or vision.get("image_size")
+    per_tile = settings.get("image_seq_len")
+    if not edge or not per_tile:
+        return None
+    longest = settings.get("size", {}).get("longest_edge", edge)
+    split = settings.get("do_image_splitting", True) and longest > edge
+    tiles = ceil(longest / edge) ** 2 + 1 if split else 1
+    return ImageTokens(per_tile=per_tile, tile_edge=edge, max_tiles=tiles)
+
+
+def _builtin() -> Path:
+    from vqa_engine_adapters.builtin import CHECKPOINT
+
+    return CHECKPOINT
+
+
+class SmolVlm(MlxAdapter):
+    """SmolVLM on MLX; the default is SmolVLM2 with half a billion parameters."""
+
+    family = Family(
+        adapter="smolvlm",
+        model="mlx-community/SmolVLM2-500M-Video-Instruct-mlx",
+        model_types=("smolvlm", "idefics3"),
+        instruction="\nGive a very brief answer.",
+        stop=("<end_of_utterance>",),
+        cut=("<end_of_utterance>", "\nUser:"),
+        prompt=lambda _config: "<|im_start|>User:<image>{question}<end_of_utterance>\nAssistant:",
+        image_tokens=image_tokens,
+        strategies=STRATEGIES,
+        # 507 M parameters in bfloat16; 32 layers with 5 KV heads, 64 wide
+        # (config.json of the default checkpoint's source, HuggingFaceTB/SmolVLM2-500M).
+        estimate=MemoryProfile(
+            backend="mlx",
+            weights=1_015_000_000,
+            kv_per_token=2 * 32 * 5 * 64 * 2,
+            image_tokens=ImageTokens(per_tile=64, tile_edge=512, max_tiles=17),
+            strategies=STRATEGIES,
+        ),
+        builtin=_builtin,
+    )
