@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
 
 from attrs import Factory, field, frozen, validators
 
@@ -18,7 +18,8 @@ from vqa_engine.memory.strategies import CleanupStrategy
 if TYPE_CHECKING:
     from PIL import Image
 
-    ImageSource = Path | bytes | Image.Image
+ImageSource = Union[Path, bytes, "Image.Image"]
+"""A path, an encoded file's bytes, or a PIL image; PIL is imported by who opens one."""
 
 BUILTIN = "builtin"
 """The `ModelRef.model` that means the checkpoint shipped in this package."""
@@ -74,7 +75,8 @@ class GenerationPlan:
     `temperature` 0 is greedy, and then `seed` has no effect. `prefill_step` is the
     number of prompt tokens computed at once, `image_longest_edge` a bound in pixels
     on the image before the processor sees it, `kv_bits` the width of a quantised KV
-    cache; None leaves each to the model. `rung` counts the steps taken down the
+    cache, `encoder_batch` the number of tiles or crops that the vision encoder takes at
+    once; None leaves each to the model. `rung` counts the steps taken down the
     ladder of cheaper plans: 0 is the plan as asked for.
     """
 
@@ -88,6 +90,7 @@ class GenerationPlan:
     kv_bits: int | None = field(
         default=None, validator=validators.optional(validators.in_((2, 3, 4, 6, 8)))
     )
+    encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     rung: int = field(default=0, validator=validators.ge(0))
 
 
@@ -140,6 +143,9 @@ class Answer:
     timings: Timings | None = None
     memory: MemoryReading | None = None
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @frozen(kw_only=True)
 class ImageTokens:
@@ -168,12 +174,19 @@ class MemoryProfile:
     `weights` and `kv_per_token` are bytes. Before `load` the figures are estimates for
     the adapter's default checkpoint, after `load` they are exact for the one loaded
     (`exact` says which). `strategies` are applied by the engine, in this order.
+
+    Two more figures sharpen the first predictions, and are learned when they are left
+    out: `attention_per_pair`, the bytes that one prompt token of a prefill step takes per
+    token of context while the step is computed, and `per_tile`, the bytes of one image
+    tile in the vision encoder.
     """
 
     backend: Backend = "none"
     weights: int | None = None
     kv_per_token: int | None = None
     image_tokens: ImageTokens | None = None
+    attention_per_pair: int | None = None
+    per_tile: int | None = None
     strategies: tuple[CleanupStrategy, ...] = ()
     exact: bool = False
 
@@ -212,6 +225,65 @@ class ModelAdapter(Protocol):
     @abstractmethod
     def memory_profile(self) -> MemoryProfile:
         """What this model needs; callable before `load` and after."""
+
+
+@frozen(kw_only=True)
+class QuestionCost:
+    """What a question will put through the model.
+
+    `prompt_tokens` is the whole prompt with the image's share, `reused_tokens` the part
+    of it that is already computed and kept, `image_tiles` the tiles or crops that the
+    vision encoder still has to encode.
+    """
+
+    prompt_tokens: int
+    image_tiles: int = 0
+    reused_tokens: int = 0
+
+
+@runtime_checkable
+class CostAware(Protocol):
+    """An adapter that can say what a question costs before it runs. Optional."""
+
+    @abstractmethod
+    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+        """The question's cost under this plan; called after `load`, and cheap.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+        """
+
+
+@runtime_checkable
+class Sizable(Protocol):
+    """An adapter that knows a checkpoint's needs without loading weights. Optional."""
+
+    @abstractmethod
+    def profile_of(self, model: ModelRef) -> MemoryProfile:
+        """What the checkpoint needs, from its configuration and headers alone.
+
+        Importing the model library is not allowed here: the host calls it.
+
+        Raises:
+            CheckpointError: its files cannot be reached or read.
+        """
+
+
+@runtime_checkable
+class CacheHolder(Protocol):
+    """An adapter that keeps something between questions on purpose. Optional.
+
+    A prefix cache per image is the usual case. What is declared here is not a leak,
+    and the governor may ask for it back.
+    """
+
+    @abstractmethod
+    def cached_bytes(self) -> int:
+        """Bytes of arrays kept on purpose, to the byte; called after each question."""
+
+    @abstractmethod
+    def drop_caches(self) -> None:
+        """Let go of all of them; the next answers are the same, only slower."""
 
 
 @frozen(kw_only=True)

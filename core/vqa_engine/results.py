@@ -30,6 +30,7 @@ class MemoryEvent:
 
     `call` is the backend call that was made, `freed` the bytes it gave back (negative
     when it grew), `seconds` how long it took. `question_id` is None outside a question.
+    `detail` is a sentence for the reader, where there is more to say.
     """
 
     strategy: str
@@ -37,6 +38,22 @@ class MemoryEvent:
     freed: int = 0
     seconds: float = 0.0
     question_id: int | str | None = None
+    detail: str = ""
+
+
+@frozen(kw_only=True)
+class MemoryPrediction:
+    """What a question was expected to need above the floor, and what it did need.
+
+    `expected` is the estimate and `bound` the estimate with its one-sided margin,
+    `truth` the measured peak less the floor, None when it was not measured. All bytes.
+    """
+
+    expected: int
+    bound: int
+    truth: int | None = None
+    prompt_tokens: int = 0
+    image_tiles: int = 0
 
 
 @frozen(kw_only=True)
@@ -66,23 +83,31 @@ class Failure:
 class Reply:
     """What a session says of one question: an answer or a failure, never both.
 
-    `attempts` are the tries that failed before the answer came.
+    `attempts` are the tries that failed before the answer came. `recycle` is why the
+    session should be released and loaded afresh before the next question, empty when
+    it need not be.
     """
 
     answer: Answer | None = None
     failure: Failure | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[MemoryEvent, ...] = ()
+    prediction: MemoryPrediction | None = None
+    recycle: str = ""
 
 
 @frozen(kw_only=True)
 class Loaded:
-    """What a session says after loading: the exact profile, seconds taken, memory."""
+    """What a session says after loading: the exact profile, seconds taken, memory.
+
+    `budget` is the bytes that the model may hold, None where nobody knows a limit.
+    """
 
     profile: MemoryProfile
     seconds: float
     memory: MemoryReading
     events: tuple[MemoryEvent, ...] = ()
+    budget: int | None = None
 
 
 @frozen(kw_only=True)
@@ -107,6 +132,7 @@ class Row:
     failure: Failure | None = None
     attempts: tuple[Attempt, ...] = ()
     seconds: float = 0.0
+    prediction: MemoryPrediction | None = None
 
     @property
     def degraded(self) -> bool:

@@ -1,0 +1,18 @@
+"""What the caller allows: how much memory, and whether an answer may be degraded."""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+
+@frozen(kw_only=True)
+class MemoryPolicy:
+    """The caller's word on memory; it crosses the process boundary as it is.
+
+    `budget` is the bytes that the model's library may hold (weights, KV cache,
+    activations and pool; not the interpreter), None for what the machine offers.
+    `lossy` allows plans that may change the text: a quantised KV cache, a smaller image.
+    """
+
+    budget: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    lossy: bool = False

@@ -1,0 +1,112 @@
+"""What a cleanup strategy is: a record that says what it wants, and binds itself to calls.
+
+Third parties subclass `CleanupStrategy` as an `attrs.frozen` record and write `bind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, define, evolve, field, frozen, has
+
+from vqa_engine.errors import BackendError
+
+if TYPE_CHECKING:
+    from vqa_engine.adapter import GenerationPlan, MemoryProfile
+    from vqa_engine.memory.controls import Controls
+
+
+@define
+class Moment:
+    """What a strategy sees, just before a question and just after it. Sizes are bytes.
+
+    `number` counts the questions since load, the present one included. `active` and
+    `cache` are the backend's counters, None where it has none, `budget` what it may
+    hold. `predicted` is the upper bound of what the question will need above `active`,
+    None after it, and None before it as long as nothing is known. `slope` is the growth
+    of the process per question outside the allocator, `rise` the growth of the floor
+    since load.
+    """
+
+    number: int = 0
+    active: int | None = None
+    cache: int | None = None
+    budget: int | None = None
+    predicted: int | None = None
+    slope: float | None = None
+    rise: int = 0
+
+    @property
+    def held(self) -> int:
+        """Live buffers and pool together."""
+        return (self.active or 0) + (self.cache or 0)
+
+
+@frozen(kw_only=True)
+class Bound:
+    """A strategy tied to its calls; every part is optional.
+
+    `plan` narrows each question's plan, `before` and `after` run around each question,
+    `undo` puts back at release what binding changed for the whole process.
+    """
+
+    plan: Callable[[GenerationPlan], GenerationPlan] | None = None
+    before: Callable[[Moment], None] | None = None
+    after: Callable[[Moment], None] | None = None
+    undo: Callable[[], None] | None = None
+
+
+class CleanupStrategy:
+    """Base of every strategy."""
+
+    def bind(self, controls: Controls) -> Bound:
+        """Tie this strategy to the calls it needs; called once, when the model is loaded.
+
+        Ask `controls.call(name)` for each call here, not later: a call that the backend
+        lacks is then an error at load, and never a silent no-op.
+
+        Raises:
+            BackendError: naming the call that is missing.
+        """
+        raise BackendError(f"{type(self).__name__}.bind", "this strategy does not define it")
+
+    @property
+    def name(self) -> str:
+        """What events and tables call it."""
+        return type(self).__name__
+
+
+@frozen
+class Described(CleanupStrategy):
+    """Another process's strategy, for display: its name and settings, not its behaviour.
+
+    A third party's class may not exist where the profile is read, so only this form
+    crosses the process boundary.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(factory=dict)
+
+
+def portable(profile: MemoryProfile) -> MemoryProfile:
+    """The profile as it crosses the process boundary: strategies as `Described`."""
+    return evolve(profile, strategies=tuple(describe(one) for one in profile.strategies))
+
+
+def describe(strategy: CleanupStrategy) -> Described:
+    """A strategy's name and settings."""
+    if isinstance(strategy, Described):
+        return strategy
+    return Described(strategy.name, asdict(strategy) if has(type(strategy)) else {})
+
+
+def restore(kind: type, value: Any) -> Any:
+    """A `dec_hook` for msgspec: reads what `portable` wrote.
+
+    Raises:
+        NotImplementedError: for any type other than `CleanupStrategy`, as msgspec asks.
+    """
+    if kind is CleanupStrategy:
+        return Described(**value)
+    raise NotImplementedError(kind)

@@ -1,0 +1,99 @@
+"""Cleaning when memory gets short, and before it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen, validators
+
+from vqa_engine.errors import BackendError
+from vqa_engine.memory.strategies.base import Bound, CleanupStrategy, Moment
+
+if TYPE_CHECKING:
+    from vqa_engine.memory.controls import Controls
+
+SHARE = validators.and_(validators.gt(0.0), validators.le(1.0))
+
+
+@frozen
+class OnPressure(CleanupStrategy):
+    """Clean when the backend holds more than a share of its budget.
+
+    At `threshold` the `normal` calls are made, at `severe` the `aggressive` ones, each
+    once; neither again until use has fallen below `calm` (hysteresis: without it a model
+    that lives near the threshold would clean on every question).
+    """
+
+    threshold: float = field(default=0.8, validator=SHARE)
+    severe: float = field(default=0.95, validator=SHARE)
+    calm: float = field(default=0.6, validator=SHARE)
+    normal: tuple[str, ...] = ("clear_cache",)
+    aggressive: tuple[str, ...] = ("gc.collect", "clear_cache")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.calm < self.threshold <= self.severe:
+            raise ValueError("OnPressure wants calm < threshold <= severe")
+
+    def bind(self, controls: Controls) -> Bound:
+        for call in (*self.normal, *self.aggressive):
+            controls.call(call)
+        _need_budget(self, controls)
+        return Bound(after=_Valve(self, controls).after)
+
+
+class _Valve:
+    """One bound `OnPressure`: 0 calm, 1 after a normal cleanup, 2 after an aggressive one."""
+
+    def __init__(self, strategy: OnPressure, controls: Controls) -> None:
+        self._strategy, self._controls = strategy, controls
+        self._stage = 0
+
+    def after(self, moment: Moment) -> None:
+        share = moment.held / moment.budget if moment.budget else 0.0
+        if share < self._strategy.calm:
+            self._stage = 0
+        elif share >= self._strategy.severe and self._stage < 2:
+            self._open(2, self._strategy.aggressive)
+        elif share >= self._strategy.threshold and self._stage < 1:
+            self._open(1, self._strategy.normal)
+
+    def _open(self, stage: int, calls: tuple[str, ...]) -> None:
+        for call in calls:
+            self._controls.act(f"{self._strategy.name} {('normal', 'aggressive')[stage - 1]}", call)
+        self._stage = stage
+
+
+@frozen
+class Predictive(CleanupStrategy):
+    """Clean before a question whose predicted peak would pass a `share` of the budget.
+
+    The calls are made in order, and only as long as the prediction does not fit.
+    """
+
+    share: float = field(default=0.9, validator=SHARE)
+    calls: tuple[str, ...] = ("clear_cache", "gc.collect")
+
+    def bind(self, controls: Controls) -> Bound:
+        for call in self.calls:
+            controls.call(call)
+        _need_budget(self, controls)
+
+        def before(moment: Moment) -> None:
+            if moment.predicted is None or moment.budget is None:
+                return
+            short = moment.held + moment.predicted - round(moment.budget * self.share)
+            for call in self.calls:
+                if short <= 0:
+                    return
+                short -= controls.act(self.name, call)
+
+        return Bound(before=before)
+
+
+def _need_budget(strategy: CleanupStrategy, controls: Controls) -> None:
+    if controls.budget is None:
+        raise BackendError(
+            f"{strategy.name}: budget",
+            f"the backend {controls.profile.backend!r} tells no limit on this machine",
+            "Give one: --memory-budget 6GiB",
+        )

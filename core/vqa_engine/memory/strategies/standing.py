@@ -1,0 +1,106 @@
+"""Strategies that stand for the whole of a model's life: bound, don't sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen, validators
+
+from vqa_engine.memory.strategies.base import Bound, CleanupStrategy, Moment
+
+if TYPE_CHECKING:
+    from vqa_engine.adapter import GenerationPlan
+    from vqa_engine.memory.controls import Controls
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+SMALLEST_POOL = 32 * MIB
+"""MLX's own limit on the CPU; its table of pools shows no cost at this size
+(shared/facts/memory.md, "Bounding the pool")."""
+
+LARGEST_POOL = 512 * MIB
+
+RETUNE_EVERY = 32
+"""Questions between two looks at what a question really needs."""
+
+
+@frozen
+class CacheLimit(CleanupStrategy):
+    """Keep the backend's pool of freed buffers under `limit` bytes, always.
+
+    MLX's pool grows with the number of distinct tensor shapes; a standing limit bounds
+    it by construction (shared/facts/memory.md, "Bounding the pool"). Without a limit one
+    is chosen: a sixteenth of the weights, never more than a quarter of what the budget
+    leaves beside them, and later no more than a question was seen to need, since a larger
+    pool is never reused in one.
+    """
+
+    limit: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+
+    def bind(self, controls: Controls) -> Bound:
+        undo = controls.limit_cache(self.name, self.limit or self._first(controls))
+        if self.limit is not None:
+            return Bound(undo=undo)
+        return Bound(undo=undo, after=lambda moment: self._retune(controls, moment))
+
+    def _first(self, controls: Controls) -> int:
+        weights = controls.profile.weights or 0
+        wanted = min(max(weights // 16, SMALLEST_POOL), LARGEST_POOL)
+        if controls.budget is None:
+            return wanted
+        return min(wanted, max(0, controls.budget - weights) // 4)
+
+    def _retune(self, controls: Controls, moment: Moment) -> None:
+        if moment.number % RETUNE_EVERY or not controls.largest:
+            return
+        wanted = min(max(controls.largest, SMALLEST_POOL), self._first(controls))
+        if controls.cache_limit is not None and wanted < controls.cache_limit:
+            controls.limit_cache(self.name, wanted)
+
+
+@frozen
+class PrefillStep(CleanupStrategy):
+    """Compute at most `tokens` prompt tokens at once.
+
+    The largest lossless lever on the peak (shared/facts/memory.md, "Chunked prefill").
+    Without a number one is chosen by the model's size, since the work space of a step
+    grows with the model: 512 under 1 GiB of weights, 256 under 4 GiB, 128 above.
+    """
+
+    tokens: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+
+    def bind(self, controls: Controls) -> Bound:
+        step = self.tokens or self._by_size(controls.profile.weights or 0)
+        controls.note(self.name, f"plan.prefill_step={step}")
+
+        def narrow(plan: GenerationPlan) -> GenerationPlan:
+            return plan if plan.prefill_step is not None else evolve(plan, prefill_step=step)
+
+        return Bound(plan=narrow)
+
+    @staticmethod
+    def _by_size(weights: int) -> int:
+        if weights < GIB:
+            return 512
+        return 256 if weights < 4 * GIB else 128
+
+
+@frozen
+class EncoderBatch(CleanupStrategy):
+    """Encode at most `tiles` image tiles or crops at once, where the adapter can.
+
+    Seventeen tiles then take no more memory at once than a few do.
+    """
+
+    tiles: int = field(default=4, validator=validators.ge(1))
+
+    def bind(self, controls: Controls) -> Bound:
+        controls.note(self.name, f"plan.encoder_batch={self.tiles}")
+
+        def narrow(plan: GenerationPlan) -> GenerationPlan:
+            return (
+                plan if plan.encoder_batch is not None else evolve(plan, encoder_batch=self.tiles)
+            )
+
+        return Bound(plan=narrow)
