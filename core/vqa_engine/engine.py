@@ -1,0 +1,340 @@
+"""The engine: puts questions to adapters, one model resident at a time.
+
+This is the central file. It knows sessions, the journal and the scores; it knows
+nothing of any model, backend or file format.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Literal, Self
+
+from attrs import field, frozen
+
+from vqa_engine import manifest
+from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
+from vqa_engine.contender import Adapter, Contender, contenders
+from vqa_engine.errors import (
+    AnswerError,
+    ConfigurationError,
+    QuestionSetError,
+    RunError,
+    VqaEngineError,
+)
+from vqa_engine.journal import Journal, Tally
+from vqa_engine.ledger import Ledger
+from vqa_engine.manifest import Manifest
+from vqa_engine.observer import SILENT, Observer
+from vqa_engine.questions.given import as_question_set
+from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.report import as_text, score_table
+from vqa_engine.results import Failure, MemoryEvent, Row
+from vqa_engine.run_directory import RunDirectory, fresh, open_journal
+from vqa_engine.scoring import ScoreTable, metric
+from vqa_engine.session import LocalSession, Session
+
+log = logging.getLogger(__name__)
+
+Isolation = Literal["process", "inline"]
+
+DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
+
+MAX_DEATHS = 3
+"""A question that was in flight this often when the whole process died is given up."""
+
+
+@frozen(kw_only=True)
+class RunResult:
+    """What a run gave: scores and counts for each adapter, by label, and every row.
+
+    `directory` is where it is kept, None for a run that was given no output. `errors`
+    are the adapters that could not be run at all.
+    """
+
+    directory: Path | None
+    scores: Mapping[str, tuple[ScoreTable, ...]]
+    tallies: Mapping[str, Tally]
+    errors: Mapping[str, VqaEngineError]
+    _journal: Journal | None = field(default=None, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every adapter ran and every question has an answer."""
+        return not self.errors and all(tally.failed == 0 for tally in self.tallies.values())
+
+    def rows(self, adapter: str | None = None) -> Iterator[Row]:
+        """Rows of one adapter, or of all, in the caller's question order; lazy."""
+        if self._journal is not None:
+            yield from self._journal.rows(adapter)
+        elif self.directory is not None:
+            journal = open_journal(self.directory)
+            try:
+                yield from journal.rows(adapter)
+            finally:
+                journal.close()
+
+    def table(self) -> str:
+        """The scores as a text table."""
+        return as_text(score_table(self.scores))
+
+
+class Engine:
+    """Asks questions of one adapter or several, one after the other.
+
+    `adapters` are names, specs, classes or objects; None is the embedded model. `plan`
+    is how every answer is generated. `isolation="process"` runs each model in a worker
+    process that the engine outlives; `"inline"` runs it in this one. The engine is used
+    from one thread, and is a context manager that lets the model go at its end.
+
+    Raises:
+        AdapterError: a name is not installed, offered twice, or does not fit.
+        ConfigurationError: a metric is unknown, or two adapters share a label.
+    """
+
+    def __init__(
+        self,
+        adapters: Iterable[Adapter] | None = None,
+        *,
+        plan: GenerationPlan | None = None,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        isolation: Isolation = "inline",
+        observer: Observer = SILENT,
+    ) -> None:
+        self._contenders = contenders(adapters)
+        self._plan = plan or GenerationPlan()
+        self._metrics = tuple(metric(name) for name in metrics)
+        self._isolation = isolation
+        self._observer = observer
+        self._resident: tuple[Contender, Session] | None = None
+        self._journal: Journal | None = None
+
+    def ask(
+        self,
+        image: str | ImageSource,
+        text: str,
+        *,
+        choices: Sequence[str] = (),
+        adapter: str | None = None,
+    ) -> Answer:
+        """Ask one question of one adapter: the first, or the one with this label.
+
+        The model stays loaded for the next question.
+
+        Raises:
+            AnswerError: it gave no answer; the text says why.
+            VqaEngineError: the model cannot be loaded.
+        """
+        source = Path(image) if isinstance(image, str) else image
+        question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
+        reply = self._hold(self._named(adapter)).answer(question, self._plan)
+        if reply.answer is None:
+            failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
+            raise AnswerError(failure.message, cause=failure.cause)
+        return reply.answer
+
+    def answers(self, questions: QuestionSet | Iterable[Question]) -> Iterator[Row]:
+        """Put every question to every adapter, and yield each row as it comes.
+
+        Nothing is kept: use `run` for a journal, resume and scores.
+
+        Raises:
+            VqaEngineError: a model cannot be loaded.
+        """
+        asked = as_question_set(questions)
+        for contender in self._contenders:
+            session = self._hold(contender)
+            for question in asked:
+                yield _ask(session, contender.label, question, self._plan)[0]
+
+    def run(
+        self,
+        questions: QuestionSet | Iterable[Question],
+        output: str | Path | None = None,
+        *,
+        fresh_start: bool = False,
+    ) -> RunResult:
+        """Put every question to every adapter; journal, score, and resume what was begun.
+
+        `output` is the run directory: a new one is made, an old one with the same
+        settings is continued. With `fresh_start` a new one is made beside an old one.
+        An adapter that cannot be run is reported in `errors`, and the next one runs.
+
+        Raises:
+            RunError: the directory is in use, has other settings, or cannot be written.
+            VqaEngineError: no adapter could be run; the first one's error.
+        """
+        asked = as_question_set(questions)
+        if output is None:
+            return self._run_in_memory(asked)
+        path = fresh(Path(output)) if fresh_start else Path(output)
+        with RunDirectory(path, self.manifest(asked)) as directory:
+            return self._run_all(asked, directory.journal, path)
+
+    def manifest(self, questions: QuestionSet) -> Manifest:
+        """What decides the answers of a run over these questions."""
+        version, python = manifest.environment()
+        return Manifest(
+            vqa_engine=version,
+            python=python,
+            libraries=manifest.libraries(),
+            adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
+            plan=self._plan,
+            question_set=questions.name,
+            question_count=len(questions),
+            question_digest=questions.digest(),
+            metrics=tuple(profile.name for profile in self._metrics),
+        )
+
+    def close(self) -> None:
+        """Let the loaded model go; twice is safe."""
+        if self._resident is None:
+            return
+        contender, session = self._resident
+        self._resident = None
+        released = session.release()
+        self._note(contender.label, released.events)
+        self._observer.released(contender.label, released)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run_in_memory(self, questions: QuestionSet) -> RunResult:
+        journal = Journal()
+        result = self._run_all(questions, journal, None)
+        weakref.finalize(result, journal.close)
+        return result
+
+    def _run_all(self, questions: QuestionSet, journal: Journal, path: Path | None) -> RunResult:
+        count = len(questions)
+        ledgers = [Ledger(c.label, journal, self._metrics, count) for c in self._contenders]
+        errors: dict[str, VqaEngineError] = {}
+        for contender, ledger in zip(self._contenders, ledgers, strict=True):
+            self._observer.started(ledger.label, ledger.progress())
+            if not ledger.finished:
+                self._run_one(contender, questions, ledger, journal, errors)
+        if len(errors) == len(self._contenders):
+            raise next(iter(errors.values()))
+        return RunResult(
+            directory=path,
+            scores={ledger.label: ledger.scores() for ledger in ledgers},
+            tallies={ledger.label: journal.tally(ledger.label) for ledger in ledgers},
+            errors=errors,
+            journal=journal if path is None else None,
+        )
+
+    def _run_one(
+        self,
+        contender: Contender,
+        questions: QuestionSet,
+        ledger: Ledger,
+        journal: Journal,
+        errors: dict[str, VqaEngineError],
+    ) -> None:
+        self.close()  # a model that `ask` left loaded was not loaded under this journal
+        self._journal = journal
+        try:
+            session = self._hold(contender)
+            for position, question in enumerate(questions):
+                if not ledger.has(question):
+                    self._run_question(session, ledger, position, question)
+        except (RunError, QuestionSetError):
+            raise  # these concern the whole run, not this adapter
+        except VqaEngineError as error:
+            errors[contender.label] = error
+            self._observer.failed(contender.label, error)
+        finally:
+            self.close()
+            journal.flush()
+            self._journal = None
+
+    def _run_question(
+        self, session: Session, ledger: Ledger, position: int, question: Question
+    ) -> None:
+        if self._isolation == "inline" and ledger.deaths(question) >= MAX_DEATHS:
+            row = _given_up(ledger.label, question)
+            events: tuple[MemoryEvent, ...] = ()
+        else:
+            row, events = self._journaled(session, ledger, question)
+        ledger.add(position, row, events)
+        for event in events:
+            self._observer.memory(ledger.label, event)
+        self._observer.answered(row, ledger.progress())
+
+    def _journaled(
+        self, session: Session, ledger: Ledger, question: Question
+    ) -> tuple[Row, tuple[MemoryEvent, ...]]:
+        ledger.begin(question)
+        try:
+            return _ask(session, ledger.label, question, self._plan)
+        except BaseException:
+            # The process lives, so the question did not kill it.
+            ledger.abandon(question)
+            raise
+
+    def _named(self, label: str | None) -> Contender:
+        for contender in self._contenders:
+            if label in {None, contender.label}:
+                return contender
+        known = ", ".join(c.label for c in self._contenders)
+        raise ConfigurationError(f"This engine has no adapter {label!r}; it has: {known}.")
+
+    def _hold(self, contender: Contender) -> Session:
+        """The contender's session, loaded; any other model is let go first."""
+        if self._resident is not None and self._resident[0] is contender:
+            return self._resident[1]
+        self.close()
+        self._observer.loading(contender.label)
+        session = self._session(contender)
+        try:
+            loaded = session.load()
+        except BaseException:
+            session.release()
+            raise
+        self._resident = (contender, session)
+        self._note(contender.label, loaded.events)
+        self._observer.loaded(contender.label, loaded)
+        return session
+
+    def _session(self, contender: Contender) -> Session:
+        return LocalSession(contender.make(), contender.spec.model)
+
+    def _note(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
+        """Journal and tell memory events that belong to no question."""
+        if self._journal is not None:
+            self._journal.record_events(label, events)
+        for event in events:
+            self._observer.memory(label, event)
+
+
+def _ask(
+    session: Session, label: str, question: Question, plan: GenerationPlan
+) -> tuple[Row, tuple[MemoryEvent, ...]]:
+    started = perf_counter()
+    reply = session.answer(question, plan)
+    row = Row(
+        adapter=label,
+        question=question,
+        answer=reply.answer,
+        failure=reply.failure,
+        attempts=reply.attempts,
+        seconds=perf_counter() - started,
+    )
+    return row, reply.events
+
+
+def _given_up(label: str, question: Question) -> Row:
+    message = f"the whole process died {MAX_DEATHS} times while this question was in flight"
+    return Row(adapter=label, question=question, failure=Failure(cause="killed", message=message))

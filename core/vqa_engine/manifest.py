@@ -1,0 +1,134 @@
+"""What decided a run's answers: written beside the journal, compared on resume."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import msgspec
+from attrs import asdict, frozen
+
+from vqa_engine import registry
+from vqa_engine.adapter import AdapterSpec, GenerationPlan
+from vqa_engine.errors import AdapterError
+
+FILE = "manifest.json"
+"""The manifest's name in a run directory."""
+
+LIBRARIES = ("mlx", "mlx-vlm", "torch", "transformers", "Pillow")
+"""Distributions whose version can change an answer."""
+
+
+@frozen(kw_only=True)
+class AdapterRecord:
+    """Which adapter and checkpoint answered under one label.
+
+    `distribution` and `version` are None for a class or object that is no plugin.
+    """
+
+    name: str
+    distribution: str | None
+    version: str | None
+    target: str | None
+    model: str | None
+    revision: str | None
+    options: Mapping[str, Any]
+    python: str | None
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """Everything that decides the answers of a run, and the names of its scores."""
+
+    vqa_engine: str
+    python: str
+    libraries: Mapping[str, str]
+    adapters: Mapping[str, AdapterRecord]
+    plan: GenerationPlan
+    question_set: str
+    question_count: int
+    question_digest: str
+    metrics: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that name this combination."""
+        return hashlib.sha256(self.encode()).hexdigest()[:16]
+
+    def encode(self) -> bytes:
+        """The manifest as readable JSON, keys in a fixed order."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2)
+
+
+def decode(data: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        msgspec.MsgspecError: it is no manifest of this version.
+    """
+    return msgspec.json.decode(data, type=Manifest)
+
+
+def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]]:
+    """Each setting that differs, by dotted name: (old value, new value)."""
+    before, after = _flat(asdict(old)), _flat(asdict(new))
+    names = sorted(before.keys() | after.keys())
+    return {
+        name: (before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    }
+
+
+def adapter_record(spec: AdapterSpec) -> AdapterRecord:
+    """The record of one adapter; its distribution comes from metadata, unimported."""
+    plugin = None if spec.target else _plugin(spec.name)
+    return AdapterRecord(
+        name=spec.name,
+        distribution=plugin.distribution if plugin else None,
+        version=plugin.version if plugin else None,
+        target=spec.target,
+        model=spec.model.model,
+        revision=spec.model.revision,
+        options=dict(spec.model.options),
+        python=str(spec.python) if spec.python else None,
+    )
+
+
+def libraries() -> dict[str, str]:
+    """The installed versions of `LIBRARIES`; one that is absent has no key."""
+    return {name: version for name in LIBRARIES if (version := _version(name))}
+
+
+def environment() -> tuple[str, str]:
+    """The versions of vqa-engine and of Python."""
+    return _version("vqa-engine") or "unknown", platform.python_version()
+
+
+def _plugin(name: str) -> registry.Plugin | None:
+    try:
+        return registry.select(name, registry.find())
+    except AdapterError:
+        return None  # an adapter of another interpreter: its worker knows it
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(value, Mapping) and value:
+        return {
+            name: leaf
+            for key, part in value.items()
+            for name, leaf in _flat(part, f"{prefix}{key}.").items()
+        }
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return {prefix.rstrip("."): list(value)}
+    return {prefix.rstrip("."): value}

@@ -1,0 +1,53 @@
+"""`vqa-engine ask`: one image, one question, one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqa_engine_cli.options import (
+    adapter_options,
+    json_option,
+    options,
+    plan,
+    plan_options,
+    specs,
+    verbose_option,
+)
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("question")
+@options(
+    adapter_options,
+    plan_options,
+    click.option("--choice", "choices", multiple=True, help="An option of a multiple choice."),
+    json_option,
+    verbose_option,
+)
+def ask(
+    image: Path,
+    question: str,
+    choices: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    """Ask one QUESTION about one IMAGE, and print the answer.
+
+    \b
+    Example:
+      vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
+    """
+    from vqa_engine import Engine
+    from vqa_engine_cli.display import observer, show_answer
+
+    with Engine(
+        adapters=specs(given), plan=plan(given), observer=observer(quiet=True, verbose=verbose)
+    ) as engine:
+        for label in engine.labels:
+            answer = engine.ask(image, question, choices=choices, adapter=label)
+            show_answer(label, answer, as_json=as_json, several=len(engine.labels) > 1)

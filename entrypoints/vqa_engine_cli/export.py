@@ -1,0 +1,102 @@
+"""`vqa-engine export`: a run's answers for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vqa_engine_cli.options import FOLDER, options
+
+if TYPE_CHECKING:
+    from vqa_engine.journal import Journal
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@options(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["jsonl", "vqa-v2"]),
+        default="jsonl",
+        show_default=True,
+        help="One JSON object a row with everything known, or the official VQA v2 result file.",
+    ),
+    click.option("--adapter", help="Only this adapter's rows.  [vqa-v2: needed if there are several]"),
+    click.option(
+        "--errors-as-empty",
+        is_flag=True,
+        help="vqa-v2: write a question without an answer as the empty answer, not leave it out.",
+    ),
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File to write.  [default: stdout]",
+    ),
+)
+def export(
+    run: Path, form: str, adapter: str | None, errors_as_empty: bool, output: Path | None
+) -> None:
+    """Write the answers of RUN, a run directory.
+
+    \b
+    Example:
+      vqa-engine export runs/kettles --format vqa-v2 -o results.json
+    """
+    from vqa_engine import export as exporter
+    from vqa_engine.run_directory import open_journal
+
+    journal = open_journal(run)
+    try:
+        label = _label(journal, adapter, several_allowed=form == "jsonl")
+        rows = journal.rows(label)
+        if form == "jsonl":
+            pieces = exporter.json_lines(rows)
+        else:
+            pieces = exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
+            _warn(journal, label, errors_as_empty)
+        _write(pieces, output)
+    finally:
+        journal.close()
+
+
+def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:
+    from vqa_engine.errors import ConfigurationError
+
+    known = journal.adapters()
+    if wanted is not None and wanted not in known:
+        raise ConfigurationError(f"The run has no adapter {wanted!r}; it has: {', '.join(known)}.")
+    if wanted is None and not several_allowed and len(known) > 1:
+        raise ConfigurationError(
+            f"A VQA v2 result file is one adapter's: give --adapter, one of {', '.join(known)}."
+        )
+    return wanted
+
+
+def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
+    failed = sum(journal.tally(name).failed for name in journal.adapters() if label in {None, name})
+    if failed:
+        done = "are written as empty answers" if errors_as_empty else "are left out"
+        click.echo(f"{failed} questions have no answer and {done}.", err=True)
+
+
+def _write(pieces: Iterable[bytes], output: Path | None) -> None:
+    """Write beside the target and rename, so that an old export is never half gone."""
+    if output is None:
+        sys.stdout.buffer.writelines(pieces)
+        sys.stdout.buffer.flush()
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.writelines(pieces)
+        part.replace(output)
+    except OSError as error:
+        from vqa_engine.errors import ConfigurationError
+
+        raise ConfigurationError(f"{output} cannot be written: {error}.") from error

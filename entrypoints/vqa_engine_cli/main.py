@@ -1,0 +1,103 @@
+"""The entry point: the command group, logging, signals and exit codes.
+
+`--help` imports no more than click; each command imports the engine when it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from click_default_group import DefaultGroup
+
+from vqa_engine_cli.adapters import adapters
+from vqa_engine_cli.ask import ask
+from vqa_engine_cli.export import export
+from vqa_engine_cli.run import run
+from vqa_engine_cli.score import score
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done, every question has an answer
+  1    an error; one sentence on stderr says what and what to do
+  2    the command line is wrong
+  3    done, but some questions have no answer, or an adapter could not run
+  130  interrupted (Ctrl-C); the same command continues
+  143  terminated; the same command continues
+"""
+
+
+class Commands(DefaultGroup):
+    """Turns the errors of the tree into one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our stdout (`| head`) went away: that is its right.
+            sys.stderr.close()
+            ctx.exit(0)
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_ERROR)
+
+
+@click.group(
+    cls=Commands,
+    default="run",
+    default_if_no_args=True,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="vqa-engine")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="What the log on stderr tells.",
+)
+def cli(log_level: str) -> None:
+    """Ask local vision-language models visual questions, and score the answers.
+
+    Without a command it is `run`; without options that asks the embedded model the
+    built-in questions.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+for command in (run, ask, adapters, score, export):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminated)
+    cli(prog_name="vqa-engine")
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Leave through the `finally` clauses, so that no worker stays behind."""
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether it is in our tree; without the tree loaded, it cannot be."""
+    errors = sys.modules.get("vqa_engine.errors")
+    return errors is not None and isinstance(error, errors.VqaEngineError)

@@ -1,0 +1,198 @@
+"""Options that several commands share, and what they build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from vqa_engine_cli.config import config_option
+
+if TYPE_CHECKING:
+    from vqa_engine import AdapterSpec, GenerationPlan, QuestionSet
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _complete_adapter(
+    _ctx: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    from vqa_engine import registry
+
+    return [
+        CompletionItem(plugin.name, help=plugin.source)
+        for plugin in registry.find()
+        if plugin.name.startswith(typed)
+    ]
+
+
+adapter_options = (
+    click.option(
+        "--adapter",
+        "-a",
+        "adapters",
+        multiple=True,
+        metavar="NAME[@MODEL]",
+        shell_complete=_complete_adapter,
+        help="Adapter to run; repeat it to compare several.  "
+        "[default: smolvlm@builtin, the embedded model]",
+    ),
+    click.option(
+        "--model", help="Checkpoint: a hub id, a local folder, or `builtin`.  [default: the adapter's]"
+    ),
+    click.option("--revision", help="Branch, tag or commit that pins a hub id."),
+    click.option(
+        "--trust-remote-code", is_flag=True, help="Let code that comes with the checkpoint run."
+    ),
+    click.option(
+        "--adapter-option",
+        "adapter_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the adapter's own, such as instruction=''.",
+    ),
+)
+
+plan_options = (
+    click.option("--max-tokens", type=click.IntRange(1), default=32, show_default=True),
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0),
+        default=0.0,
+        show_default=True,
+        help="0 is greedy.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Of --sample, and of generation when the temperature is above 0.",
+    ),
+    click.option(
+        "--prefill-step",
+        type=click.IntRange(1),
+        help="Prompt tokens computed at once; smaller needs less memory.",
+    ),
+    click.option(
+        "--image-longest-edge",
+        type=click.IntRange(1),
+        help="Shrink larger images to this many pixels (changes answers).",
+    ),
+    click.option(
+        "--kv-bits",
+        type=click.Choice(["2", "3", "4", "6", "8"]),
+        help="Quantise the KV cache (changes answers).",
+    ),
+)
+
+question_options = (
+    click.option(
+        "--questions",
+        default="shapes",
+        show_default=True,
+        metavar="SET",
+        help="`shapes`, `shapes:seed=3,count=500`, a .jsonl file, or a VQA v2 questions file.",
+    ),
+    click.option("--annotations", type=FILE, help="VQA v2 annotations file."),
+    click.option("--images", type=FOLDER, help="Folder of the images.  [default: the file's]"),
+    click.option("--limit", type=click.IntRange(1), help="Ask the first N questions only."),
+    click.option("--sample", type=click.IntRange(1), help="Ask N questions drawn with --seed."),
+)
+
+metric_option = click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Metric profile; repeatable.  [default: vqa-v2-normalised and vqa-v2-official]",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for programs.")
+
+verbose_option = click.option(
+    "--verbose", "-v", is_flag=True, help="Tell each answer and each memory action."
+)
+
+
+def options(*groups: Any) -> Callable[[Command], Command]:
+    """A decorator that adds `--config` and groups of options, in the order given."""
+    flat = [config_option]
+    for group in groups:
+        flat.extend(group if isinstance(group, tuple) else (group,))
+
+    def add(command: Command) -> Command:
+        for option in reversed(flat):
+            command = option(command)
+        return command
+
+    return add
+
+
+def specs(given: dict[str, Any]) -> list[AdapterSpec] | None:
+    """The adapters that the options name; None when they name nothing."""
+    from vqa_engine.contender import DEFAULT
+
+    names = given["adapters"]
+    if not names and given["model"] is None:
+        return None
+    names = names or (DEFAULT.name,)
+    if len(names) > 1 and (given["model"] or given["revision"]):
+        raise click.UsageError(
+            "With several adapters give each its model: --adapter NAME@MODEL, and no "
+            "--model or --revision."
+        )
+    return [_spec(name, given) for name in names]
+
+
+def plan(given: dict[str, Any]) -> GenerationPlan:
+    """The generation plan that the options describe."""
+    from vqa_engine import GenerationPlan
+
+    return GenerationPlan(
+        max_tokens=given["max_tokens"],
+        temperature=given["temperature"],
+        seed=given["seed"],
+        prefill_step=given["prefill_step"],
+        image_longest_edge=given["image_longest_edge"],
+        kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
+    )
+
+
+def question_set(given: dict[str, Any]) -> QuestionSet:
+    """The question set that the options name."""
+    from vqa_engine import load_questions
+
+    return load_questions(
+        given["questions"],
+        annotations=given["annotations"],
+        images=given["images"],
+        limit=given["limit"],
+        sample=given["sample"],
+        seed=given["seed"],
+    )
+
+
+def _spec(text: str, given: dict[str, Any]) -> AdapterSpec:
+    from vqa_engine import AdapterSpec, ModelRef
+
+    name, _, model = text.partition("@")
+    reference = ModelRef(
+        model=model or given["model"],
+        revision=given["revision"],
+        trust_remote_code=given["trust_remote_code"],
+        options=_pairs(given["adapter_options"]),
+    )
+    return AdapterSpec(name=name, model=reference, label=text)
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(pair.partition("=")[::2] for pair in given)
+    if any("=" not in pair for pair in given):
+        raise click.UsageError("--adapter-option takes KEY=VALUE.")
+    return pairs

@@ -1,0 +1,110 @@
+"""`vqa-engine run`: put a question set to one adapter or several."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vqa_engine_cli.options import (
+    adapter_options,
+    json_option,
+    metric_option,
+    options,
+    plan,
+    plan_options,
+    question_options,
+    question_set,
+    specs,
+    verbose_option,
+)
+
+if TYPE_CHECKING:
+    from vqa_engine import Engine, QuestionSet, RunResult
+
+EXIT_INCOMPLETE = 3
+
+RUNS = Path("runs")
+"""Where runs go that are given no --output."""
+
+
+@click.command()
+@options(
+    adapter_options,
+    question_options,
+    plan_options,
+    metric_option,
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Run directory; one that is there is continued.  [default: runs/…, named by the settings]",
+    ),
+    click.option("--fresh", is_flag=True, help="Start anew, in a directory beside the old one."),
+    json_option,
+    verbose_option,
+)
+def run(output: Path | None, fresh: bool, as_json: bool, verbose: bool, **given: Any) -> None:
+    """Ask a question set, journal every answer, and print the scores.
+
+    The same command continues a run that stopped. Several adapters run one after the
+    other.
+
+    \b
+    Examples:
+      vqa-engine
+      vqa-engine --adapter llava_mlx --questions vqa.jsonl --limit 10 --verbose
+      vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
+    """
+    questions = question_set(given)
+    with _engine(given, as_json, verbose) as engine:
+        directory = output or _default_directory(engine, questions)
+        _run(engine, questions, directory, fresh, as_json)
+
+
+def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
+    from vqa_engine import Engine
+    from vqa_engine.engine import DEFAULT_METRICS
+    from vqa_engine_cli.display import observer
+
+    return Engine(
+        adapters=specs(given),
+        plan=plan(given),
+        metrics=given["metrics"] or DEFAULT_METRICS,
+        observer=observer(as_json=as_json, verbose=verbose),
+    )
+
+
+def _default_directory(engine: Engine, questions: QuestionSet) -> Path:
+    """A name that the settings decide, so that the same command finds its run again."""
+    wanted = engine.manifest(questions)
+    names = "-".join(wanted.adapters).replace("/", "_")[:60]
+    return RUNS / f"{names}-{wanted.digest[:8]}"
+
+
+def _run(
+    engine: Engine, questions: QuestionSet, directory: Path, fresh: bool, as_json: bool
+) -> None:
+    try:
+        result = engine.run(questions, directory, fresh_start=fresh)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nInterrupted. Every answer so far is in {directory}; "
+            "the same command continues from there.",
+            err=True,
+        )
+        raise
+    _show(result, questions, as_json)
+    if not result.complete:
+        sys.exit(EXIT_INCOMPLETE)
+
+
+def _show(result: RunResult, questions: QuestionSet, as_json: bool) -> None:
+    from vqa_engine_cli.display import show_result, show_result_json
+
+    if as_json:
+        show_result_json(result)
+    else:
+        show_result(result, questions.name)
