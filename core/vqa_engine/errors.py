@@ -13,6 +13,8 @@
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
+    ├── WorkerError              a worker process cannot load, or keeps dying
+    │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── ScoringError             answers and ground truths do not fit together
     └── RunError                 a run directory cannot be used
         ├── RunLocked            another process is writing it
@@ -179,6 +181,26 @@ class AnswerError(VqaEngineError):
     def __init__(self, message: str, *, cause: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class WorkerError(VqaEngineError):
+    """A worker process cannot load its model, or dies again and again: the run stops.
+
+    `label` is the adapter's, `cause` one of `vqa_engine.results.Cause`, `detail` a
+    traceback or the end of what the worker printed.
+    """
+
+    def __init__(self, message: str, *, label: str, cause: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.label, self.cause, self.detail = label, cause, detail
+
+
+class InterpreterError(WorkerError):
+    """The worker's Python cannot run this vqa-engine. `python` is its path."""
+
+    def __init__(self, message: str, *, label: str, python: str, detail: str = "") -> None:
+        super().__init__(message, label=label, cause="adapter", detail=detail)
+        self.python = python
 
 
 class ScoringError(VqaEngineError):

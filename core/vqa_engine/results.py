@@ -17,6 +17,7 @@ Cause = Literal[
     "killed",
     "crashed",
     "hung",
+    "exited",
     "backend",
     "adapter",
     "python",
