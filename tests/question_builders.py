@@ -17,7 +17,12 @@ YES = ("yes",) * 10
 
 def question(**changes: Any) -> Question:
     """A question with ten ground truths, or with the fields given."""
-    fields = {"question_id": 7, "image": Path("cat.png"), "text": "Is it a cat?", "answers": YES}
+    fields: dict[str, Any] = {
+        "question_id": 7,
+        "image": Path("cat.png"),
+        "text": "Is it a cat?",
+        "answers": YES,
+    }
     return Question(**(fields | changes))
 
 

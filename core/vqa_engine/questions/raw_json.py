@@ -1,0 +1,71 @@
+"""Reading one big JSON file: the outer object first, its items one by one, errors located."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from vqa_engine.errors import QuestionSetError
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+class _Named(msgspec.Struct):
+    question_id: int | str
+
+
+def read_object(path: Path, form: type[T]) -> T:
+    """Decode a file's outer object; fields of type `msgspec.Raw` are left for later.
+
+    Raises:
+        QuestionSetError: it cannot be read, is not JSON (the line is named) or is not of
+            this form.
+    """
+    try:
+        data = path.read_bytes().removeprefix(_BOM)
+    except OSError as error:
+        raise QuestionSetError(f"it cannot be read: {error.strerror}", file=path) from error
+    try:
+        return msgspec.json.decode(data, type=form)
+    except msgspec.ValidationError as error:
+        raise QuestionSetError(f"not a VQA v2 file: {error}", file=path) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        line = _line(data, str(error))
+        raise QuestionSetError(f"invalid JSON: {error}", file=path, line=line) from error
+
+
+def decoded(path: Path, key: str, items: Sequence[msgspec.Raw], form: type[T]) -> Iterator[T]:
+    """Decode the items of the list under `key` one by one.
+
+    Raises:
+        QuestionSetError: an item is not of this form; its place and its id are named.
+    """
+    decoder = msgspec.json.Decoder(form)
+    for place, item in enumerate(items):
+        try:
+            yield decoder.decode(item)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise QuestionSetError(
+                f"{key}[{place}]: {error}", file=path, question_id=_id(item)
+            ) from error
+
+
+def _line(data: bytes, message: str) -> int:
+    """The line, from 1, of the byte that msgspec's message names; the last one without."""
+    found = _BYTE.search(message)
+    return data.count(b"\n", 0, int(found[1]) if found else len(data.rstrip())) + 1
+
+
+def _id(item: msgspec.Raw) -> int | str | None:
+    """The broken item's question id, if that much can be read."""
+    try:
+        return msgspec.json.decode(item, type=_Named).question_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
