@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from question_builders import checked, encoded, question
+from tests.question_builders import checked, encoded, question
 from vqa_engine.errors import ImageError
 from vqa_engine.images import FORMATS, MAX_PIXELS, content_hash, open_image
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from question_builders import checked, encoded, lines_file
+from tests.question_builders import checked, encoded, lines_file
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ImageError, QuestionSetError
 from vqa_engine.images import open_image

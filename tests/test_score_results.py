@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from question_builders import annotation, asked, json_file, lines_file, vqa_pair
+from tests.question_builders import annotation, asked, json_file, lines_file, vqa_pair
 from vqa_engine.errors import ScoringError
 from vqa_engine.questions import QuestionSet, load_questions
 from vqa_engine.scoring import METRICS, metric, score_results

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from question_builders import question
+from tests.question_builders import question
 from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.scoring import METRICS, Metric, Scoreboard, metric
 from vqa_engine.scoring.contractions import CONTRACTIONS

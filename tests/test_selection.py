@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from question_builders import lines_file, question
+from tests.question_builders import lines_file, question
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions import QuestionSet, load_questions
@@ -150,11 +151,12 @@ def test_unknown_sources_list_the_forms(
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     path = lines_file(tmp_path, {"image": "x.png", "text": "?"})
-    for arguments in (
+    wrong: list[dict[str, Any]] = [
         {"source": path, "annotations": path},
         {"annotations": path},
         {"images": tmp_path},
-    ):
+    ]
+    for arguments in wrong:
         with pytest.raises(ConfigurationError, match="does not go with"):
             load_questions(**arguments)
     with pytest.raises(ConfigurationError, match="is not a folder"):

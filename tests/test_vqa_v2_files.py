@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from question_builders import YES, annotation, asked, checked, json_file, vqa_pair
+from tests.question_builders import YES, annotation, asked, checked, json_file, vqa_pair
 from vqa_engine.adapter import Question
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.images import open_image
@@ -175,9 +175,9 @@ def test_any_bytes(tmp_path: Path, data: bytes) -> None:
     good, _ = vqa_pair(tmp_path, [asked(1)], [])
     path = tmp_path / "any.json"
     path.write_bytes(data)
-    for files in ({"source": path}, {"source": good, "annotations": path}):
+    for source, annotations_ in ((path, None), (good, path)):
         with pytest.raises(QuestionSetError):
-            load_questions(**files)
+            load_questions(source, annotations=annotations_)
 
 
 JSON = st.recursive(
