@@ -4,6 +4,8 @@ Every module has one `write(folder, ...)`. The weights are random, scaled so tha
 decoding neither repeats one token nor ignores the image.
 """
 
+
+
 from __future__ import annotations
 
 import json
@@ -11,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-WORDS = (
+TEXT = (
     "What is the colour of this kettle cat dog how many are there yes no red blue green "
     "white black two three left right answer question image a Give very brief word phrase "
     "Answer the question using single or with option letter from given choices directly"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def write_json(folder: Path, name: str, content: Mapping[str, Any]) -> None:

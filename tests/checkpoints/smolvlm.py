@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,6 @@ def _write_processor(folder: Path, model_type: str) -> None:
 
 
 def _model(model_type: str, config: dict[str, Any]) -> Any:
-    from importlib import import_module
-
     module = import_module(f"mlx_vlm.models.{model_type}")
     return module.Model(
         module.ModelConfig(

@@ -1,6 +1,6 @@
 """The one driver: every MLX adapter is this class with a `Family` of its own."""
 
-# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class MlxAdapter(ModelAdapter):
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._instruction: str | None = None
+        self._family = self.family
         self._profile = self.family.estimate
 
     def load(self, model: ModelRef) -> None:
@@ -58,14 +59,15 @@ class MlxAdapter(ModelAdapter):
         self.release()
         self._instruction = _instruction(model.options)
         checkpoint = resolve(self.family, model)
+        family = self.family.of(checkpoint.config)
         try:
-            loaded = load(self.family, checkpoint, trust_remote_code=model.trust_remote_code)
+            loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
         except Exception as error:
             forget(error)
             _sweep()
             raise
-        self._loaded = loaded
-        self._profile = evolve(profile(self.family, checkpoint), weights=loaded.weights)
+        self._loaded, self._family = loaded, family
+        self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan.
@@ -86,7 +88,7 @@ class MlxAdapter(ModelAdapter):
             raise classify(error, "mlx_vlm") from error
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         return Answer(
-            text=self.family.clean(text, brief=self._instruction is None),
+            text=self._family.clean(text, brief=self._instruction is None),
             plan=plan,
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,
@@ -98,7 +100,7 @@ class MlxAdapter(ModelAdapter):
         """Let go of the model and of MLX's pool; calling it twice is safe."""
         if self._loaded is None:
             return
-        self._loaded = None
+        self._loaded, self._family = None, self.family
         self._profile = self.family.estimate
         _sweep()
 
@@ -113,9 +115,9 @@ class MlxAdapter(ModelAdapter):
             AnswerError: nothing is loaded.
         """
         loaded = self._ready()
-        text = self.family.ask(question, self._instruction)
-        if self.family.prompt is not None and not _has_template(loaded):
-            written = self.family.prompt(loaded.checkpoint.config)
+        text = self._family.ask(question, self._instruction)
+        if self._family.prompt is not None and not _has_template(loaded):
+            written = self._family.prompt(loaded.checkpoint.config)
             return written.replace("{question}", text)
         from mlx_vlm import apply_chat_template
 
@@ -123,10 +125,10 @@ class MlxAdapter(ModelAdapter):
 
     def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
         """The question's arrays live in this frame, so that `forget` can let go of them."""
-        if plan.kv_bits is not None and not self.family.quantises_kv:
+        if plan.kv_bits is not None and not self._family.quantises_kv:
             raise BackendError(
                 "mlx_vlm kv_bits",
-                f"the attention of {self.family.adapter} cannot read a quantised KV cache",
+                f"the attention of {loaded.config.model_type} cannot read a quantised KV cache",
                 "Leave kv_bits out of the plan.",
             )
         image = bounded(open_image(question), plan.image_longest_edge)

@@ -32,6 +32,9 @@ class Family:
     `model_types` are the `config.json` types that belong to the family, empty for all.
     `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
     `estimate` is the memory profile of the default checkpoint before it is loaded.
+    `quantises_kv` is False where the model's attention cannot read a quantised cache.
+    `mend` repairs a loaded processor in place, where mlx-vlm and transformers disagree.
+    `relatives` are the families whose rules apply to their own models in this one.
     `builtin` finds the folder of the checkpoint shipped with the package.
     """
 
@@ -48,7 +51,17 @@ class Family:
     strategies: tuple[CleanupStrategy, ...] = ()
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
     quantises_kv: bool = True
+    mend: Callable[[Any], None] | None = None
+    relatives: tuple[Family, ...] = ()
     builtin: Callable[[], Path] | None = None
+
+    def of(self, config: Config) -> Family:
+        """The family whose rules a checkpoint needs: a relative's, or this one's."""
+        model_type = config.get("model_type")
+        for relative in self.relatives:
+            if model_type in relative.model_types:
+                return relative
+        return self
 
     def ask(self, question: Question, instruction: str | None) -> str:
         """The text put to the model: question, options if any, instruction.

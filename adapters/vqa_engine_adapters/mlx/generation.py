@@ -1,6 +1,6 @@
 """One question through the model: image and prompt made ready, then prefill and decode."""
 
-# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The model hub: its local cache, then a download, and one sentence when neither works."""
 
-# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
 
 from __future__ import annotations
 

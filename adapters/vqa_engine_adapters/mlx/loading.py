@@ -1,6 +1,6 @@
 """Loading a checkpoint through mlx-vlm, and what of it the driver needs."""
 
-# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> 
             model, processor = load_model(
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
+            if family.mend is not None:
+                family.mend(processor)
     except Exception as error:  # any library under mlx-vlm may raise anything
         raise _unloadable(checkpoint, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)

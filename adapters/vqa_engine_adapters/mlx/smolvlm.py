@@ -1,6 +1,6 @@
 """SmolVLM and SmolVLM2, and the Idefics3 models that they descend from."""
 
-# ruff: noqa: PLC0415  a heavy library is imported by the call that needs it
+
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""Phi-3.5-vision (`phi3_v`)."""
+
+from __future__ import annotations
+
+from vqa_engine.adapter import ImageTokens, MemoryProfile
+from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.family import Config, Family
+
+STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256))
+"""Every head has its own keys and values, 384 KiB a token: the smallest step of all
+(shared/facts/models.md)."""
+
+
+def image_tokens(_config: Config, settings: Config) -> ImageTokens:
+    """144 tokens per crop and for the whole image, with a separator per row of twelve.
+
+    `(h·w + 1)·144 + 1 + (h + 1)·12` for h·w crops (shared/facts/mlx_vlm.md); `fixed`
+    takes the separators of the tallest grid, all crops in one column.
+    """
+    crops = int(settings.get("num_crops", 4))
+    return ImageTokens(per_tile=144, tile_edge=336, max_tiles=crops + 1, fixed=1 + 12 * (crops + 1))
+
+
+class Phi35Vision(MlxAdapter):
+    """Phi-3.5-vision on MLX, 4.1 B parameters, by default in 4 bits."""
+
+    family = Family(
+        adapter="phi35_vision",
+        model="mlx-community/Phi-3.5-vision-instruct-4bit",
+        model_types=("phi3_v",),
+        instruction="\nAnswer the question using a single word or phrase.",
+        # Its config's end token is not the one it emits (mlx-vlm #336, #444, #1496).
+        stop=("<|end|>", "<|endoftext|>", "</s>"),
+        cut=("<|end|>", "<|user|>", "<|assistant|>"),
+        # mlx-vlm puts nothing between the image and the question, and its processor then
+        # drops the question's first token (models/phi3_v/processing_phi3_v.py,
+        # `_convert_images_texts_to_inputs`). The model's own format has a line end there.
+        lead="\n",
+        prompt=lambda _config: "<|user|>\n<|image_1|>{question}<|end|>\n<|assistant|>\n",
+        image_tokens=image_tokens,
+        strategies=STRATEGIES,
+        estimate=MemoryProfile(
+            backend="mlx",
+            weights=2_330_000_000,
+            kv_per_token=384 * 2**10,
+            image_tokens=image_tokens({}, {}),
+            strategies=STRATEGIES,
+        ),
+        # Its attention calls mx.fast directly, which takes no quantised cache.
+        quantises_kv=False,
+    )
