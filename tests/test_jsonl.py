@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.question_builders import checked, encoded, lines_file
+from tests.question_builders import question as build
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ImageError, QuestionSetError
 from vqa_engine.images import open_image
 from vqa_engine.questions import QuestionSet, load_questions
+from vqa_engine.questions.question_set import digest_of
 
 reusing_folders = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -122,6 +124,7 @@ def test_text_outside_ascii(tmp_path: Path) -> None:
         ({"image": "a.png"}, "neither `question` nor `text`"),
         ({"image": 5, "question": "Why?"}, "`$.image`"),
         (LINE | {"question_id": True}, "`$.question_id`"),
+        (LINE | {"question_id": 2**63}, "`$.question_id`"),
         (LINE | {"question_id": [1]}, "`$.question_id`"),
         (LINE | {"answers": "yes"}, "`$.answers`"),
         (LINE | {"answers": [5]}, "`$.answers[0]`"),
@@ -217,6 +220,13 @@ def test_digest_is_of_the_meaning(tmp_path: Path) -> None:
     assert moved.digest() == before
     for fields in ({"question": "?"}, {"answer": "yes"}, {"image": "b.png"}, {"question_id": 2}):
         assert loaded(tmp_path, LINE | {"question_id": 1} | fields).digest() != before
+
+
+def test_digest_of_images_without_a_path() -> None:
+    sources = (b"a", b"b", checked(), checked().rotate(180))
+    digests = [digest_of([build(image=source)]) for source in sources]
+    assert len(set(digests)) == 4
+    assert digests[2] == digest_of([build(image=checked())])
 
 
 @reusing_folders

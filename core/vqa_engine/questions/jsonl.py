@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from attrs import field, frozen
@@ -19,6 +20,8 @@ from attrs import field, frozen
 from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.question_set import digest_of
+
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str  # what the journal can hold
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -31,10 +34,10 @@ class _Line(msgspec.Struct):
     image: str
     question: str | None = None
     text: str | None = None
-    question_id: QuestionId | None = None
+    question_id: _Id | None = None
     answers: list[str | _TruthObject] | None = None
     answer: str | None = None
-    image_id: QuestionId | None = None
+    image_id: _Id | None = None
     question_type: str | None = None
     answer_type: str | None = None
     choices: tuple[str, ...] = ()

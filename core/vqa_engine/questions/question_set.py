@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -42,8 +43,8 @@ def digest_of(questions: Iterable[Question]) -> str:
     """SHA-256 (hex) over ids, texts, ground truths, types, choices and image names.
 
     Image paths count relative to their root, and `origin` does not count: a set that was
-    moved, or reformatted without changing its meaning, keeps its digest. The pixels do not
-    count either; reading them all would take longer than many runs.
+    moved, or reformatted without changing its meaning, keeps its digest. What a file at a
+    path holds does not count either: reading them all would take longer than many runs.
     """
     sha, encoder, buffer = hashlib.sha256(), msgspec.json.Encoder(), bytearray()
     for question in questions:
@@ -67,5 +68,12 @@ def _identity(question: Question) -> tuple[object, ...]:
 
 
 def _image_name(question: Question) -> str:
-    image = str(question.image)
-    return image.removeprefix(f"{question.image_root}/") if question.image_root else image
+    """A path relative to its root; of an image that has no path, a hash of what it holds."""
+    image, root = question.image, question.image_root
+    if isinstance(image, bytes):
+        return f"sha256:{hashlib.sha256(image).hexdigest()}"
+    if isinstance(image, Path | str):
+        return str(image).removeprefix(f"{root}/") if root else str(image)
+    from vqa_engine.images import content_hash  # brings Pillow, which other sets do without
+
+    return f"pixels:{content_hash(image)}"
