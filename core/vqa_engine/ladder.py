@@ -1,0 +1,73 @@
+"""The ladder of cheaper plans: what to try next after a question ran out of something.
+
+Lossless rungs come first, because the same text comes out of them. Lossy ones have to
+be allowed; their plan is recorded on the answer.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from vqa_engine.adapter import GenerationPlan
+from vqa_engine.results import Cause
+
+PREFILL_STEPS = (512, 128, 32)
+"""Prompt tokens at once. Measured peaks above baseline: 2048 tokens 111.7 MiB, 512 41.3,
+128 16.6, 32 12.0, with the same text and the same speed (shared/facts/memory.md)."""
+
+FIRST_STEP = 128
+"""From a plan that leaves the step to the model: no standing step chosen by size is smaller,
+so this is never dearer than what has just failed."""
+
+KV_BITS = 8
+IMAGE_EDGES = (1024, 512)
+"""Lossy bounds on the longest edge, pixels: two and one tile of the common 512-pixel tilers."""
+
+NEEDS_LESS: frozenset[Cause] = frozenset({"out_of_memory", "too_big", "watchdog"})
+"""Causes that a smaller step cures. `too_big`: one attention buffer of a long prefill step
+passes Metal's largest buffer (exo-explore/exo #1048). `watchdog`: one command buffer takes
+too long, so the same plan would end the same way."""
+
+NEVER_AS_IT_IS: frozenset[Cause] = frozenset({"too_big", "watchdog"})
+"""Causes that a fresh worker does not cure (shared/facts/memory.md, "Texts to classify")."""
+
+
+@frozen(kw_only=True)
+class Ladder:
+    """Where a plan stands, and what is below it.
+
+    `standing_step` is the prefill step of plans that ask for none, as far as known.
+    `allow_lossy` adds the rungs that may change the text; the lossless ones are then
+    taken in one stride, because three workers are all that a question gets.
+    """
+
+    standing_step: int | None = None
+    allow_lossy: bool = False
+
+    def below(self, plan: GenerationPlan, cause: Cause) -> GenerationPlan | None:
+        """The plan for the next try: cheaper, or the same one, or None to give up.
+
+        `rung` rises by one with each cheaper plan; a mere restart leaves it.
+        """
+        if cause not in NEEDS_LESS:
+            return plan
+        cheaper = self._smaller_step(plan) or self._lossy(plan)
+        if cheaper is not None:
+            return evolve(cheaper, rung=plan.rung + 1)
+        return None if cause in NEVER_AS_IT_IS else plan
+
+    def _smaller_step(self, plan: GenerationPlan) -> GenerationPlan | None:
+        now = plan.prefill_step or self.standing_step
+        steps = [step for step in PREFILL_STEPS if step < (now or FIRST_STEP + 1)]
+        if not steps:
+            return None
+        step = steps[-1] if self.allow_lossy else steps[0]
+        return evolve(plan, prefill_step=step, encoder_batch=1)
+
+    def _lossy(self, plan: GenerationPlan) -> GenerationPlan | None:
+        if not self.allow_lossy:
+            return None
+        if plan.kv_bits is None or plan.kv_bits > KV_BITS:
+            return evolve(plan, kv_bits=KV_BITS)
+        edges = [e for e in IMAGE_EDGES if e < (plan.image_longest_edge or IMAGE_EDGES[0] + 1)]
+        return evolve(plan, image_longest_edge=edges[0]) if edges else None

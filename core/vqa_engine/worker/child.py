@@ -1,0 +1,169 @@
+"""The child's side: `python -m vqa_engine.worker.child READER WRITER LIFELINE ARENA`.
+
+It greets, then does what it is told, one message at a time, on its main thread. The
+four arguments are inherited descriptors.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import platform
+import signal
+import sys
+import traceback
+from types import FrameType
+
+from attrs import evolve
+
+from vqa_engine import registry
+from vqa_engine.adapter import AdapterSpec, Question
+from vqa_engine.errors import VqaEngineError
+from vqa_engine.memory.strategies import portable
+from vqa_engine.results import Failure, Released, Reply
+from vqa_engine.session import LocalSession, describe
+from vqa_engine.worker.arena import Inbox
+from vqa_engine.worker.evidence import vitals
+from vqa_engine.worker.exit import WIRE_LOST
+from vqa_engine.worker.guard import follow, out_of_reach
+from vqa_engine.worker.interpreter import version
+from vqa_engine.worker.messages import (
+    PROTOCOL,
+    Ask,
+    Hello,
+    Leave,
+    Left,
+    Load,
+    Ready,
+    Refused,
+    Said,
+    ToChild,
+    decode_in_child,
+    encode_to_host,
+)
+from vqa_engine.worker.remote import refined
+from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """A session behind a wire."""
+
+    def __init__(self, wire: Wire, inbox: Inbox) -> None:
+        self._wire, self._inbox = wire, inbox
+        self._session: LocalSession | None = None
+        self._owner = os.getpid()
+
+    def serve(self) -> None:
+        """Do what the host says until it says `Leave`, or is gone."""
+        try:
+            while self._step():
+                pass
+        except WireLost:
+            os._exit(WIRE_LOST)
+        except WireClosed:
+            self._release()
+
+    def _step(self) -> bool:
+        data = self._wire.receive()
+        assert data is not None  # without a timeout there always is one
+        message = decode_in_child(data)
+        answer = self._do(message)
+        if os.getpid() != self._owner:
+            os._exit(0)  # the adapter forked, and its child came back here
+        self._wire.send(answer)
+        return not isinstance(message, Leave)
+
+    def _do(self, message: ToChild) -> bytes:
+        match message:
+            case Load():
+                return encode_to_host(self._load(message))
+            case Ask():
+                return self._answer(message)
+            case Leave():
+                return encode_to_host(self._release())
+
+    def _load(self, load: Load) -> Ready | Refused:
+        if load.path is not None:
+            sys.path[:] = load.path
+        spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
+        try:
+            session = LocalSession(registry.make(spec), spec.model)
+            loaded = session.load()
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
+            return _refused(error)
+        self._session = session
+        return Ready(evolve(loaded, profile=portable(loaded.profile)), vitals())
+
+    def _answer(self, ask: Ask) -> bytes:
+        reply = self._reply(ask)
+        try:
+            return encode_to_host(Said(reply, vitals()))
+        except (TypeError, ValueError, OverflowError) as error:
+            message = f"The answer cannot cross to the engine: {error}"
+            return encode_to_host(Said(_failed(message), vitals()))
+
+    def _reply(self, ask: Ask) -> Reply:
+        if self._session is None:
+            return _failed("The model is not loaded: call load first.")
+        return self._session.answer(self._question(ask), ask.plan)
+
+    def _question(self, ask: Ask) -> Question:
+        facts = {name: getattr(ask, name) for name in ask.__struct_fields__ if name != "plan"}
+        return Question(**facts | {"image": self._inbox.take(ask.image)})
+
+    def _release(self) -> Left:
+        session, self._session = self._session, None
+        return Left(Released(residue=0, seconds=0.0) if session is None else session.release())
+
+
+def main() -> None:
+    """Set the scene before the adapter can touch anything, then serve."""
+    reader, writer, lifeline, arena = (out_of_reach(int(one)) for one in sys.argv[1:5])
+    # Its own descriptor, so that a native crash leaves its Python stack in the log even
+    # if the adapter has closed or turned the standard streams.
+    faulthandler.enable(out_of_reach(os.dup(2)))
+    signal.signal(signal.SIGTERM, _leave)
+    follow(lifeline)
+    wire = Wire(reader, writer)
+    os.register_at_fork(after_in_child=lambda: _let_go(wire, lifeline, arena))
+    sys.argv = ["vqa-engine-worker"]
+    wire.send(encode_to_host(_hello()))
+    Child(wire, Inbox(arena)).serve()
+
+
+def _hello() -> Hello:
+    return Hello(PROTOCOL, version(), platform.python_version(), os.getpid())
+
+
+def _let_go(wire: Wire, *others: int) -> None:
+    """A forked child must not hold the wire: the host would never see it end."""
+    wire.close()
+    for descriptor in others:
+        close(descriptor)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _refused(error: Exception) -> Refused:
+    """Loading raised; the facts of an error of ours go along, so that it can be rebuilt."""
+    failure, ours = describe(error), isinstance(error, VqaEngineError)
+    return Refused(
+        kind=type(error).__name__ if ours else "",
+        message=failure.message,
+        cause=refined(failure.cause, failure.message),
+        facts=vars(error) if ours else {},
+        detail="".join(traceback.format_exception(error)),
+    )
+
+
+def _failed(message: str) -> Reply:
+    return Reply(failure=Failure(cause="adapter", message=message))
+
+
+if __name__ == "__main__":
+    main()

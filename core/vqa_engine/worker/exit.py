@@ -1,0 +1,201 @@
+"""Why a worker died: one table of texts and one of signals, read in a fixed order.
+
+Each verdict is one sentence, and says "probably" where the evidence is indirect.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from attrs import field, frozen
+
+from vqa_engine.results import Cause
+from vqa_engine.worker.evidence import OomKills
+from vqa_engine.worker.messages import Vitals
+
+WIRE_LOST = 113
+"""The child's exit code when it finds its end of the wire closed by somebody else."""
+
+NEAR_LIMIT = 0.5
+"""A share of RLIMIT_AS. The size is that of the last answered question, and the peak of
+the next may be as much again; a worker below it was far from its limit."""
+
+TEXTS: tuple[tuple[Cause, str], ...] = (
+    # mlx/backend/metal/allocator.cpp: one buffer over MTLDevice.maxBufferLength
+    ("too_big", r"maximum allowed buffer size"),
+    # mlx/backend/metal/allocator.cpp: too many live buffers (mlx #1718, #3849)
+    ("handle_limit", r"Resource limit \(\d+\) exceeded"),
+    # Metal's MTLCommandBufferError, as mlx/backend/metal/device.cpp prints it
+    ("watchdog", r"ImpactingInteractivity|CallbackErrorTimeout|Caused GPU Timeout"),
+    ("out_of_memory", r"Insufficient Memory|CallbackErrorOutOfMemory"),
+    # torch: torch.OutOfMemoryError, c10/cuda and aten/mps allocators
+    ("out_of_memory", r"(?:CUDA|HIP|XPU|MPS backend|CUDA error:) out of memory|OutOfMemoryError"),
+    # c10/core/impl/alloc_cpu.cpp
+    ("out_of_memory", r"DefaultCPUAllocator: (?:can't|not enough)|can't allocate memory"),
+    # mlx/allocator.cpp, C++ new, CPython and NumPy
+    ("out_of_memory", r"\[malloc[^\]]*\] Unable to allocate|std::bad_alloc"),
+    ("out_of_memory", r"MemoryError\b|Unable to allocate [\d.]+ [KMGT]iB"),
+    # A poisoned CUDA context: every later call in this process fails as well
+    ("backend", r"CUDA error: (?!out of memory)|device-side assert triggered"),
+)
+"""Cause and pattern, the most telling first (shared/facts/memory.md, "Texts to classify")."""
+
+_PATTERNS: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
+    (cause, re.compile(pattern)) for cause, pattern in TEXTS
+)
+
+_MEANINGS: dict[Cause, str] = {
+    "out_of_memory": "The worker ran out of memory",
+    "too_big": "The image or the plan needs a single buffer larger than the device allows",
+    "handle_limit": "The worker ran out of buffer handles",
+    "watchdog": "The GPU's watchdog stopped a step that took too long",
+    "backend": "The device failed under the worker",
+}
+
+_FAULTS = tuple(
+    getattr(signal, name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGTRAP", "SIGILL")
+)
+"""What a failed allocation in native code ends in: SIGSEGV on MLX's CPU backend, SIGABRT
+for an uncaught C++ exception on Metal, SIGTRAP or SIGILL from a compiler's trap."""
+
+
+@frozen(kw_only=True)
+class Ending:
+    """All that is known of a dead worker.
+
+    `code` is its return code, negative for a signal. `said` is what it printed since the
+    question began. `waited` is the seconds after which it was ended for not answering,
+    None if it was not. `lost` is what the adapter did to the wire, if it did. `kills` are the
+    kernel's out-of-memory kills since it started, `vitals` its last reported size.
+    """
+
+    code: int
+    said: str = ""
+    waited: float | None = None
+    lost: str = ""
+    kills: OomKills = field(factory=OomKills)
+    vitals: Vitals = field(factory=Vitals)
+
+
+@frozen
+class Verdict:
+    """The cause of a death, and one sentence about it."""
+
+    cause: Cause
+    message: str
+
+
+def cause_of(text: str) -> Cause | None:
+    """The cause that a message names, None if it names none."""
+    return next((cause for cause, pattern in _PATTERNS if pattern.search(text)), None)
+
+
+def classify(ending: Ending) -> Verdict:
+    """The verdict: our own doing first, then words, then numbers, then the bare signal."""
+    return (
+        _ended_by_us(ending)
+        or _by_text(ending)
+        or _by_kernel(ending)
+        or _by_limit(ending)
+        or _by_signal(ending)
+        or _by_code(ending)
+    )
+
+
+def _ended_by_us(ending: Ending) -> Verdict | None:
+    if ending.waited is not None:
+        return Verdict(
+            "hung", f"The worker did not answer within {ending.waited:g} s and was ended."
+        )
+    if ending.lost or ending.code == WIRE_LOST:
+        did = ending.lost or "closed file descriptors"
+        return Verdict(
+            "adapter",
+            "The worker lost its connection to the engine: "
+            f"the adapter {did} that are not its own.",
+        )
+    return None
+
+
+def _by_text(ending: Ending) -> Verdict | None:
+    cause = cause_of(ending.said) if ending.code else None
+    if cause is None:
+        return None
+    return Verdict(cause, f"{_MEANINGS[cause]} ({_how(ending.code)}): {_line(ending.said, cause)}")
+
+
+def _by_kernel(ending: Ending) -> Verdict | None:
+    if ending.code != -signal.SIGKILL:
+        return None
+    if ending.kills.group > 0:
+        return Verdict(
+            "out_of_memory",
+            "The worker ran out of memory: the kernel's out-of-memory killer ended it (SIGKILL; "
+            "its control group counts one more such kill).",
+        )
+    if ending.kills.system > 0:
+        return Verdict(
+            "out_of_memory",
+            "The worker probably ran out of memory: it was killed (SIGKILL) while the kernel's "
+            "out-of-memory killer was at work on this machine.",
+        )
+    return None
+
+
+def _by_limit(ending: Ending) -> Verdict | None:
+    size, limit = ending.vitals.address_space, ending.vitals.limit
+    if -ending.code not in _FAULTS or not size or not limit or size < NEAR_LIMIT * limit:
+        return None
+    return Verdict(
+        "out_of_memory",
+        f"The worker probably ran out of memory ({_how(ending.code)}): it had taken "
+        f"{size >> 20} MiB of the {limit >> 20} MiB that RLIMIT_AS allows.",
+    )
+
+
+def _by_signal(ending: Ending) -> Verdict | None:
+    if ending.code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
+        hint = (
+            " It may have been the system's answer to too little memory "
+            "(jetsam, the out-of-memory killer)."
+            if ending.code == -signal.SIGKILL
+            else ""
+        )
+        return Verdict("killed", f"The worker was killed from outside ({_how(ending.code)}).{hint}")
+    if ending.code < 0:
+        return Verdict("crashed", f"The worker crashed in native code ({_how(ending.code)}).")
+    return None
+
+
+def _by_code(ending: Ending) -> Verdict:
+    if ending.code == 128 + signal.SIGTERM:
+        return Verdict("killed", "The worker was asked from outside to end (SIGTERM).")
+    if ending.code and "Traceback (most recent call last)" in ending.said:
+        return Verdict("python", f"The worker ended with an exception: {_last(ending.said)}")
+    return Verdict(
+        "exited",
+        f"The worker ended itself with exit code {ending.code}: "
+        "the adapter called sys.exit or os._exit.",
+    )
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _line(text: str, cause: Cause) -> str:
+    """The line that told, at most 300 characters of it."""
+    patterns = [pattern for named, pattern in _PATTERNS if named == cause]
+    lines = (line.strip() for line in text.splitlines())
+    return next((ln[:300] for ln in lines if any(p.search(ln) for p in patterns)), "")
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,200 @@
+"""Keeps the worker of one adapter: at most one at a time, started and ended as asked."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+from attrs import evolve, frozen
+
+from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
+from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
+from vqa_engine.results import Cause, Failure, Loaded, Released, Reply
+from vqa_engine.worker.arena import Outbox
+from vqa_engine.worker.interpreter import Interpreter
+from vqa_engine.worker.limits import Limits, Timeouts
+from vqa_engine.worker.log import WorkerLog
+from vqa_engine.worker.messages import Ask, Leave, Left, Load, Ready, Refused, Said
+from vqa_engine.worker.process import Worker, WorkerDied
+from vqa_engine.worker.remote import raised_again, refined
+
+NOT_PLAIN = (NotImplementedError, TypeError, ValueError, OverflowError)
+"""What msgspec raises for a message that cannot be written."""
+
+DETAIL = 4000
+"""Characters of a dead worker's last words that go into a failure's detail."""
+
+log = logging.getLogger(__name__)
+
+
+@frozen
+class _Tools:
+    """What outlives a worker: its successor writes to the same log and reads the same
+    arena."""
+
+    log: WorkerLog
+    outbox: Outbox
+
+    def close(self) -> None:
+        self.outbox.close()
+        self.log.close()
+
+
+class Keeper:
+    """Starts the worker of `spec`, asks it, and ends it."""
+
+    def __init__(
+        self, spec: AdapterSpec, log_directory: Path | None, timeouts: Timeouts, limits: Limits
+    ) -> None:
+        self._spec, self._log_directory = spec, log_directory
+        self._timeouts, self._limits = timeouts, limits
+        self._interpreter = Interpreter.of(spec)
+        self._tools: _Tools | None = None
+        self.worker: Worker | None = None
+
+    def start(self, *, again: bool = False) -> Loaded:
+        """Start a worker and load the model; one that is killed meanwhile has successors.
+
+        A first load that dies of itself would die again. With `again` the model was
+        loaded before, so what kills its worker now may pass.
+
+        Raises:
+            VqaEngineError: what the adapter raised, as from an inline session.
+            InterpreterError: the interpreter cannot run a worker of this version.
+            WorkerError: the worker died while loading, or its load took too long.
+            ConfigurationError: the model's options are not plain data.
+        """
+        for left in reversed(range(self._limits.loads)):
+            try:
+                return self._start_once()
+            except WorkerDied as death:
+                cause = death.verdict.cause
+                if not left or cause == "hung" or not (again or cause == "killed"):
+                    raise self._cannot_load(death) from death
+                log.warning("%s: loading again: %s", self._spec.label, death)
+        raise AssertionError("unreachable: the last failure raises")
+
+    def ask(self, question: Question, plan: GenerationPlan) -> Reply:
+        """One try at a question. A death is a failure too, and leaves no `worker`."""
+        assert self.worker is not None
+        try:
+            said = self.worker.exchange(self._message(question, plan), self._timeouts.answer)
+        except WorkerDied as death:
+            self.worker = None
+            return _failed(death.verdict.cause, str(death), death.said[-DETAIL:])
+        except ImageError as error:
+            return _failed("image", str(error))
+        except msgspec.ValidationError as error:
+            return _failed("adapter", f"The adapter's answer does not fit its record: {error}")
+        except NOT_PLAIN as error:
+            return _failed("adapter", f"The question cannot cross to its worker: {error}")
+        except BaseException:
+            self.drop()  # the reply that is under way belongs to no later question
+            raise
+        assert isinstance(said, Said)
+        return _refined(said.reply)
+
+    def drop(self) -> None:
+        """End the worker at once, whatever it is doing."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.end()
+
+    def farewell(self) -> tuple[Released, bool]:
+        """Let the adapter release its model, then end the worker and close all. Idempotent.
+
+        Returns:
+            What the child says of its release, and whether its whole group is gone.
+        """
+        worker, self.worker = self.worker, None
+        tools, self._tools = self._tools, None
+        try:
+            if worker is None:
+                return Released(residue=0, seconds=0.0), True
+            released = self._released(worker)
+            return released, worker.end(patience=self._timeouts.stop)
+        finally:
+            if tools is not None:
+                tools.close()
+
+    def forget_image(self) -> None:
+        """Send the next image even if it is the object of the last question."""
+        if self._tools is not None:
+            self._tools.outbox.forget()
+
+    def _start_once(self) -> Loaded:
+        tools = self._ready_tools()
+        worker = Worker(self._interpreter, tools.log, tools.outbox.descriptor, self._timeouts)
+        try:
+            worker.greet()
+            loaded = self._load_in(worker)
+        except BaseException:
+            worker.end()
+            raise
+        self.worker = worker
+        return loaded
+
+    def _ready_tools(self) -> _Tools:
+        if self._tools is None:
+            self._tools = _Tools(WorkerLog(self._log_directory, self._spec.label), Outbox())
+        return self._tools
+
+    def _load_in(self, worker: Worker) -> Loaded:
+        spec, path = self._spec, self._interpreter.module_path()
+        message = Load(spec.name, spec.label, spec.model, spec.target, path)
+        try:
+            reply = worker.exchange(message, self._timeouts.load)
+        except NOT_PLAIN as error:
+            raise ConfigurationError(
+                f"The options of {spec.label!r} cannot cross to its worker: {error}"
+            ) from error
+        if isinstance(reply, Refused):
+            raise raised_again(reply, spec.label)
+        assert isinstance(reply, Ready)
+        return reply.loaded
+
+    def _message(self, question: Question, plan: GenerationPlan) -> Ask:
+        assert self._tools is not None
+        outbox, root = self._tools.outbox, question.image_root
+        return Ask(
+            question_id=question.question_id,
+            image=outbox.put(question),
+            text=question.text,
+            plan=plan,
+            answers=question.answers,
+            image_id=question.image_id,
+            question_type=question.question_type,
+            answer_type=question.answer_type,
+            choices=question.choices,
+            origin=question.origin,
+            image_root=None if root is None else outbox.reachable(root),
+        )
+
+    def _released(self, worker: Worker) -> Released:
+        try:
+            left = worker.exchange(Leave(), self._timeouts.stop)
+        except (WorkerDied, msgspec.DecodeError) as error:
+            # Nothing is lost: the end of the process gives back what a release would.
+            log.warning("%s: its worker did not release: %s", self._spec.label, error)
+            return Released(residue=None, seconds=0.0)
+        assert isinstance(left, Left)
+        return left.released
+
+    def _cannot_load(self, death: WorkerDied) -> WorkerError:
+        verdict, label = death.verdict, self._spec.label
+        message = f"The worker of {label!r} cannot load its model. {verdict.message}"
+        return WorkerError(message, label=label, cause=verdict.cause, detail=death.said[-DETAIL:])
+
+
+def _failed(cause: Cause, message: str, detail: str = "") -> Reply:
+    return Reply(failure=Failure(cause=cause, message=message, detail=detail))
+
+
+def _refined(reply: Reply) -> Reply:
+    """An adapter's plain exception may tell more than its type does."""
+    failure = reply.failure
+    if failure is None:
+        return reply
+    cause = refined(failure.cause, failure.message)
+    return evolve(reply, failure=evolve(failure, cause=cause))

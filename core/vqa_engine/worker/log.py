@@ -1,0 +1,64 @@
+"""What a worker prints: one file for each adapter, appended to at each start."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+
+TAIL = 16_384
+"""Bytes of a log's end that are read after a death."""
+
+
+class WorkerLog:
+    """A worker's standard output and error.
+
+    It is `<directory>/<label>.log`, or without a directory a temporary file that goes
+    when it is closed.
+
+    Raises:
+        OSError: the file cannot be opened for appending.
+    """
+
+    def __init__(self, directory: Path | None, label: str) -> None:
+        self._file = _nameless() if directory is None else _appended(directory, label)
+
+    @property
+    def descriptor(self) -> int:
+        """For the worker to inherit."""
+        return self._file.fileno()
+
+    def header(self, command: list[str]) -> None:
+        """One line for a start: when, and what was started."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._file.write(f"=== {now} {' '.join(command)}\n".encode(errors="replace"))
+
+    def position(self) -> int:
+        """Where the next output will stand."""
+        return os.fstat(self.descriptor).st_size
+
+    def tail(self, since: int) -> str:
+        """The end of what was printed since `since`, at most `TAIL` bytes."""
+        end = self.position()
+        start = max(since, end - TAIL)
+        return os.pread(self.descriptor, end - start, start).decode(errors="replace")
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._file.close()
+
+
+def _nameless() -> FileIO:
+    return tempfile.TemporaryFile("a+b", buffering=0)
+
+
+def _appended(directory: Path, label: str) -> FileIO:
+    directory.mkdir(parents=True, exist_ok=True)
+    return (directory / f"{_file_name(label)}.log").open("a+b", buffering=0)
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w.-]", "_", label).lstrip(".") or "worker"

@@ -1,0 +1,290 @@
+"""One worker process, seen from the host: started, spoken to, ended, and seen to be gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import weakref
+from time import monotonic, sleep
+
+import msgspec
+import psutil
+from attrs import frozen
+
+from vqa_engine.errors import InterpreterError
+from vqa_engine.worker.evidence import oom_kills
+from vqa_engine.worker.exit import Ending, Verdict, classify
+from vqa_engine.worker.interpreter import Interpreter
+from vqa_engine.worker.limits import Timeouts
+from vqa_engine.worker.log import WorkerLog
+from vqa_engine.worker.messages import (
+    Hello,
+    Ready,
+    Said,
+    ToChild,
+    ToHost,
+    Vitals,
+    decode_in_host,
+    encode_to_child,
+)
+from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
+
+GREETING = 60.0
+"""Seconds until a started program must have greeted. It has only to import vqa-engine, and
+one that never will (`--python /usr/bin/yes`) should not be waited for as long as a model."""
+
+TICK = 0.25
+"""Seconds between two looks at whether a silent worker is still there. Its end is seen at
+once through the wire, unless a process that it forked holds the wire open."""
+
+REAPED = 10.0
+"""Seconds that the system gets to end a process after SIGKILL."""
+
+log = logging.getLogger(__name__)
+
+
+class WorkerDied(Exception):
+    """The worker is gone. `verdict` says why, `said` is the end of what it printed."""
+
+    def __init__(self, verdict: Verdict, said: str) -> None:
+        super().__init__(verdict.message)
+        self.verdict, self.said = verdict, said
+
+
+@frozen
+class _Ends:
+    """The host's part of what was made for a worker."""
+
+    process: subprocess.Popen[bytes]
+    wire: Wire
+    lifeline: int
+
+
+class Worker:
+    """A worker process.
+
+    It is a session and a process group of its own: Ctrl-C in the terminal does not
+    reach it, and what its adapter starts ends with it. It ends at the latest when this
+    object goes, or the host does.
+
+    Raises:
+        InterpreterError: the interpreter cannot be started.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, output: WorkerLog, arena: int, timeouts: Timeouts
+    ) -> None:
+        self._interpreter, self._log, self._timeouts = interpreter, output, timeouts
+        self._kills = oom_kills()
+        self._vitals = Vitals()
+        try:
+            self._ends = _spawn(interpreter, output, arena)
+        except OSError as error:
+            raise interpreter.cannot_start(error) from error
+        self._mark = output.position()
+        self._finalizer = weakref.finalize(self, _discard, self._ends)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is the id of its group and session as well."""
+        return self._ends.process.pid
+
+    def greet(self) -> None:
+        """Wait for its first words, and compare versions.
+
+        Raises:
+            InterpreterError: it is no worker, or one of another version.
+            WorkerDied: it was killed before it could greet.
+        """
+        seconds = min(GREETING, self._timeouts.load)
+        try:
+            hello = self._received(seconds)
+        except (FrameError, msgspec.DecodeError) as error:
+            raise self._no_worker(f"it wrote something else: {error}") from error
+        except TimeoutError as error:
+            raise self._no_worker(f"no greeting within {seconds:g} s") from error
+        except WireClosed as error:
+            raise self._ended_early() from error
+        assert isinstance(hello, Hello)
+        self._interpreter.check(hello)
+
+    def exchange(self, message: ToChild, seconds: float) -> ToHost:
+        """Say something, and wait for the reply.
+
+        Raises:
+            WorkerDied: it ended, or was ended because no reply came within `seconds`.
+            NotImplementedError, TypeError, ValueError, OverflowError: the message is
+                not plain data; nothing was sent.
+            msgspec.ValidationError: the reply does not fit its type.
+        """
+        data = encode_to_child(message)
+        self._mark = self._log.position()
+        try:
+            self._ends.wire.send(data, seconds)
+            reply = self._received(seconds)
+        except TimeoutError as error:
+            raise self._died(waited=seconds) from error
+        except WireClosed as error:
+            raise self._died() from error
+        except FrameError as error:
+            raise self._died(lost="wrote to file descriptors") from error
+        if isinstance(reply, Ready | Said):
+            self._vitals = reply.vitals
+        return reply
+
+    def end(self, patience: float = 0.0) -> bool:
+        """End the process and its group: politely first, SIGKILL last. Idempotent.
+
+        The wire is closed, and `patience` seconds given to end by itself; then comes
+        SIGTERM with `timeouts.stop` seconds; then SIGKILL for what is left. Killing a
+        process that wired GPU memory may leak it until the next start of the machine
+        (shared/facts/memory.md, "Wiring").
+
+        Returns:
+            Whether the process and all its group are known to be gone.
+        """
+        self._ends.wire.close()
+        if not self._gone_within(patience):
+            _signal_group(self.pid, signal.SIGTERM)
+            self._gone_within(self._timeouts.stop)
+        _signal_group(self.pid, signal.SIGKILL)
+        gone = self._gone_within(REAPED) and _is_empty(self.pid)
+        if self._finalizer.detach() is not None:
+            close(self._ends.lifeline)
+        if not gone:
+            log.error("the worker %d, or something that it started, does not end", self.pid)
+        return gone
+
+    def _received(self, seconds: float) -> ToHost:
+        until = monotonic() + seconds
+        wire = self._ends.wire
+        while (data := wire.receive(min(TICK, max(0.0, until - monotonic())))) is None:
+            if self._ends.process.poll() is not None:
+                data = wire.receive(0)  # its last words may have come since
+                if data is None:
+                    raise WireClosed("the worker ended, and something that it forked goes on")
+                break
+            if monotonic() >= until:
+                raise TimeoutError
+        return decode_in_host(data)
+
+    def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:
+        """Bury it, and find out why it died."""
+        if waited is not None:
+            # Its handler writes where each Python thread stands into the log.
+            _signal(self._ends.process, signal.SIGUSR1)
+        elif not lost and not self._gone_within(self._timeouts.stop):
+            lost = "closed file descriptors"
+        self.end()
+        said = self._log.tail(self._mark)
+        ending = Ending(
+            code=self._code(),
+            said=said,
+            waited=waited,
+            lost=lost,
+            kills=oom_kills().since(self._kills),
+            vitals=self._vitals,
+        )
+        return WorkerDied(classify(ending), said)
+
+    def _ended_early(self) -> Exception:
+        death = self._died()
+        if death.verdict.cause in ("exited", "python", "adapter"):
+            return self._interpreter.did_not_greet(f"exit code {self._code()}", death.said)
+        return death
+
+    def _no_worker(self, how: str) -> InterpreterError:
+        self.end()
+        return self._interpreter.did_not_greet(how, self._log.tail(self._mark))
+
+    def _code(self) -> int:
+        code = self._ends.process.returncode
+        return -signal.SIGKILL if code is None else code
+
+    def _gone_within(self, seconds: float) -> bool:
+        try:
+            self._ends.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _spawn(interpreter: Interpreter, output: WorkerLog, arena: int) -> _Ends:
+    their_reader, writer = os.pipe()
+    reader, their_writer = os.pipe()
+    their_lifeline, lifeline = os.pipe()
+    theirs = (their_reader, their_writer, their_lifeline)
+    try:
+        process = _popen(interpreter, output, (*theirs, arena))
+    except BaseException:
+        for descriptor in (reader, writer, lifeline):
+            os.close(descriptor)
+        raise
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
+    return _Ends(process, Wire(reader, writer), lifeline)
+
+
+def _popen(
+    interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    command = interpreter.command(descriptors)
+    output.header(command)
+    return subprocess.Popen(
+        command,
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        stdout=output.descriptor,
+        stderr=output.descriptor,
+        start_new_session=True,
+        env=interpreter.environment(),
+    )
+
+
+def _discard(ends: _Ends) -> None:
+    """The last resort, when nobody called `end`: at the host's exit, or when it forgot."""
+    ends.wire.close()
+    _signal_group(ends.process.pid, signal.SIGKILL)
+    ends.process.wait()
+    close(ends.lifeline)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    process.send_signal(number)  # does nothing once the process was reaped
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    # The leader may be reaped already. Its id cannot belong to another group yet while
+    # a member lives, and is not given out again within the moment that passes here.
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return  # nobody is left; macOS says EPERM when only zombies are
+
+
+def _is_empty(group: int, seconds: float = 2.0) -> bool:
+    """Whether nobody is left in a group that was sent SIGKILL; zombies are nobody."""
+    until = monotonic() + seconds
+    while _members(group):
+        if monotonic() >= until:
+            return False
+        sleep(0.01)
+    return True
+
+
+def _members(group: int) -> list[int]:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return []
+    return [process.pid for process in psutil.process_iter() if _is_member(process, group)]
+
+
+def _is_member(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, PermissionError, psutil.Error):
+        return False

@@ -1,0 +1,43 @@
+"""An exception of the child, raised again in the host as what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.results import Cause
+from vqa_engine.worker.exit import cause_of
+from vqa_engine.worker.messages import Refused
+
+
+def raised_again(refused: Refused, label: str) -> VqaEngineError:
+    """The exception to raise in the host.
+
+    One of ours comes back as its own class with the same text and attributes, so that
+    nobody above can tell a worker from an inline session. Any other is a `WorkerError`.
+    """
+    kind = next((k for k in _kinds(VqaEngineError) if k.__name__ == refused.kind), None)
+    if kind is None:
+        message = f"The adapter {label!r} could not load its model: {refused.message}"
+        return WorkerError(message, label=label, cause=refused.cause, detail=refused.detail)
+    # Not through __init__: its arguments are not the message.
+    error = kind.__new__(kind, refused.message)
+    error.__dict__.update({name: _plain(value) for name, value in refused.facts.items()})
+    return error
+
+
+def refined(cause: Cause, text: str) -> Cause:
+    """A more telling cause, if the cause is a vague one and the text names another."""
+    return cause_of(text) or cause if cause in ("python", "backend") else cause
+
+
+def _kinds(root: type[VqaEngineError]) -> Iterator[type[VqaEngineError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)
+
+
+def _plain(value: Any) -> Any:
+    """msgpack has one kind of sequence, and every sequence of an error is a tuple."""
+    return tuple(_plain(item) for item in value) if isinstance(value, list) else value
