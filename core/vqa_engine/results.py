@@ -42,6 +42,30 @@ class MemoryEvent:
     detail: str = ""
 
 
+LeakKind = Literal["unknown", "steady", "warm-up", "cycles", "leak", "outside"]
+
+
+@frozen(kw_only=True)
+class LeakVerdict:
+    """What the memory audit says of one loaded model.
+
+    `warm-up` grew and then stayed, `cycles` is what only the garbage collector gives
+    back, `leak` rises in the allocator and `outside` beside it, `unknown` had too few
+    questions. `rate` is bytes per question, `grown` bytes from the first floor to the
+    last, `text` a sentence.
+    """
+
+    kind: LeakKind = "unknown"
+    rate: float = 0.0
+    grown: int = 0
+    text: str = ""
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it would go on for ever."""
+        return self.kind in {"leak", "outside"}
+
+
 @frozen(kw_only=True)
 class MemoryPrediction:
     """What a question was expected to need above the floor, and what it did need.
@@ -118,6 +142,7 @@ class Released:
     residue: int | None
     seconds: float
     events: tuple[MemoryEvent, ...] = ()
+    verdict: LeakVerdict = LeakVerdict()
 
 
 @frozen(kw_only=True)

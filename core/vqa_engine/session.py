@@ -16,8 +16,10 @@ from attrs import evolve
 
 from vqa_engine.adapter import Answer, GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.errors import AnswerError, BackendError, ImageError, OutOfMemory, VqaEngineError
+from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
-from vqa_engine.results import Cause, Failure, Loaded, Released, Reply
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Reply
 
 log = logging.getLogger(__name__)
 
@@ -40,45 +42,100 @@ class Session(Protocol):
 
 
 class LocalSession:
-    """A session in this process."""
+    """A session in this process.
 
-    def __init__(self, adapter: ModelAdapter, model: ModelRef) -> None:
-        self._adapter = adapter
-        self._model = model
+    A request for a fresh process is met here by a release and a second load, unless
+    `in_place` is False: a worker passes the request up to its host instead.
+    """
+
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        model: ModelRef,
+        policy: MemoryPolicy | None = None,
+        *,
+        in_place: bool = True,
+    ) -> None:
+        self._adapter, self._model = adapter, model
+        self._policy, self._in_place = policy, in_place
         self._governor: Governor | None = None
 
     def load(self) -> Loaded:
         started = perf_counter()
-        governor = Governor(self._adapter.memory_profile())
+        profile = expected_profile(self._adapter, self._model)
+        governor = Governor(profile, self._policy, adapter=self._adapter)
+        refuse(profile, governor.budget, lossy=self._policy is not None and self._policy.lossy)
         self._governor = governor
-        self._adapter.load(self._model)
-        profile = self._adapter.memory_profile()
-        events = governor.bind(profile)
-        _freeze()
+        events = self._bring_in(governor)
         return Loaded(
-            profile=profile,
+            profile=governor.controls.profile,
             seconds=perf_counter() - started,
             memory=governor.read(),
             events=events,
+            budget=governor.budget.limit,
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
-        governor = self._loaded()
-        try:
-            answer = self._adapter.answer(question, governor.plan(plan))
-        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
-            return Reply(failure=describe(error))
-        if not isinstance(answer, Answer):
-            return Reply(failure=_not_an_answer(answer))
-        return Reply(answer=evolve(answer, memory=governor.read()))
+        reply = self._ask(question, plan)
+        if not (reply.recycle and self._in_place):
+            return reply
+        events = reply.events + self._recycle(question)
+        if reply.answer is not None:
+            return evolve(reply, events=events, recycle="")
+        again = self._ask(question, plan)
+        return evolve(again, events=events + again.events, recycle="")
 
     def release(self) -> Released:
         started = perf_counter()
         gc.unfreeze()
         self._adapter.release()
-        residue, events = self._governor.settle() if self._governor else (None, ())
+        if self._governor is None:
+            return Released(residue=None, seconds=perf_counter() - started)
+        verdict = self._governor.verdict()
+        residue, events = self._governor.settle()
         self._governor = None
-        return Released(residue=residue, seconds=perf_counter() - started, events=events)
+        return Released(
+            residue=residue, seconds=perf_counter() - started, events=events, verdict=verdict
+        )
+
+    def _ask(self, question: Question, plan: GenerationPlan) -> Reply:
+        governor = self._loaded()
+        try:
+            answer = self._adapter.answer(question, governor.plan(question, plan))
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
+            failure = describe(error)
+        else:
+            if isinstance(answer, Answer):
+                return self._answered(governor, question, answer)
+            failure = _not_an_answer(answer)
+        return _failed(governor, question, failure)
+
+    def _answered(self, governor: Governor, question: Question, answer: Answer) -> Reply:
+        memory = governor.account(answer)
+        if memory is None and not governor.controls.pending:
+            return Reply(answer=answer)
+        return Reply(
+            answer=answer if memory is None else evolve(answer, memory=memory),
+            events=governor.drain(question),
+            prediction=governor.prediction,
+            recycle=governor.controls.recycle,
+        )
+
+    def _bring_in(self, governor: Governor) -> tuple[MemoryEvent, ...]:
+        """Load the model and bind its strategies."""
+        self._adapter.load(self._model)
+        events = governor.bind(self._adapter.memory_profile())
+        _freeze()
+        return events
+
+    def _recycle(self, question: Question) -> tuple[MemoryEvent, ...]:
+        """Release and load again, in this process."""
+        governor = self._loaded()
+        gc.unfreeze()
+        self._adapter.release()
+        _, events = governor.settle()
+        events += self._bring_in(governor)
+        return tuple(evolve(event, question_id=question.question_id) for event in events)
 
     def _loaded(self) -> Governor:
         if self._governor is None:
@@ -105,6 +162,16 @@ def _cause(error: VqaEngineError) -> Cause:
             return "backend"
         case _:
             return "adapter"
+
+
+def _failed(governor: Governor, question: Question, failure: Failure) -> Reply:
+    """A failure's reply; by now the exception and the arrays in its frames are gone."""
+    if failure.cause == "out_of_memory":
+        governor.recover()
+    governor.account(None)
+    return Reply(
+        failure=failure, events=governor.drain(question), recycle=governor.controls.recycle
+    )
 
 
 def _not_an_answer(value: object) -> Failure:

@@ -1,89 +1,226 @@
-"""The governor: binds the strategies an adapter declares, and applies them.
+"""The governor: binds the strategies an adapter declares, plans, accounts and audits.
 
 It lives beside the model, in whatever process that is.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
+from collections.abc import Callable
 
 from attrs import evolve
 
-from vqa_engine.adapter import GenerationPlan, MemoryProfile, MemoryReading
-from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import MemoryBackend, backend, collect
-from vqa_engine.memory.strategies import CacheLimit, CleanupStrategy, PrefillStep
-from vqa_engine.results import MemoryEvent
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    MemoryProfile,
+    MemoryReading,
+    ModelAdapter,
+    Question,
+)
+from vqa_engine.memory.audit import Audit
+from vqa_engine.memory.backends import MemoryBackend, backend
+from vqa_engine.memory.budget import Budget, budget
+from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.estimator import Estimator, features
+from vqa_engine.memory.gauges import System
+from vqa_engine.memory.inspector import Inspector
+from vqa_engine.memory.planner import Planned, Planner
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.memory.strategies import Bound, Moment
+from vqa_engine.memory.watch import Watch
+from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
+
+Narrow = Callable[[GenerationPlan], GenerationPlan]
+Hook = Callable[[Moment], None]
 
 
 class Governor:
     """Keeps one model's memory in bounds.
 
-    `floor` is what the backend held before the model was loaded; `release` must come
-    back to it.
+    `floor` is what the backend held before the model was loaded, and `settle` must come
+    back to it. `budget` is what the backend may hold now. `prediction` is the last
+    question's, with its truth.
     """
 
-    def __init__(self, profile: MemoryProfile) -> None:
-        self.backend: MemoryBackend = backend(profile.backend)
+    def __init__(
+        self,
+        profile: MemoryProfile,
+        policy: MemoryPolicy | None = None,
+        *,
+        adapter: ModelAdapter | None = None,
+        system: System | None = None,
+        memory: MemoryBackend | None = None,
+    ) -> None:
+        self.backend: MemoryBackend = memory or backend(profile.backend)
         self.floor = self.backend.read().active
-        self._prefill_step: int | None = None
+        self.prediction: MemoryPrediction | None = None
+        self._policy, self._adapter = policy or MemoryPolicy(), adapter
+        self._system = system or System()
+        self._counts = self.floor is not None
+        self._estimator: Estimator | None = None
+        self._bounds: list[Bound] = []
+        self._narrows: list[Narrow] = []
+        self._before: list[Hook] = []
+        self._after: list[Hook] = []
+        self._moment = Moment()
+        self._planned: Planned | None = None
+        self.budget = self._look_at_budget()
+        self._start(profile)
 
     def bind(self, profile: MemoryProfile) -> tuple[MemoryEvent, ...]:
         """Bind each strategy, in order; called once the model is loaded.
 
+        A second call, after a release and a second load, keeps what was learned.
+
         Raises:
             BackendError: naming the call that a strategy needs and the backend lacks.
         """
-        return tuple(self._bind(strategy) for strategy in profile.strategies)
+        self._estimator = self._estimator or Estimator(profile)
+        self._start(profile)
+        self._bounds = []
+        for strategy in profile.strategies:
+            # One by one: what was bound before a refusal can then be undone.
+            self._bounds.append(strategy.bind(self.controls))
+        self._narrows = [bound.plan for bound in self._bounds if bound.plan]
+        self._before = [bound.before for bound in self._bounds if bound.before]
+        self._after = [bound.after for bound in self._bounds if bound.after]
+        self._busy = self._counts or bool(self._narrows or self._before or self._after)
+        return self.controls.drain()
 
-    def plan(self, plan: GenerationPlan) -> GenerationPlan:
-        """The plan as the standing bounds allow it."""
-        self.backend.reset_peak()
-        if self._prefill_step is None or plan.prefill_step is not None:
+    def plan(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
+        """The plan as the strategies and the budget allow it.
+
+        Raises:
+            OutOfMemory: the question does not fit under any plan that is allowed.
+        """
+        self._moment.number += 1
+        if not self._busy:
             return plan
-        return evolve(plan, prefill_step=self._prefill_step)
+        for narrow in self._narrows:
+            plan = narrow(plan)
+        if self._counts:
+            plan = self._fit(question, plan)
+        for before in self._before:
+            before(self._moment)
+        if self._counts:
+            self._active_before = self.backend.read().active or 0
+            self.backend.reset_peak()
+        return plan
+
+    def account(self, answer: Answer | None) -> MemoryReading | None:
+        """After a question: learn what it cost, audit what stayed, clean what is due.
+
+        `answer` is None when the question failed. The reading is None when nothing was
+        looked at this time, as with an adapter that has no counters.
+        """
+        looked = self._moment.number >= self._watch.due
+        if looked:
+            self._look()
+        if not self._busy:
+            return MemoryReading(footprint=self._watch.footprint) if looked else None
+        reading = self.backend.read()
+        if self._counts:
+            self._learn(reading, answer)
+            self._audit(reading)
+        for after in self._after:
+            after(self._moment)
+        return evolve(reading, footprint=self._watch.footprint) if looked else reading
+
+    def recover(self) -> None:
+        """After an out-of-memory error: give back whatever the failed try left behind."""
+        for call in ("gc.collect", "clear_cache"):
+            if self.controls.has(call):
+                self.controls.act("recover", call)
 
     def read(self) -> MemoryReading:
-        """The counters now."""
-        return self.backend.read()
+        """The counters now, the process's footprint among them."""
+        return evolve(self.backend.read(), footprint=self._watch.read_footprint())
+
+    def verdict(self) -> LeakVerdict:
+        """What the audit says so far."""
+        return self.audit.verdict()
 
     def settle(self) -> tuple[int | None, tuple[MemoryEvent, ...]]:
-        """After release: bytes still above the floor, and what was done about them."""
-        events = []
-        for call, act in (("gc.collect", collect), ("clear_cache", self.backend.clear_cache)):
-            if self._residue() == 0 and call != "clear_cache":
-                continue
-            events.append(self._timed("release", call, act))
-        return self._residue(), tuple(events)
+        """After release: bytes still above the floor, and what was done about them.
 
-    def _bind(self, strategy: CleanupStrategy) -> MemoryEvent:
-        match strategy:
-            case CacheLimit(limit):
-                return self._timed(
-                    "cache limit",
-                    f"set_cache_limit({limit})",
-                    lambda: self.backend.set_cache_limit(limit),
-                )
-            case PrefillStep(tokens):
-                self._prefill_step = tokens
-                return MemoryEvent(strategy="prefill step", call=f"plan.prefill_step={tokens}")
-            case _:
-                raise BackendError(
-                    type(strategy).__name__, "this version of vqa-engine cannot apply it"
-                )
+        The measures escalate: cycles are collected only when something stayed.
+        """
+        for bound in reversed(self._bounds):
+            if bound.undo is not None:
+                bound.undo()
+        self._bounds = []
+        if self._residue():
+            self.controls.act("release", "gc.collect")
+        if self.controls.has("clear_cache"):
+            self.controls.act("release", "clear_cache")
+        return self._residue(), self.controls.drain()
 
-    def _timed(self, strategy: str, call: str, act: object) -> MemoryEvent:
-        assert callable(act)
-        before, started = self._held(), perf_counter()
-        act()
-        seconds = perf_counter() - started
-        return MemoryEvent(
-            strategy=strategy, call=call, freed=before - self._held(), seconds=seconds
+    def drain(self, question: Question) -> tuple[MemoryEvent, ...]:
+        """What was done around this question."""
+        events = self.controls.drain()
+        return tuple(evolve(event, question_id=question.question_id) for event in events)
+
+    def _start(self, profile: MemoryProfile) -> None:
+        """A fresh count for a model that was just loaded, or will be."""
+        self.controls = Controls(self.backend, profile, self._adapter)
+        self.controls.budget = self.budget.limit
+        self.audit = Audit()
+        self._inspector = Inspector(self.audit, self.controls, self._adapter)
+        self._watch = Watch(self.audit)
+        self._planner = Planner(
+            self._estimator or Estimator(profile),
+            self.controls,
+            adapter=self._adapter,
+            allow_lossy=self._policy.lossy,
+            cautious=self._policy.budget is not None,
         )
+        self._busy = self._counts
+        self._moment = Moment(budget=self.budget.limit)
+        self._active_before = 0
 
-    def _held(self) -> int:
+    def _fit(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
         reading = self.backend.read()
-        return (reading.active or 0) + (reading.cache or 0)
+        self._moment.active, self._moment.cache = reading.active, reading.cache
+        self._moment.predicted = None
+        self.prediction = self._planned = None
+        self._planned = self._planner.plan(question, plan, self._moment, self.budget)
+        return self._planned.plan
+
+    def _learn(self, reading: MemoryReading, answer: Answer | None) -> None:
+        planned = self._planned
+        if answer is None or planned is None or reading.peak is None:
+            return
+        truth = max(0, reading.peak - self._active_before)
+        self.controls.largest = max(self.controls.largest, truth)
+        told = self._planner.estimator.known
+        cost = self._planner.corrected(planned.cost, answer)
+        self._planner.estimator.learn(features(cost, answer.plan), truth)
+        if told:
+            self.prediction = MemoryPrediction(
+                expected=round(planned.expected),
+                bound=planned.bound,
+                truth=truth,
+                prompt_tokens=cost.prompt_tokens,
+                image_tiles=cost.image_tiles,
+            )
+
+    def _audit(self, reading: MemoryReading) -> None:
+        moment = self._moment
+        moment.active, moment.cache, moment.predicted = reading.active, reading.cache, None
+        moment.rise = self._inspector.check(moment.number, reading.active or 0)
+
+    def _look(self) -> None:
+        """Sample what is too dear for each question: the process and the system."""
+        self._watch.look(self._moment.number, self.backend.read_held())
+        self._moment.slope = self.audit.slope
+        if self._counts:
+            self.budget = self._look_at_budget()
+            self._moment.budget = self.controls.budget = self.budget.limit
+
+    def _look_at_budget(self) -> Budget:
+        if not self._counts:
+            return Budget(None, self.backend.limit().missing or "the backend counts nothing")
+        return budget(self.backend, self._system, self._policy.budget)
 
     def _residue(self) -> int | None:
         active = self.backend.read().active

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, define, evolve, field, frozen, has
+from attrs import define, evolve, field, fields, frozen, has
 
 from vqa_engine.errors import BackendError
 
@@ -98,7 +98,9 @@ def describe(strategy: CleanupStrategy) -> Described:
     """A strategy's name and settings."""
     if isinstance(strategy, Described):
         return strategy
-    return Described(strategy.name, asdict(strategy) if has(type(strategy)) else {})
+    kind: type = type(strategy)
+    settings = {one.name: getattr(strategy, one.name) for one in fields(kind)} if has(kind) else {}
+    return Described(strategy.name, settings)
 
 
 def restore(kind: type, value: Any) -> Any:

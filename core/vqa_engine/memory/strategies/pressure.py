@@ -71,7 +71,7 @@ class Predictive(CleanupStrategy):
     """
 
     share: float = field(default=0.9, validator=SHARE)
-    calls: tuple[str, ...] = ("clear_cache", "gc.collect")
+    calls: tuple[str, ...] = ("clear_cache", "gc.collect", "clear_cache")
 
     def bind(self, controls: Controls) -> Bound:
         for call in self.calls:
@@ -81,11 +81,11 @@ class Predictive(CleanupStrategy):
         def before(moment: Moment) -> None:
             if moment.predicted is None or moment.budget is None:
                 return
-            short = moment.held + moment.predicted - round(moment.budget * self.share)
+            room = round(moment.budget * self.share) - moment.predicted
             for call in self.calls:
-                if short <= 0:
+                if controls.held() <= room:
                     return
-                short -= controls.act(self.name, call)
+                controls.act(self.name, call)
 
         return Bound(before=before)
 

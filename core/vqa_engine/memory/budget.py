@@ -1,0 +1,135 @@
+"""How much a model may hold: the backend's own figure, not the machine's RAM."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from vqa_engine.errors import ConfigurationError
+from vqa_engine.memory.gauges import AvailableGauge, Figure, System
+from vqa_engine.memory.gauges.system import sysctl
+
+if TYPE_CHECKING:
+    from vqa_engine.adapter import Backend
+    from vqa_engine.memory.backends import MemoryBackend
+
+MIB = 1 << 20
+
+RESERVE = 0.10
+"""Share of the figure that is left alone. MLX starts to collect when it holds 0.95 of the
+working set (shared/facts/memory.md, "MLX memory API"); we want to act before it does."""
+
+LEAST_RESERVE = 256 * MIB
+"""Bytes kept free on a small machine, for the interpreter and the image in hand."""
+
+METAL_SHARE = 0.74
+"""Metal's working set as a share of RAM, the lowest measured: 74–75 % on 24–48 GB, 81–84 %
+on 64–128 GB (shared/facts/memory.md). Only for `fit`, where no MLX is loaded to ask."""
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+@frozen
+class Budget:
+    """Bytes that the backend may hold, and where the figure comes from.
+
+    `limit` is None when no source tells one; then nothing is refused.
+    """
+
+    limit: int | None
+    source: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.limit)} ({self.source})"
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "6GiB", "512 MB" or "1048576"; KiB is 1024 bytes, KB is 1000.
+
+    Raises:
+        ConfigurationError: it is no size, or it is zero.
+    """
+    match = _SIZE.fullmatch(text)
+    size = 0
+    if match:
+        number, prefix, binary = match.groups()
+        size = int(
+            float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        )
+    if size < 1:
+        raise ConfigurationError(f"{text!r} is no size in bytes. Write it like 6GiB or 800MB.")
+    return size
+
+
+def shown(size: int | None) -> str:
+    """A size for reading: "1.5 GiB", "unknown" for None."""
+    if size is None:
+        return "unknown"
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def budget(backend: MemoryBackend, system: System, override: int | None = None) -> Budget:
+    """What the backend may hold on this machine now.
+
+    The caller's figure, else the device's less a reserve; in both cases no more than
+    what the backend holds already and the system still leaves.
+    """
+    own = Budget(override, "given") if override else _device(backend.limit())
+    return _least(own, _system(system, backend.read_held()))
+
+
+def expected(backend: Backend, system: System, override: int | None = None) -> Budget:
+    """The budget of a process that has not started yet, without its library."""
+    if override:
+        own = Budget(override, "given")
+    elif backend == "mlx" and sys.platform == "darwin":
+        own = _device(_metal())
+    else:
+        own = Budget(None, "")
+    return _least(own, _system(system, 0))
+
+
+def _device(figure: Figure) -> Budget:
+    if figure.bytes is None:
+        return Budget(None, figure.missing)
+    return Budget(_less_reserve(figure.bytes), f"{figure.name} less a reserve")
+
+
+def _system(system: System, held: int) -> Budget:
+    left = system.left()
+    if left.bytes is None:
+        return Budget(None, left.missing)
+    return Budget(held + _less_reserve(left.bytes), f"{left.name} less a reserve")
+
+
+def _least(own: Budget, system: Budget) -> Budget:
+    if own.limit is None or system.limit is None:
+        return own if own.limit is not None else system
+    return min(own, system, key=lambda one: one.limit or 0)
+
+
+def _less_reserve(size: int) -> int:
+    return max(0, size - max(round(size * RESERVE), LEAST_RESERVE))
+
+
+def _metal() -> Figure:
+    """What Metal is likely to recommend: the limit that was set, or a share of the RAM."""
+    name = "iogpu.wired_limit_mb"
+    try:
+        megabytes = sysctl(name)
+    except OSError:
+        megabytes = 0  # older macOS: the limit cannot be set there
+    if megabytes:
+        return Figure(name, megabytes * MIB)
+    total = AvailableGauge().read()[1]
+    if total.value is None:
+        return total
+    return Figure(f"{METAL_SHARE:.0%} of RAM", total.value * METAL_SHARE)

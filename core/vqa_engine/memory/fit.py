@@ -1,0 +1,154 @@
+"""Will it fit? Answered from a checkpoint's headers, before any weight is read."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from vqa_engine.adapter import (
+    GenerationPlan,
+    MemoryProfile,
+    ModelAdapter,
+    ModelRef,
+    QuestionCost,
+    Sizable,
+)
+from vqa_engine.errors import OutOfMemory
+from vqa_engine.memory import rungs
+from vqa_engine.memory.budget import Budget, expected, shown
+from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, features
+from vqa_engine.memory.gauges import System
+from vqa_engine.memory.planner import guess, refusal
+from vqa_engine.memory.policy import MemoryPolicy
+
+QUESTION = "What is the object to the left of the person in the middle of the picture?"
+"""A long question; VQA v2 averages six words."""
+
+
+@frozen(kw_only=True)
+class Fit:
+    """What a checkpoint needs on this machine, in bytes; None where nobody knows.
+
+    `kv` is one question's KV cache and `work` what its computation takes beside it,
+    under `plan`: the first plan that fits, or the one asked for when none does. `sure`
+    says whether the figures are this checkpoint's or the adapter's estimate.
+    """
+
+    weights: int | None
+    kv: int | None
+    work: int | None
+    prompt_tokens: int
+    budget: Budget
+    asked: GenerationPlan
+    plan: GenerationPlan
+    sure: bool
+    refused: OutOfMemory | None = None
+
+    @property
+    def peak(self) -> int | None:
+        """Weights, KV cache and work together."""
+        parts = (self.weights, self.kv, self.work)
+        return None if self.weights is None else sum(part or 0 for part in parts)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it can run here, as far as anybody can tell before."""
+        return self.refused is None
+
+    def lines(self) -> tuple[str, ...]:
+        """The finding, for people; the verdict is the last line."""
+        origin = "this checkpoint's headers" if self.sure else "the adapter's estimate"
+        return (
+            f"weights          {shown(self.weights)} ({origin})",
+            f"KV cache         {shown(self.kv)} for {self.prompt_tokens} prompt tokens",
+            f"work space       {shown(self.work)}",
+            f"predicted peak   {shown(self.peak)}",
+            f"memory budget    {self.budget}",
+            self._verdict(),
+        )
+
+    def _verdict(self) -> str:
+        if self.refused is not None:
+            return str(self.refused)
+        if self.budget.limit is None or self.weights is None:
+            return "Nothing says that it does not fit."
+        if self.plan == self.asked:
+            return "It fits as asked."
+        return f"It fits with {_changes(self.asked, self.plan)}."
+
+
+def fit(
+    adapter: ModelAdapter,
+    model: ModelRef,
+    plan: GenerationPlan | None = None,
+    policy: MemoryPolicy | None = None,
+    system: System | None = None,
+) -> Fit:
+    """The fit check of `vqa-engine fit`: imports no model library, reads no weights.
+
+    Raises:
+        CheckpointError: the checkpoint's files cannot be reached or read.
+    """
+    policy, profile = policy or MemoryPolicy(), expected_profile(adapter, model)
+    limit = expected(profile.backend, system or System(), policy.budget)
+    return examine(profile, limit, plan or GenerationPlan(), lossy=policy.lossy)
+
+
+def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
+    """The checkpoint's own profile where the adapter can tell, else its estimate."""
+    return adapter.profile_of(model) if isinstance(adapter, Sizable) else adapter.memory_profile()
+
+
+def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:
+    """Refuse a checkpoint that cannot fit, before it is loaded.
+
+    An estimate is for another checkpoint perhaps, so only exact figures refuse.
+
+    Raises:
+        OutOfMemory: in the words of `fit`.
+    """
+    if not profile.exact or profile.weights is None or budget.limit is None:
+        return
+    refused = examine(profile, budget, GenerationPlan(), lossy=lossy).refused
+    if refused is not None:
+        raise refused
+
+
+def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, lossy: bool) -> Fit:
+    """The first plan under which the profile fits in the budget, or why none does."""
+    cost, weights = guess(profile, QUESTION), profile.weights or 0
+    plans = (plan, *rungs.lossless(plan), *(rungs.lossy(plan) if lossy else ()))
+    room = None if budget.limit is None else budget.limit - weights
+    needs = {one: _need(profile, cost, one) for one in plans}
+    found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
+    refused = None
+    if found is None:
+        least = min(sum(need) for need in needs.values())
+        refused = refusal(least, weights, budget, allow_lossy=lossy)
+    kv, work = needs[found or plan]
+    return Fit(
+        weights=profile.weights,
+        kv=kv if profile.kv_per_token else None,
+        work=work if profile.attention_per_pair or profile.per_tile else None,
+        prompt_tokens=cost.prompt_tokens,
+        budget=budget,
+        asked=plan,
+        plan=found or plan,
+        sure=profile.exact,
+        refused=refused,
+    )
+
+
+def _need(profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan) -> tuple[int, int]:
+    """(KV cache, work space with its margin) of a question under a plan."""
+    kv = (profile.kv_per_token or 0) * (cost.prompt_tokens + plan.max_tokens)
+    if plan.kv_bits is not None:
+        kv = kv * plan.kv_bits // 16
+    whole = Estimator(profile).predict(features(cost, plan))
+    work = max(0.0, whole - (profile.kv_per_token or 0) * cost.prompt_tokens)
+    return kv, round(work * (1.0 + FIRST_MARGIN))
+
+
+def _changes(asked: GenerationPlan, plan: GenerationPlan) -> str:
+    names = ("prefill_step", "encoder_batch", "kv_bits", "image_longest_edge")
+    pairs = ((name, getattr(asked, name), getattr(plan, name)) for name in names)
+    return ", ".join(f"{name}={new}" for name, old, new in pairs if new != old)

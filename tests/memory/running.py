@@ -1,0 +1,58 @@
+"""Runs an adapter through a session, as the engine does."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from tests.builders import a_question
+from vqa_engine.adapter import GenerationPlan, MemoryReading, ModelAdapter, ModelRef
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.results import LeakVerdict, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.session import LocalSession
+
+
+@frozen(kw_only=True)
+class Ran:
+    """All that came back from one session."""
+
+    loaded: Loaded
+    replies: list[Reply] = field(factory=list)
+    released: Released
+
+    @property
+    def verdict(self) -> LeakVerdict:
+        return self.released.verdict
+
+    @property
+    def events(self) -> list[MemoryEvent]:
+        """The events of all questions."""
+        return [event for reply in self.replies for event in reply.events]
+
+    @property
+    def texts(self) -> list[str | None]:
+        return [reply.answer.text if reply.answer else None for reply in self.replies]
+
+    @property
+    def readings(self) -> list[MemoryReading]:
+        """The counters after each answered question."""
+        answers = (reply.answer for reply in self.replies)
+        return [answer.memory for answer in answers if answer and answer.memory]
+
+    @property
+    def peaks(self) -> list[int]:
+        return [reading.peak or 0 for reading in self.readings]
+
+
+def run(
+    adapter: ModelAdapter,
+    count: int = 64,
+    plan: GenerationPlan | None = None,
+    policy: MemoryPolicy | None = None,
+    stride: int = 1,
+) -> Ran:
+    """Load, ask `count` questions with ids `0, stride, 2·stride, …`, release."""
+    session = LocalSession(adapter, ModelRef(), policy)
+    loaded = session.load()
+    plan = plan or GenerationPlan()
+    replies = [session.answer(a_question(n * stride), plan) for n in range(count)]
+    return Ran(loaded=loaded, replies=replies, released=session.release())

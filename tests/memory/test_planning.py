@@ -1,0 +1,105 @@
+"""A question that does not fit is planned anew before it runs, or refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import a_question
+from tests.memory.adapters import Chunked, Filling, Hoarding, Seeded
+from tests.memory.running import run
+from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.memory.strategies import PrefillStep
+from vqa_engine.session import LocalSession
+
+MIB = 1 << 20
+
+
+class Expensive(Seeded):
+    """Says that each prompt token takes this many bytes of KV cache."""
+
+    def __init__(self, kv_per_token: int) -> None:
+        super().__init__()
+        self.kv_per_token = kv_per_token
+
+
+def test_a_tight_budget_is_met_with_the_same_text() -> None:
+    free = run(Seeded(), 40, stride=29)
+    tight = run(Seeded(), 40, stride=29, policy=MemoryPolicy(budget=6 * MIB))
+    assert tight.texts == free.texts
+    assert max(tight.peaks) <= 6 * MIB
+    assert max(free.peaks) > 12 * MIB
+
+
+def test_the_rung_taken_stands_on_the_answer() -> None:
+    tight = run(Seeded(), 40, stride=29, policy=MemoryPolicy(budget=6 * MIB))
+    plans = [reply.answer.plan for reply in tight.replies if reply.answer]
+    assert {plan.rung > 0 for plan in plans} == {True, False}
+    assert all(plan.prefill_step for plan in plans if plan.rung)
+    assert not any(plan.kv_bits or plan.image_longest_edge for plan in plans)
+
+
+def test_a_caller_with_a_budget_is_served_with_care_before_anything_is_known() -> None:
+    tight = run(Chunked(), 40, stride=29, policy=MemoryPolicy(budget=6 * MIB))
+    assert tight.texts == run(Chunked(), 40, stride=29).texts
+    assert max(tight.peaks) <= 6 * MIB
+
+
+def test_predictions_carry_their_truth() -> None:
+    replies = run(Seeded(), 60, stride=29).replies
+    last = [reply.prediction for reply in replies[20:]]
+    pairs = [(one, one.truth) for one in last if one and one.truth]
+    assert len(pairs) == 40
+    assert all(truth <= one.bound for one, truth in pairs)
+    assert sum(abs(one.expected - truth) / truth for one, truth in pairs) / 40 < 0.06
+
+
+def test_what_cannot_fit_is_refused_with_figures() -> None:
+    ran = run(Expensive(10 * MIB), 2, policy=MemoryPolicy(budget=6 * MIB))
+    failure = ran.replies[0].failure
+    assert failure is not None
+    assert failure.cause == "out_of_memory"
+    assert "6.0 MiB (given)" in failure.message
+
+
+def test_lossy_plans_are_used_only_when_allowed() -> None:
+    strict = run(Expensive(70_000), 1, policy=MemoryPolicy(budget=5 * MIB))
+    assert strict.replies[0].answer is None
+    loose = run(Expensive(70_000), 1, policy=MemoryPolicy(budget=5 * MIB, lossy=True))
+    assert loose.replies[0].answer is not None
+    assert loose.replies[0].answer.plan.kv_bits == 8
+
+
+def test_declared_caches_are_dropped_before_a_question_is_refused() -> None:
+    ran = run(Hoarding(), 40, policy=MemoryPolicy(budget=6 * MIB))
+    assert all(reply.answer for reply in ran.replies)
+    assert "drop_caches" in {event.call for event in ran.events}
+
+
+def test_a_leak_that_fills_the_budget_is_cured_by_a_fresh_start() -> None:
+    adapter = Filling()
+    ran = run(adapter, 40, policy=MemoryPolicy(budget=6 * MIB))
+    assert all(reply.answer for reply in ran.replies)
+    assert adapter.loads > 1
+    assert not any(reply.recycle for reply in ran.replies)
+
+
+def test_a_worker_passes_the_request_for_a_fresh_start_up() -> None:
+    session = LocalSession(Filling(), ModelRef(), MemoryPolicy(budget=6 * MIB), in_place=False)
+    session.load()
+    replies = [session.answer(a_question(n), GenerationPlan()) for n in range(20)]
+    session.release()
+    asked = next(reply for reply in replies if reply.recycle)
+    assert asked.failure is not None
+    assert asked.failure.cause == "out_of_memory"
+    assert "fresh process" in asked.failure.message
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, 128), (32, 32)])
+def test_a_standing_step_yields_to_the_callers(given: int | None, used: int) -> None:
+    adapter = Seeded()
+    adapter.strategies = (PrefillStep(128),)
+    reply = run(adapter, 1, GenerationPlan(prefill_step=given)).replies[0]
+    assert reply.answer is not None
+    assert reply.answer.plan.prefill_step == used
+    assert reply.answer.plan.rung == 0

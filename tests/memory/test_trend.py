@@ -1,0 +1,94 @@
+"""Slopes and predictions hold for any numbers, not only for ours."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
+from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, features
+from vqa_engine.memory.trend import rising, theil_sen
+
+slopes = st.integers(-10_000, 10_000)
+
+
+@given(slopes, st.integers(0, 10**9), st.integers(3, 40))
+def test_a_line_gives_its_slope(slope: int, start: int, count: int) -> None:
+    assert theil_sen([(x, start + slope * x) for x in range(count)]) == slope
+
+
+@given(slopes, st.data())
+def test_a_quarter_of_wild_points_does_not_turn_the_slope(slope: int, data: st.DataObject) -> None:
+    points = [(float(x), float(slope * x)) for x in range(24)]
+    wild = data.draw(st.lists(st.integers(0, 23), max_size=5, unique=True))
+    for index in wild:
+        points[index] = (float(index), data.draw(st.floats(-1e12, 1e12)))
+    found = theil_sen(points)
+    assert found is not None
+    assert abs(found - slope) < 1e-6
+
+
+def test_too_few_points_have_no_slope() -> None:
+    assert theil_sen([]) is None
+    assert theil_sen([(1.0, 2.0), (1.0, 3.0)]) is None
+
+
+@given(st.lists(st.integers(), min_size=2, max_size=30, unique=True))
+def test_rising_is_one_for_the_sorted_and_minus_one_for_the_reversed(values: list[int]) -> None:
+    assert rising(sorted(values)) == 1.0
+    assert rising(sorted(values, reverse=True)) == -1.0
+
+
+coefficients = st.tuples(
+    st.integers(0, 50_000_000),
+    st.integers(1_000, 500_000),
+    st.integers(1, 200),
+    st.integers(0, 5_000_000),
+)
+
+
+def varied(number: int) -> tuple[QuestionCost, GenerationPlan]:
+    """Questions of varied length, tiles and step, the same for every example."""
+    tokens = 80 + (number * 613) % 1900
+    step = (32, 128, 512, 2048)[number % 4]
+    return (
+        QuestionCost(prompt_tokens=tokens, image_tiles=1 + number % 17),
+        GenerationPlan(prefill_step=step),
+    )
+
+
+@given(coefficients)
+def test_the_form_is_learned_from_a_dozen_questions(truth: tuple[int, int, int, int]) -> None:
+    estimator = Estimator(MemoryProfile())
+    cases = [features(*varied(number)) for number in range(60)]
+    needs = [int(sum(c * x for c, x in zip(truth, case, strict=True))) for case in cases]
+    for case, need in zip(cases[:24], needs, strict=False):
+        estimator.learn(case, need)
+    errors = [
+        abs(estimator.predict(case) - need) / need
+        for case, need in list(zip(cases, needs, strict=True))[24:]
+    ]
+    assert sum(errors) / len(errors) < 0.06
+    assert max(errors) < LEAST_MARGIN
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=1, max_size=60))
+def test_predictions_stay_finite_and_the_margin_one_sided(needs: list[int]) -> None:
+    estimator = Estimator(MemoryProfile(kv_per_token=1000))
+    for number, need in enumerate(needs):
+        estimator.learn(features(*varied(number)), need)
+        assert 0.0 <= estimator.predict(features(*varied(number + 1))) < float("inf")
+        assert estimator.margin >= LEAST_MARGIN
+
+
+def test_a_seed_predicts_before_anything_was_learned() -> None:
+    profile = MemoryProfile(kv_per_token=100, attention_per_pair=2, per_tile=1000)
+    estimator = Estimator(profile)
+    cost = QuestionCost(prompt_tokens=1000, image_tiles=5)
+    assert estimator.predict(features(cost, GenerationPlan(prefill_step=100))) == 305_000
+    assert not Estimator(MemoryProfile()).known
+
+
+def test_only_new_tokens_and_tiles_in_hand_count() -> None:
+    cost = QuestionCost(prompt_tokens=1000, reused_tokens=900, image_tiles=17)
+    assert features(cost, GenerationPlan(encoder_batch=4)) == (1.0, 100.0, 100_000.0, 4.0)
