@@ -113,6 +113,11 @@ class Engine:
         self._resident: tuple[Contender, Session] | None = None
         self._journal: Journal | None = None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What rows and tables call the adapters, in the order they run."""
+        return tuple(contender.label for contender in self._contenders)
+
     def ask(
         self,
         image: str | ImageSource,

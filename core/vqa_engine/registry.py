@@ -14,7 +14,7 @@ from typing import Literal, cast
 from attrs import field, frozen
 from stevedore import NamedExtensionManager
 
-from vqa_engine.adapter import AdapterSpec, ModelAdapter
+from vqa_engine.adapter import AdapterSpec, MemoryProfile, ModelAdapter
 from vqa_engine.errors import (
     AdapterBroken,
     AdapterClash,
@@ -48,11 +48,14 @@ class Plugin:
 
 @frozen
 class PluginReport:
-    """A plugin and whether it can be used: `error` is None when it is healthy."""
+    """A plugin and whether it can be used.
+
+    `error` is None when it is healthy; then `profile` is its estimate before loading.
+    """
 
     plugin: Plugin
     error: AdapterError | None = None
-    factory: AdapterFactory | None = None
+    profile: MemoryProfile | None = None
 
     @property
     def state(self) -> State:
@@ -95,12 +98,7 @@ def make(spec: AdapterSpec) -> ModelAdapter:
         AdapterError: as `load` does; also when the object cannot be made.
     """
     factory = load_target(spec.name, spec.target) if spec.target else load(spec.name)
-    try:
-        adapter = factory()
-    except Exception as error:
-        raise AdapterInvalid(spec.name, [f"making it failed: {_reason(error)}"]) from error
-    check_instance(spec.name, adapter)
-    return adapter
+    return _made(spec.name, factory)
 
 
 def load_target(name: str, target: str) -> AdapterFactory:
@@ -218,9 +216,13 @@ def _report(plugin: Plugin, known: list[Plugin]) -> PluginReport:
     try:
         factory = _import(select(plugin.name, known))
         check(plugin.name, factory)
+        profile = _made(plugin.name, factory).memory_profile()
     except AdapterError as error:
         return PluginReport(plugin, error)
-    return PluginReport(plugin, factory=factory)
+    except Exception as error:  # noqa: BLE001  listing must survive whatever a plugin does
+        problem = f"memory_profile() before load failed: {_reason(error)}"
+        return PluginReport(plugin, AdapterInvalid(plugin.name, [problem]))
+    return PluginReport(plugin, profile=profile)
 
 
 def _plugin(entry: metadata.EntryPoint) -> Plugin:
@@ -228,6 +230,15 @@ def _plugin(entry: metadata.EntryPoint) -> Plugin:
     distribution = entry.dist
     name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
     return Plugin(entry.name, name, version, entry.value, entry)
+
+
+def _made(name: str, factory: AdapterFactory) -> ModelAdapter:
+    try:
+        adapter = factory()
+    except Exception as error:
+        raise AdapterInvalid(name, [f"making it failed: {_reason(error)}"]) from error
+    check_instance(name, adapter)
+    return adapter
 
 
 def _argument_problems(factory: Callable[..., object]) -> list[str]:
@@ -270,7 +281,7 @@ def _accepts(method: Callable[..., object], count: int) -> bool:
 
 
 def _shown(method: Callable[..., object]) -> str:
-    return str(inspect.signature(method).replace(return_annotation=inspect.Signature.empty))
+    return f"({', '.join(inspect.signature(method).parameters)})"
 
 
 CONTRACT: Mapping[str, tuple[str, ...]] = {

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         show_default=True,
         help="One JSON object a row with everything known, or the official VQA v2 result file.",
     ),
-    click.option("--adapter", help="Only this adapter's rows.  [vqa-v2: needed if there are several]"),
+    click.option(
+        "--adapter", help="Only this adapter's rows.  [vqa-v2: needed if there are several]"
+    ),
     click.option(
         "--errors-as-empty",
         is_flag=True,

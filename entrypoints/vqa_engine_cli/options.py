@@ -44,7 +44,8 @@ adapter_options = (
         "[default: smolvlm@builtin, the embedded model]",
     ),
     click.option(
-        "--model", help="Checkpoint: a hub id, a local folder, or `builtin`.  [default: the adapter's]"
+        "--model",
+        help="Checkpoint: a hub id, a local folder, or `builtin`.  [default: the adapter's]",
     ),
     click.option("--revision", help="Branch, tag or commit that pins a hub id."),
     click.option(

@@ -25,7 +25,9 @@ from vqa_engine_cli.options import (
     metric_option,
     json_option,
 )
-def score(results: Path, partial: bool, metrics: tuple[str, ...], as_json: bool, **given: Any) -> None:
+def score(
+    results: Path, partial: bool, metrics: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
     """Score RESULTS: a VQA v2 result file over --questions, or a run directory.
 
     \b

@@ -1,0 +1,114 @@
+"""What commands print at their end: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from vqa_engine import Answer, RunResult
+from vqa_engine.registry import PluginReport
+from vqa_engine.report import score_table
+from vqa_engine.scoring import ScoreTable
+from vqa_engine_cli.live import observer, size_of
+
+__all__ = [
+    "observer",
+    "show_answer",
+    "show_plugins",
+    "show_plugins_json",
+    "show_result",
+    "show_result_json",
+    "show_scores",
+    "show_scores_json",
+]
+
+
+def show_result(result: RunResult, question_set: str) -> None:
+    """The scores of a run, its counts, and where it is kept."""
+    console = Console(highlight=False)
+    shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
+    console.print(score_table(shown, title=f"question set: {question_set}"))
+    for label, tally in result.tallies.items():
+        if tally.failed or tally.degraded:
+            console.print(
+                f"{label}: {tally.failed} questions have no answer, "
+                f"{tally.degraded} were answered by a cheaper plan",
+                markup=False,
+            )
+    if result.directory is not None:
+        console.print(f"Run directory: {result.directory}", markup=False)
+
+
+def show_result_json(result: RunResult) -> None:
+    """One JSON object: scores, counts, errors, directory."""
+    _print(
+        {
+            "event": "result",
+            "directory": str(result.directory) if result.directory else None,
+            "scores": result.scores,
+            "tallies": result.tallies,
+            "errors": {label: str(error) for label, error in result.errors.items()},
+        }
+    )
+
+
+def show_scores(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
+    """Score tables side by side."""
+    Console(highlight=False).print(score_table(tables))
+
+
+def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
+    """Score tables as one JSON object."""
+    _print(tables)
+
+
+def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> None:
+    """The answer alone, or with its adapter's name, or with all its facts."""
+    if as_json:
+        _print({"adapter": label, **msgspec.to_builtins(answer)})
+    else:
+        sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
+
+
+def show_plugins(reports: Sequence[PluginReport]) -> None:
+    """A row for each plugin; a broken one's reason stands below its name."""
+    table = Table("adapter", "state", "package", "backend", "weights", "what is wrong")
+    for report in reports:
+        facts = _facts(report)
+        table.add_row(
+            report.plugin.name, report.state, report.plugin.source, *facts, str(report.error or "")
+        )
+    Console(highlight=False).print(table)
+
+
+def show_plugins_json(reports: Sequence[PluginReport]) -> None:
+    """Every plugin as JSON."""
+    _print(
+        [
+            {
+                "name": report.plugin.name,
+                "state": report.state,
+                "distribution": report.plugin.distribution,
+                "version": report.plugin.version,
+                "target": report.plugin.target,
+                "reason": str(report.error) if report.error else None,
+            }
+            for report in reports
+        ]
+    )
+
+
+def _facts(report: PluginReport) -> tuple[str, str]:
+    """Backend and weights as the profile estimates them before anything is loaded."""
+    if report.profile is None:
+        return "", ""
+    weights = report.profile.weights
+    return report.profile.backend, size_of(weights) if weights else ""
+
+
+def _print(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -1,0 +1,258 @@
+"""What a run shows while it works: a progress bar, plain lines, or JSON lines."""
+
+from __future__ import annotations
+
+import math
+import sys
+from time import monotonic
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+
+from vqa_engine.errors import VqaEngineError
+from vqa_engine.export import record
+from vqa_engine.observer import Observer, Progress
+from vqa_engine.results import Loaded, MemoryEvent, Released, Row
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between the lines of a run whose output is piped."""
+
+SNAPSHOT_INTERVAL = 0.2
+"""Seconds between updates of the bar: a snapshot of the scores costs tens of microseconds."""
+
+
+def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
+    """The observer for the place that stderr goes to."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if as_json:
+        return JsonLines() if verbose else Observer()
+    if quiet:
+        return Verbose(console) if verbose else Observer()
+    if console.is_terminal:
+        return Live(console, verbose=verbose)
+    return Plain(console, verbose=verbose)
+
+
+class JsonLines(Observer):
+    """One JSON object on stdout for each answer and each memory action."""
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        _print_json({"event": "answer", **record(row)})
+
+    def memory(self, label: str, event: MemoryEvent) -> None:
+        _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        _print_json({"event": "failed", "adapter": label, "message": str(error)})
+
+
+class Verbose(Observer):
+    """A line on stderr for each step, each answer and each memory action."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def loading(self, label: str) -> None:
+        self._print(f"{label}: loading")
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        weights = loaded.profile.weights
+        size = f", weights {size_of(weights)}" if weights else ""
+        self._print(f"{label}: loaded in {loaded.seconds:.1f} s{size}")
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        self._print(_line(row))
+
+    def memory(self, label: str, event: MemoryEvent) -> None:
+        self._print(
+            f"{label}: memory: {event.strategy}: {event.call}: "
+            f"freed {size_of(event.freed)} in {event.seconds * 1000:.1f} ms"
+        )
+
+    def released(self, label: str, released: Released) -> None:
+        residue = "" if released.residue is None else f", {size_of(released.residue)} stay"
+        self._print(f"{label}: released in {released.seconds:.1f} s{residue}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+class _Counting(Observer):
+    """Says when a run begins and when it cannot; subclasses show how it goes on."""
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._details: Observer = Verbose(console) if verbose else Observer()
+        self._began = self._shown = monotonic()
+        self._peak = 0
+
+    def started(self, label: str, progress: Progress) -> None:
+        if progress.done and progress.done == progress.total:
+            self._say(
+                f"{label}: all {progress.total} questions were answered before; "
+                "--fresh asks them again"
+            )
+        elif progress.resumed:
+            self._say(f"{label}: continuing after {progress.resumed} of {progress.total} questions")
+
+    def loading(self, label: str) -> None:
+        self._say(f"{label}: loading the model")
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        self._details.loaded(label, loaded)
+        self._began = self._shown = monotonic()
+        self._peak = 0
+
+    def memory(self, label: str, event: MemoryEvent) -> None:
+        self._details.memory(label, event)
+
+    def released(self, label: str, released: Released) -> None:
+        self._details.released(label, released)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._say(f"{label}: {error}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def _facts(self, row: Row, progress: Progress) -> str:
+        parts = [f"accuracy {accuracy(progress)}", self._memory(row)]
+        if progress.failed:
+            parts.append(f"{progress.failed} errors")
+        if progress.degraded:
+            parts.append(f"{progress.degraded} degraded")
+        return "  ".join(part for part in parts if part)
+
+    def _memory(self, row: Row) -> str:
+        reading = row.answer.memory if row.answer else None
+        if reading is None:
+            return ""
+        now = reading.active if reading.active is not None else reading.footprint
+        self._peak = max(self._peak, reading.peak or now or 0)
+        return f"memory {size_of(now or 0)}, peak {size_of(self._peak)}"
+
+
+class Plain(_Counting):
+    """A line every ten seconds, for a log file or a pipe."""
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        self._details.answered(row, progress)
+        self._memory(row)
+        now = monotonic()
+        if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
+            self._shown = now
+            self._say(self._text(row, progress, now - self._began))
+
+    def _text(self, row: Row, progress: Progress, seconds: float) -> str:
+        rate = (progress.done - progress.resumed) / max(seconds, 1e-9)
+        left = (progress.total - progress.done) / rate
+        return (
+            f"{row.adapter}: {progress.done}/{progress.total}  {rate:.1f}/s  "
+            f"{duration(left)} left  {self._facts(row, progress)}"
+        )
+
+
+class Live(_Counting):
+    """A progress bar on a terminal."""
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        super().__init__(console, verbose=verbose)
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        super().loaded(label, loaded)
+        self._close()
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task(label, total=None, rate="", facts="")
+        self._bar.start()
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        self._details.answered(row, progress)
+        now = monotonic()
+        if self._bar is None or (
+            progress.done < progress.total and now - self._shown < SNAPSHOT_INTERVAL
+        ):
+            self._memory(row)
+            return
+        self._shown = now
+        rate = (progress.done - progress.resumed) / max(now - self._began, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=progress.done,
+            total=progress.total,
+            rate=f"{rate:.1f}/s",
+            facts=self._facts(row, progress),
+        )
+
+    def released(self, label: str, released: Released) -> None:
+        self._close()
+        super().released(label, released)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._close()
+        super().failed(label, error)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def accuracy(progress: Progress) -> str:
+    """The accuracy so far in the first metric."""
+    percent = progress.board.snapshot().overall.percent
+    return "–" if math.isnan(percent) else f"{percent:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def size_of(count: int) -> str:
+    """Bytes in binary units."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GiB"
+
+
+def _line(row: Row) -> str:
+    question = row.question
+    said = row.answer.text if row.answer else f"ERROR {row.failure.message if row.failure else ''}"
+    truth = f"  (truth: {_majority(question.answers)})" if question.answers else ""
+    return f"{row.adapter}: {question.question_id}: {question.text} → {said}{truth}"
+
+
+def _majority(answers: tuple[str, ...]) -> str:
+    return max(answers, key=answers.count)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()

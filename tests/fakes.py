@@ -1,0 +1,99 @@
+"""Real adapter classes that answer at once: fakes to run the engine with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, ModelRef, Question
+from vqa_engine.errors import CheckpointError
+from vqa_engine.images import open_image
+
+
+class Instant:
+    """Answers "yes" to everything."""
+
+    def load(self, model: ModelRef) -> None:
+        """Nothing to load."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer(text="yes", plan=plan)
+
+    def release(self) -> None:
+        """Nothing to release."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return MemoryProfile()
+
+
+class Oracle(Instant):
+    """Gives the first ground truth."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer(text=question.answers[0], plan=plan)
+
+
+class Looking(Instant):
+    """Opens the image, and says how large it is."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        width, height = open_image(question).size
+        return Answer(text=f"{width}x{height}", plan=plan)
+
+
+class Raising(Instant):
+    """Fails on every odd question id."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        if int(question.question_id) % 2:
+            raise ValueError("odd questions are beyond me")
+        return super().answer(question, plan)
+
+
+class Interrupting(Instant):
+    """Is interrupted by the user, once, at question 3."""
+
+    interrupted = False
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        if question.question_id == 3 and not Interrupting.interrupted:
+            Interrupting.interrupted = True
+            raise KeyboardInterrupt
+        return super().answer(question, plan)
+
+
+class Unreachable(Instant):
+    """Its checkpoint is nowhere."""
+
+    def load(self, model: ModelRef) -> None:
+        raise CheckpointError("nowhere/model", ["cache", "hub"], "no network", "Give a folder")
+
+
+class Confused(Instant):
+    """Answers with a plain string."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return "yes"  # type: ignore[return-value]  # that is the fault
+
+
+class Recording(Instant):
+    """Keeps a list of what happened to its objects, in order."""
+
+    log: ClassVar[list[str]]
+
+    def load(self, model: ModelRef) -> None:
+        self.log.append(f"load {type(self).__name__}")
+
+    def release(self) -> None:
+        self.log.append(f"release {type(self).__name__}")
+
+
+class First(Recording):
+    """One of two that share a log."""
+
+    log: ClassVar[list[str]] = []
+
+
+class Second(Recording):
+    """The other."""
+
+    log = First.log
