@@ -74,7 +74,8 @@ def test_what_release_leaves_behind_is_reported_to_the_byte() -> None:
     Attached.kept = None
     assert released.residue is not None
     assert released.residue >= 2048
-    assert [event.call for event in released.events] == ["gc.collect", "clear_cache"]
+    calls = [event.call for event in released.events]
+    assert calls == ["verdict", "gc.collect", "clear_cache", "residue"]
 
 
 def test_models_change_places_and_the_floor_comes_back() -> None:

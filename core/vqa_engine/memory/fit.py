@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import (
     GenerationPlan,
+    ImageTokens,
     MemoryProfile,
     ModelAdapter,
     ModelRef,
@@ -101,14 +102,16 @@ def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
 def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:
     """Refuse a checkpoint that cannot fit, before it is loaded.
 
-    An estimate is for another checkpoint perhaps, so only exact figures refuse.
+    An estimate is for another checkpoint perhaps, so only exact figures refuse, and only
+    what no image could do: the cheapest one has to be too dear.
 
     Raises:
         OutOfMemory: in the words of `fit`.
     """
     if not profile.exact or profile.weights is None or budget.limit is None:
         return
-    refused = examine(profile, budget, GenerationPlan(), lossy=lossy).refused
+    cheapest = evolve(profile, image_tokens=_smallest(profile.image_tokens))
+    refused = examine(cheapest, budget, GenerationPlan(), lossy=lossy).refused
     if refused is not None:
         raise refused
 
@@ -136,6 +139,10 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
         sure=profile.exact,
         refused=refused,
     )
+
+
+def _smallest(image: ImageTokens | None) -> ImageTokens | None:
+    return None if image is None else evolve(image, max_tiles=1)
 
 
 def _need(profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from vqa_engine.memory.inspector import Inspector
 from vqa_engine.memory.planner import Planned, Planner
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import Bound, Moment
+from vqa_engine.memory.strategies.base import VERDICT
 from vqa_engine.memory.watch import Watch
 from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
@@ -149,11 +150,17 @@ class Governor:
             if bound.undo is not None:
                 bound.undo()
         self._bounds = []
+        if self._counts:
+            verdict = self.verdict()
+            self.controls.note("audit", VERDICT, f"{verdict.kind}: {verdict.text}")
         if self._residue():
             self.controls.act("release", "gc.collect")
         if self.controls.has("clear_cache"):
             self.controls.act("release", "clear_cache")
-        return self._residue(), self.controls.drain()
+        residue = self._residue()
+        if residue:
+            self.controls.note("release", "residue", f"{residue} bytes stay above the floor")
+        return residue, self.controls.drain()
 
     def drain(self, question: Question) -> tuple[MemoryEvent, ...]:
         """What was done around this question."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vqa_engine.memory.controls import Controls
 
 
+VERDICT = "verdict"
+"""The `call` of the event that carries the audit's last word, at release."""
+
+
 @define
 class Moment:
     """What a strategy sees, just before a question and just after it. Sizes are bytes.

@@ -1,0 +1,296 @@
+"""Gauges read what is there, and say why when it is not.
+
+What this platform lacks (Metal, MPS, cgroup limits, pressure levels) is replayed from
+the figures in shared/facts/memory.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlx.core as mx
+import pytest
+import torch
+
+from vqa_engine.adapter import MemoryReading
+from vqa_engine.errors import BackendError, ConfigurationError
+from vqa_engine.memory.backends import NoBackend, TorchBackend
+from vqa_engine.memory.budget import budget, expected, parse_size, shown
+from vqa_engine.memory.gauges import (
+    AvailableGauge,
+    CgroupGauge,
+    Figure,
+    Gauge,
+    MlxGauge,
+    PressureLevelGauge,
+    PsiGauge,
+    RlimitGauge,
+    System,
+    process_gauge,
+    torch_gauge,
+)
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+def figures(gauge: Gauge) -> dict[str, Figure]:
+    return {figure.name: figure for figure in gauge.read()}
+
+
+class Fixed:
+    """A gauge that always says the same."""
+
+    name = "fixed"
+
+    def __init__(self, *figures: Figure) -> None:
+        self._figures = figures
+
+    def read(self) -> tuple[Figure, ...]:
+        return self._figures
+
+
+def test_mlx_counts_and_says_what_its_device_does_not_tell() -> None:
+    kept = mx.zeros((1000,))
+    mx.eval(kept)
+    read = figures(MlxGauge(mx))
+    assert (read["active"].value or 0) >= kept.nbytes
+    assert read["max_recommended_working_set_size"].value is None
+    assert "device_info" in read["max_recommended_working_set_size"].missing
+
+
+def test_an_old_mlx_is_named_call_by_call() -> None:
+    assert all(figure.missing for figure in MlxGauge(SimpleNamespace()).read())
+
+
+def test_torch_on_the_cpu_counts_nothing_and_says_so() -> None:
+    assert {figure.missing for figure in torch_gauge(torch).read()} == {
+        "torch counts nothing on the CPU"
+    }
+    backend = TorchBackend(torch)
+    assert backend.read() == MemoryReading()
+    assert "clear_cache" not in backend.calls
+
+
+def metal(recommended: int) -> SimpleNamespace:
+    """mlx.core as it is on a Mac: real counters, Metal's device figures."""
+    info = {"max_recommended_working_set_size": recommended, "memory_size": 24 * GIB}
+    return SimpleNamespace(device_info=lambda: info, get_active_memory=mx.get_active_memory)
+
+
+class MetalBackend(NoBackend):
+    """A backend that reports Metal's working set."""
+
+    def limit(self) -> Figure:
+        return MlxGauge(metal(18 * GIB)).device()[0]
+
+
+def roomy() -> System:
+    return System(Fixed(Figure("available", 64 * GIB)))
+
+
+def test_the_budget_is_the_working_set_less_a_reserve() -> None:
+    found = budget(MetalBackend(), roomy())
+    assert found.limit == 18 * GIB - round(1.8 * GIB)
+    assert "max_recommended_working_set_size" in found.source
+
+
+def test_the_budget_is_capped_by_what_the_system_leaves() -> None:
+    found = budget(MetalBackend(), System(Fixed(Figure("cgroup left", 4 * GIB))))
+    assert found.limit == 4 * GIB - round(0.4 * GIB)
+    assert "cgroup left" in found.source
+
+
+def test_the_callers_budget_replaces_the_devices() -> None:
+    assert budget(MetalBackend(), roomy(), 6 * GIB).limit == 6 * GIB
+    assert expected("mlx", roomy(), 6 * GIB).limit == 6 * GIB
+
+
+def test_nothing_known_is_no_limit() -> None:
+    silent = System(Fixed(Figure("available", missing="not here")))
+    assert budget(NoBackend(), silent).limit is None
+    assert silent.left().missing
+
+
+def mps() -> SimpleNamespace:
+    """torch on a Mac after a leak in MPSGraph: current 3.3 GB flat, driver 32 GB."""
+    return SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: False),
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: True)),
+        mps=SimpleNamespace(
+            current_allocated_memory=lambda: 3_300_000_000,
+            driver_allocated_memory=lambda: 32_000_000_000,
+            recommended_max_memory=lambda: 18 * GIB,
+            empty_cache=lambda: None,
+        ),
+    )
+
+
+def test_mps_is_judged_by_its_driver() -> None:
+    backend = TorchBackend(mps())
+    assert backend.read() == MemoryReading(active=3_300_000_000, cache=28_700_000_000)
+    assert backend.limit().value == 18 * GIB
+    assert "clear_cache" in backend.calls
+
+
+def test_cuda_tells_its_memory() -> None:
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        mem_get_info=lambda: (60 * GIB, 80 * GIB),
+        memory_allocated=lambda: 5 * GIB,
+        memory_reserved=lambda: 7 * GIB,
+        max_memory_allocated=lambda: 6 * GIB,
+        empty_cache=lambda: None,
+        reset_peak_memory_stats=lambda: None,
+    )
+    backend = TorchBackend(SimpleNamespace(cuda=cuda, mps=None))
+    assert backend.read() == MemoryReading(active=5 * GIB, cache=2 * GIB, peak=6 * GIB)
+    assert backend.limit().value == 80 * GIB
+
+
+@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch)])
+def test_a_bound_that_a_backend_lacks_is_an_error(backend: NoBackend) -> None:
+    with pytest.raises(BackendError, match="set_cache_limit"):
+        backend.set_cache_limit(5)
+
+
+def test_this_process_has_a_footprint() -> None:
+    read = figures(process_gauge())
+    assert 0 < (read["anonymous"].value or 0) <= (read["footprint"].value or 0)
+
+
+def test_available_memory_is_less_than_all() -> None:
+    read = figures(AvailableGauge())
+    assert 0 < (read["available"].value or 0) < (read["total"].value or 0)
+
+
+@pytest.mark.parametrize(("level", "word"), [(1, "normal"), (2, "warn"), (4, "critical")])
+def test_macos_pressure_has_a_word(level: int, word: str) -> None:
+    [figure] = PressureLevelGauge(lambda _name: level).read()
+    assert (figure.value, figure.unit) == (level, word)
+
+
+def test_pressure_that_cannot_be_read_is_missing() -> None:
+    def refuse(_name: str) -> int:
+        raise OSError("no sysctl")
+
+    assert PressureLevelGauge(refuse).read()[0].missing == "no sysctl"
+    assert PsiGauge(Path("/nowhere")).read()[0].missing
+
+
+def test_psi_is_per_cent_of_ten_seconds(tmp_path: Path) -> None:
+    file = tmp_path / "memory"
+    file.write_text(
+        "some avg10=12.50 avg60=3.00 avg300=1.00 total=99\n"
+        "full avg10=4.00 avg60=1.00 avg300=0.00 total=9\n"
+    )
+    some, full = PsiGauge(file).read()
+    assert (some.value, full.value, some.unit) == (12.5, 4.0, "%")
+
+
+def a_machine(root: Path, member: str, mounts: str, files: dict[str, str]) -> Path:
+    """A root folder with the control group files of a machine."""
+    for name, text in {
+        "proc/self/cgroup": member,
+        "proc/self/mountinfo": mounts,
+        **files,
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+V2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+HYBRID = V1 + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+
+
+def test_cgroup_2_counts_outer_limits_and_forgives_cold_pages(tmp_path: Path) -> None:
+    root = a_machine(
+        tmp_path,
+        "0::/app/worker\n",
+        V2,
+        {
+            "sys/fs/cgroup/app/worker/memory.max": "max\n",
+            "sys/fs/cgroup/app/worker/memory.current": "1000\n",
+            "sys/fs/cgroup/app/memory.max": "5000\n",
+            "sys/fs/cgroup/app/memory.current": "3000\n",
+            "sys/fs/cgroup/app/memory.stat": "anon 1\ninactive_file 700\n",
+        },
+    )
+    read = figures(CgroupGauge(root))
+    assert [figure.value for figure in read.values()] == [5000, 2300, 2700]
+
+
+def test_cgroup_1_and_hybrid_machines_are_found(tmp_path: Path) -> None:
+    root = a_machine(
+        tmp_path,
+        "4:memory:/job\n0::/\n",
+        HYBRID,
+        {
+            "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "8000\n",
+            "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "6000\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": "7000\n",
+        },
+    )
+    assert figures(CgroupGauge(root))["cgroup left"].value == 2000
+
+
+def test_a_container_that_mounts_only_its_own_group(tmp_path: Path) -> None:
+    root = a_machine(
+        tmp_path,
+        "0::/docker/abc\n",
+        "31 23 0:28 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        {
+            "sys/fs/cgroup/memory.max": "100\n",
+            "sys/fs/cgroup/memory.current": "60\n",
+        },
+    )
+    assert figures(CgroupGauge(root))["cgroup left"].value == 40
+
+
+def test_no_limit_and_no_cgroup_are_different_words(tmp_path: Path) -> None:
+    assert "no memory group" in CgroupGauge(tmp_path).read()[0].missing
+    files = {"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "1\n"}
+    unlimited = CgroupGauge(a_machine(tmp_path, "0::/\n", V2, files))
+    assert "sets a limit" in unlimited.read()[0].missing
+
+
+def test_limits_of_this_process_are_counted_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Fixed(Figure("address space", 1000), Figure("data", missing="unknown"))
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (5000, 5000))
+    address, data = RlimitGauge(process).read()
+    assert address.value == 4000
+    assert data.missing == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("6GiB", 6 * GIB),
+        ("1.5 GiB", 3 * GIB // 2),
+        ("800MB", 800_000_000),
+        ("512 mib", 512 * MIB),
+        ("1048576", MIB),
+        ("4k", 4000),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GiB", "0", "6 GiBit", "0.1"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="6GiB"):
+        parse_size(text)
+
+
+def test_sizes_are_shown() -> None:
+    assert [shown(n) for n in (None, 5, 2048, 3 * GIB // 2)] == [
+        "unknown",
+        "5 B",
+        "2.0 KiB",
+        "1.5 GiB",
+    ]

@@ -1,0 +1,232 @@
+"""Each strategy does what it says on real MLX, or is refused by name at load."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import msgspec
+import pytest
+from attrs import frozen
+
+from tests.builders import a_question
+from tests.memory.adapters import Leaking, Steady
+from tests.memory.running import Ran, run
+from vqa_engine.adapter import GenerationPlan, MemoryProfile, ModelRef
+from vqa_engine.errors import BackendError
+from vqa_engine.memory.backends import MlxBackend, NoBackend
+from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.memory.strategies import (
+    Bound,
+    CacheLimit,
+    CleanupStrategy,
+    Described,
+    EncoderBatch,
+    EveryQuestions,
+    Moment,
+    OnPressure,
+    Predictive,
+    RecycleWorker,
+    portable,
+    restore,
+)
+from vqa_engine.session import LocalSession
+
+MIB = 1 << 20
+
+
+def with_strategies(*strategies: CleanupStrategy, of: type[Steady] = Steady) -> Steady:
+    adapter = of()
+    adapter.strategies = strategies
+    return adapter
+
+
+def calls(ran: Ran, call: str) -> list[int]:
+    """The questions after which a call was made."""
+    return [
+        number
+        for number, reply in enumerate(ran.replies, start=1)
+        for event in reply.events
+        if event.call == call
+    ]
+
+
+def test_a_cache_limit_bounds_the_pool_and_is_put_back() -> None:
+    before = mx.set_cache_limit(77 * MIB)
+    ran = run(with_strategies(CacheLimit(10_000)), 50)
+    assert max(reading.cache or 0 for reading in ran.readings) <= 10_000 + 20_000
+    assert mx.set_cache_limit(before) == 77 * MIB
+
+
+def test_every_so_many_questions_means_it() -> None:
+    ran = run(with_strategies(EveryQuestions(5, dynamic=False)), 20)
+    assert calls(ran, "clear_cache") == [5, 10, 15, 20]
+
+
+def test_an_interval_grows_while_there_is_nothing_to_clean() -> None:
+    ran = run(with_strategies(EveryQuestions(4)), 60)
+    assert calls(ran, "clear_cache") == [4, 12, 28, 60]
+
+
+def test_events_say_what_was_freed_and_for_which_question() -> None:
+    ran = run(with_strategies(EveryQuestions(5, dynamic=False)), 5)
+    [event] = ran.replies[-1].events
+    assert (event.strategy, event.call, event.question_id) == ("EveryQuestions", "clear_cache", 4)
+    assert event.freed > 0
+    assert event.seconds > 0
+
+
+def test_pressure_cleans_once_until_it_is_calm_again() -> None:
+    adapter = with_strategies(OnPressure(threshold=0.5, severe=0.9, calm=0.2))
+    controls, bound = bound_to(adapter.strategies[0], budget=100)
+    shares = [10, 55, 60, 92, 95, 60, 10, 55]
+    for number, held in enumerate(shares, start=1):
+        assert bound.after is not None
+        bound.after(Moment(number=number, active=held, cache=0, budget=100))
+    names = [event.strategy for event in controls.drain()]
+    normal, aggressive = "OnPressure normal", "OnPressure aggressive"
+    assert names == [normal, aggressive, aggressive, normal]
+
+
+def test_pressure_wants_its_thresholds_in_order() -> None:
+    with pytest.raises(ValueError, match="calm < threshold"):
+        OnPressure(threshold=0.5, calm=0.6)
+
+
+def test_predictive_cleans_only_before_what_would_not_fit() -> None:
+    made = mx.zeros((MIB,))
+    mx.eval(made)
+    del made
+    controls, bound = bound_to(Predictive(share=1.0), budget=5 * MIB)
+    assert bound.before is not None
+    bound.before(Moment(number=1, budget=5 * MIB, predicted=0))
+    assert controls.drain() == ()
+    bound.before(Moment(number=2, budget=5 * MIB, predicted=3 * MIB))
+    assert [event.call for event in controls.drain()] == ["clear_cache"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "loads"),
+    [(RecycleWorker(after=10), 3), (RecycleWorker(residue=20 * 2048), 2)],
+)
+def test_recycling_loads_afresh(strategy: CleanupStrategy, loads: int) -> None:
+    adapter = with_strategies(strategy, of=Leaking)
+    ran = run(adapter, 29)
+    assert adapter.loads == loads
+    assert all(reply.answer for reply in ran.replies)
+
+
+def test_recycling_in_a_worker_is_a_request() -> None:
+    session = LocalSession(with_strategies(RecycleWorker(after=2)), ModelRef(), in_place=False)
+    session.load()
+    replies = [session.answer(a_question(number), GenerationPlan()) for number in range(2)]
+    session.release()
+    assert [reply.recycle for reply in replies] == ["", "2 questions since load"]
+
+
+def test_recycling_wants_a_reason() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        RecycleWorker()
+
+
+def test_an_encoder_batch_stands_on_the_plan() -> None:
+    reply = run(with_strategies(EncoderBatch(3)), 1).replies[0]
+    assert reply.answer is not None
+    assert reply.answer.plan.encoder_batch == 3
+
+
+@pytest.mark.parametrize(
+    ("strategy", "call"),
+    [
+        (CacheLimit(5), "set_cache_limit"),
+        (EveryQuestions(), "clear_cache"),
+        (OnPressure(), "clear_cache"),
+        (Predictive(calls=("gc.collect",)), "Predictive: budget"),
+        (RecycleWorker(residue=1), "read active"),
+        (EveryQuestions(calls=("drop_caches",)), "drop_caches"),
+        (CleanupStrategy(), "CleanupStrategy.bind"),
+        (Described("Foreign"), "Described.bind"),
+    ],
+)
+def test_a_strategy_that_cannot_act_is_refused_by_the_name_of_the_call(
+    strategy: CleanupStrategy, call: str
+) -> None:
+    with pytest.raises(BackendError) as error:
+        strategy.bind(Controls(NoBackend(), MemoryProfile()))
+    assert error.value.call == call
+
+
+def test_a_refused_strategy_leaves_no_model_behind() -> None:
+    session = LocalSession(with_strategies(EveryQuestions(calls=("defragment",))), ModelRef())
+    with pytest.raises(BackendError, match="defragment"):
+        session.load()
+    assert session.release().residue == 0
+
+
+@frozen
+class Shouting(CleanupStrategy):
+    """A third party's strategy with a behaviour of its own."""
+
+    words: tuple[str, ...] = ("hush",)
+
+    def bind(self, controls: Controls) -> Bound:
+        def after(moment: Moment) -> None:
+            controls.note(self.name, self.words[moment.number % len(self.words)])
+
+        return Bound(after=after)
+
+
+def test_a_third_party_brings_its_own_behaviour() -> None:
+    ran = run(with_strategies(Shouting(("one", "two"))), 3)
+    assert [event.call for event in ran.events] == ["two", "one", "two"]
+
+
+def test_a_profile_crosses_the_process_boundary_as_descriptions() -> None:
+    profile = MemoryProfile(backend="mlx", strategies=(CacheLimit(5), Shouting(("a",))))
+    wire = msgspec.msgpack.encode(portable(profile))
+    back = msgspec.msgpack.decode(wire, type=MemoryProfile, dec_hook=restore)
+    assert [(one.name, one.settings) for one in back.strategies if isinstance(one, Described)] == [
+        ("CacheLimit", {"limit": 5}),
+        ("Shouting", {"words": ["a"]}),
+    ]
+    assert portable(back) == back
+
+
+@pytest.mark.parametrize(
+    ("weights", "budget", "limit"),
+    [
+        (0, None, 32 * MIB),
+        (4 << 30, None, 256 * MIB),
+        (100 << 30, None, 512 * MIB),
+        (2 << 30, (2 << 30) + 64 * MIB, 16 * MIB),
+    ],
+)
+def test_a_pool_without_a_number_follows_the_model_and_the_budget(
+    weights: int, budget: int | None, limit: int
+) -> None:
+    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx", weights=weights))
+    controls.budget = budget
+    bound = CacheLimit().bind(controls)
+    assert bound.undo is not None
+    bound.undo()
+    assert controls.cache_limit == limit
+
+
+def test_a_pool_shrinks_to_what_questions_were_seen_to_need() -> None:
+    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx", weights=4 << 30))
+    bound = CacheLimit().bind(controls)
+    controls.largest = 40 * MIB
+    assert bound.after is not None
+    assert bound.undo is not None
+    bound.after(Moment(number=32))
+    bound.undo()
+    assert controls.cache_limit == 40 * MIB
+
+
+def test_a_budget_is_told_at_load() -> None:
+    assert run(Steady(), 0, policy=MemoryPolicy(budget=9 * MIB)).loaded.budget == 9 * MIB
+
+
+def bound_to(strategy: CleanupStrategy, budget: int) -> tuple[Controls, Bound]:
+    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx"))
+    controls.budget = budget
+    return controls, strategy.bind(controls)
