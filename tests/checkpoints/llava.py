@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from checkpoints import llama_bpe, write_json, write_weights
+from tests.checkpoints import llama_bpe, write_json, write_weights
 
 MISTRAL_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' }}"

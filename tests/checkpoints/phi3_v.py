@@ -4,8 +4,6 @@ mlx-vlm's class fixes CLIP ViT-L/14-336 whatever the config says. `small_tower` 
 layers and MLP for this process; the width of 1024 and the 336-pixel crops stay.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checkpoints import llama_bpe, write_json, write_weights
+from tests.checkpoints import llama_bpe, write_json, write_weights
 
 TEMPLATE = (
     "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content']"

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from checkpoints import byte_level_bpe, write_json, write_weights
+from tests.checkpoints import byte_level_bpe, write_json, write_weights
 
 TEMPLATE = (
     "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"

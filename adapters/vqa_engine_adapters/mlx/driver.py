@@ -1,7 +1,5 @@
 """The one driver: every MLX adapter is this class with a `Family` of its own."""
 
-
-
 from __future__ import annotations
 
 import gc

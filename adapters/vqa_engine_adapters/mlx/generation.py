@@ -1,7 +1,5 @@
 """One question through the model: image and prompt made ready, then prefill and decode."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator

@@ -1,11 +1,12 @@
 """The model hub: its local cache, then a download, and one sentence when neither works."""
 
-
-
 from __future__ import annotations
 
 import errno
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vqa_engine.adapter import ModelRef
@@ -54,14 +55,34 @@ def download(name: str, model: ModelRef, tried: list[str]) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        revision = HfApi().model_info(name, revision=model.revision, timeout=TIMEOUT).sha
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=_patterns(model), etag_timeout=TIMEOUT
-        )
+        HfApi().model_info(name, revision=model.revision, timeout=TIMEOUT)
+        with _bars_on_terminals_only():
+            folder = snapshot_download(
+                name,
+                revision=model.revision,  # not its commit: offline, the cache is asked by name
+                allow_patterns=_patterns(model),
+                etag_timeout=TIMEOUT,
+            )
     except Exception as error:  # the HTTP library's types differ between versions
         reason, remedy = _why(error, name, model.revision)
         raise CheckpointError(name, [*tried, "the hub"], reason, remedy) from error
     return Path(folder)
+
+
+@contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Keep progress bars out of log files, unless the user's environment asks for them."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    if sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _patterns(model: ModelRef) -> list[str]:

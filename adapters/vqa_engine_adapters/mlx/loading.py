@@ -1,7 +1,5 @@
 """Loading a checkpoint through mlx-vlm, and what of it the driver needs."""
 
-
-
 from __future__ import annotations
 
 import logging

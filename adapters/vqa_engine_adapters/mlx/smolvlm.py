@@ -1,7 +1,5 @@
 """SmolVLM and SmolVLM2, and the Idefics3 models that they descend from."""
 
-
-
 from __future__ import annotations
 
 from math import ceil

@@ -1,0 +1,102 @@
+"""A model hub on this machine: the four calls of the real one that a download makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote
+
+from attrs import field, mutable
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@mutable
+class FakeHub:
+    """One model, `owner/tiny`, with one branch; `calls` are the paths that were asked for.
+
+    With `refusal` (HTTP status and the hub's error code) every call is refused.
+    """
+
+    folder: Path
+    refusal: tuple[int, str] | None = None
+    url: str = ""
+    calls: list[str] = field(factory=list)
+
+
+@contextmanager
+def serving(hub: FakeHub) -> Iterator[FakeHub]:
+    """Serve the hub on a free port while the block runs."""
+
+    class Handler(_Handler):
+        served = hub
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    served: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def _answer(self, *, body: bool) -> None:
+        path = unquote(self.path.partition("?")[0])
+        self.served.calls.append(path)
+        if self.served.refusal is not None:
+            status, code = self.served.refusal
+            self._send(status, b"{}", {"X-Error-Code": code}, body=body)
+        elif path.startswith("/api/models/owner/tiny/tree/"):
+            self._send(200, json.dumps(self._tree()).encode(), {}, body=body)
+        elif path == "/api/models/owner/tiny/revision/gone":
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
+        elif path.startswith("/api/models/owner/tiny"):
+            info = {"id": "owner/tiny", "sha": COMMIT, "siblings": []}
+            self._send(200, json.dumps(info).encode(), {}, body=body)
+        elif path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
+            content = (self.served.folder / path.rpartition("/")[2]).read_bytes()
+            headers = {"ETag": f'"{sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            self._send(200, content, headers, body=body)
+        else:
+            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
+
+    def _tree(self) -> list[dict[str, object]]:
+        return [
+            {
+                "type": "file",
+                "path": file.name,
+                "size": file.stat().st_size,
+                "oid": sha1(file.read_bytes()).hexdigest(),
+            }
+            for file in sorted(self.served.folder.iterdir())
+        ]
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str], *, body: bool) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)

@@ -1,0 +1,70 @@
+"""What the MLX tests ask, and of which adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from PIL import Image
+
+from tests.checkpoints import llava, phi3_v, smolvlm
+from vqa_engine.adapter import ModelRef, Question
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "smolvlm": smolvlm.write,
+    "idefics3": lambda folder: smolvlm.write(folder, model_type="idefics3"),
+    "llava_next": llava.write,
+    "llava": lambda folder: llava.write(folder, model_type="llava"),
+    "phi3_v": phi3_v.write,
+}
+
+ADAPTERS: dict[str, type[MlxAdapter]] = {
+    "smolvlm": SmolVlm,
+    "idefics3": SmolVlm,
+    "llava_next": LlavaMlx,
+    "llava": LlavaMlx,
+    "phi3_v": Phi35Vision,
+}
+
+Checkpoints = Callable[[str, str], Path]
+"""Folder of a tiny checkpoint, by model type and width.
+
+Widths are `float`, `4bit`, and `4bit-half` with float16 scales as on the hub.
+"""
+
+
+@frozen
+class Loaded:
+    """An adapter with its tiny checkpoint, and that checkpoint's folder."""
+
+    adapter: MlxAdapter
+    folder: Path
+
+
+@contextmanager
+def loaded(folder: Path, adapter: MlxAdapter, **options: Any) -> Iterator[MlxAdapter]:
+    """The adapter with `folder` loaded, released at the end."""
+    adapter.load(ModelRef(model=str(folder), options=options))
+    try:
+        yield adapter
+    finally:
+        adapter.release()
+
+
+def ask(image: Any, text: str = "What colour is the kettle?", **fields: Any) -> Question:
+    """A question about an image."""
+    return Question(question_id=1, image=image, text=text, **fields)
+
+
+def picture(width: int = 90, height: int = 70) -> Image.Image:
+    """An RGB picture with structure in both directions."""
+    image = Image.linear_gradient("L").resize((width, height))
+    sideways = Image.linear_gradient("L").rotate(90).resize((width, height))
+    return Image.merge("RGB", (image, sideways, Image.radial_gradient("L").resize(image.size)))
