@@ -161,7 +161,7 @@ class Chunked(Steady):
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         tokens, step = self.tokens(question), plan.prefill_step or 2048
-        keys, total = mx.arange(tokens, dtype=mx.int32) % 7, 0
+        keys, total = mx.arange(tokens, dtype=mx.int32) % 7, mx.array(0)
         for start in range(0, tokens, step):
             queries = keys[start : start + step]
             scores = mx.broadcast_to(
@@ -169,9 +169,10 @@ class Chunked(Steady):
                 (self.heads, queries.size, tokens),
             ) + mx.zeros((self.heads, 1, 1), dtype=mx.int32)
             mx.eval(scores)
-            total += int(scores.sum().item())
+            total = total + scores.sum()
+            mx.eval(total)
         counts = TokenCounts(prompt=tokens, completion=1)
-        return Answer(text=str(total), plan=plan, tokens=counts)
+        return Answer(text=str(total.item()), plan=plan, tokens=counts)
 
 
 class Seeded(Chunked):
