@@ -29,6 +29,7 @@ from vqa_engine.errors import (
 from vqa_engine.journal import Journal, Tally
 from vqa_engine.ledger import Ledger
 from vqa_engine.manifest import Manifest
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.question_set import QuestionSet
@@ -88,27 +89,32 @@ class Engine:
 
     `adapters` are names, specs, classes or objects; None is the embedded model. `plan`
     is how every answer is generated. `isolation="process"` runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. The engine is used
-    from one thread, and is a context manager that lets the model go at its end.
+    process that the engine outlives; `"inline"` runs it in this one. `memory_budget` is
+    the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
+    plans that may change an answer's text, which is then recorded on it. The engine is
+    used from one thread, and is a context manager that lets the model go at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
         ConfigurationError: a metric is unknown, or two adapters share a label.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  settings, by keyword only
         self,
         adapters: Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
         metrics: Sequence[str] = DEFAULT_METRICS,
         isolation: Isolation = "inline",
+        memory_budget: int | None = None,
+        lossy: bool = False,
         observer: Observer = SILENT,
     ) -> None:
         self._contenders = contenders(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = tuple(metric(name) for name in metrics)
         self._isolation = isolation
+        self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
         self._resident: tuple[Contender, Session] | None = None
         self._journal: Journal | None = None
@@ -314,7 +320,7 @@ class Engine:
         return session
 
     def _session(self, contender: Contender) -> Session:
-        return LocalSession(contender.make(), contender.spec.model)
+        return LocalSession(contender.make(), contender.spec.model, self._policy)
 
     def _note(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
         """Journal and tell memory events that belong to no question."""
@@ -336,6 +342,7 @@ def _ask(
         failure=reply.failure,
         attempts=reply.attempts,
         seconds=perf_counter() - started,
+        prediction=reply.prediction,
     )
     return row, reply.events
 

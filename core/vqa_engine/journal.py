@@ -20,8 +20,8 @@ import msgspec
 from attrs import frozen
 
 from vqa_engine.adapter import Answer, Question, QuestionId
-from vqa_engine.errors import JournalError
-from vqa_engine.results import Attempt, Failure, MemoryEvent, Row
+from vqa_engine.errors import ConfigurationError, JournalError
+from vqa_engine.results import Attempt, Failure, MemoryEvent, MemoryPrediction, Row
 
 FILE = "journal.sqlite"
 """The journal's name in a run directory."""
@@ -84,6 +84,7 @@ class _StoredRow:
     answer: Answer | None = None
     failure: Failure | None = None
     attempts: tuple[Attempt, ...] = ()
+    prediction: MemoryPrediction | None = None
 
 
 @frozen(kw_only=True)
@@ -213,10 +214,21 @@ class Journal:
         return Tally(done=done, failed=int(failed), degraded=int(degraded))
 
     @_guarded
-    def adapters(self) -> tuple[str, ...]:
-        """The labels that have rows, sorted."""
+    def labels(self, wanted: str | None = None) -> tuple[str, ...]:
+        """The labels that have rows, sorted, or the one that is wanted.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
         found = self._db.execute("SELECT DISTINCT adapter FROM rows ORDER BY adapter")
-        return tuple(label for (label,) in found)
+        known = tuple(label for (label,) in found)
+        if wanted is None:
+            return known
+        if wanted not in known:
+            raise ConfigurationError(
+                f"The run has no adapter {wanted!r}; it has: {', '.join(known)}."
+            )
+        return (wanted,)
 
     def rows(self, adapter: str | None = None) -> Iterator[Row]:
         """Rows of one adapter, or of all, in the caller's question order; lazy.
@@ -233,6 +245,7 @@ class Journal:
                 failure=stored.failure,
                 attempts=stored.attempts,
                 seconds=stored.seconds,
+                prediction=stored.prediction,
             )
 
     def events(self, adapter: str | None = None) -> Iterator[TimedEvent]:
@@ -291,7 +304,11 @@ def _question(stored: _StoredQuestion) -> Question:
 
 def _stored_row(row: Row) -> _StoredRow:
     return _StoredRow(
-        seconds=row.seconds, answer=row.answer, failure=row.failure, attempts=row.attempts
+        seconds=row.seconds,
+        answer=row.answer,
+        failure=row.failure,
+        attempts=row.attempts,
+        prediction=row.prediction,
     )
 
 

@@ -20,7 +20,7 @@ def score_run(directory: Path, metrics: Sequence[Metric]) -> dict[str, tuple[Sco
     journal = open_journal(directory)
     try:
         return {
-            label: Ledger(label, journal, metrics, total=0).scores() for label in journal.adapters()
+            label: Ledger(label, journal, metrics, total=0).scores() for label in journal.labels()
         }
     finally:
         journal.close()

@@ -10,9 +10,11 @@ import click
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
+    memory_options,
     options,
     plan,
     plan_options,
+    policy,
     specs,
     verbose_option,
 )
@@ -24,6 +26,7 @@ from vqa_engine_cli.options import (
 @options(
     adapter_options,
     plan_options,
+    memory_options,
     click.option("--choice", "choices", multiple=True, help="An option of a multiple choice."),
     json_option,
     verbose_option,
@@ -45,8 +48,13 @@ def ask(
     from vqa_engine import Engine
     from vqa_engine_cli.display import observer, show_answer
 
+    allowed = policy(given)
     with Engine(
-        adapters=specs(given), plan=plan(given), observer=observer(quiet=True, verbose=verbose)
+        adapters=specs(given),
+        plan=plan(given),
+        memory_budget=allowed.budget,
+        lossy=allowed.lossy,
+        observer=observer(quiet=True, verbose=verbose),
     ) as engine:
         for label in engine.labels:
             answer = engine.ask(image, question, choices=choices, adapter=label)

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from vqa_engine import Answer, RunResult
+from vqa_engine.memory.budget import shown
 from vqa_engine.registry import PluginReport
 from vqa_engine.report import score_table
 from vqa_engine.scoring import ScoreTable
-from vqa_engine_cli.live import observer, size_of
+from vqa_engine_cli.live import observer
 
 __all__ = [
     "observer",
@@ -107,7 +108,7 @@ def _facts(report: PluginReport) -> tuple[str, str]:
     if report.profile is None:
         return "", ""
     weights = report.profile.weights
-    return report.profile.backend, size_of(weights) if weights else ""
+    return report.profile.backend, shown(weights) if weights else ""
 
 
 def _print(value: object) -> None:

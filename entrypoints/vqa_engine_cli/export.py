@@ -70,9 +70,7 @@ def export(
 def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:
     from vqa_engine.errors import ConfigurationError
 
-    known = journal.adapters()
-    if wanted is not None and wanted not in known:
-        raise ConfigurationError(f"The run has no adapter {wanted!r}; it has: {', '.join(known)}.")
+    known = journal.labels(wanted)
     if wanted is None and not several_allowed and len(known) > 1:
         raise ConfigurationError(
             f"A VQA v2 result file is one adapter's: give --adapter, one of {', '.join(known)}."
@@ -81,7 +79,7 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
 
 
 def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
-    failed = sum(journal.tally(name).failed for name in journal.adapters() if label in {None, name})
+    failed = sum(journal.tally(name).failed for name in journal.labels(label))
     if failed:
         done = "are written as empty answers" if errors_as_empty else "are left out"
         click.echo(f"{failed} questions have no answer and {done}.", err=True)

@@ -21,6 +21,8 @@ from rich.progress import (
 
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.export import record
+from vqa_engine.memory.budget import shown
+from vqa_engine.memory.timeline import line
 from vqa_engine.observer import Observer, Progress
 from vqa_engine.results import Loaded, MemoryEvent, Released, Row
 
@@ -67,21 +69,19 @@ class Verbose(Observer):
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         weights = loaded.profile.weights
-        size = f", weights {size_of(weights)}" if weights else ""
+        size = f", weights {shown(weights)}" if weights else ""
         self._print(f"{label}: loaded in {loaded.seconds:.1f} s{size}")
 
     def answered(self, row: Row, progress: Progress) -> None:
         self._print(_line(row))
 
     def memory(self, label: str, event: MemoryEvent) -> None:
-        self._print(
-            f"{label}: memory: {event.strategy}: {event.call}: "
-            f"freed {size_of(event.freed)} in {event.seconds * 1000:.1f} ms"
-        )
+        self._print(f"{label}: memory: {line(event)}")
 
     def released(self, label: str, released: Released) -> None:
-        residue = "" if released.residue is None else f", {size_of(released.residue)} stay"
-        self._print(f"{label}: released in {released.seconds:.1f} s{residue}")
+        residue = "" if released.residue is None else f", {shown(released.residue)} stay"
+        verdict = f"; {released.verdict.text}" if released.verdict.text else ""
+        self._print(f"{label}: released in {released.seconds:.1f} s{residue}{verdict}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -139,7 +139,7 @@ class _Counting(Observer):
             return ""
         now = reading.active if reading.active is not None else reading.footprint
         self._peak = max(self._peak, reading.peak or now or 0)
-        return f"memory {size_of(now or 0)}, peak {size_of(self._peak)}"
+        return f"memory {shown(now or 0)}, peak {shown(self._peak)}"
 
 
 class Plain(_Counting):
@@ -230,16 +230,6 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-def size_of(count: int) -> str:
-    """Bytes in binary units."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GiB"
 
 
 def _line(row: Row) -> str:

@@ -17,6 +17,8 @@ from click_default_group import DefaultGroup
 from vqa_engine_cli.adapters import adapters
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.export import export
+from vqa_engine_cli.fit import fit
+from vqa_engine_cli.memory import memory
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
 
@@ -82,7 +84,7 @@ def cli(log_level: str) -> None:
     )
 
 
-for command in (run, ask, adapters, score, export):
+for command in (run, ask, fit, adapters, score, export, memory):
     cli.add_command(command)
 
 

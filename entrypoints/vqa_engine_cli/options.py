@@ -13,6 +13,7 @@ from vqa_engine_cli.config import config_option
 
 if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, GenerationPlan, QuestionSet
+    from vqa_engine.memory.policy import MemoryPolicy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -93,6 +94,19 @@ plan_options = (
     ),
 )
 
+memory_options = (
+    click.option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="Bytes a model may hold, such as 6GiB.  [default: what the machine offers]",
+    ),
+    click.option(
+        "--lossy",
+        is_flag=True,
+        help="Allow cheaper plans that may change answers (recorded on each) when memory is short.",
+    ),
+)
+
 question_options = (
     click.option(
         "--questions",
@@ -163,6 +177,15 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         image_longest_edge=given["image_longest_edge"],
         kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
     )
+
+
+def policy(given: dict[str, Any]) -> MemoryPolicy:
+    """What the options allow of memory."""
+    from vqa_engine.memory.budget import parse_size
+    from vqa_engine.memory.policy import MemoryPolicy
+
+    budget = given["memory_budget"]
+    return MemoryPolicy(budget=parse_size(budget) if budget else None, lossy=given["lossy"])
 
 
 def question_set(given: dict[str, Any]) -> QuestionSet:

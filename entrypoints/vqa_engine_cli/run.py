@@ -11,10 +11,12 @@ import click
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
+    memory_options,
     metric_option,
     options,
     plan,
     plan_options,
+    policy,
     question_options,
     question_set,
     specs,
@@ -35,12 +37,13 @@ RUNS = Path("runs")
     adapter_options,
     question_options,
     plan_options,
+    memory_options,
     metric_option,
     click.option(
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Run directory; one that is there is continued.  [default: runs/…, named by the settings]",
+        help="Run directory; one that is there is continued.  [default: runs/…, by settings]",
     ),
     click.option("--fresh", is_flag=True, help="Start anew, in a directory beside the old one."),
     json_option,
@@ -69,9 +72,12 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
     from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine_cli.display import observer
 
+    allowed = policy(given)
     return Engine(
         adapters=specs(given),
         plan=plan(given),
+        memory_budget=allowed.budget,
+        lossy=allowed.lossy,
         metrics=given["metrics"] or DEFAULT_METRICS,
         observer=observer(as_json=as_json, verbose=verbose),
     )

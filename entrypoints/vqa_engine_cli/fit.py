@@ -1,0 +1,44 @@
+"""`vqa-engine fit`: will a model fit on this machine? Answered before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from vqa_engine_cli.options import (
+    adapter_options,
+    memory_options,
+    options,
+    plan,
+    plan_options,
+    policy,
+    specs,
+)
+
+EXIT_DOES_NOT_FIT = 1
+
+
+@click.command()
+@options(adapter_options, plan_options, memory_options)
+def fit(**given: Any) -> None:
+    """Say what a model needs here, and which plan makes it fit, from its files' headers.
+
+    Reads no weights and imports no model library. Exit code 1 when nothing fits.
+
+    \b
+    Example:
+      vqa-engine fit --adapter phi35_vision --memory-budget 6GiB
+    """
+    from vqa_engine import registry
+    from vqa_engine.contender import DEFAULT
+    from vqa_engine.memory.fit import fit as check
+
+    findings = []
+    for spec in specs(given) or [DEFAULT]:
+        finding = check(registry.make(spec), spec.model, plan(given), policy(given))
+        click.echo("\n  ".join((f"{spec.label}:", *finding.lines())))
+        findings.append(finding)
+    if not all(finding.fits for finding in findings):
+        sys.exit(EXIT_DOES_NOT_FIT)

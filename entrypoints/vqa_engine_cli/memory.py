@@ -1,0 +1,37 @@
+"""`vqa-engine memory`: what memory did in a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vqa_engine_cli.options import FOLDER, options
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@options(
+    click.option("--adapter", help="Only this adapter's.  [default: each]"),
+    click.option("--summary", is_flag=True, help="The summary alone, without the timeline."),
+)
+def memory(run: Path, adapter: str | None, summary: bool) -> None:
+    """Print the memory timeline of RUN, a run directory, and its summary.
+
+    The timeline has a line for each action: time, question, strategy, call, bytes freed,
+    milliseconds. The summary: peak, floor, predicted against true, actions, leak verdict.
+    """
+    from vqa_engine.memory.timeline import summarise, summary_lines, timeline
+    from vqa_engine.run_directory import open_journal
+
+    journal = open_journal(run)
+    try:
+        for label in journal.labels(adapter):
+            click.echo(f"{label}:")
+            for line in () if summary else timeline(journal.events(label)):
+                click.echo(f"  {line}")
+            figures = summarise(journal.rows(label), journal.events(label))
+            for line in summary_lines(figures):
+                click.echo(f"  {line}")
+    finally:
+        journal.close()
