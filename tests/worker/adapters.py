@@ -52,10 +52,18 @@ class Looks(Echo):
         picture = open_image(question)
         colour = picture.getpixel((0, 0))
         facts = (question.question_id, question.answers, question.choices, question.image_root)
-        kind = type(question.image).__name__
-        same = id(question.image) == getattr(self, "last", None)
-        self.last = id(question.image)
-        return Answer(text=f"{kind} {picture.size} {colour} {facts} {same}", plan=plan)
+        kind = next(k.__name__ for k in (Path, bytes, object) if isinstance(question.image, k))
+        return Answer(text=f"{kind} {picture.size} {colour} {facts}", plan=plan)
+
+
+class Remembers(Echo):
+    """Says whether the image is the very object of the last question."""
+
+    last: object = None
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        same, self.last = self.last is question.image, question.image
+        return Answer(text=str(same), plan=plan)
 
 
 class WherePlan(Echo):
@@ -261,7 +269,10 @@ class NumpyNumbers(Echo):
 
 
 class Leaks(Echo):
-    """A real MLX leak under a real RLIMIT_AS: each question keeps 8 MiB of arrays."""
+    """A real MLX leak under a real RLIMIT_AS: each question keeps 8 MiB of arrays.
+
+    It calls itself an adapter without a backend, or the governor would see it coming.
+    """
 
     def load(self, model: ModelRef) -> None:
         import resource
@@ -280,6 +291,3 @@ class Leaks(Echo):
         self._mx.eval(array)
         self._kept.append(array)
         return Answer(text=question.text, plan=plan)
-
-    def memory_profile(self) -> MemoryProfile:
-        return MemoryProfile(backend="mlx")

@@ -13,14 +13,16 @@ import os
 import tempfile
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
-from PIL import Image, ImageFile
+from PIL import Image
 
 from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
 from vqa_engine.images import MAX_PIXELS, open_image
 from vqa_engine.worker.messages import BytesImage, ImageRecord, PathImage, PixelImage
+
+_STRIPE = 1 << 16  # bytes packed at a time, as Pillow does: they stay in the processor's cache
 
 ROOMY = 16 << 20
 """Bytes. A larger arena shrinks again when an image needs less than a quarter of it."""
@@ -121,19 +123,24 @@ class Outbox:
         )
 
     def _pack(self, image: Image.Image) -> int:
-        """Pack the pixels straight into the arena; `tobytes` takes six times as long.
+        """Pack the pixels straight into the arena, as `tobytes` would into memory.
 
-        This is what Pillow's own plugins do, and what its guide tells others to
-        ("Writing your own image plugin").
+        Six times as fast (4.4 ms against 0.7 for a megapixel). Not `ImageFile._save`,
+        which does the same with settings that an earlier `save` left on the image.
         """
         image.load()
         if 0 in image.size:
             return 0
         self._make_room(0)
         self._file.seek(0)
-        tile = ImageFile._Tile("raw", (0, 0, *image.size), 0, (image.mode, 0, 1))
-        ImageFile._save(image, cast(IO[bytes], self._file), [tile])
-        return os.lseek(self.descriptor, 0, os.SEEK_CUR)
+        encoder = Image._getencoder(image.mode, "raw", image.mode)
+        try:
+            encoder.setimage(image.im, (0, 0, *image.size))
+            if encoder.encode_to_file(self.descriptor, max(_STRIPE, image.width * 4)) < 0:
+                raise OSError(f"its {image.mode} pixels cannot be packed")
+        finally:
+            encoder.cleanup()
+        return self._file.tell()
 
     def _make_room(self, length: int) -> None:
         size = os.fstat(self.descriptor).st_size

@@ -122,9 +122,11 @@ class Child:
 def main() -> None:
     """Set the scene before the adapter can touch anything, then serve."""
     reader, writer, lifeline, arena = (out_of_reach(int(one)) for one in sys.argv[1:5])
-    # Its own descriptor, so that a native crash leaves its Python stack in the log even
-    # if the adapter has closed or turned the standard streams.
-    faulthandler.enable(out_of_reach(os.dup(2)))
+    # Its own descriptor, so that a native crash, or the host's SIGUSR1 to a hung worker,
+    # leaves the Python stack in the log even if the adapter turned the standard streams.
+    stderr = out_of_reach(os.dup(2))
+    faulthandler.enable(stderr)
+    faulthandler.register(signal.SIGUSR1, stderr)
     signal.signal(signal.SIGTERM, _leave)
     follow(lifeline)
     wire = Wire(reader, writer)

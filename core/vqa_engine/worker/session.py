@@ -65,6 +65,7 @@ class WorkerSession:
         self._on_restart = on_restart
         self._restart: Restart | None = None
         self._loaded = False
+        self._fresh = True
         self._deaths = 0
 
     @property
@@ -87,7 +88,7 @@ class WorkerSession:
         except BaseException:
             self.release()
             raise
-        self._loaded, self._deaths = True, 0
+        self._loaded, self._fresh, self._deaths = True, True, 0
         self._ladder = evolve(self._ladder, standing_step=_standing_step(loaded))
         return loaded
 
@@ -109,7 +110,7 @@ class WorkerSession:
             if failure is None:
                 return _after(reply, plan, tries, events)
             tries += (_attempt(failure, plan),)
-            below = self._below(plan, failure.cause, len(tries))
+            below = self._below(plan, failure, len(tries))
             self._give_up(question, tries[-1], below, perf_counter() - started)
             if below is None:
                 return Reply(failure=evolve(failure, attempts=tries), events=events)
@@ -140,6 +141,7 @@ class WorkerSession:
             return ()
         started = perf_counter()
         self._keeper.start(again=True)
+        self._fresh = True
         seconds = perf_counter() - started
         reason = self._tell(seconds)
         return (
@@ -168,6 +170,7 @@ class WorkerSession:
             return reply.failure
         self._deaths = 0
         failure = reply.failure
+        self._fresh = self._fresh and failure is not None
         if failure is not None:
             return failure if failure.cause in CURED_BY_RESTART else None
         if plan.prefill_step is None and reply.answer is not None:
@@ -175,8 +178,17 @@ class WorkerSession:
             self._ladder = evolve(self._ladder, standing_step=step)
         return None
 
-    def _below(self, plan: GenerationPlan, cause: Cause, tries: int) -> GenerationPlan | None:
-        return self._ladder.below(plan, cause) if tries < self._limits.workers else None
+    def _below(self, plan: GenerationPlan, failure: Failure, tries: int) -> GenerationPlan | None:
+        """The next plan, None to give up.
+
+        What a fresh worker has refused, another fresh one would refuse as well: the same
+        plan is worth another try only after a death, or from a worker that was used.
+        """
+        if tries >= self._limits.workers:
+            return None
+        below = self._ladder.below(plan, failure.cause)
+        refused = self._keeper.worker is not None and self._fresh
+        return None if refused and below == plan else below
 
     def _give_up(
         self, question: Question, attempt: Attempt, below: GenerationPlan | None, lost: float

@@ -1,0 +1,64 @@
+"""Every test here ends with no process of ours left, or it fails."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import pytest
+
+from tests.worker import MARK
+from vqa_engine.adapter import AdapterSpec, ModelRef
+from vqa_engine.worker import Timeouts, WorkerSession
+
+Opener = Callable[..., WorkerSession]
+
+
+@pytest.fixture(autouse=True)
+def nobody_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All that a test starts inherits a mark, orphans and strangers' groups included."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield
+    until = monotonic() + 5
+    while (left := marked(mark)) and monotonic() < until:
+        sleep(0.02)
+    assert not left
+    assert not psutil.Process().children(recursive=True)
+
+
+def marked(mark: str) -> list[str]:
+    """The living processes that carry a mark in their environment."""
+    return [str(process) for process in psutil.process_iter() if _has(process, mark)]
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark and process.pid != psutil.Process().pid
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture
+def open_session(tmp_path: Path) -> Iterator[Opener]:
+    """Makes sessions over the adapters of this folder, and releases them at the end."""
+    opened: list[WorkerSession] = []
+
+    def make(adapter: str, *, options: dict[str, object] | None = None, **settings: object):
+        spec = AdapterSpec(
+            name=adapter.lower(),
+            target=f"tests.worker.adapters:{adapter}",
+            model=ModelRef(options=options or {}),
+        )
+        settings = {"timeouts": Timeouts(load=30, answer=10, stop=0.5)} | settings
+        settings = {"log_directory": tmp_path / "logs"} | settings
+        session = WorkerSession(spec, **settings)
+        opened.append(session)
+        return session
+
+    yield make
+    for session in opened:
+        session.release()

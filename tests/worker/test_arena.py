@@ -1,0 +1,102 @@
+"""Images through shared memory: every mode, every kind, and nothing twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.worker import ask
+from vqa_engine.errors import ImageError
+from vqa_engine.worker.arena import ROOMY, Inbox, Outbox
+from vqa_engine.worker.messages import PathImage
+
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB",
+         "HSV", "I", "F", "I;16", "I;16B"]  # fmt: skip
+
+
+@pytest.fixture
+def boxes():
+    outbox = Outbox()
+    yield outbox, Inbox(outbox.descriptor)
+    outbox.close()
+
+
+@pytest.mark.parametrize("size", [(31, 17), (1, 1), (0, 5), (300, 400)])
+@pytest.mark.parametrize("mode", MODES)
+def test_pixels_cross_unchanged(boxes, mode, size):
+    outbox, inbox = boxes
+    image = Image.new(mode, size)
+    image.frombytes(os.urandom(len(image.tobytes())))
+    got = inbox.take(outbox.put(ask("?", image=image)))
+    assert (got.mode, got.size, got.tobytes()) == (mode, size, image.tobytes())
+
+
+def test_a_palette_and_its_transparency_cross(boxes):
+    outbox, inbox = boxes
+    image = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 20).convert("P")
+    image.info["transparency"] = 3
+    got = inbox.take(outbox.put(ask("?", image=image)))
+    assert got.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
+
+
+def test_an_image_that_was_saved_before_crosses(boxes, tmp_path):
+    outbox, inbox = boxes
+    image = Image.new("RGB", (9, 9), "teal")
+    image.save(tmp_path / "x.jpg", quality=90)
+    assert inbox.take(outbox.put(ask("?", image=image))).tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"x", os.urandom(5 << 20)])
+def test_bytes_cross_unchanged(boxes, data):
+    outbox, inbox = boxes
+    assert inbox.take(outbox.put(ask("?", image=data))) == data
+
+
+def test_an_equal_image_is_not_written_again(boxes):
+    outbox, _ = boxes
+    image = Image.new("RGB", (9, 9))
+    first = outbox.put(ask("?", image=image))
+    assert outbox.put(ask("again?", image=image)) is first
+    assert outbox.put(ask("?", image=image.copy())).serial == first.serial + 1
+
+
+def test_a_path_in_between_does_not_disturb_the_arena(boxes):
+    outbox, inbox = boxes
+    record = outbox.put(ask("?", image=b"bytes"))
+    inbox.take(record)
+    assert outbox.put(ask("?", image=Path("/x.png"))) == PathImage(Path("/x.png"))
+    assert outbox.put(ask("?", image=b"bytes")) is record
+
+
+def test_a_new_child_reads_what_is_still_there(boxes):
+    outbox, _ = boxes
+    record = outbox.put(ask("?", image=b"for the one before"))
+    assert Inbox(outbox.descriptor).take(record) == b"for the one before"
+
+
+def test_the_arena_shrinks_again(boxes):
+    outbox, _ = boxes
+    outbox.put(ask("?", image=bytes(ROOMY + 1)))
+    outbox.put(ask("?", image=b"small"))
+    assert os.fstat(outbox.descriptor).st_size == 5
+
+
+@pytest.mark.parametrize("image", ["a.png", 7, None, bytearray(b"x")])
+def test_what_is_no_image_is_refused(boxes, image):
+    with pytest.raises(ImageError, match="neither a path, nor bytes, nor a PIL image"):
+        boxes[0].put(ask("?", image=image))
+
+
+def test_an_image_that_failed_is_not_the_last_one(boxes, tmp_path):
+    outbox, inbox = boxes
+    file = tmp_path / "cut.png"
+    Image.effect_noise((200, 200), 90).save(file)
+    file.write_bytes(file.read_bytes()[:9000])
+    with Image.open(file) as cut:
+        for _ in range(2):
+            with pytest.raises(ImageError, match="truncated"):
+                outbox.put(ask("?", image=cut))
+    assert inbox.take(outbox.put(ask("?", image=b"next"))) == b"next"

@@ -1,0 +1,72 @@
+"""A worker never outlives its host, however the host ends and whatever the worker does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BOUND = 10.0
+
+NO_KERNEL_HELP = """
+import fcntl, os, subprocess, sys, time
+if hasattr(fcntl, "F_SETSIG"):
+    del fcntl.F_SETSIG
+from vqa_engine.worker import guard
+guard.follow(int(sys.argv[1]))
+subprocess.Popen(["sleep", "3600"])
+print(os.getpid(), flush=True)
+time.sleep(3600)
+"""
+
+
+def start(*arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """A host, and its worker."""
+    command = [sys.executable, "-m", "tests.worker.host", *arguments]
+    host = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with host.stdout:
+        return host, psutil.Process(int(host.stdout.readline()))
+
+
+def await_end(process: psutil.Process) -> None:
+    until = monotonic() + BOUND
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert monotonic() < until, f"{process} still lives"
+        sleep(0.02)
+
+
+@pytest.mark.parametrize("adapter", ["Echo", "HangsInAnswer", "SpinsInNativeCode", "Outlived"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_the_worker_ends_with_its_host(adapter, number):
+    host, worker = start(adapter)
+    host.send_signal(number)
+    host.wait(BOUND + 10)
+    await_end(worker)
+
+
+def test_a_host_that_forgets_to_release_leaves_nobody():
+    host, worker = start("Outlived", "leave")
+    assert host.wait(BOUND) == 0
+    await_end(worker)
+
+
+def test_without_the_kernels_help_a_thread_does_it():
+    import os
+
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", NO_KERNEL_HELP, str(reader)]
+    child = subprocess.Popen(
+        command, pass_fds=[reader], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    os.close(reader)
+    with child.stdout:
+        assert child.stdout.readline()
+    assert child.poll() is None
+    os.close(writer)
+    assert child.wait(BOUND) == -signal.SIGTERM

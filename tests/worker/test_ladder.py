@@ -1,0 +1,78 @@
+"""The ladder: lossless first, never dearer, and it ends."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from vqa_engine.adapter import GenerationPlan
+from vqa_engine.ladder import NEEDS_LESS, Ladder
+from vqa_engine.results import Cause
+
+PLAN = GenerationPlan()
+
+
+def walk(ladder: Ladder, plan: GenerationPlan, cause: Cause, most: int = 9) -> list[GenerationPlan]:
+    """The plans below, until the ladder ends or repeats itself."""
+    plans = [plan]
+    while len(plans) < most and (below := ladder.below(plans[-1], cause)) not in (None, plans[-1]):
+        plans.append(below)
+    return plans[1:]
+
+
+@pytest.mark.parametrize(
+    ("asked", "standing", "steps"),
+    [
+        (2048, None, [512, 128, 32]),
+        (512, None, [128, 32]),
+        (None, None, [128, 32]),
+        (None, 512, [128, 32]),
+        (None, 256, [128, 32]),
+        (None, 128, [32]),
+        (64, 512, [32]),
+        (32, None, []),
+    ],
+)
+def test_steps_only_get_smaller(asked, standing, steps):
+    plans = walk(Ladder(standing_step=standing), GenerationPlan(prefill_step=asked), "too_big")
+    assert [plan.prefill_step for plan in plans] == steps
+    assert [plan.rung for plan in plans] == list(range(1, len(steps) + 1))
+    assert all(plan.encoder_batch == 1 for plan in plans)
+
+
+def test_lossless_means_no_lossy_field_is_touched():
+    for plan in walk(Ladder(), PLAN, "out_of_memory"):
+        assert (plan.kv_bits, plan.image_longest_edge) == (None, None)
+
+
+def test_lossy_rungs_follow_when_allowed():
+    plans = walk(Ladder(allow_lossy=True), PLAN, "out_of_memory")
+    shown = [(p.rung, p.prefill_step, p.kv_bits, p.image_longest_edge) for p in plans]
+    assert shown == [
+        (1, 32, None, None),
+        (2, 32, 8, None),
+        (3, 32, 8, 1024),
+        (4, 32, 8, 512),
+    ]
+
+
+def test_what_is_already_smaller_is_left():
+    plan = GenerationPlan(prefill_step=16, kv_bits=4, image_longest_edge=600)
+    (only,) = walk(Ladder(allow_lossy=True), plan, "too_big")
+    assert (only.prefill_step, only.kv_bits, only.image_longest_edge) == (16, 4, 512)
+
+
+@pytest.mark.parametrize(("cause", "below"), [("too_big", None), ("watchdog", None)])
+def test_what_a_restart_does_not_cure_ends_at_the_bottom(cause, below):
+    assert Ladder().below(GenerationPlan(prefill_step=32), cause) is below
+
+
+def test_out_of_memory_at_the_bottom_gets_a_fresh_worker():
+    plan = GenerationPlan(prefill_step=32)
+    assert Ladder().below(plan, "out_of_memory") == plan
+
+
+@pytest.mark.parametrize("cause", sorted(set(get_args(Cause)) - NEEDS_LESS))
+def test_other_causes_get_the_same_plan(cause):
+    assert Ladder(allow_lossy=True).below(PLAN, cause) == PLAN

@@ -1,0 +1,203 @@
+"""Adapters that misbehave: the exact cause, the run goes on, and nobody is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from time import monotonic, sleep
+
+import psutil
+import pytest
+
+from tests.worker import PLAN, ask
+from vqa_engine.errors import WorkerError
+from vqa_engine.worker import Limits, Timeouts
+
+QUICK = Timeouts(load=30, answer=0.5, stop=0.3)
+
+DEADLY = [
+    ("Aborts", "crashed", "SIGABRT"),
+    ("AbortsOnMetal", "out_of_memory", "Insufficient Memory"),
+    ("Segfaults", "crashed", "SIGSEGV"),
+    ("ExitsSystem", "exited", "exit code 0"),
+    ("ExitsHard", "exited", "exit code 0"),
+    ("KillsItself", "killed", "SIGKILL"),
+    ("RaisesBase", "python", "not even an Exception"),
+    ("HangsInAnswer", "hung", "within 0.5 s"),
+    ("SpinsInNativeCode", "hung", "within 0.5 s"),
+    ("ForksAndDies", "crashed", "SIGABRT"),
+    ("ClosesDescriptors", "adapter", "closed file descriptors"),
+    ("ClosesAndHangs", "adapter", "closed file descriptors"),
+    ("Outlived", "crashed", "SIGABRT"),
+]
+
+
+@pytest.mark.parametrize(("adapter", "cause", "words"), DEADLY)
+def test_a_deadly_question_costs_three_workers_and_no_more(open_session, adapter, cause, words):
+    session = open_session(adapter, timeouts=QUICK)
+    session.load()
+    failure = session.answer(ask("bad"), PLAN).failure
+    assert failure.cause == cause
+    assert words in failure.message
+    assert [attempt.cause for attempt in failure.attempts] == [cause] * 3
+    assert session.answer(ask("good"), PLAN).answer.text == "good!"
+    assert session.release().residue == 0
+
+
+@pytest.mark.parametrize("adapter", ["Noisy", "Forks", "ClosesLowDescriptors", "Outlived"])
+def test_what_is_not_deadly_does_not_disturb(open_session, adapter):
+    session = open_session(adapter)
+    session.load()
+    pid = session.pid
+    texts = ["good"] if adapter == "Outlived" else ["bad", "good", "bad"]
+    answers = [session.answer(ask(text), PLAN).answer.text for text in texts]
+    assert answers == [f"{text}!" for text in texts]
+    assert session.pid == pid
+    assert session.release().residue == 0
+
+
+def test_a_plain_exception_is_not_tried_again(open_session):
+    session = open_session("Raises")
+    session.load()
+    pid = session.pid
+    failure = session.answer(ask("bad"), PLAN).failure
+    assert (failure.cause, failure.attempts) == ("python", ())
+    assert "in misbehave" in failure.detail
+    assert session.pid == pid
+
+
+def test_out_of_memory_goes_down_the_ladder(open_session):
+    heard = []
+    session = open_session("RunsOut", on_restart=heard.append)
+    session.load()
+    reply = session.answer(ask("bad"), PLAN)
+    assert (reply.answer.plan.rung, reply.answer.plan.prefill_step) == (2, 32)
+    assert [a.plan.prefill_step for a in reply.attempts] == [None, 128]
+    assert {a.cause for a in reply.attempts} == {"out_of_memory"}
+    assert [r.plan.rung for r in heard] == [1, 2]
+    assert [e.strategy for e in reply.events] == ["fresh worker"] * 2
+
+
+def test_too_big_is_never_tried_as_it_is(open_session):
+    session = open_session("TooBig")
+    session.load()
+    failure = session.answer(ask("bad"), PLAN).failure
+    assert failure.cause == "too_big"
+    steps = [attempt.plan.prefill_step for attempt in failure.attempts]
+    assert steps == [None, 128, 32]
+
+
+@pytest.mark.parametrize(("before", "tries"), [([], 1), (["good"], 2)])
+def test_a_device_error_of_a_used_worker_gets_a_fresh_one(open_session, before, tries):
+    session = open_session("DeviceFails")
+    session.load()
+    for text in before:
+        assert session.answer(ask(text), PLAN).answer
+    failure = session.answer(ask("bad"), PLAN).failure
+    assert failure.cause == "backend"
+    assert len(failure.attempts) == tries
+
+
+def test_a_hang_shows_where(open_session):
+    session = open_session("HangsInAnswer", timeouts=QUICK)
+    session.load()
+    assert "in misbehave" in session.answer(ask("bad"), PLAN).failure.detail
+
+
+@pytest.mark.parametrize(
+    ("adapter", "cause"),
+    [("DiesInLoad", "crashed"), ("HangsInLoad", "hung"), ("RunsOutInLoad", "out_of_memory")],
+)
+def test_a_worker_that_cannot_load_stops_at_once(open_session, adapter, cause):
+    session = open_session(adapter, timeouts=Timeouts(load=2, stop=0.3))
+    started = monotonic()
+    with pytest.raises(WorkerError) as caught:
+        session.load()
+    assert caught.value.cause == cause
+    assert caught.value.label == adapter.lower()
+    assert monotonic() - started < 8
+
+
+def test_a_worker_that_cannot_load_again_stops_the_run(open_session, tmp_path):
+    session = open_session("DiesInLaterLoads", options={"marker": tmp_path / "loaded"})
+    session.load()
+    with pytest.raises(WorkerError, match="cannot load its model"):
+        session.answer(ask("bad"), PLAN)
+
+
+def test_a_crash_loop_is_capped(open_session):
+    session = open_session("Aborts", limits=Limits(deaths=5))
+    session.load()
+    assert session.answer(ask("bad", 1), PLAN).failure
+    with pytest.raises(WorkerError, match="5 workers of 'aborts' died one after another"):
+        session.answer(ask("bad", 2), PLAN)
+
+
+def test_an_answer_in_between_is_no_crash_loop(open_session):
+    session = open_session("Aborts", limits=Limits(deaths=4))
+    session.load()
+    for number in range(2):
+        assert session.answer(ask("bad", number), PLAN).failure
+        assert session.answer(ask("good", number), PLAN).answer
+
+
+@pytest.mark.parametrize("adapter", ["CannotRelease", "HangsInRelease"])
+def test_a_failing_release_is_made_good_by_the_end_of_the_process(open_session, adapter):
+    session = open_session(adapter)
+    session.load()
+    assert session.answer(ask("good"), PLAN).answer
+    assert session.release().residue == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_worker_killed_between_questions_is_replaced(open_session, number):
+    session = open_session("Echo")
+    session.load()
+    os.kill(session.pid, number)
+    reply = session.answer(ask("good"), PLAN)
+    assert reply.answer.text == "good!"
+    assert reply.answer.plan.rung == 0
+    assert len(reply.attempts) == 1
+    assert reply.attempts[0].cause == ("crashed" if number == signal.SIGSEGV else "killed")
+
+
+def test_a_stopped_worker_is_a_hung_one(open_session):
+    session = open_session("Echo", timeouts=QUICK)
+    session.load()
+    os.kill(session.pid, signal.SIGSTOP)
+    reply = session.answer(ask("good"), PLAN)
+    assert [attempt.cause for attempt in reply.attempts] == ["hung"]
+    assert reply.answer.text == "good!"
+
+
+def test_an_interrupted_question_leaves_nothing_behind(open_session):
+    session = open_session("HangsInAnswer")
+    session.load()
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        session.answer(ask("bad"), PLAN)
+    timer.join()
+    assert session.pid is None
+    assert session.answer(ask("good"), PLAN).answer.text == "good!"
+
+
+def test_a_worker_dying_in_a_large_message_is_noticed(open_session):
+    session = open_session("Echo", timeouts=QUICK)
+    session.load()
+    worker = psutil.Process(session.pid)
+    worker.suspend()
+    reply = session.answer(ask("long " * 100_000), PLAN)
+    assert [attempt.cause for attempt in reply.attempts] == ["hung"]
+    assert reply.answer
+
+
+def test_sleeping_is_not_dying(open_session):
+    session = open_session("Echo")
+    session.load()
+    pid = session.pid
+    sleep(1.2)  # longer than the guard's look at its parent
+    assert session.answer(ask("good"), PLAN).answer
+    assert session.pid == pid

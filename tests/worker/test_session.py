@@ -1,0 +1,239 @@
+"""What a worker session gives when nothing goes wrong, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+from PIL import Image
+
+from tests.worker import PLAN, ask
+from tests.worker.adapters import Looks
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question
+from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
+from vqa_engine.session import LocalSession, Session
+from vqa_engine.worker import WorkerSession
+
+HOST = """
+import sys
+from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
+from vqa_engine.worker import WorkerSession
+sys.path.insert(0, {root!r})
+session = WorkerSession(AdapterSpec(name="x", target="tests.worker.adapters:Leaks",
+                                    model={model}))
+session.load()
+session.answer(Question(question_id=1, image=b"", text="?"), GenerationPlan())
+session.release()
+heavy = {{"mlx", "torch", "transformers", "mlx_vlm", "numpy"}} & set(sys.modules)
+sys.exit(f"the host imported {{heavy}}" if heavy else 0)
+"""
+
+
+def questions(folder: Path) -> list[Question]:
+    """One question for each way an image can be given."""
+    red = Image.new("RGB", (64, 48), "red")
+    file = folder / "red.png"
+    red.save(file)
+    palette = red.convert("P")
+    grey = Image.new("I;16", (5, 7), 40_000)
+    turned = Image.open(_turned(folder / "turned.jpg"))
+    return [
+        ask("a", image=file, answers=("red",)),
+        ask("b", image=Path("red.png"), image_root=folder, choices=("x", "y")),
+        ask("c", image=file.read_bytes(), question_id="seven"),
+        *(ask("d", image=image) for image in (red, red, palette, grey, turned)),
+        ask("e", image=Image.new("RGBA", (3, 3), (0, 0, 255, 128))),
+        ask("f", image=folder / "missing.png", origin="set.jsonl:7"),
+        ask("g", image=b"no image"),
+        ask("h", image=Image.open(_truncated(folder / "cut.png"))),
+    ]
+
+
+def _turned(path: Path) -> Path:
+    image, exif = Image.new("RGB", (40, 20), "green"), Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+    return path
+
+
+def _truncated(path: Path) -> Path:
+    Image.effect_noise((200, 200), 90).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    return path
+
+
+def test_it_is_a_session(open_session):
+    session: Session = open_session("Echo")
+    assert session.load().profile.backend == "none"
+    assert session.answer(ask("hello"), PLAN).answer.text == "hello!"
+    released = session.release()
+    assert released.residue == 0
+    assert session.release().residue == 0
+
+
+def test_process_and_inline_give_the_same(open_session, tmp_path):
+    session = open_session("Looks")
+    inline = LocalSession(Looks(), ModelRef())
+    session.load()
+    inline.load()
+    asked = questions(tmp_path)
+    for question in asked:
+        assert bare(session.answer(question, PLAN)) == bare(inline.answer(question, PLAN))
+    inline.release()
+    for lazy in (q.image for q in asked if isinstance(q.image, Image.Image)):
+        lazy.close()
+
+
+def bare(reply):
+    """A reply without the memory reading, which is each process's own."""
+    answer, failure = reply.answer, reply.failure
+    return (answer and attrs.evolve(answer, memory=None), failure and failure.message)
+
+
+@pytest.mark.parametrize("image", [Image.new("RGB", (4, 4), "red"), b"some bytes"])
+def test_the_same_image_is_the_same_object(open_session, image):
+    session = open_session("Remembers")
+    session.load()
+    others = [image, image, b"another", image]
+    answers = [session.answer(ask("?", image=other), PLAN).answer.text for other in others]
+    assert answers == ["False", "True", "False", "False"]
+
+
+def test_an_image_changed_in_place_crosses_again_when_told(open_session):
+    session = open_session("Looks")
+    session.load()
+    image = Image.new("RGB", (4, 4), "red")
+    session.answer(ask("?", image=image), PLAN)
+    image.paste("blue", (0, 0, 4, 4))
+    session.forget_image()
+    assert "(0, 0, 255)" in session.answer(ask("?", image=image), PLAN).answer.text
+
+
+def test_a_relative_path_survives_a_change_of_folder(open_session, tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
+    session = open_session("Looks")
+    session.load()
+    monkeypatch.chdir(tmp_path)
+    reply = session.answer(ask("?", image=Path("red.png")), PLAN)
+    assert "(255, 0, 0)" in reply.answer.text
+
+
+def test_it_answers_on_the_main_thread_of_another_process(open_session):
+    session = open_session("WherePlan")
+    session.load()
+    pid, thread, python = session.answer(ask("?"), PLAN).answer.text.split(" ")
+    assert (int(pid), thread, python) == (session.pid, "True", sys.executable)
+    assert os.getsid(session.pid) == session.pid
+
+
+def test_the_plan_crosses_and_comes_back(open_session):
+    session = open_session("Echo")
+    session.load()
+    plan = GenerationPlan(max_tokens=7, prefill_step=64, kv_bits=8, rung=3, seed=11)
+    assert session.answer(ask("?"), plan).answer.plan == plan
+
+
+def test_numbers_of_other_libraries_become_plain(open_session):
+    session = open_session("NumpyNumbers")
+    session.load()
+    assert session.answer(ask("?"), PLAN).answer.token_ids == (0, 1, 2)
+
+
+@pytest.mark.parametrize("text", ["lone \ud800 surrogate", ""])
+def test_a_text_that_is_no_unicode_fails_alone(open_session, text):
+    session = open_session("Echo")
+    session.load()
+    failure = session.answer(ask(text), PLAN).failure
+    assert (failure is not None) == bool(text)
+    assert session.answer(ask("next"), PLAN).answer.text == "next!"
+
+
+def test_a_huge_question_id_fails_alone(open_session):
+    session = open_session("Echo")
+    session.load()
+    assert "cannot cross" in session.answer(ask("?", question_id=1 << 70), PLAN).failure.message
+    assert session.answer(ask("next"), PLAN).answer
+
+
+def test_options_that_are_not_plain_data_are_refused(open_session):
+    session = open_session("Echo", options={"model": object()})
+    with pytest.raises(ConfigurationError, match="options of 'echo' cannot cross"):
+        session.load()
+
+
+def test_an_answer_that_is_no_answer_fails_alone(open_session):
+    session = open_session("WrongRecord")
+    session.load()
+    failure = session.answer(ask("?"), PLAN).failure
+    assert failure.cause == "adapter"
+    assert "text" in failure.message
+
+
+def test_asking_before_loading_is_an_error(open_session):
+    with pytest.raises(AnswerError, match="call load first"):
+        open_session("Echo").answer(ask("?"), PLAN)
+
+
+def test_it_can_be_loaded_again(open_session):
+    session = open_session("Echo")
+    first = session.load() and session.pid
+    second = session.load() and session.pid
+    assert first != second
+    assert session.answer(ask("?"), PLAN).answer
+
+
+def test_without_a_log_directory_the_output_still_explains(open_session):
+    session = open_session("RaisesBase", log_directory=None)
+    session.load()
+    assert "not even an Exception" in session.answer(ask("bad"), PLAN).failure.detail
+
+
+def test_the_log_has_a_header_for_each_start(open_session, tmp_path):
+    session = open_session("Noisy")
+    session.load()
+    session.answer(ask("bad"), PLAN)
+    session.load()
+    session.release()
+    log = (tmp_path / "logs" / "noisy.log").read_bytes()
+    assert log.count(b"=== 20") == 2
+    assert log.count(b"rubbish") > 10_000
+
+
+def test_a_label_is_no_path(tmp_path, open_session):
+    session = open_session("Echo")
+    spec = attrs.evolve(session._keeper._spec, label="../a/b c")
+    other = WorkerSession(spec, log_directory=tmp_path / "logs")
+    other.load()
+    other.release()
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["_a_b_c.log"]
+
+
+def test_the_host_imports_no_model_library():
+    root = str(Path(__file__).parents[2])
+    model = '__import__("vqa_engine.adapter").adapter.ModelRef(options={"room": 1 << 32})'
+    code = HOST.format(root=root, model=model)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_forgotten_session_ends_its_worker(open_session):
+    session = open_session("Echo")
+    session.load()
+    session._keeper.worker = None  # as if the session were gone; nobody called release
+
+
+def test_a_typed_error_of_load_comes_back_as_itself(open_session):
+    session = open_session("RaisesInLoad")
+    with pytest.raises(VqaEngineError) as caught:
+        session.load()
+    error = caught.value
+    assert type(error).__name__ == "CheckpointError"
+    assert (error.model, error.tried, error.remedy) == (
+        "owner/name",
+        ("here", "there"),
+        "Download it.",
+    )
+    assert "cannot be loaded (tried here, then there)" in str(error)
