@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from PIL import Image
 
+from tests.checkpoints import phi3_v
+from tests.checkpoints.smolvlm import TOKENS_PER_TILE
 from tests.mlx_builders import ADAPTERS, Checkpoints, Loaded, ask, loaded, picture
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.errors import AnswerError, BackendError, ConfigurationError, ImageError
 from vqa_engine.images import open_image
-from vqa_engine_adapters.mlx.driver import MlxAdapter, bounded
+from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx
-from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision, fewer_crops
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 pytest_plugins = ("tests.mlx_fixtures",)
@@ -95,6 +97,18 @@ class TestTokens:
             answer = adapter.answer(question, PLAN)
             expected = reference(adapter, question, [open_image(question)], PLAN)
         assert answer.token_ids == expected
+
+    @pytest.mark.usefixtures("checkpoints")
+    def test_equal_with_several_crops_of_phi(self, tmp_path: Path) -> None:
+        """A wide picture is cut in two."""
+        question, plan = ask(picture(300, 150)), GenerationPlan(max_tokens=3)
+        folder = phi3_v.write(tmp_path / "phi", num_crops=2)
+        with loaded(folder, Phi35Vision()) as adapter:
+            answer = adapter.answer(question, plan)
+            expected = reference(adapter, question, [open_image(question)], plan)
+        assert answer.token_ids == expected
+        assert answer.tokens
+        assert answer.tokens.image == 3 * 144 + 1 + 2 * 12
 
     def test_depend_on_the_image(self, family: Loaded, image_files: dict[str, Path]) -> None:
         answers = {
@@ -265,14 +279,29 @@ class TestPlan:
         assert seen[0][0] == seen[1][0]
         assert seen[1][1] < seen[0][1] / 2
 
-    def test_image_bound_shrinks_the_image(self, smol: MlxAdapter) -> None:
-        noise = bytes(index * index % 251 for index in range(3 * 256 * 256))
-        image = Image.frombytes("RGB", (256, 256), noise)
-        plain = smol.answer(ask(image), PLAN)
-        small = smol.answer(ask(image), evolve(PLAN, image_longest_edge=40))
-        assert small.token_ids == smol.answer(ask(bounded(image, 40)), PLAN).token_ids
-        assert small.token_ids != plain.token_ids
+    @pytest.mark.parametrize(("edge", "tiles"), [(300, 17), (100, 5), (40, 1)])
+    def test_image_bound_makes_fewer_tiles(self, smol: MlxAdapter, edge: int, tiles: int) -> None:
+        """SmolVLM's processor enlarges what it is given, so the bound has to reach it."""
+        plan = evolve(PLAN, image_longest_edge=edge)
+        answer = smol.answer(ask(picture(256, 256)), plan)
+        assert answer.tokens
+        assert answer.tokens.image == tiles * TOKENS_PER_TILE
+        unbound = smol.answer(ask(picture(256, 256)), PLAN)
+        assert unbound.tokens
+        assert unbound.tokens.image == 17 * TOKENS_PER_TILE
+
+    def test_image_bound_makes_fewer_crops(self, checkpoints: Checkpoints) -> None:
+        with loaded(checkpoints("phi3_v", "float"), Phi35Vision()) as adapter:
+            processor = adapter._ready().processor
+            processor.image_processor.num_crops = 16
+            with fewer_crops(processor, 512):
+                assert processor.image_processor.num_crops == 4
+            assert processor.image_processor.num_crops == 16
+
+    def test_image_bound_shrinks_and_never_enlarges(self) -> None:
+        image = picture(256, 100)
         assert bounded(image, 256) is image
+        assert bounded(image, None) is image
         assert bounded(picture(4000, 50), 40).size == (40, 1)
 
     def test_temperature_samples_by_the_seed(self, smol: MlxAdapter) -> None:
@@ -301,12 +330,16 @@ class TestPlan:
         assert quantised.token_ids != plain.token_ids
         assert quantised.plan.kv_bits == 2
 
-    def test_kv_quantisation_that_a_model_cannot_do(self, checkpoints: Checkpoints) -> None:
-        with (
-            loaded(checkpoints("phi3_v", "float"), Phi35Vision()) as adapter,
-            pytest.raises(BackendError, match="kv_bits"),
-        ):
-            adapter.answer(ask(picture()), evolve(PLAN, kv_bits=4))
+    def test_kv_quantisation_that_a_model_cannot_do(
+        self, checkpoints: Checkpoints, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with loaded(checkpoints("phi3_v", "float"), Phi35Vision()) as adapter:
+            plain = adapter.answer(ask(picture()), PLAN)
+            for _ in range(2):
+                answer = adapter.answer(ask(picture()), evolve(PLAN, kv_bits=4))
+        assert answer.token_ids == plain.token_ids
+        assert answer.plan.kv_bits is None
+        assert caplog.text.count("phi3_v cannot quantise its KV cache") == 1
 
 
 class TestMemory:
@@ -393,9 +426,20 @@ class TestContract:
         assert smol.answer(ask(picture()), PLAN).token_ids
 
     def test_an_image_marker_in_the_text_costs_one_question(self, smol: MlxAdapter) -> None:
-        with pytest.raises(AnswerError, match="images"):
+        with pytest.raises(AnswerError, match="<image>"):
             smol.answer(ask(picture(), "What is <image> here?"), PLAN)
         assert smol.answer(ask(picture()), PLAN).token_ids
+
+    def test_a_processor_failure_costs_one_question(self, copied: Callable[[str], Path]) -> None:
+        folder = copied("llava")
+        _edit(folder / "processor_config.json", patch_size=28)
+        with loaded(folder, LlavaMlx()) as adapter, pytest.raises(AnswerError, match="image"):
+            adapter.answer(ask(picture()), PLAN)
+
+    def test_mlx_vlm_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "mlx_vlm", None)
+        with pytest.raises(BackendError, match=r"pip install 'vqa-engine\[mlx\]'"):
+            SmolVlm().load(ModelRef())
 
     def test_runs_on_another_thread(self, checkpoints: Checkpoints, smol: MlxAdapter) -> None:
         question = ask(picture())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from attrs import evolve
-from PIL import Image
 
 from vqa_engine.adapter import (
     Answer,
@@ -18,14 +18,17 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
-from vqa_engine.errors import AnswerError, BackendError, ConfigurationError
+from vqa_engine.errors import AnswerError, ConfigurationError
 from vqa_engine.images import open_image
+from vqa_engine_adapters.mlx.bounding import bounded
 from vqa_engine_adapters.mlx.checkpoint import resolve
 from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.family import Family
-from vqa_engine_adapters.mlx.generation import Generated, generate, prepare
-from vqa_engine_adapters.mlx.loading import Loaded, load
+from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, kv_group, prepare
+from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.profile import profile
+
+log = logging.getLogger(__name__)
 
 OPTIONS = ("instruction",)
 """What `ModelRef.options` may hold: the text appended to each question, possibly empty."""
@@ -43,6 +46,7 @@ class MlxAdapter(ModelAdapter):
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._instruction: str | None = None
+        self._told = False
         self._family = self.family
         self._profile = self.family.estimate
 
@@ -53,8 +57,10 @@ class MlxAdapter(ModelAdapter):
             ConfigurationError: `model.options` holds something unknown.
             CheckpointError: its files cannot be reached or read.
             OutOfMemory: it does not fit.
+            BackendError: MLX or mlx-vlm is not installed, or does not import.
         """
         self.release()
+        require()
         self._instruction = _instruction(model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
@@ -64,20 +70,21 @@ class MlxAdapter(ModelAdapter):
             forget(error)
             _sweep()
             raise
-        self._loaded, self._family = loaded, family
+        self._loaded, self._family, self._told = loaded, family, False
         self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
-        """Answer one question, obeying the plan.
+        """Answer one question, obeying the plan as far as the model can.
 
         Raises:
             ImageError: the question's image cannot be used.
             OutOfMemory: MLX said so. As after every error, what the question had
                 computed is gone and the next question starts afresh.
-            BackendError: MLX failed, or cannot do what the plan asks for.
+            BackendError: MLX failed.
             AnswerError: nothing is loaded, or this one question failed.
         """
         loaded = self._ready()
+        plan = self._possible(loaded, plan)
         try:
             generated = self._generate(loaded, question, plan)
         except Exception as error:
@@ -110,10 +117,13 @@ class MlxAdapter(ModelAdapter):
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
-            AnswerError: nothing is loaded.
+            AnswerError: nothing is loaded, or the question's text has an image marker.
         """
         loaded = self._ready()
         text = self._family.ask(question, self._instruction)
+        if self._family.marker and self._family.marker in text:
+            marker = self._family.marker
+            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
         if self._family.prompt is not None and not _has_template(loaded):
             written = self._family.prompt(loaded.checkpoint.config)
             return written.replace("{question}", text)
@@ -123,28 +133,33 @@ class MlxAdapter(ModelAdapter):
 
     def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
         """The question's arrays live in this frame, so that `forget` can let go of them."""
-        if plan.kv_bits is not None and not self._family.quantises_kv:
-            raise BackendError(
-                "mlx_vlm kv_bits",
-                f"the attention of {loaded.config.model_type} cannot read a quantised KV cache",
-                "Leave kv_bits out of the plan.",
-            )
-        image = bounded(open_image(question), plan.image_longest_edge)
-        return generate(loaded, prepare(loaded, self.prompt(question), image), plan)
+        return generate(loaded, self._prepare(loaded, question, plan.image_longest_edge), plan)
+
+    def _prepare(self, loaded: Loaded, question: Question, longest_edge: int | None) -> Prepared:
+        prompt, image = self.prompt(question), bounded(open_image(question), longest_edge)
+        narrow = self._family.narrow
+        if narrow is None or longest_edge is None:
+            return prepare(loaded, prompt, image)
+        with narrow(loaded.processor, longest_edge):
+            return prepare(loaded, prompt, image)
+
+    def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
+        """The plan without what this model cannot do; the answer records it like that.
+
+        A cheaper plan further down the ladder keeps `kv_bits` and may still help, so a
+        model that has no quantised cache must not fail on it.
+        """
+        if plan.kv_bits is not None and not (self._family.quantises_kv and kv_group(loaded)):
+            if not self._told:
+                log.warning("%s cannot quantise its KV cache", loaded.config.model_type)
+            self._told = True
+            plan = evolve(plan, kv_bits=None)
+        return evolve(plan, encoder_batch=None)
 
     def _ready(self) -> Loaded:
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
-
-
-def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
-    """The image with its longer side at most `longest_edge` pixels; never enlarged."""
-    if longest_edge is None or max(image.size) <= longest_edge:
-        return image
-    scale = longest_edge / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _instruction(options: Mapping[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -32,6 +33,9 @@ class Family:
     `model_types` are the `config.json` types that belong to the family, empty for all.
     `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
     `estimate` is the memory profile of the default checkpoint before it is loaded.
+    `marker` stands for the image in a prompt, so a question's text must not hold it.
+    `narrow` bounds, while its block runs, the tiles or crops that a processor cuts, by a
+    longest edge in pixels; needed where the processor enlarges what it is given.
     `quantises_kv` is False where the model's attention cannot read a quantised cache.
     `mend` repairs a loaded processor in place, where mlx-vlm and transformers disagree.
     `relatives` are the families whose rules apply to their own models in this one.
@@ -50,6 +54,8 @@ class Family:
     image_tokens: Callable[[Config, Config], ImageTokens | None] = lambda _config, _settings: None
     strategies: tuple[CleanupStrategy, ...] = ()
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
+    marker: str | None = None
+    narrow: Callable[[Any, int], AbstractContextManager[None]] | None = None
     quantises_kv: bool = True
     mend: Callable[[Any], None] | None = None
     relatives: tuple[Family, ...] = ()

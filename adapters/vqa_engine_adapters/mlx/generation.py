@@ -11,7 +11,6 @@ from attrs import frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
-from vqa_engine.errors import BackendError
 from vqa_engine_adapters.mlx.loading import Loaded
 
 _KV_GROUPS = (64, 32)
@@ -123,7 +122,7 @@ def _steps(
     if plan.prefill_step is not None:
         options["prefill_step_size"] = plan.prefill_step
     if plan.kv_bits is not None:
-        options |= {"kv_bits": plan.kv_bits, "kv_group_size": _kv_group(loaded)}
+        options |= {"kv_bits": plan.kv_bits, "kv_group_size": kv_group(loaded)}
     steps = generate_step(
         prepared.ids,
         loaded.model,
@@ -165,18 +164,7 @@ def _prompt_tokens(cache: list[Any], prepared: Prepared) -> int:
     return offset - 1 if isinstance(offset, int) else int(prepared.ids.size)
 
 
-def _kv_group(loaded: Loaded) -> int:
-    """The group width for a quantised KV cache of this model.
-
-    Raises:
-        BackendError: no width that MLX offers divides the width of its heads.
-    """
+def kv_group(loaded: Loaded) -> int | None:
+    """The group width for a quantised KV cache, None if none divides the width of a head."""
     width = int(getattr(loaded.model.language_model, "head_dim", _KV_GROUPS[0]))
-    for group in _KV_GROUPS:
-        if width % group == 0:
-            return group
-    raise BackendError(
-        "mlx.core.quantize",
-        f"a KV cache with heads {width} wide cannot be quantised",
-        "Leave kv_bits out of the plan.",
-    )
+    return next((group for group in _KV_GROUPS if width % group == 0), None)

@@ -81,6 +81,7 @@ class LlavaMlx(MlxAdapter):
         cut=("[INST]", "USER:", "ASSISTANT:"),
         prompt=prompt,
         image_tokens=image_tokens,
+        marker="<image>",
         mend=mend,
         strategies=STRATEGIES,
         # shared/facts/models.md and memory.md, "Prediction".

@@ -6,11 +6,12 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from attrs import frozen
 
-from vqa_engine.errors import CheckpointError, OutOfMemory
+from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine_adapters.mlx.checkpoint import Checkpoint
 from vqa_engine_adapters.mlx.failures import classify
 from vqa_engine_adapters.mlx.family import Family
@@ -45,17 +46,30 @@ class Loaded:
         return sum(array.nbytes for _, array in tree_flatten(self.model.parameters()))
 
 
+def require() -> None:
+    """See that MLX and mlx-vlm are there, before anything is looked for or downloaded.
+
+    Raises:
+        BackendError: one of them is not installed; the text has the line that installs it.
+    """
+    for name in ("mlx", "mlx_vlm"):
+        if find_spec(name) is None:
+            raise BackendError(
+                f"import {name}", "it is not installed", "Run: pip install 'vqa-engine[mlx]'"
+            )
+
+
 def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> Loaded:
     """Load with the real mlx-vlm, and say nothing on stdout or stderr.
 
     Raises:
         CheckpointError: mlx-vlm cannot make a model of the files.
         OutOfMemory: it does not fit.
+        BackendError: mlx-vlm is installed, but its import failed.
     """
+    load_model = _imported()
     try:
         with _quiet():
-            from mlx_vlm import load as load_model
-
             model, processor = load_model(
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
@@ -70,6 +84,17 @@ def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> 
         checkpoint=checkpoint,
         stop=stop_tokens(family, tokenizer, model.config),
     )
+
+
+def _imported() -> Any:
+    try:
+        with _quiet():
+            from mlx_vlm import load as load_model
+    except Exception as error:  # an import runs code, which may raise anything
+        raise BackendError(
+            "import mlx_vlm", f"it is installed, but {type(error).__name__}: {error}"
+        ) from error
+    return load_model
 
 
 def stop_tokens(family: Family, tokenizer: Any, config: Any) -> frozenset[int]:
@@ -112,7 +137,7 @@ def _quiet() -> Iterator[None]:
     """Turn the progress bars and warnings of the libraries below into debug messages."""
     from transformers.utils import logging as chatter
 
-    level = chatter.get_verbosity()
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
@@ -121,6 +146,7 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         chatter.set_verbosity(level)
-        chatter.enable_progress_bar()
+        if bars:
+            chatter.enable_progress_bar()
     for warning in caught:
         log.debug("while loading: %s", warning.message)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from math import ceil
+from typing import Any
+
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256))
 """Every head has its own keys and values, 384 KiB a token: the smallest step of all
 (shared/facts/models.md)."""
+
+_CROP = 336
+"""Pixels; the side of a crop (mlx_vlm/models/phi3_v/processing_phi3_v.py)."""
 
 
 def image_tokens(_config: Config, settings: Config) -> ImageTokens:
@@ -18,8 +26,18 @@ def image_tokens(_config: Config, settings: Config) -> ImageTokens:
     `(h·w + 1)·144 + 1 + (h + 1)·12` for h·w crops (shared/facts/mlx_vlm.md); `fixed`
     takes the separators of the tallest grid, all crops in one column.
     """
-    crops = int(settings.get("num_crops", 4))
-    return ImageTokens(per_tile=144, tile_edge=336, max_tiles=crops + 1, fixed=1 + 12 * (crops + 1))
+    tiles = int(settings.get("num_crops", 4)) + 1
+    return ImageTokens(per_tile=144, tile_edge=_CROP, max_tiles=tiles, fixed=1 + 12 * tiles)
+
+
+def fewer_crops(processor: Any, longest_edge: int) -> AbstractContextManager[None]:
+    """Cut no more crops than a square of this edge fills.
+
+    The processor enlarges every image until `num_crops` are used up
+    (mlx_vlm/models/phi3_v/processing_phi3_v.py, `_calc_hd_transform_size`).
+    """
+    images = processor.image_processor
+    return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / _CROP) ** 2))
 
 
 class Phi35Vision(MlxAdapter):
@@ -39,6 +57,8 @@ class Phi35Vision(MlxAdapter):
         lead="\n",
         prompt=lambda _config: "<|user|>\n<|image_1|>{question}<|end|>\n<|assistant|>\n",
         image_tokens=image_tokens,
+        marker="<|image_",
+        narrow=fewer_crops,
         strategies=STRATEGIES,
         estimate=MemoryProfile(
             backend="mlx",

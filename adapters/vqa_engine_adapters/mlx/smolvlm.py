@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
 
@@ -33,6 +36,18 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens | None:
     return ImageTokens(per_tile=per_tile, tile_edge=edge, max_tiles=tiles)
 
 
+def fewer_tiles(processor: Any, longest_edge: int) -> AbstractContextManager[None]:
+    """Scale an image to no more tiles than an edge of this length fills.
+
+    The processor scales every image, small ones up, to `size.longest_edge`; so a smaller
+    image alone would save nothing.
+    """
+    images = processor.image_processor
+    tile = images.max_image_size["longest_edge"]
+    edge = min(images.size["longest_edge"], tile * ceil(longest_edge / tile))
+    return lent(images, "size", {"longest_edge": edge})
+
+
 def _builtin() -> Path:
     from vqa_engine_adapters.builtin import CHECKPOINT
 
@@ -51,6 +66,8 @@ class SmolVlm(MlxAdapter):
         cut=("<end_of_utterance>", "\nUser:"),
         prompt=lambda _config: "<|im_start|>User:<image>{question}<end_of_utterance>\nAssistant:",
         image_tokens=image_tokens,
+        marker="<image>",
+        narrow=fewer_tiles,
         strategies=STRATEGIES,
         # 507 M parameters in bfloat16; 32 layers with 5 KV heads, 64 wide
         # (config.json of the default checkpoint's source, HuggingFaceTB/SmolVLM2-500M).
