@@ -38,6 +38,7 @@ from vqa_engine.results import Failure, MemoryEvent, Row
 from vqa_engine.run_directory import RunDirectory, fresh, open_journal
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.session import LocalSession, Session
+from vqa_engine.worker import Timeouts, WorkerSession
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class Engine:
 
     `adapters` are names, specs, classes or objects; None is the embedded model. `plan`
     is how every answer is generated. `isolation="process"` runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. `memory_budget` is
+    process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
+    a worker counts as hung. `memory_budget` is
     the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
     plans that may change an answer's text, which is then recorded on it. The engine is
     used from one thread, and is a context manager that lets the model go at its end.
@@ -105,7 +107,8 @@ class Engine:
         *,
         plan: GenerationPlan | None = None,
         metrics: Sequence[str] = DEFAULT_METRICS,
-        isolation: Isolation = "inline",
+        isolation: Isolation = "process",
+        timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
         observer: Observer = SILENT,
@@ -116,8 +119,10 @@ class Engine:
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
+        self._timeouts = timeouts or Timeouts()
         self._resident: tuple[Contender, Session] | None = None
         self._journal: Journal | None = None
+        self._logs: Path | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -184,7 +189,11 @@ class Engine:
             return self._run_in_memory(asked)
         path = fresh(Path(output)) if fresh_start else Path(output)
         with RunDirectory(path, self.manifest(asked)) as directory:
-            return self._run_all(asked, directory.journal, path)
+            self._logs = directory.logs
+            try:
+                return self._run_all(asked, directory.journal, path)
+            finally:
+                self._logs = None
 
     def manifest(self, questions: QuestionSet) -> Manifest:
         """What decides the answers of a run over these questions."""
@@ -320,6 +329,15 @@ class Engine:
         return session
 
     def _session(self, contender: Contender) -> Session:
+        if self._isolation == "process" and contender.portable:
+            return WorkerSession(
+                contender.spec,
+                log_directory=self._logs,
+                policy=self._policy,
+                timeouts=self._timeouts,
+            )
+        if self._isolation == "process":
+            log.warning("%s lives in this process alone, so it runs inline", contender.label)
         return LocalSession(contender.make(), contender.spec.model, self._policy)
 
     def _note(self, label: str, events: tuple[MemoryEvent, ...]) -> None:

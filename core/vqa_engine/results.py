@@ -11,6 +11,7 @@ from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, MemoryRead
 Cause = Literal[
     "image",
     "out_of_memory",
+    "refused",
     "too_big",
     "handle_limit",
     "watchdog",
@@ -22,7 +23,8 @@ Cause = Literal[
     "adapter",
     "python",
 ]
-"""Why a question failed (shared/facts/memory.md, "Texts to classify")."""
+"""Why a question failed (shared/facts/memory.md, "Texts to classify"). `refused` is the
+governor's word that no plan fits, so that trying again would be no use."""
 
 
 @frozen(kw_only=True)

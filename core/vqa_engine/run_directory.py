@@ -38,6 +38,11 @@ class RunDirectory:
             os.close(self._lock)
             raise
 
+    @property
+    def logs(self) -> Path:
+        """Where workers' output goes."""
+        return self.path / "logs"
+
     def close(self) -> None:
         """Close the journal and let the directory go; twice is safe."""
         self.journal.close()

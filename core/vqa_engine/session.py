@@ -101,7 +101,13 @@ class LocalSession:
     def _ask(self, question: Question, plan: GenerationPlan) -> Reply:
         governor = self._loaded()
         try:
-            answer = self._adapter.answer(question, governor.plan(question, plan))
+            planned = governor.plan(question, plan)
+        except OutOfMemory as error:
+            return _failed(governor, question, Failure(cause="refused", message=str(error)))
+        except VqaEngineError as error:
+            return _failed(governor, question, describe(error))
+        try:
+            answer = self._adapter.answer(question, planned)
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             failure = describe(error)
         else:

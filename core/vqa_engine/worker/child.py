@@ -90,7 +90,8 @@ class Child:
             sys.path[:] = load.path
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
-            session = LocalSession(registry.make(spec), spec.model)
+            adapter = registry.make(spec)
+            session = LocalSession(adapter, spec.model, load.policy, in_place=False)
             loaded = session.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
             return _refused(error)

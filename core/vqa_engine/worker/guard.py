@@ -16,6 +16,9 @@ from threading import Thread
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL once the host is gone."""
 
+HIGH = 2048
+"""Where the child's own descriptors begin, if as many may be open; macOS starts at 256."""
+
 LOOK = 1.0
 """Seconds between two looks at the parent's process id, for a lifeline that somebody else
 holds open as well (a process that the host forked)."""
@@ -42,20 +45,15 @@ def out_of_reach(descriptor: int) -> int:
 
     Adapters that tidy up close the low ones.
     """
-    soft = 1 << 12
-    lowest = max(64, min(soft, _most_descriptors()) - 32)
+    lowest = min(HIGH, os.sysconf("SC_OPEN_MAX") // 2)
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(descriptor)
     return moved
 
 
-def _most_descriptors() -> int:
-    return int(os.sysconf("SC_OPEN_MAX"))
-
-
 def _watch(lifeline: int, host: int) -> None:
     poll = select.poll()
-    poll.register(lifeline, 0)  # POLLHUP comes unasked
+    poll.register(lifeline, select.POLLIN | select.POLLHUP)  # macOS reports only what is asked
     while not _hung_up(poll) and os.getppid() == host:
         pass
     os.killpg(0, signal.SIGTERM)
@@ -64,8 +62,9 @@ def _watch(lifeline: int, host: int) -> None:
 
 
 def _hung_up(poll: select.poll) -> bool:
-    # POLLNVAL is not it: the adapter closed our descriptor, and the host still lives.
-    events = poll.poll(LOOK * 1000)
-    if any(event & select.POLLNVAL for _, event in events):
+    events = [event for _, event in poll.poll(LOOK * 1000)]
+    if any(event & select.POLLNVAL for event in events):
+        # The adapter closed our descriptor. That says nothing of the host.
         time.sleep(LOOK)
-    return any(event & select.POLLHUP for _, event in events)
+        return False
+    return bool(events)

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, Released, Reply
 from vqa_engine.worker.arena import Outbox
 from vqa_engine.worker.interpreter import Interpreter
@@ -36,6 +37,16 @@ class _Tools:
     log: WorkerLog
     outbox: Outbox
 
+    @classmethod
+    def open(cls, log_directory: Path | None, label: str) -> _Tools:
+        """Raises OSError when the log cannot be written, or no memory is left to share."""
+        log_file = WorkerLog(log_directory, label)
+        try:
+            return cls(log_file, Outbox())
+        except BaseException:
+            log_file.close()
+            raise
+
     def close(self) -> None:
         self.outbox.close()
         self.log.close()
@@ -45,9 +56,14 @@ class Keeper:
     """Starts the worker of `spec`, asks it, and ends it."""
 
     def __init__(
-        self, spec: AdapterSpec, log_directory: Path | None, timeouts: Timeouts, limits: Limits
+        self,
+        spec: AdapterSpec,
+        log_directory: Path | None,
+        policy: MemoryPolicy,
+        timeouts: Timeouts,
+        limits: Limits,
     ) -> None:
-        self._spec, self._log_directory = spec, log_directory
+        self._spec, self._log_directory, self._policy = spec, log_directory, policy
         self._timeouts, self._limits = timeouts, limits
         self._interpreter = Interpreter.of(spec)
         self._tools: _Tools | None = None
@@ -101,6 +117,13 @@ class Keeper:
         if worker is not None:
             worker.end()
 
+    def retire(self) -> None:
+        """End a healthy worker politely; the next one takes its place."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            self._released(worker)
+            worker.end(patience=self._timeouts.stop)
+
     def farewell(self) -> tuple[Released, bool]:
         """Let the adapter release its model, then end the worker and close all. Idempotent.
 
@@ -136,13 +159,18 @@ class Keeper:
         return loaded
 
     def _ready_tools(self) -> _Tools:
-        if self._tools is None:
-            self._tools = _Tools(WorkerLog(self._log_directory, self._spec.label), Outbox())
+        label = self._spec.label
+        try:
+            self._tools = self._tools or _Tools.open(self._log_directory, label)
+            self._tools.log.header(f"{label} under {self._interpreter.python}")
+        except OSError as error:
+            message = f"The worker of {label!r} cannot be prepared: {error}"
+            raise WorkerError(message, label=label, cause="backend") from error
         return self._tools
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        message = Load(spec.name, spec.label, spec.model, spec.target, path)
+        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path)
         try:
             reply = worker.exchange(message, self._timeouts.load)
         except NOT_PLAIN as error:

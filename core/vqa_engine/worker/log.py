@@ -12,6 +12,9 @@ from pathlib import Path
 TAIL = 16_384
 """Bytes of a log's end that are read after a death."""
 
+LARGEST = 64 << 20
+"""Bytes. An adapter that prints megabytes for each of 200,000 questions fills no disk."""
+
 
 class WorkerLog:
     """A worker's standard output and error.
@@ -31,24 +34,32 @@ class WorkerLog:
         """For the worker to inherit."""
         return self._file.fileno()
 
-    def header(self, command: list[str]) -> None:
+    def header(self, text: str) -> None:
         """One line for a start: when, and what was started."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._file.write(f"=== {now} {' '.join(command)}\n".encode(errors="replace"))
+        self._file.write(f"=== {now} {text}\n".encode(errors="replace"))
 
-    def position(self) -> int:
-        """Where the next output will stand."""
-        return os.fstat(self.descriptor).st_size
+    def mark(self) -> int:
+        """Where the next output will stand; a log that has grown too large is emptied."""
+        size = self._size()
+        if size <= LARGEST:
+            return size
+        os.ftruncate(self.descriptor, 0)
+        self.header(f"{size} bytes of earlier output were removed")
+        return self._size()
 
     def tail(self, since: int) -> str:
-        """The end of what was printed since `since`, at most `TAIL` bytes."""
-        end = self.position()
+        """The end of what was printed since a mark, at most `TAIL` bytes."""
+        end = self._size()
         start = max(since, end - TAIL)
         return os.pread(self.descriptor, end - start, start).decode(errors="replace")
 
     def close(self) -> None:
         """Idempotent."""
         self._file.close()
+
+    def _size(self) -> int:
+        return os.fstat(self.descriptor).st_size
 
 
 def _nameless() -> FileIO:

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct, ValidationError, field, msgpack
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import restore
 from vqa_engine.results import Cause, Loaded, Released, Reply
 
@@ -37,12 +38,14 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     """Make this adapter and load this model.
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
-    finds the same modules; None leaves the child's own.
+    finds the same modules; None leaves the child's own. `policy` is the caller's word
+    on memory.
     """
 
     name: str
     label: str
     model: ModelRef
+    policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     target: str | None = None
     path: tuple[str, ...] | None = None
 

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 import msgspec
 import psutil
-from attrs import frozen
+from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.worker.evidence import oom_kills
@@ -60,6 +60,7 @@ class _Ends:
     process: subprocess.Popen[bytes]
     wire: Wire
     lifeline: int
+    owner: int = field(factory=os.getpid)
 
 
 class Worker:
@@ -83,7 +84,7 @@ class Worker:
             self._ends = _spawn(interpreter, output, arena)
         except OSError as error:
             raise interpreter.cannot_start(error) from error
-        self._mark = output.position()
+        self._mark = output.mark()
         self._finalizer = weakref.finalize(self, _discard, self._ends)
 
     @property
@@ -120,7 +121,7 @@ class Worker:
             msgspec.ValidationError: the reply does not fit its type.
         """
         data = encode_to_child(message)
-        self._mark = self._log.position()
+        self._mark = self._log.mark()
         try:
             self._ends.wire.send(data, seconds)
             reply = self._received(seconds)
@@ -231,10 +232,8 @@ def _spawn(interpreter: Interpreter, output: WorkerLog, arena: int) -> _Ends:
 def _popen(
     interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
-    command = interpreter.command(descriptors)
-    output.header(command)
     return subprocess.Popen(
-        command,
+        interpreter.command(descriptors),
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=output.descriptor,
@@ -246,6 +245,8 @@ def _popen(
 
 def _discard(ends: _Ends) -> None:
     """The last resort, when nobody called `end`: at the host's exit, or when it forgot."""
+    if os.getpid() != ends.owner:
+        return  # a process that the host forked is not the one to end its workers
     ends.wire.close()
     _signal_group(ends.process.pid, signal.SIGKILL)
     ends.process.wait()

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question, QuestionId
 from vqa_engine.errors import AnswerError, WorkerError
 from vqa_engine.ladder import Ladder
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import Described
 from vqa_engine.results import Attempt, Cause, Failure, Loaded, MemoryEvent, Released, Reply
 from vqa_engine.worker.keeper import Keeper
@@ -43,9 +44,10 @@ class Restart:
 class WorkerSession:
     """A session in a process of its own; see `vqa_engine.session.Session`.
 
-    `log_directory` keeps what the worker prints, in `<label>.log`. `allow_lossy` lets
-    the ladder go on to plans that may change the text. `on_restart` hears of each fresh
-    worker. One thread at a time may use it.
+    `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is the
+    caller's word on memory; the ladder, too, goes on to plans that may change the text
+    only if it allows them. `on_restart` hears of each fresh worker. One thread at a time
+    may use it.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -53,17 +55,19 @@ class WorkerSession:
         spec: AdapterSpec,
         *,
         log_directory: Path | None = None,
+        policy: MemoryPolicy | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
-        allow_lossy: bool = False,
         on_restart: Callable[[Restart], None] | None = None,
     ) -> None:
         self._label = spec.label
         self._limits = limits or Limits()
-        self._keeper = Keeper(spec, log_directory, timeouts or Timeouts(), self._limits)
-        self._ladder = Ladder(allow_lossy=allow_lossy)
+        policy = policy or MemoryPolicy()
+        self._keeper = Keeper(spec, log_directory, policy, timeouts or Timeouts(), self._limits)
+        self._ladder = Ladder(allow_lossy=policy.lossy)
         self._on_restart = on_restart
         self._restart: Restart | None = None
+        self._retired = ""
         self._loaded = False
         self._fresh = True
         self._deaths = 0
@@ -102,11 +106,15 @@ class WorkerSession:
         """
         tries: tuple[Attempt, ...] = ()
         events: tuple[MemoryEvent, ...] = ()
+        recycled = False
         while True:
             events += self._revive(question.question_id)
             started = perf_counter()
             reply = self._keeper.ask(question, plan)
             failure = self._curable(reply, plan)
+            if reply.recycle and self._retire(reply) and not recycled:
+                recycled, events = True, events + reply.events
+                continue
             if failure is None:
                 return _after(reply, plan, tries, events)
             tries += (_attempt(failure, plan),)
@@ -154,11 +162,18 @@ class WorkerSession:
             ),
         )
 
+    def _retire(self, reply: Reply) -> bool:
+        """End a worker whose governor asked for a fresh one; whether to ask again."""
+        self._keeper.retire()
+        self._retired = reply.recycle
+        return reply.answer is None
+
     def _tell(self, seconds: float) -> str:
         """Report a restart, and give its reason; an interrupted question leaves none."""
         restart, self._restart = self._restart, None
         if restart is None:
-            return ""
+            reason, self._retired = self._retired, ""
+            return reason
         if self._on_restart is not None:
             self._on_restart(evolve(restart, reload=restart.reload + seconds))
         return restart.attempt.message

@@ -51,9 +51,12 @@ class Wire:
         """Write one frame.
 
         Raises:
+            ValueError: it is larger than `LARGEST`; nothing was written.
             WireClosed: nobody reads any more.
             TimeoutError: the other end did not read it within `seconds`.
         """
+        if len(message) > LARGEST:
+            raise ValueError(f"a message of {len(message)} bytes, and {LARGEST} are the most")
         rest = memoryview(HEADER.pack(MAGIC, len(message)) + message)
         until = None if seconds is None else monotonic() + seconds
         while rest:
