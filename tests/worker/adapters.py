@@ -235,6 +235,17 @@ class DiesInLaterLoads(Echo):
         os.abort()
 
 
+class KilledInLoad(Echo):
+    """Is killed from outside while it loads, as often as asked."""
+
+    def load(self, model: ModelRef) -> None:
+        count = Path(model.options["count"])
+        number = int(count.read_text()) if count.exists() else 0
+        count.write_text(str(number + 1))
+        if number < model.options["times"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class RaisesInLoad(Echo):
     def load(self, model: ModelRef) -> None:
         raise CheckpointError("owner/name", ["here", "there"], "no such file", "Download it.")

@@ -126,6 +126,21 @@ def test_a_worker_that_cannot_load_again_stops_the_run(open_session, tmp_path):
         session.answer(ask("bad"), PLAN)
 
 
+def test_a_load_that_is_killed_is_tried_again(open_session, tmp_path):
+    session = open_session("KilledInLoad", options={"count": tmp_path / "n", "times": 2})
+    session.load()
+    assert session.answer(ask("good"), PLAN).answer
+
+
+def test_a_load_that_is_always_killed_stops_with_the_cause(open_session, tmp_path):
+    count = tmp_path / "n"
+    session = open_session("KilledInLoad", options={"count": count, "times": 99})
+    with pytest.raises(WorkerError, match="jetsam") as caught:
+        session.load()
+    assert caught.value.cause == "killed"
+    assert count.read_text() == "3"
+
+
 def test_a_crash_loop_is_capped(open_session):
     session = open_session("Aborts", limits=Limits(deaths=5))
     session.load()

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.worker import PLAN, ask
 from tests.worker.adapters import Looks
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
-from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
+from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError, WorkerError
 from vqa_engine.session import LocalSession, Session
 from vqa_engine.worker import WorkerSession
 
@@ -201,6 +201,36 @@ def test_the_log_has_a_header_for_each_start(open_session, tmp_path):
     log = (tmp_path / "logs" / "noisy.log").read_bytes()
     assert log.count(b"=== 20") == 2
     assert log.count(b"rubbish") > 10_000
+
+
+def test_a_log_that_cannot_be_written_is_a_clear_error(open_session, tmp_path):
+    (tmp_path / "file").touch()
+    session = open_session("Echo", log_directory=tmp_path / "file" / "logs")
+    with pytest.raises(WorkerError, match=r"'echo' cannot be prepared: .*Not a directory"):
+        session.load()
+
+
+def test_a_log_does_not_grow_without_end(open_session, tmp_path, monkeypatch):
+    monkeypatch.setattr("vqa_engine.worker.log.LARGEST", 1 << 20)
+    session = open_session("Noisy")
+    session.load()
+    for _ in range(3):
+        assert session.answer(ask("bad"), PLAN).answer
+    session.answer(ask("good"), PLAN)
+    assert (tmp_path / "logs" / "noisy.log").stat().st_size < 1 << 20
+
+
+def test_a_process_that_the_host_forked_does_not_end_the_worker(open_session):
+    session = open_session("Echo")
+    session.load()
+    code = os.fork()
+    if code == 0:
+        session._keeper.worker._finalizer()
+        os._exit(0)
+    os.waitpid(code, 0)
+    pid = session.pid
+    assert session.answer(ask("good"), PLAN).answer
+    assert session.pid == pid
 
 
 def test_a_label_is_no_path(tmp_path, open_session):

@@ -72,6 +72,13 @@ def test_nobody_reading_is_a_timeout(ends):
         ends[0].send(b"x" * (1 << 20), 0.05)
 
 
+def test_a_message_that_is_too_large_is_not_begun(ends):
+    one, other = ends
+    with pytest.raises(ValueError, match="are the most"):
+        one.send(bytes(LARGEST + 1))
+    assert other.receive(0) is None
+
+
 def test_nobody_there_is_the_end(ends):
     ends[1].close()
     with pytest.raises(WireClosed):

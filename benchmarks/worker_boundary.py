@@ -1,0 +1,180 @@
+"""What the process boundary costs: for each question, for each restart, for each crash.
+
+    python benchmarks/worker_boundary.py [--questions 20000] [--crashes 20]
+
+The adapter is instant, so a question's time is the boundary's and the session's own.
+The restart with the embedded model is shown when its checkpoint is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter
+
+from attrs import evolve
+from PIL import Image
+
+from vqa_engine.adapter import (
+    BUILTIN,
+    AdapterSpec,
+    Answer,
+    GenerationPlan,
+    ImageSource,
+    MemoryProfile,
+    ModelRef,
+    Question,
+)
+from vqa_engine.errors import VqaEngineError
+from vqa_engine.session import LocalSession, Session
+from vqa_engine.worker import Restart, WorkerSession
+
+PLAN = GenerationPlan()
+MEGAPIXEL = (1024, 1024)
+INSTANT = AdapterSpec(name="instant", target="worker_boundary:Instant")
+
+
+class Instant:
+    """Answers at once, and dies when it is told to."""
+
+    def load(self, model: ModelRef) -> None:
+        """Nothing to load."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        if question.text == "die":
+            ctypes.string_at(8)
+        return Answer(text="yes", plan=plan)
+
+    def release(self) -> None:
+        """Nothing to release."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return MemoryProfile()
+
+
+def per_question(session: Session, images: Iterable[ImageSource], count: int) -> list[float]:
+    """Seconds of each question."""
+    seconds = []
+    for number, image in zip(range(count), images, strict=False):
+        question = Question(question_id=number, image=image, text="What colour is it?")
+        started = perf_counter()
+        session.answer(question, PLAN)
+        seconds.append(perf_counter() - started)
+    return seconds
+
+
+def kinds(folder: Path, count: int) -> Iterator[tuple[str, Iterable[ImageSource], int]]:
+    """Each way an image crosses, and how many questions to ask that way."""
+    file = folder / "image.jpg"
+    Image.effect_noise((320, 240), 60).convert("RGB").save(file)
+    data = file.read_bytes()
+    pictures = [Image.new("RGB", MEGAPIXEL, colour) for colour in ("red", "green")]
+    slow = max(1, count // 10)
+    yield "path", cycle([file]), count
+    yield f"bytes, {len(data) >> 10} KiB, the same", cycle([data]), count
+    yield f"bytes, {len(data) >> 10} KiB, a new one each", cycle([data, data + b" "]), count
+    yield "PIL, 1 megapixel, the same", cycle(pictures[:1]), count
+    yield (
+        "PIL, 1 megapixel, 5 questions each",
+        cycle([p for p in pictures for _ in range(5)]),
+        count,
+    )
+    yield "PIL, 1 megapixel, a new one each", cycle(pictures), slow
+
+
+def show_questions(folder: Path, count: int) -> None:
+    """The table of costs per question, inline for comparison."""
+    print(f"{'per question, ms':<40}{'questions':>10}{'median':>9}{'p99':>9}{'largest':>9}")
+    inline = LocalSession(Instant(), ModelRef())
+    inline.load()
+    row("inline", per_question(inline, cycle([folder]), count))
+    session = WorkerSession(INSTANT)
+    session.load()
+    for name, images, asked in kinds(folder, count):
+        row(name, per_question(session, images, asked))
+    session.release()
+    inline.release()
+
+
+def row(name: str, seconds: list[float]) -> None:
+    """One line of a table, in milliseconds."""
+    ordered = sorted(second * 1000 for second in seconds)
+    p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    middle = statistics.median(ordered)
+    print(f"{name:<40}{len(ordered):>10}{middle:>9.3f}{p99:>9.3f}{ordered[-1]:>9.3f}")
+
+
+def show_starts(spec: AdapterSpec, times: int) -> None:
+    """Start to ready, and release to gone."""
+    starts, ends = [], []
+    for _ in range(times):
+        session = WorkerSession(spec)
+        started = perf_counter()
+        session.load()
+        starts.append(perf_counter() - started)
+        started = perf_counter()
+        session.release()
+        ends.append(perf_counter() - started)
+    row(f"{spec.label}: start and load", starts)
+    row(f"{spec.label}: release, seen to be gone", ends)
+
+
+def show_crashes(spec: AdapterSpec, crashes: int, kill: Callable[[WorkerSession], str]) -> None:
+    """What a death costs the run: the lost try, and the time until a worker is ready."""
+    heard: list[Restart] = []
+    session = WorkerSession(spec, on_restart=heard.append)
+    session.load()
+    for number in range(crashes):
+        text = kill(session)
+        question = Question(question_id=number, image=photo(), text=text)
+        session.answer(question, PLAN)
+        session.answer(evolve(question, text="What colour is it?"), PLAN)
+    session.release()
+    row(f"{spec.label}: the lost try", [restart.lost for restart in heard])
+    row(f"{spec.label}: until a fresh worker is ready", [restart.reload for restart in heard])
+
+
+def photo() -> Image.Image:
+    """A small picture."""
+    return Image.new("RGB", (64, 64), "red")
+
+
+def crash(_session: WorkerSession) -> str:
+    """A question that ends each worker that is asked it."""
+    return "die"
+
+
+def murder(session: WorkerSession) -> str:
+    """A worker that is killed just before it is asked."""
+    if session.pid is not None:
+        os.kill(session.pid, 9)
+    return "What colour is it?"
+
+
+def main() -> None:
+    """Print the three tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=20_000)
+    parser.add_argument("--crashes", type=int, default=20)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        show_questions(Path(folder), options.questions)
+    print(f"\n{'per start, ms':<40}{'times':>10}{'median':>9}{'p99':>9}{'largest':>9}")
+    embedded = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN))
+    show_starts(INSTANT, options.crashes)
+    show_crashes(INSTANT, options.crashes // 3, crash)
+    try:
+        show_starts(embedded, max(1, options.crashes // 4))
+        show_crashes(embedded, max(1, options.crashes // 4), murder)
+    except VqaEngineError as error:
+        print(f"smolvlm, embedded: {error}")
+
+
+if __name__ == "__main__":
+    main()
