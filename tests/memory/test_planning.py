@@ -58,7 +58,7 @@ def test_what_cannot_fit_is_refused_with_figures() -> None:
     ran = run(Expensive(10 * MIB), 2, policy=MemoryPolicy(budget=6 * MIB))
     failure = ran.replies[0].failure
     assert failure is not None
-    assert failure.cause == "out_of_memory"
+    assert failure.cause == "refused"
     assert "6.0 MiB (given)" in failure.message
 
 
@@ -91,7 +91,7 @@ def test_a_worker_passes_the_request_for_a_fresh_start_up() -> None:
     session.release()
     asked = next(reply for reply in replies if reply.recycle)
     assert asked.failure is not None
-    assert asked.failure.cause == "out_of_memory"
+    assert asked.failure.cause == "refused"
     assert "fresh process" in asked.failure.message
 
 

@@ -3,17 +3,19 @@
 T is the prompt's new tokens, S the prefill step. On 48 questions predicted from 12 this
 form was wrong by 4.1 % on average; the last question's figure by 44 %
 (shared/facts/memory.md, "Prediction").
+
+The vision encoder runs before the prefill, so the peak is the higher of two, not their
+sum. A second line, of tiles alone, covers the questions whose peak the encoder sets; on
+a split-image SmolVLM it halves the error (benchmarks/memory_strategies.py).
 """
 
 from __future__ import annotations
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
+from vqa_engine.memory.regression import Regression
 
 DEFAULT_STEP = 2048
 """mlx-vlm's prefill step when none is given (shared/facts/mlx_vlm.md)."""
-
-NOISE = 0.04**2
-"""Variance of a truth about its prediction, relative: the measured mean error."""
 
 FIRST_MARGIN = 0.25
 LEAST_MARGIN = 0.12
@@ -25,6 +27,15 @@ WARM = 12
 
 SAFETY = 1.25
 """The margin is this multiple of the worst under-prediction seen."""
+
+SHARED = 3
+"""Questions that both lines learn from, before it can be told whose they are."""
+
+EXPLAINED = 0.05
+"""The encoder's line explains a truth that it misses by no more than this share."""
+
+REFUTED = 0.25
+"""A line of tiles alone that overstates a truth by this share is wrong, not imprecise."""
 
 FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
@@ -41,73 +52,68 @@ def features(cost: QuestionCost, plan: GenerationPlan) -> Vector:
 
 
 class Estimator:
-    """Bayesian linear regression, one rank-one update per question (about 10 µs).
+    """Two lines, the higher of which counts; about 15 µs per question to learn.
 
-    The profile's figures are the prior's mean. Its spread is set by the first truth: any
-    one term might explain all of it. Errors count relative to the truth, so that small
-    questions are fitted as well as large ones.
+    The memory profile's figures are the first guess.
     """
 
     def __init__(self, profile: MemoryProfile) -> None:
-        seed = (profile.kv_per_token, profile.attention_per_pair, profile.per_tile)
-        self._weights = [0.0, *(float(figure or 0) for figure in seed)]
-        self._spread: list[list[float]] = []
+        kv, pair, tile = (
+            float(figure or 0)
+            for figure in (profile.kv_per_token, profile.attention_per_pair, profile.per_tile)
+        )
+        self._whole = Regression((0, 1, 2, 3), (0.0, kv, pair, tile))
+        self._encoder = Regression((0, 3), (0.0, tile))
+        self._seeded = any((kv, pair, tile))
         self._worst = 0.0
-        self._least_pairs = float("inf")
+        self._least_step = float("inf")
         self.learned = 0
 
     @property
     def known(self) -> bool:
         """Whether a prediction rests on anything at all."""
-        return self.learned > 0 or any(self._weights)
+        return self.learned > 0 or self._seeded
 
     @property
     def margin(self) -> float:
         """The share added on top of a prediction to get its upper bound."""
-        if self.learned < WARM:
-            return max(FIRST_MARGIN, SAFETY * self._worst)
-        return max(LEAST_MARGIN, SAFETY * self._worst)
+        least = FIRST_MARGIN if self.learned < WARM else LEAST_MARGIN
+        return max(least, SAFETY * self._worst)
 
     def predict(self, regressors: Vector) -> float:
         """Expected bytes above the floor; never negative."""
-        return max(0.0, sum(w * x for w, x in zip(self._weights, regressors, strict=True)))
+        return max(self._whole.predict(regressors), self._encoder.predict(regressors))
 
     def has_seen(self, regressors: Vector) -> bool:
         """Whether a step this small was ever measured; else the prediction extrapolates."""
-        return regressors[2] / regressors[1] >= self._least_pairs * 0.5
+        return _step(regressors) >= self._least_step * 0.5
 
     def learn(self, regressors: Vector, truth: int) -> None:
-        """Take in one question's measured peak above the floor, in bytes."""
+        """Take in one question's measured peak above the floor, in bytes.
+
+        The encoder's line learns from what it explains and from what it overstates, the
+        other from the rest; both from the first questions.
+        """
         if truth <= 0:
             return
-        if not self._spread:
-            self._spread = self._prior(regressors, truth)
-        elif self.learned >= 3:
-            self._mind(truth, self.predict(regressors))
-        self._update([x / truth for x in regressors], 1.0)
-        self._least_pairs = min(self._least_pairs, regressors[2] / regressors[1])
+        whole, encoder = self._whole.predict(regressors), self._encoder.predict(regressors)
+        first = self.learned < SHARED
+        if not first:
+            self._mind(truth, max(whole, encoder))
+        if encoder > truth * (1.0 + REFUTED):
+            self._encoder.doubt()
+        if first or encoder > truth * (1.0 - EXPLAINED):
+            self._encoder.learn(regressors, truth)
+        if first or encoder < truth * (1.0 - EXPLAINED) or whole > truth * (1.0 + EXPLAINED):
+            self._whole.learn(regressors, truth)
+        self._least_step = min(self._least_step, _step(regressors))
         self.learned += 1
 
     def _mind(self, truth: int, predicted: float) -> None:
         under = (truth - predicted) / max(predicted, 1.0)
         self._worst = max(self._worst * FADE, min(under, 4.0))
 
-    def _prior(self, regressors: Vector, truth: int) -> list[list[float]]:
-        """A diagonal: each term's weight, give or take what would explain the truth."""
-        spread = [truth / x if x else float(truth) for x in regressors]
-        return [
-            [spread[i] ** 2 if i == j else 0.0 for j in range(len(spread))]
-            for i in range(len(spread))
-        ]
 
-    def _update(self, x: list[float], y: float) -> None:
-        """The Kalman step of a linear regression with known noise."""
-        spread = self._spread
-        px = [sum(p * v for p, v in zip(row, x, strict=True)) for row in spread]
-        variance = NOISE + max(0.0, sum(p * v for p, v in zip(px, x, strict=True)))
-        error = y - sum(w * v for w, v in zip(self._weights, x, strict=True))
-        for i, gain in enumerate(px):
-            self._weights[i] += gain * error / variance
-            row = spread[i]
-            for j, other in enumerate(px):
-                row[j] -= gain * other / variance
+def _step(regressors: Vector) -> float:
+    """S of S·T, relative to the new tokens."""
+    return regressors[2] / regressors[1]

@@ -200,7 +200,7 @@ class Governor:
         truth = max(0, reading.peak - self._active_before)
         self.controls.largest = max(self.controls.largest, truth)
         told = self._planner.estimator.known
-        cost = self._planner.corrected(planned.cost, answer)
+        cost = self._planner.corrected(planned, answer)
         self._planner.estimator.learn(features(cost, answer.plan), truth)
         if told:
             self.prediction = MemoryPrediction(

@@ -63,6 +63,7 @@ class Planner:
         self.estimator, self.controls = estimator, controls
         self._cautious = cautious
         self._allow_lossy = allow_lossy
+        self._batches = True
         self._guesses = not isinstance(adapter, CostAware)
         self._cost: Callable[[Question, GenerationPlan], QuestionCost] = (
             adapter.cost if isinstance(adapter, CostAware) else self._guess
@@ -71,16 +72,22 @@ class Planner:
     def weigh(self, question: Question, plan: GenerationPlan) -> Planned:
         """What a plan is expected to need."""
         cost = self._cost(question, plan)
-        regressors = features(cost, plan)
+        regressors = features(cost, plan if self._batches else evolve(plan, encoder_batch=None))
         expected = self.estimator.predict(regressors) - self._saved_by_quantising(cost, plan)
         bound = int(expected * (1.0 + self.estimator.margin)) + 1
         return Planned(plan, cost, regressors, expected, bound)
 
-    def corrected(self, cost: QuestionCost, answer: Answer) -> QuestionCost:
-        """A guessed cost with the token count that the answer tells."""
+    def corrected(self, planned: Planned, answer: Answer) -> QuestionCost:
+        """The cost as the answer tells it: a guess gives way to the true token count.
+
+        An answer whose plan has lost its encoder batch says that this model encodes all
+        tiles at once, whatever it is asked.
+        """
+        if planned.plan.encoder_batch is not None:
+            self._batches = answer.plan.encoder_batch is not None
         if not self._guesses or answer.tokens is None:
-            return cost
-        return evolve(cost, prompt_tokens=answer.tokens.prompt)
+            return planned.cost
+        return evolve(planned.cost, prompt_tokens=answer.tokens.prompt)
 
     def plan(
         self, question: Question, plan: GenerationPlan, moment: Moment, budget: Budget
