@@ -18,6 +18,7 @@ from typing import Any
 from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, ModelRef, Question
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.images import open_image
+from vqa_engine.memory.strategies import RecycleWorker
 
 BAD = "bad"
 
@@ -72,6 +73,20 @@ class WherePlan(Echo):
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         thread = threading.current_thread() is threading.main_thread()
         return Answer(text=f"{os.getpid()} {thread} {sys.executable}", plan=plan)
+
+
+class OnMlx(Echo):
+    """Says that its model is MLX's, so that the governor reads MLX."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return MemoryProfile(backend="mlx")
+
+
+class Recycled(WherePlan):
+    """Wants a fresh process after every two questions."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return MemoryProfile(strategies=(RecycleWorker(after=2),))
 
 
 class Aborts(Echo):

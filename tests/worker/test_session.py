@@ -15,6 +15,7 @@ from tests.worker import PLAN, ask
 from tests.worker.adapters import Looks
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError, WorkerError
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.session import LocalSession, Session
 from vqa_engine.worker import WorkerSession
 
@@ -201,6 +202,22 @@ def test_the_log_has_a_header_for_each_start(open_session, tmp_path):
     log = (tmp_path / "logs" / "noisy.log").read_bytes()
     assert log.count(b"=== 20") == 2
     assert log.count(b"rubbish") > 10_000
+
+
+def test_a_wish_for_a_fresh_process_is_met_between_questions(open_session):
+    session = open_session("Recycled")
+    (strategy,) = session.load().profile.strategies
+    assert (strategy.name, strategy.settings["after"]) == ("RecycleWorker", 2)
+    replies = [session.answer(ask("?", number), PLAN) for number in range(6)]
+    pids = [reply.answer.text.split()[0] for reply in replies]
+    assert [pids.index(pid) for pid in pids] == [0, 0, 2, 2, 4, 4]
+    assert {(reply.recycle, reply.attempts) for reply in replies} == {("", ())}
+
+
+def test_the_memory_policy_crosses(open_session):
+    pytest.importorskip("mlx.core")
+    session = open_session("OnMlx", policy=MemoryPolicy(budget=123 << 20))
+    assert session.load().budget == 123 << 20
 
 
 def test_a_log_that_cannot_be_written_is_a_clear_error(open_session, tmp_path):

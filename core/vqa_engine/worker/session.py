@@ -115,6 +115,7 @@ class WorkerSession:
             if reply.recycle and self._retire(reply) and not recycled:
                 recycled, events = True, events + reply.events
                 continue
+            reply = evolve(reply, recycle="")
             if failure is None:
                 return _after(reply, plan, tries, events)
             tries += (_attempt(failure, plan),)
@@ -185,9 +186,9 @@ class WorkerSession:
             return reply.failure
         self._deaths = 0
         failure = reply.failure
-        self._fresh = self._fresh and failure is not None
-        if failure is not None:
-            return failure if failure.cause in CURED_BY_RESTART else None
+        if failure is not None and failure.cause in CURED_BY_RESTART:
+            return failure
+        self._fresh = False
         if plan.prefill_step is None and reply.answer is not None:
             step = reply.answer.plan.prefill_step
             self._ladder = evolve(self._ladder, standing_step=step)
