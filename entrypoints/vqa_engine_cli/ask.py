@@ -9,13 +9,12 @@ import click
 
 from vqa_engine_cli.options import (
     adapter_options,
+    engine,
     json_option,
     memory_options,
     options,
-    plan,
     plan_options,
-    policy,
-    specs,
+    process_options,
     verbose_option,
 )
 
@@ -27,6 +26,7 @@ from vqa_engine_cli.options import (
     adapter_options,
     plan_options,
     memory_options,
+    process_options,
     click.option("--choice", "choices", multiple=True, help="An option of a multiple choice."),
     json_option,
     verbose_option,
@@ -45,17 +45,9 @@ def ask(
     Example:
       vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
     """
-    from vqa_engine import Engine
     from vqa_engine_cli.display import observer, show_answer
 
-    allowed = policy(given)
-    with Engine(
-        adapters=specs(given),
-        plan=plan(given),
-        memory_budget=allowed.budget,
-        lossy=allowed.lossy,
-        observer=observer(quiet=True, verbose=verbose),
-    ) as engine:
-        for label in engine.labels:
-            answer = engine.ask(image, question, choices=choices, adapter=label)
-            show_answer(label, answer, as_json=as_json, several=len(engine.labels) > 1)
+    with engine(given, observer(quiet=True, verbose=verbose)) as running:
+        for label in running.labels:
+            answer = running.ask(image, question, choices=choices, adapter=label)
+            show_answer(label, answer, as_json=as_json, several=len(running.labels) > 1)

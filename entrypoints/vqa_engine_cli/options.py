@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from vqa_engine_cli.config import config_option
 
 if TYPE_CHECKING:
-    from vqa_engine import AdapterSpec, GenerationPlan, QuestionSet
+    from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
     from vqa_engine.memory.policy import MemoryPolicy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -94,6 +94,37 @@ plan_options = (
     ),
 )
 
+process_options = (
+    click.option(
+        "--isolation",
+        type=click.Choice(["process", "inline"]),
+        default="process",
+        show_default=True,
+        help="Run each model in a worker process, or in this one (for debugging).",
+    ),
+    click.option(
+        "--python",
+        "pythons",
+        multiple=True,
+        metavar="NAME=PATH",
+        help="Interpreter of an adapter's worker, for an environment of its own.",
+    ),
+    click.option(
+        "--load-timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=600.0,
+        show_default=True,
+        help="Seconds that loading a model may take.",
+    ),
+    click.option(
+        "--answer-timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds that a question may take before its worker counts as hung.",
+    ),
+)
+
 memory_options = (
     click.option(
         "--memory-budget",
@@ -165,6 +196,24 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec] | None:
     return [_spec(name, given) for name in names]
 
 
+def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
+    """The engine that the options describe; `more` goes to its constructor as it is."""
+    from vqa_engine import Engine
+    from vqa_engine.worker import Timeouts
+
+    allowed = policy(given)
+    return Engine(
+        adapters=specs(given),
+        plan=plan(given),
+        isolation=given["isolation"],
+        timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
+        memory_budget=allowed.budget,
+        lossy=allowed.lossy,
+        observer=observer,
+        **more,
+    )
+
+
 def plan(given: dict[str, Any]) -> GenerationPlan:
     """The generation plan that the options describe."""
     from vqa_engine import GenerationPlan
@@ -210,13 +259,16 @@ def _spec(text: str, given: dict[str, Any]) -> AdapterSpec:
         model=model or given["model"],
         revision=given["revision"],
         trust_remote_code=given["trust_remote_code"],
-        options=_pairs(given["adapter_options"]),
+        options=_pairs(given["adapter_options"], "--adapter-option takes KEY=VALUE."),
     )
-    return AdapterSpec(name=name, model=reference, label=text)
+    pythons = _pairs(given.get("pythons", ()), "--python takes NAME=PATH.")
+    python = pythons.get(name)
+    return AdapterSpec(
+        name=name, model=reference, label=text, python=Path(python) if python else None
+    )
 
 
-def _pairs(given: tuple[str, ...]) -> dict[str, str]:
-    pairs = dict(pair.partition("=")[::2] for pair in given)
+def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:
     if any("=" not in pair for pair in given):
-        raise click.UsageError("--adapter-option takes KEY=VALUE.")
-    return pairs
+        raise click.UsageError(usage)
+    return dict(pair.partition("=")[::2] for pair in given)

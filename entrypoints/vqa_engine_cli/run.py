@@ -10,16 +10,15 @@ import click
 
 from vqa_engine_cli.options import (
     adapter_options,
+    engine,
     json_option,
     memory_options,
     metric_option,
     options,
-    plan,
     plan_options,
-    policy,
+    process_options,
     question_options,
     question_set,
-    specs,
     verbose_option,
 )
 
@@ -38,6 +37,7 @@ RUNS = Path("runs")
     question_options,
     plan_options,
     memory_options,
+    process_options,
     metric_option,
     click.option(
         "--output",
@@ -62,39 +62,31 @@ def run(output: Path | None, fresh: bool, as_json: bool, verbose: bool, **given:
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
     """
     questions = question_set(given)
-    with _engine(given, as_json, verbose) as engine:
-        directory = output or _default_directory(engine, questions)
-        _run(engine, questions, directory, fresh, as_json)
+    with _engine(given, as_json, verbose) as running:
+        directory = output or _default_directory(running, questions)
+        _run(running, questions, directory, fresh, as_json)
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
-    from vqa_engine import Engine
     from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine_cli.display import observer
 
-    allowed = policy(given)
-    return Engine(
-        adapters=specs(given),
-        plan=plan(given),
-        memory_budget=allowed.budget,
-        lossy=allowed.lossy,
-        metrics=given["metrics"] or DEFAULT_METRICS,
-        observer=observer(as_json=as_json, verbose=verbose),
-    )
+    shown = observer(as_json=as_json, verbose=verbose)
+    return engine(given, shown, metrics=given["metrics"] or DEFAULT_METRICS)
 
 
-def _default_directory(engine: Engine, questions: QuestionSet) -> Path:
+def _default_directory(running: Engine, questions: QuestionSet) -> Path:
     """A name that the settings decide, so that the same command finds its run again."""
-    wanted = engine.manifest(questions)
+    wanted = running.manifest(questions)
     names = "-".join(wanted.adapters).replace("/", "_")[:60]
     return RUNS / f"{names}-{wanted.digest[:8]}"
 
 
 def _run(
-    engine: Engine, questions: QuestionSet, directory: Path, fresh: bool, as_json: bool
+    running: Engine, questions: QuestionSet, directory: Path, fresh: bool, as_json: bool
 ) -> None:
     try:
-        result = engine.run(questions, directory, fresh_start=fresh)
+        result = running.run(questions, directory, fresh_start=fresh)
     except KeyboardInterrupt:
         click.echo(
             f"\nInterrupted. Every answer so far is in {directory}; "
