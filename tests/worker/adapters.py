@@ -6,6 +6,7 @@ A question's text may be a command: `BAD` on its own, or before something to say
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import subprocess
@@ -80,6 +81,13 @@ class OnMlx(Echo):
 
     def memory_profile(self) -> MemoryProfile:
         return MemoryProfile(backend="mlx")
+
+
+class Depends(Echo):
+    """Says which version of a package it found."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer(text=str(importlib.import_module("dependency").VERSION), plan=plan)
 
 
 class Recycled(WherePlan):

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import psutil
 import pytest
@@ -47,11 +48,20 @@ def open_session(tmp_path: Path) -> Iterator[Opener]:
     """Makes sessions over the adapters of this folder, and releases them at the end."""
     opened: list[WorkerSession] = []
 
-    def make(adapter: str, *, options: dict[str, object] | None = None, **settings: object):
+    def make(
+        adapter: str,
+        *,
+        options: dict[str, object] | None = None,
+        python: Path | None = None,
+        label: str | None = None,
+        **settings: Any,
+    ) -> WorkerSession:
         spec = AdapterSpec(
             name=adapter.lower(),
+            label=label or adapter.lower(),
             target=f"tests.worker.adapters:{adapter}",
             model=ModelRef(options=options or {}),
+            python=python,
         )
         settings = {"timeouts": Timeouts(load=30, answer=10, stop=0.5)} | settings
         settings = {"log_directory": tmp_path / "logs"} | settings

@@ -8,12 +8,10 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import attrs
 import pytest
 
 from tests.worker import PLAN, ask
 from vqa_engine.errors import InterpreterError
-from vqa_engine.worker.interpreter import Interpreter
 
 RUBBISH = """#!{}
 import os, sys, time
@@ -45,26 +43,32 @@ def other_python(tmp_path):
     return make
 
 
-def with_python(session, python: Path):
-    """The same session under another interpreter."""
-    keeper = session._keeper
-    keeper._spec = attrs.evolve(keeper._spec, python=python)
-    keeper._interpreter = Interpreter.of(keeper._spec)
-    return session
-
-
 def test_another_interpreter_answers(open_session, other_python, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     python = other_python()
-    session = with_python(open_session("WherePlan"), python)
+    session = open_session("WherePlan", python=python)
     session.load()
     assert session.answer(ask("?"), PLAN).answer.text.endswith(str(python))
+
+
+def test_two_versions_of_one_package_answer_side_by_side(
+    open_session, other_python, tmp_path, monkeypatch
+):
+    python = other_python()
+    (site,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    (site / "dependency.py").write_text("VERSION = 2")
+    (tmp_path / "dependency.py").write_text("VERSION = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    sessions = [open_session("Depends"), open_session("Depends", python=python)]
+    for session in sessions:
+        session.load()
+    assert [s.answer(ask("?"), PLAN).answer.text for s in sessions] == ["1", "2"]
 
 
 def test_another_version_is_named_with_the_cure(open_session, other_python):
     python = other_python(version="0.0.7")
     with pytest.raises(InterpreterError) as caught:
-        with_python(open_session("Echo"), python).load()
+        open_session("Echo", python=python).load()
     text = str(caught.value)
     assert "has vqa-engine 0.0.7, and this one is 0.1.0" in text
     assert f"{python} -m pip install vqa-engine==0.1.0" in text
@@ -73,24 +77,24 @@ def test_another_version_is_named_with_the_cure(open_session, other_python):
 
 def test_one_without_vqa_engine(open_session, other_python):
     with pytest.raises(InterpreterError, match=r"has no vqa-engine\. Install it there: .* -m pip"):
-        with_python(open_session("Echo"), other_python(bare=True)).load()
+        open_session("Echo", python=other_python(bare=True)).load()
 
 
 def test_one_that_does_not_exist(open_session, tmp_path):
     with pytest.raises(InterpreterError, match=r"cannot be started: No such file"):
-        with_python(open_session("Echo"), tmp_path / "python").load()
+        open_session("Echo", python=tmp_path / "python").load()
 
 
 def test_one_that_may_not_be_run(open_session, tmp_path):
     (tmp_path / "python").write_text("")
     with pytest.raises(InterpreterError, match=r"cannot be started: (Permission|Exec)"):
-        with_python(open_session("Echo"), tmp_path / "python").load()
+        open_session("Echo", python=tmp_path / "python").load()
 
 
 @pytest.mark.parametrize("program", ["/bin/ls", "/bin/true", "/bin/cat"])
 def test_one_that_is_no_python(open_session, program):
     with pytest.raises(InterpreterError, match=r"did not start a worker .* It said"):
-        with_python(open_session("Echo"), Path(program)).load()
+        open_session("Echo", python=Path(program)).load()
 
 
 def test_one_that_writes_rubbish_to_the_wire(open_session, tmp_path):
@@ -98,11 +102,11 @@ def test_one_that_writes_rubbish_to_the_wire(open_session, tmp_path):
     program.write_text(RUBBISH.format(sys.executable))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     with pytest.raises(InterpreterError, match="it wrote something else"):
-        with_python(open_session("Echo"), program).load()
+        open_session("Echo", python=program).load()
 
 
 def test_the_own_interpreter_by_its_path_is_the_own(open_session):
-    session = with_python(open_session("WherePlan"), Path(sys.executable))
+    session = open_session("WherePlan", python=Path(sys.executable))
     session.load()
     assert session.answer(ask("?"), PLAN).answer
 

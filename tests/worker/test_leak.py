@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from tests.worker import PLAN, ask
 
-pytest.importorskip("mlx.core")
+pytestmark = [
+    pytest.mark.skipif(find_spec("mlx") is None, reason="needs MLX"),
+    pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds nothing on macOS"),
+]
 
 MIB = 1 << 20
 QUESTIONS = 60
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds nothing on macOS")
 def test_a_leak_until_death_loses_no_question(open_session):
     """160 MiB of room and 8 MiB a question: a worker dies after about fifteen of them."""
     session = open_session("Leaks", options={"room": 160 * MIB})
