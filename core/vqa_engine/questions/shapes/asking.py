@@ -6,6 +6,7 @@ what makes it, is drawn first, and the question is then fitted to it.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,9 @@ CLEAR_DISTANCE = 20
 
 CLEAR_OF_MIDDLE = 12
 """Pixels that a centre must keep from the middle before a question asks for its half."""
+
+
+_HALVES_SHARE = 0.7
 
 
 @attrs.frozen
@@ -62,13 +66,18 @@ def ask_yes_no(scene: Scene, rng: random.Random) -> Ask:
 
 
 def ask_position(scene: Scene, rng: random.Random) -> Ask:
-    """Where a thing lies against another thing or against the middle of the picture.
+    """In which half of the picture a thing lies, or on which side of another thing."""
+    return (ask_half if rng.random() < _HALVES_SHARE else ask_relation)(scene, rng)
 
-    Never without a question to ask: things that do not touch are clearly apart along an axis.
-    """
-    asks = [*_relations(scene), *_halves(scene)]
-    form = rng.choice(sorted({ask.form for ask in asks}))
-    return rng.choice([ask for ask in asks if ask.form == form])
+
+def ask_half(scene: Scene, rng: random.Random) -> Ask:
+    """The half of the picture in which a thing lies; a relation if all lie near the middle."""
+    return _any_form(list(_halves(scene)) or list(_relations(scene)), rng)
+
+
+def ask_relation(scene: Scene, rng: random.Random) -> Ask:
+    """Where a thing lies against another. Things that do not touch are clearly apart somehow."""
+    return _any_form(list(_relations(scene)), rng)
 
 
 KINDS: Mapping[str, Callable[[Scene, random.Random], Ask]] = {
@@ -79,6 +88,11 @@ KINDS: Mapping[str, Callable[[Scene, random.Random], Ask]] = {
     "position": ask_position,
 }
 """The kinds of question, in the order in which the set asks them."""
+
+
+def ask_all(scene: Scene, rng: random.Random) -> list[Ask]:
+    """One question of each kind about the scene, in the order of `KINDS`."""
+    return [ask(scene, rng) for ask in KINDS.values()]
 
 
 def _shape(thing: Thing) -> str:
@@ -97,6 +111,12 @@ def _alone(things: tuple[Thing, ...], name: Callable[[Thing], str]) -> list[Thin
     """The things whose name no other thing shares."""
     names = Counter(name(thing) for thing in things)
     return [thing for thing in things if names[name(thing)] == 1]
+
+
+def _any_form(asks: list[Ask], rng: random.Random) -> Ask:
+    """One of the questions, each form as likely as the others however many it has."""
+    form = rng.choice(sorted({ask.form for ask in asks}))
+    return rng.choice([ask for ask in asks if ask.form == form])
 
 
 def _counts(
@@ -147,27 +167,32 @@ _YES_NO: Mapping[str, Callable[[Scene, bool, random.Random], tuple[str, str]]] =
 }
 
 
+def _named(scene: Scene) -> list[tuple[str, Thing]]:
+    """The things that can be named alone, by their shape where that is enough."""
+    by_shape = _alone(scene.things, _shape)
+    named = [(_shape(thing), thing) for thing in by_shape]
+    others = [thing for thing in _alone(scene.things, _pair) if thing not in by_shape]
+    return named + [(_pair(thing), thing) for thing in others]
+
+
 def _relations(scene: Scene) -> Iterator[Ask]:
     """Every question about two clearly separated things that each have a name of their own."""
-    named = _alone(scene.things, _pair)
-    for one in named:
-        for two in named:
-            a, b = _pair(one), _pair(two)
-            if abs(one.x - two.x) >= CLEAR_DISTANCE:
-                side = "left" if one.x < two.x else "right"
-                yield Ask("position", "left or right of", a, b, side)
-            if abs(one.y - two.y) >= CLEAR_DISTANCE:
-                level = "above" if one.y < two.y else "below"
-                yield Ask("position", "above or below", a, b, level)
+    for (a, one), (b, two) in itertools.permutations(_named(scene), 2):
+        if abs(one.x - two.x) >= CLEAR_DISTANCE:
+            side = "left" if one.x < two.x else "right"
+            yield Ask("position", "left or right of", a, b, side)
+        if abs(one.y - two.y) >= CLEAR_DISTANCE:
+            level = "above" if one.y < two.y else "below"
+            yield Ask("position", "above or below", a, b, level)
 
 
 def _halves(scene: Scene) -> Iterator[Ask]:
     """Every question about the half of the picture in which a named thing clearly lies."""
     middle = PICTURE_SIZE // 2
-    for thing in _alone(scene.things, _pair):
+    for name, thing in _named(scene):
         if abs(thing.x - middle) >= CLEAR_OF_MIDDLE:
             side = "left" if thing.x < middle else "right"
-            yield Ask("position", "left or right half", _pair(thing), "", side)
+            yield Ask("position", "left or right half", name, "", side)
         if abs(thing.y - middle) >= CLEAR_OF_MIDDLE:
             level = "top" if thing.y < middle else "bottom"
-            yield Ask("position", "top or bottom half", _pair(thing), "", level)
+            yield Ask("position", "top or bottom half", name, "", level)

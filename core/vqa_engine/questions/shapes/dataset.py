@@ -11,8 +11,14 @@ from itertools import islice
 import attrs
 
 from vqa_engine.adapter import Question
-from vqa_engine.questions.shapes.asking import KINDS, Ask
-from vqa_engine.questions.shapes.scenes import DRAWING_VERSION, Scene, draw, sample_scene
+from vqa_engine.questions.shapes.asking import KINDS, Ask, ask_all
+from vqa_engine.questions.shapes.scenes import (
+    DRAWING_VERSION,
+    Scene,
+    draw,
+    sample_scene,
+    scene_rng,
+)
 from vqa_engine.questions.shapes.wording import annotate, word
 
 QUESTIONS_PER_SCENE = len(KINDS)
@@ -74,16 +80,6 @@ class ShapesSet:
             answer_type=_ANSWER_TYPES.get(ask.kind, "other"),
             origin=f"shapes seed {self.seed}, scene {index}",
         )
-
-
-def scene_rng(seed: int, index: int) -> random.Random:
-    """The dice of one scene. A text seed is hashed whole, the same on every platform."""
-    return random.Random(f"shapes {DRAWING_VERSION} {seed} {index}")
-
-
-def ask_all(scene: Scene, rng: random.Random) -> list[Ask]:
-    """One question of each kind about the scene, in the order of `KINDS`."""
-    return [ask(scene, rng) for ask in KINDS.values()]
 
 
 def _png(scene: Scene) -> bytes:

@@ -66,11 +66,23 @@ class Thing:
 
 
 @attrs.frozen
+class _Spot:
+    x: int
+    y: int
+    radius: int
+
+
+@attrs.frozen
 class Scene:
     """The things of one picture on a plain, lightly tinted background."""
 
     background: tuple[int, int, int]
     things: tuple[Thing, ...]
+
+
+def scene_rng(seed: int, index: int) -> random.Random:
+    """The dice of one scene. A text seed is hashed whole, the same on every platform."""
+    return random.Random(f"shapes {DRAWING_VERSION} {seed} {index}")
 
 
 def sample_scene(rng: random.Random) -> Scene:
@@ -79,7 +91,8 @@ def sample_scene(rng: random.Random) -> Scene:
         kinds = _sample_kinds(rng)
         spots = _sample_spots(rng, len(kinds))
         if spots is not None and _is_askable(kinds):
-            things = tuple(_thing(rng, *kind, *spot) for kind, spot in zip(kinds, spots))
+            pairs = zip(kinds, spots, strict=True)
+            things = tuple(_thing(rng, kind, spot) for kind, spot in pairs)
             return Scene(_jitter(rng, (236, 236, 236), 18), things)
 
 
@@ -113,32 +126,34 @@ def _is_askable(kinds: list[tuple[str, str]]) -> bool:
     )
 
 
-def _sample_spots(rng: random.Random, count: int) -> list[tuple[int, int, int]] | None:
-    """(x, y, radius) of things that do not touch, or None when the dice left no room."""
-    spots: list[tuple[int, int, int]] = []
+def _sample_spots(rng: random.Random, count: int) -> list[_Spot] | None:
+    """Where things lie without touching, or None when the dice left no room."""
+    spots: list[_Spot] = []
     for _ in range(count * 20):
         radius = rng.randrange(_RADII[0], _RADII[1] + 1)
         x, y = (rng.randrange(radius + 3, PICTURE_SIZE - radius - 3) for _ in range(2))
-        if all(_apart(x, y, radius, *spot) for spot in spots):
-            spots.append((x, y, radius))
+        spot = _Spot(x, y, radius)
+        if all(_apart(spot, other) for other in spots):
+            spots.append(spot)
         if len(spots) == count:
             return spots
     return None
 
 
-def _apart(x: int, y: int, radius: int, other_x: int, other_y: int, other_radius: int) -> bool:
+def _apart(one: _Spot, two: _Spot) -> bool:
     """Whether the two bounding boxes keep their gap along either axis."""
-    return max(abs(x - other_x), abs(y - other_y)) >= radius + other_radius + _GAP
+    distance = max(abs(one.x - two.x), abs(one.y - two.y))
+    return distance >= one.radius + two.radius + _GAP
 
 
-def _thing(rng: random.Random, shape: str, colour: str, x: int, y: int, radius: int) -> Thing:
-    return Thing(shape, colour, x, y, radius, _jitter(rng, COLOURS[colour], _COLOUR_JITTER))
+def _thing(rng: random.Random, kind: tuple[str, str], spot: _Spot) -> Thing:
+    shape, colour = kind
+    paint = _jitter(rng, COLOURS[colour], _COLOUR_JITTER)
+    return Thing(shape, colour, spot.x, spot.y, spot.radius, paint)
 
 
 def _jitter(rng: random.Random, rgb: tuple[int, int, int], most: int) -> tuple[int, int, int]:
-    red, green, blue = (
-        min(255, max(0, value + rng.randrange(-most, most + 1))) for value in rgb
-    )
+    red, green, blue = (min(255, max(0, value + rng.randrange(-most, most + 1))) for value in rgb)
     return red, green, blue
 
 
