@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from PIL import Image
 
 from tests.checkpoints import llava, phi3_v, smolvlm
-from vqa_engine.adapter import ModelRef, Question
+from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
@@ -42,10 +42,17 @@ Widths are `float`, `4bit`, and `4bit-half` with float16 scales as on the hub.
 
 @frozen
 class Loaded:
-    """An adapter with its tiny checkpoint, and that checkpoint's folder."""
+    """A loaded adapter that answers one question about each image, and remembers it."""
 
     adapter: MlxAdapter
-    folder: Path
+    images: Mapping[str, Path]
+    answers: dict[str, Answer] = field(factory=dict)
+
+    def answer(self, kind: str, plan: GenerationPlan) -> Answer:
+        """The answer about that image; a slow model computes it once."""
+        if kind not in self.answers:
+            self.answers[kind] = self.adapter.answer(ask(self.images[kind]), plan)
+        return self.answers[kind]
 
 
 @contextmanager

@@ -17,7 +17,13 @@ from tests.checkpoints import phi3_v
 from tests.checkpoints.smolvlm import TOKENS_PER_TILE
 from tests.mlx_builders import ADAPTERS, Checkpoints, Loaded, ask, loaded, picture
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
-from vqa_engine.errors import AnswerError, BackendError, ConfigurationError, ImageError
+from vqa_engine.errors import (
+    AnswerError,
+    BackendError,
+    CheckpointError,
+    ConfigurationError,
+    ImageError,
+)
 from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx.bounding import bounded
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -38,12 +44,14 @@ FAMILIES = [
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids="-".join)
-def family(request: pytest.FixtureRequest, checkpoints: Checkpoints) -> Iterator[Loaded]:
+def family(
+    request: pytest.FixtureRequest, checkpoints: Checkpoints, image_files: dict[str, Path]
+) -> Iterator[Loaded]:
     """Each family in each width, loaded once."""
     model_type, width = request.param
     folder = checkpoints(model_type, width)
     with loaded(folder, ADAPTERS[model_type]()) as adapter:
-        yield Loaded(adapter, folder)
+        yield Loaded(adapter, image_files)
 
 
 @pytest.fixture
@@ -79,12 +87,10 @@ class TestTokens:
     """Token for token what mlx-vlm gives."""
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_equal_those_of_mlx_vlm(
-        self, family: Loaded, image_files: dict[str, Path], kind: str
-    ) -> None:
-        question = ask(image_files[kind])
-        image = str(image_files[kind]) if kind == "rgb" else [open_image(question)]
-        answer = family.adapter.answer(question, PLAN)
+    def test_equal_those_of_mlx_vlm(self, family: Loaded, kind: str) -> None:
+        question = ask(family.images[kind])
+        image = str(question.image) if kind == "rgb" else [open_image(question)]
+        answer = family.answer(kind, PLAN)
         assert answer.token_ids == reference(family.adapter, question, image, PLAN)
         assert len(answer.token_ids) > 0
 
@@ -110,15 +116,12 @@ class TestTokens:
         assert answer.tokens
         assert answer.tokens.image == 3 * 144 + 1 + 2 * 12
 
-    def test_depend_on_the_image(self, family: Loaded, image_files: dict[str, Path]) -> None:
-        answers = {
-            family.adapter.answer(ask(image_files[kind]), PLAN).token_ids
-            for kind in ("rgb", "one", "strip")
-        }
-        assert len(answers) == 3
+    def test_depend_on_the_image(self, family: Loaded) -> None:
+        kinds = ("rgb", "one", "strip")
+        assert len({family.answer(kind, PLAN).token_ids for kind in kinds}) == 3
 
-    def test_are_counted(self, family: Loaded, image_files: dict[str, Path]) -> None:
-        answer = family.adapter.answer(ask(image_files["rgb"]), PLAN)
+    def test_are_counted(self, family: Loaded) -> None:
+        answer = family.answer("rgb", PLAN)
         rule = family.adapter.memory_profile().image_tokens
         assert answer.tokens
         assert answer.timings
@@ -184,6 +187,15 @@ class TestPrompt:
             ids = prepare(model, adapter.prompt(question), picture()).ids[0].tolist()
             said = model.tokenizer.decode([token for token in ids if token >= 0])
         assert "\nWhat colour?\n" in said
+
+    def test_without_any_template_is_told(
+        self, copied: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Untold(SmolVlm):
+            family = evolve(SmolVlm.family, prompt=None)
+
+        with loaded(_without_template(copied("smolvlm")), Untold()):
+            assert "no chat template" in caplog.text
 
     def test_lists_choices(self, smol: MlxAdapter) -> None:
         prompt = smol.prompt(ask(picture(), "Which?", choices=("cat", "dog")))
@@ -384,6 +396,22 @@ class TestMemory:
             assert (mx.get_active_memory(), mx.get_cache_memory()) == (floor, 0)
             assert adapter.answer(ask(picture()), PLAN).token_ids == before.token_ids
 
+    def test_a_failed_load_leaves_nothing(self, copied: Callable[[str], Path]) -> None:
+        import mlx.core as mx
+
+        folder, adapter = copied("smolvlm"), SmolVlm()
+        with loaded(folder, adapter):
+            pass
+        text = json.loads((folder / "config.json").read_text())["text_config"]
+        _edit(folder / "config.json", text_config=text | {"num_hidden_layers": 3})
+        floor = mx.get_active_memory()
+        with pytest.raises(CheckpointError, match="Missing") as caught:
+            adapter.load(ModelRef(model=str(folder)))
+        assert "\n" not in str(caught.value)
+        assert (mx.get_active_memory(), mx.get_cache_memory()) == (floor, 0)
+        with pytest.raises(AnswerError, match="not loaded"):
+            adapter.answer(ask(picture()), PLAN)
+
     def test_profile_is_an_estimate_until_loaded(self, checkpoints: Checkpoints) -> None:
         adapter = SmolVlm()
         before = adapter.memory_profile()
@@ -421,8 +449,9 @@ class TestContract:
 
     def test_a_bad_image_costs_one_question(self, smol: MlxAdapter, tmp_path: Path) -> None:
         (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-        with pytest.raises(ImageError):
+        with pytest.raises(ImageError) as caught:
             smol.answer(ask(tmp_path / "broken.png"), PLAN)
+        assert caught.value.__cause__ is not caught.value
         assert smol.answer(ask(picture()), PLAN).token_ids
 
     def test_an_image_marker_in_the_text_costs_one_question(self, smol: MlxAdapter) -> None:
@@ -465,7 +494,7 @@ class TestContract:
             "    adapter.answer(question, GenerationPlan(max_tokens=2))\n"
             "adapter.release()\n"
         )
-        folders = [str(checkpoints(name, "float")) for name in ("smolvlm", "llava_next", "llava")]
+        folders = [str(checkpoints(name, "float")) for name in ("smolvlm", "llava")]
         done = _python(code, str(image_files["rgb"]), *folders)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -509,7 +538,7 @@ def _swap_outputs(folder: Path, one: int, other: int) -> None:
     import mlx.core as mx
 
     file = folder / "model.safetensors"
-    weights = mx.load(str(file))
+    weights: Any = mx.load(str(file))
     head = weights["language_model.lm_head.weight"]
     order = list(range(head.shape[0]))
     order[one], order[other] = other, one

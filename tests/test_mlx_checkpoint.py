@@ -287,7 +287,7 @@ class TestHub:
             monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
             started = time.monotonic()
             assert "cannot be reached (ReadTimeout)" in str(refused(HUB_ID))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
     @pytest.mark.usefixtures("cache")
     def test_no_valid_id(self) -> None:

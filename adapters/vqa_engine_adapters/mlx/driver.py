@@ -18,7 +18,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
-from vqa_engine.errors import AnswerError, ConfigurationError
+from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
 from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx.bounding import bounded
 from vqa_engine_adapters.mlx.checkpoint import resolve
@@ -72,6 +72,8 @@ class MlxAdapter(ModelAdapter):
             raise
         self._loaded, self._family, self._told = loaded, family, False
         self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
+        if family.prompt is None and not _has_template(loaded):
+            log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.
@@ -87,6 +89,9 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(loaded, plan)
         try:
             generated = self._generate(loaded, question, plan)
+        except VqaEngineError as error:
+            forget(error)
+            raise
         except Exception as error:
             forget(error)
             _discard()

@@ -85,7 +85,9 @@ def forget(error: BaseException) -> None:
     An exception keeps its frames alive, and they keep the question's arrays; without this
     a failure that somebody stores would hold its memory for as long.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        traceback.clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
+    link: BaseException | None = error
+    cleared: set[int] = set()  # a chain may be a ring
+    while link is not None and id(link) not in cleared:
+        traceback.clear_frames(link.__traceback__)
+        cleared.add(id(link))
+        link = link.__cause__ or link.__context__
