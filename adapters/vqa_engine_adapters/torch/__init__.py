@@ -1,0 +1,1 @@
+"""Adapters that run on PyTorch through transformers: one driver, one small module per model."""

@@ -1,0 +1,80 @@
+"""Where a model runs and in what precision, unless the caller says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vqa_engine.adapter import BUILTIN
+from vqa_engine.errors import ConfigurationError
+from vqa_engine.memory.strategies import (
+    CleanupStrategy,
+    EncoderBatch,
+    OnPressure,
+    PrefillStep,
+    RecycleWorker,
+)
+
+SLOPE = float(2**20)
+"""Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph
+keeps something for each new shape and gives nothing back (shared/facts/memory.md, "PyTorch")."""
+
+STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
+"""Bounds that hold everywhere; neither changes what comes out."""
+
+
+def strategies(device: str) -> tuple[CleanupStrategy, ...]:
+    """What keeps memory in bounds on this kind of device.
+
+    The CPU has no pool to clear, and its C library keeps freed pages: a slope of the
+    process says nothing there.
+    """
+    if device == "cuda":
+        return (*STANDING, OnPressure())
+    if device == "mps":
+        return (*STANDING, OnPressure(), RecycleWorker(slope=SLOPE))
+    return STANDING
+
+
+def choose_device(torch: Any, asked: str | None) -> Any:
+    """The device asked for, or CUDA before MPS before the CPU.
+
+    Raises:
+        ConfigurationError: there is no such device here.
+    """
+    if asked is None:
+        return torch.device(_best(torch))
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigurationError(f"torch cannot use the device {asked!r}: {reason}") from error
+    return device
+
+
+def choose_dtype(torch: Any, device: Any, model: str | None, asked: str | None) -> Any:
+    """The precision asked for, or what the device is quick at.
+
+    Halves are slow or missing on CPUs, so float32 there. The embedded checkpoint is small
+    and keeps the float32 that it was trained in. bfloat16 needs CUDA's compute capability
+    8.0; float16 is what every Apple GPU has.
+    """
+    if asked is not None:
+        return getattr(torch, asked)
+    if device.type == "cpu" or model == BUILTIN:
+        return torch.float32
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+def synchronise(torch: Any, device: Any) -> None:
+    """Wait for the device; an error of what it was still computing is raised here."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+def _best(torch: Any) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

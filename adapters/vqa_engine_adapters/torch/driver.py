@@ -1,0 +1,246 @@
+"""The one driver: every adapter on torch is this class with a `Family` of its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Any, ClassVar
+
+from attrs import evolve
+
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    MemoryProfile,
+    ModelAdapter,
+    ModelRef,
+    Question,
+    QuestionCost,
+)
+from vqa_engine.errors import AnswerError, CheckpointError
+from vqa_engine.images import open_image
+from vqa_engine_adapters.mlx.checkpoint import Checkpoint, resolve
+from vqa_engine_adapters.mlx.family import Family
+from vqa_engine_adapters.torch import options, profile
+from vqa_engine_adapters.torch.failures import classify, forget
+from vqa_engine_adapters.torch.generation import Generated, generate
+from vqa_engine_adapters.torch.loading import Loaded, load, require
+from vqa_engine_adapters.torch.options import Options
+from vqa_engine_adapters.torch.prefixes import Prefixes
+from vqa_engine_adapters.torch.preparing import Prepared, prepare
+from vqa_engine_adapters.torch.whole import generate_whole
+
+log = logging.getLogger(__name__)
+
+
+class TorchAdapter(ModelAdapter):
+    """A model on torch, run through transformers; CUDA before MPS before the CPU.
+
+    A subclass names its `family`. It is also `CostAware`, `Sizable` and a `CacheHolder`
+    (`vqa_engine.adapter`): an image's prefix is kept for the next question about it.
+    """
+
+    family: ClassVar[Family]
+
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+        self._options = Options()
+        self._family = self.family
+        self._profile = self.family.estimate
+        self._prefixes = Prefixes(0)
+        self._ahead: tuple[Question, GenerationPlan, Prepared] | None = None
+
+    def load(self, model: ModelRef) -> None:
+        """Load the checkpoint; a model loaded before is released first.
+
+        Raises:
+            ConfigurationError: `model.options` holds something unknown or unusable.
+            CheckpointError: its files cannot be reached or read.
+            OutOfMemory: it does not fit.
+            BackendError: torch or transformers is not installed.
+        """
+        self.release()
+        self._options = options.read(model.options)
+        require()
+        checkpoint = self._checkpoint(model)
+        family = self.family.of(checkpoint.config)
+        try:
+            loaded = load(family, checkpoint, model, self._options)
+        except Exception as error:
+            forget(error)
+            sweep()
+            raise
+        self._loaded, self._family = loaded, family
+        self._prefixes = Prefixes(self._options.prefix_cache)
+        self._profile = profile.as_loaded(family, loaded)
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        """Answer one question, obeying the plan as far as the model can.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: torch said so. As after every error, what the question had
+                computed is gone and the next question starts afresh.
+            BackendError: the device failed.
+            AnswerError: nothing is loaded, or this one question failed.
+        """
+        loaded = self._ready()
+        plan = _possible(loaded, plan)
+        try:
+            generated = self._generate(loaded, question, plan)
+        except Exception as error:
+            forget(error)
+            self.drop_caches()
+            raise classify(error, "transformers") from error
+        text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
+        return Answer(
+            text=self._family.clean(text, brief=self._options.instruction is None),
+            plan=plan,
+            token_ids=generated.ids,
+            finish_reason=generated.finish_reason,
+            tokens=generated.tokens,
+            timings=generated.timings,
+        )
+
+    def release(self) -> None:
+        """Let go of the model and of torch's pool; calling it twice is safe."""
+        if self._loaded is None:
+            return
+        self.drop_caches()
+        self._loaded, self._family = None, self.family
+        self._profile = self.family.estimate
+        sweep()
+
+    def memory_profile(self) -> MemoryProfile:
+        """What the loaded checkpoint needs, or an estimate for the default one."""
+        return self._profile
+
+    def profile_of(self, model: ModelRef) -> MemoryProfile:
+        """What a checkpoint needs as it is stored; torch is not imported.
+
+        Raises:
+            CheckpointError: its files cannot be reached or read.
+        """
+        checkpoint = self._checkpoint(model)
+        return profile.stored(self.family.of(checkpoint.config), checkpoint)
+
+    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+        """The question's exact cost; what it took to know is not done again by `answer`.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded, or the processor refuses the question.
+        """
+        prepared = self._prepare(self._ready(), question, plan)
+        self._ahead = (question, plan, prepared)
+        return QuestionCost(
+            prompt_tokens=len(prepared.ids),
+            image_tiles=prepared.tiles,
+            reused_tokens=prepared.split if prepared.prefix is not None else 0,
+        )
+
+    def cached_bytes(self) -> int:
+        """Bytes of the prefixes kept for the images asked about last."""
+        return self._prefixes.nbytes
+
+    def drop_caches(self) -> None:
+        """Let go of the prefixes; they are computed again when they are needed."""
+        self._prefixes.clear()
+        self._ahead = None
+
+    def prompt(self, question: Question) -> str:
+        """The whole prompt for a question, as the chat template formats it.
+
+        Raises:
+            AnswerError: nothing is loaded, the checkpoint has no template, or the
+                question's text has an image marker.
+        """
+        loaded = self._ready()
+        text = self._family.ask(question, self._options.instruction)
+        marker = getattr(loaded.processor, "image_token", None)
+        if marker and marker in text:
+            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
+        if _has_template(loaded):
+            return _templated(loaded, text)
+        if self._family.prompt is None:
+            raise AnswerError("The checkpoint brings no chat template.", cause="template")
+        return self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
+
+    def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
+        """The question's tensors live in this frame, so that `forget` can let go of them."""
+        prepared = self._taken(question, plan) or self._prepare(loaded, question, plan)
+        if prepared.split:
+            return generate(loaded, prepared, plan, self._prefixes)
+        return generate_whole(loaded, prepared, plan)
+
+    def _prepare(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Prepared:
+        image, prompt = open_image(question), self.prompt(question)
+        return prepare(loaded, prompt, image, plan.image_longest_edge, self._prefixes)
+
+    def _taken(self, question: Question, plan: GenerationPlan) -> Prepared | None:
+        """What `cost` prepared for this very question, if the image's bound is the same."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] is not question:
+            return None
+        return ahead[2] if ahead[1].image_longest_edge == plan.image_longest_edge else None
+
+    def _checkpoint(self, model: ModelRef) -> Checkpoint:
+        """The checkpoint asked for, refused when it is of another family."""
+        checkpoint = resolve(evolve(self.family, model_types=()), model)
+        types, given = self.family.model_types, checkpoint.config.get("model_type")
+        if types and given not in types:
+            raise CheckpointError(
+                checkpoint.name,
+                (),
+                f"it is of type {given!r}, and {self.family.adapter!r} runs {' or '.join(types)}",
+                "Use --adapter transformers, which takes any image-text-to-text model.",
+            )
+        return checkpoint
+
+    def _ready(self) -> Loaded:
+        if self._loaded is None:
+            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        return self._loaded
+
+
+def _possible(loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
+    """The plan without what this model cannot do; the answer records it like that.
+
+    transformers' quantised caches need a package of their own and cannot share a prefix,
+    so there is none here; the rungs below that one still help.
+    """
+    if plan.kv_bits is not None:
+        log.warning("the torch adapters have no quantised KV cache; kv_bits is left out")
+        plan = evolve(plan, kv_bits=None)
+    if loaded.steps is None:
+        plan = evolve(plan, prefill_step=None)
+    return plan if loaded.tiles is not None else evolve(plan, encoder_batch=None)
+
+
+def _has_template(loaded: Loaded) -> bool:
+    return any(
+        getattr(owner, "chat_template", None) for owner in (loaded.processor, loaded.tokenizer)
+    )
+
+
+def _templated(loaded: Loaded, text: str) -> str:
+    content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
+    messages = [{"role": "user", "content": content}]
+    return str(
+        loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    )
+
+
+def sweep() -> None:
+    """Collect cycles that hold tensors, then give the pool back.
+
+    Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
+    (shared/facts/memory.md, "PyTorch").
+    """
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

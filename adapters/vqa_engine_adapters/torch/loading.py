@@ -1,0 +1,204 @@
+"""Loading a checkpoint through transformers, and what of it the driver needs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from vqa_engine.adapter import ModelRef
+from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
+from vqa_engine_adapters.mlx.checkpoint import Checkpoint
+from vqa_engine_adapters.mlx.family import Family
+from vqa_engine_adapters.torch.device import choose_device, choose_dtype
+from vqa_engine_adapters.torch.failures import classify
+from vqa_engine_adapters.torch.options import Options
+from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
+
+log = logging.getLogger(__name__)
+
+PLAIN = frozenset({"idefics3", "smolvlm", "llava", "llava_next"})
+"""Types whose language model is a plain causal decoder: positions count up from 0, what
+comes later never changes what came before, and one image is one run of tokens. Only these
+can be prefilled in steps and reuse an image's prefix; others go through `generate`."""
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """A model in memory, on its device.
+
+    `stop` are the ids that end an answer. `steps` and `tiles` bound what is computed at
+    once, None where the model is not known to allow it.
+    """
+
+    model: Any
+    processor: Any
+    checkpoint: Checkpoint
+    device: Any
+    stop: frozenset[int]
+    steps: Stepwise | None = None
+    tiles: Batchwise | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer; some processors are their own."""
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    @property
+    def weights(self) -> int:
+        """Bytes of parameters and buffers as they lie in memory; tied ones count once."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+    @property
+    def image_token(self) -> int | None:
+        """The id that stands for an image's positions."""
+        config = self.model.config
+        for name in ("image_token_id", "image_token_index"):
+            token = getattr(config, name, None)
+            if isinstance(token, int):
+                return token
+        return None
+
+
+def require() -> Any:
+    """torch, with transformers beside it.
+
+    Raises:
+        BackendError: one of them is not installed, or does not import.
+    """
+    try:
+        import torch
+        import transformers  # noqa: F401  only to see that it is there
+    except ImportError as error:
+        raise BackendError(
+            f"import {error.name}", str(error), "Install it: pip install 'vqa-engine[torch]'"
+        ) from error
+    return torch
+
+
+def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Options) -> Loaded:
+    """Load with the real transformers, and say nothing on stdout or stderr.
+
+    Raises:
+        ConfigurationError: there is no such device here.
+        CheckpointError: transformers cannot make a model of the files.
+        OutOfMemory: it does not fit.
+    """
+    torch = require()
+    device = choose_device(torch, options.device)
+    arguments = {
+        "dtype": choose_dtype(torch, device, model.model, options.dtype),
+        "trust_remote_code": model.trust_remote_code,
+        "local_files_only": True,
+        **_passed_on(options, device),
+    }
+    try:
+        with quiet():
+            processor = _processor(checkpoint, model)
+            network = _network(checkpoint, arguments, device)
+    except Exception as error:  # any library under transformers may raise anything
+        raise unloadable(checkpoint, error) from error
+    steps, tiles = _bounds(network)
+    return Loaded(
+        model=network,
+        processor=processor,
+        checkpoint=checkpoint,
+        device=device,
+        stop=_stop_tokens(family, getattr(processor, "tokenizer", processor), network),
+        steps=steps,
+        tiles=tiles,
+    )
+
+
+def _passed_on(options: Options, device: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if options.attn_implementation is not None:
+        given["attn_implementation"] = options.attn_implementation
+    if options.quantization is not None:
+        # Quantisers place the weights themselves, and cannot be moved afterwards.
+        given |= {"quantization_config": options.quantization, "device_map": {"": str(device)}}
+    return given
+
+
+def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(
+        checkpoint.folder, trust_remote_code=model.trust_remote_code, local_files_only=True
+    )
+
+
+def _network(checkpoint: Checkpoint, arguments: Mapping[str, Any], device: Any) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    network = AutoModelForImageTextToText.from_pretrained(checkpoint.folder, **arguments)
+    return network.eval() if "device_map" in arguments else network.eval().to(device)
+
+
+def _bounds(network: Any) -> tuple[Stepwise | None, Batchwise | None]:
+    """Put the bounds before the decoder and the vision encoder of a plain model."""
+    if network.config.model_type not in PLAIN:
+        return None, None
+    decoder, inner = network.get_decoder(), network.model
+    encoder = inner.vision_model if hasattr(inner, "vision_model") else inner.vision_tower
+    steps, tiles = Stepwise(decoder.forward), Batchwise(encoder.forward)
+    decoder.forward, encoder.forward = steps, tiles
+    return steps, tiles
+
+
+def _stop_tokens(family: Family, tokenizer: Any, network: Any) -> frozenset[int]:
+    """The union of every source of end tokens; no single one is enough
+    (shared/facts/models.md, "quirks to encode")."""
+    config, found = network.config, set[int]()
+    generation = getattr(network, "generation_config", None)
+    for source in (config, getattr(config, "text_config", None), generation, tokenizer):
+        declared = getattr(source, "eos_token_id", None)
+        found |= {declared} if isinstance(declared, int) else set(declared or ())
+    vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+    return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
+
+
+def unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | OutOfMemory:
+    """The error of ours for what transformers raised while loading."""
+    meaning = classify(error, "transformers.from_pretrained")
+    if isinstance(meaning, OutOfMemory):
+        return meaning
+    text = str(error).strip()
+    remedy = "Its files fit no model that this transformers knows; a newer one may."
+    if "torchvision" in text.lower():
+        remedy = "Its processor needs torchvision: pip install torchvision, of torch's own build."
+    elif "trust_remote_code" in text:
+        remedy = "Read the code that comes with it; if you trust it, say --trust-remote-code."
+    elif isinstance(error, ImportError):
+        remedy = "Install what it names."
+    first = " ".join(text.split())[:300] or "no text"
+    return CheckpointError(
+        checkpoint.name,
+        (f"transformers on {checkpoint.folder}",),
+        f"{type(error).__name__}: {first}",
+        remedy,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Turn the progress bars and warnings of the libraries below into debug messages."""
+    from transformers.utils import logging as chatter
+
+    level = chatter.get_verbosity()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        chatter.set_verbosity(level)
+        chatter.enable_progress_bar()
+    for warning in caught:
+        log.debug("while loading: %s", warning.message)

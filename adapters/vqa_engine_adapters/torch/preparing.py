@@ -1,0 +1,150 @@
+"""A question as token ids and pixels, before any of the model has run."""
+
+from __future__ import annotations
+
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+from attrs import frozen
+from PIL import Image
+
+from vqa_engine.errors import AnswerError
+from vqa_engine.images import content_hash
+from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.torch.loading import Loaded
+from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """The whole prompt's `ids`, placeholders in place, and how to compute them.
+
+    `split` positions belong to the image and what stands before it, `head` of them before
+    the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
+    left for them, and then there are no `inputs`: the tensors that the processor made.
+    `image` names the content as the model sees it, `tiles` counts the pictures left to
+    encode, `seconds` is what all this took.
+    """
+
+    ids: tuple[int, ...]
+    image: str
+    head: int
+    split: int
+    prefix: Prefix | None
+    inputs: dict[str, Any]
+    tiles: int
+    seconds: float
+
+
+def prepare(
+    loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None, prefixes: Prefixes
+) -> Prepared:
+    """Tokens and pixels of a formatted prompt and an RGB image, bounded by `longest_edge`.
+
+    The processor does not run when an earlier question left the image's prefix.
+
+    Raises:
+        AnswerError: the prompt and the model disagree about the image.
+    """
+    started = perf_counter()
+    image = bounded(image, longest_edge)
+    name = f"{content_hash(image)} {longest_edge}"
+    written = _tokens(loaded, prompt)
+    cut = _place(loaded, written)
+    if cut is not None:
+        prefix = prefixes.find(name, tuple(written[:cut]))
+        if prefix is not None:
+            return _again(prefix, written[cut + 1 :], name, perf_counter() - started)
+    inputs = _processed(loaded, prompt, image, longest_edge)
+    ids = inputs["input_ids"][0].tolist()
+    head, split = _cut(ids, written, cut)
+    return Prepared(
+        ids=tuple(ids),
+        image=name,
+        head=head,
+        split=split,
+        prefix=None,
+        inputs=inputs,
+        tiles=_tiles(inputs),
+        seconds=perf_counter() - started,
+    )
+
+
+def _again(prefix: Prefix, tail: list[int], name: str, seconds: float) -> Prepared:
+    return Prepared(
+        ids=(*prefix.ids, *tail),
+        image=name,
+        head=prefix.head,
+        split=len(prefix.ids),
+        prefix=prefix,
+        inputs={},
+        tiles=0,
+        seconds=seconds,
+    )
+
+
+def _tokens(loaded: Loaded, prompt: str) -> list[int]:
+    """The prompt's ids with one placeholder for the image."""
+    encoded = loaded.tokenizer(prompt, **_special(loaded, prompt))["input_ids"]
+    return list(encoded)
+
+
+def _special(loaded: Loaded, prompt: str) -> dict[str, bool]:
+    """Leave the start token out where the chat template has written one already."""
+    start = loaded.tokenizer.bos_token
+    return {"add_special_tokens": not (start and prompt.startswith(start))}
+
+
+def _place(loaded: Loaded, written: list[int]) -> int | None:
+    """Where the one image stands, None for a model whose prompt cannot be cut there."""
+    if loaded.steps is None or written.count(loaded.image_token or -1) != 1:
+        return None
+    return written.index(loaded.image_token or -1)
+
+
+def _processed(
+    loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None
+) -> dict[str, Any]:
+    options = {**_special(loaded, prompt), **_fewer_tiles(loaded.processor, longest_edge)}
+    try:
+        inputs = loaded.processor(text=[prompt], images=[image], return_tensors="pt", **options)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise AnswerError(
+            f"The model's processor refuses the question: {error}", cause=type(error).__name__
+        ) from error
+    return dict(inputs)
+
+
+def _fewer_tiles(processor: Any, longest_edge: int | None) -> dict[str, Any]:
+    """Scale the image to no more tiles than an edge of this length fills.
+
+    Idefics3's processor scales every image, small ones up, to `size.longest_edge`; so a
+    smaller image alone would save nothing.
+    """
+    images: Any = getattr(processor, "image_processor", None)
+    tile = (getattr(images, "max_image_size", None) or {}).get("longest_edge")
+    if longest_edge is None or tile is None:
+        return {}
+    edge = min(images.size["longest_edge"], tile * ceil(longest_edge / tile))
+    return {"size": {"longest_edge": edge}}
+
+
+def _cut(ids: list[int], written: list[int], place: int | None) -> tuple[int, int]:
+    """Tokens before the image, and tokens up to its end; (0, 0) when the two spellings of
+    the prompt, with one placeholder and with all, differ in more than the image."""
+    if place is None:
+        return 0, 0
+    tail = written[place + 1 :]
+    end = len(ids) - len(tail)
+    if not tail or ids[:place] != written[:place] or ids[end:] != tail:
+        return 0, 0
+    return place, end
+
+
+def _tiles(inputs: dict[str, Any]) -> int:
+    """Pictures in the processor's output: all but the last three axes count them."""
+    pixels = inputs.get("pixel_values")
+    if pixels is None or pixels.ndim < 4:
+        return 1
+    return int(pixels.shape[:-3].numel())

@@ -1,0 +1,25 @@
+"""SmolVLM and SmolVLM2 on torch, and the Idefics3 models that they descend from."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
+from vqa_engine_adapters.torch.device import STANDING
+from vqa_engine_adapters.torch.driver import TorchAdapter
+
+
+class SmolVlmTorch(TorchAdapter):
+    """SmolVLM on torch; the default is SmolVLM2 with half a billion parameters.
+
+    Its processor's video part needs torchvision; that of Idefics3 checkpoints, the
+    embedded one among them, does not (shared/facts/mlx_vlm.md).
+    """
+
+    family = evolve(
+        SmolVlm.family,
+        adapter="smolvlm_torch",
+        model="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        strategies=STANDING,
+        estimate=evolve(SmolVlm.family.estimate, backend="torch", strategies=STANDING),
+    )

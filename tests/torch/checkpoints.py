@@ -1,0 +1,196 @@
+"""Tiny checkpoints whose weights transformers wrote; mlx-vlm loads them as well.
+
+Runs inside the torch process. The configurations are those of `tests.checkpoints`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.checkpoints import byte_level_bpe, llama_bpe, llava, smolvlm, write_json
+
+MOONDREAM = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+
+class TinyConfig(PretrainedConfig):
+    model_type = "tiny_moondream"
+
+
+class Encoded:
+    def __init__(self, mean):
+        self.mean = mean
+        self.caches = [(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))]
+
+
+class TinyMoondream(PreTrainedModel):
+    config_class = TinyConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.encoded = 0
+        self.post_init()
+
+    def encode_image(self, image):
+        self.encoded += 1
+        red, green, blue = image.resize((1, 1)).getpixel((0, 0))
+        return Encoded((red, green, blue))
+
+    def query(self, image, question, settings=None):
+        return {"answer": f" {image.mean} {question!r} {settings} {self.encoded}\\n"}
+"""
+"""A model whose code comes with it, with moondream2's two methods."""
+
+
+def write(folder: Path, kind: str, seed: int = 0) -> Path:
+    """The checkpoint of this kind; made once."""
+    if not folder.exists():
+        {
+            "idefics3": _idefics3,
+            "smolvlm": _smolvlm,
+            "llava": _llava,
+            "llava_next": _llava_next,
+            "idefics2": _idefics2,
+            "moondream2": _moondream,
+        }[kind](folder, seed)
+    return folder
+
+
+def _idefics3(folder: Path, seed: int) -> None:
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    config = _smol_files(folder, "idefics3")
+    _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
+
+
+def _smolvlm(folder: Path, seed: int) -> None:
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
+    config = _smol_files(folder, "smolvlm")
+    _save(folder, SmolVLMForConditionalGeneration(SmolVLMConfig(**config)), seed)
+
+
+def _smol_files(folder: Path, kind: str) -> dict[str, Any]:
+    tokenizer = byte_level_bpe(smolvlm.SPECIALS)
+    config = smolvlm._config(kind, tokenizer.get_vocab_size())
+    # mlx-vlm leaves the last norm's epsilon at 1e-5 and knows the rotary base as `rope_theta`.
+    config["vision_config"] |= {"layer_norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
+    config["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 100000}
+    write_json(folder, "config.json", config)
+    write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    smolvlm._write_processor(folder, kind)
+    return config
+
+
+def _llava(folder: Path, seed: int) -> None:
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    config = _llava_files(folder, "llava")
+    _save(folder, LlavaForConditionalGeneration(LlavaConfig(**config)), seed)
+
+
+def _llava_next(folder: Path, seed: int) -> None:
+    from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
+
+    config = _llava_files(folder, "llava_next")
+    _save(folder, LlavaNextForConditionalGeneration(LlavaNextConfig(**config)), seed)
+
+
+def _llava_files(folder: Path, kind: str) -> dict[str, Any]:
+    size = llama_bpe({}).get_vocab_size()
+    tokenizer = llama_bpe({"<image>": size, "<pad>": size + 1})
+    config = llava._config(kind, tokenizer.token_to_id("<image>"))
+    write_json(folder, "config.json", config)
+    write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2})
+    tokenizer.save(str(folder / "tokenizer.json"))
+    llava._write_processor(folder, kind)
+    template = llava.MISTRAL_TEMPLATE if kind == "llava_next" else llava.VICUNA_TEMPLATE
+    write_json(folder, "chat_template.json", {"chat_template": template})
+    return config
+
+
+def _idefics2(folder: Path, seed: int) -> None:
+    """A model with a resampler, which only `generate` is trusted with."""
+    from transformers import Idefics2Config, Idefics2ForConditionalGeneration
+
+    tokenizer = byte_level_bpe(smolvlm.SPECIALS)
+    plain = smolvlm._config("idefics3", tokenizer.get_vocab_size())
+    text = plain["text_config"] | {"model_type": "mistral"}
+    config = {
+        **{key: plain[key] for key in ("image_token_id", "pad_token_id", "tie_word_embeddings")},
+        "model_type": "idefics2",
+        "text_config": text,
+        "vision_config": plain["vision_config"] | {"model_type": "idefics2_vision"},
+        "perceiver_config": {
+            "model_type": "idefics2_perceiver",
+            "hidden_size": 64,
+            "resampler_n_latents": 4,
+            "resampler_depth": 1,
+            "resampler_n_heads": 2,
+            "resampler_head_dim": 32,
+            "num_key_value_heads": 1,
+        },
+    }
+    write_json(folder, "config.json", config)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    smolvlm._write_processor(folder, "idefics3")
+    _rename_processor(folder)
+    _save(folder, Idefics2ForConditionalGeneration(Idefics2Config(**config)), seed)
+
+
+def _rename_processor(folder: Path) -> None:
+    for file in folder.glob("*_config.json"):
+        text = file.read_text().replace("Idefics3", "Idefics2")
+        file.write_text(text)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings |= {"size": {"longest_edge": 64, "shortest_edge": 32}, "do_image_splitting": False}
+    settings.pop("max_image_size")
+    write_json(folder, "preprocessor_config.json", settings)
+
+
+def _moondream(folder: Path, seed: int) -> None:
+    from safetensors.torch import save_file
+
+    import torch
+
+    auto = {"AutoConfig": "tiny.TinyConfig", "AutoModelForCausalLM": "tiny.TinyMoondream"}
+    write_json(folder, "config.json", {"model_type": "tiny_moondream", "auto_map": auto})
+    (folder / "tiny.py").write_text(MOONDREAM)
+    save_file({"scale": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _save(folder: Path, model: Any, seed: int) -> None:
+    """Random weights that neither repeat one token nor ignore the image."""
+    from safetensors.torch import save_file
+
+    import torch
+
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(_drawn(name, parameter, draw))
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _drawn(name: str, parameter: Any, draw: Any) -> Any:
+    """Norms about one, biases small, matrices scaled by fan-in, embeddings of unit size."""
+    import torch
+
+    noise = torch.randn(parameter.shape, generator=draw)
+    if "norm" in name and name.endswith("weight"):
+        return 1 + 0.2 * noise
+    if parameter.ndim < 2:
+        return 0.1 * noise
+    if "embed" in name:
+        return noise
+    return noise * 1.5 / (parameter.numel() // parameter.shape[0]) ** 0.5
+
+
+Writer = Callable[[Path, str], Path]

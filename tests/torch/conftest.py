@@ -1,0 +1,39 @@
+"""Fixtures of the torch tests: the process that they share, and checkpoints made in it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.torch import inside
+from tests.torch.inside import Remote
+
+Folder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[ProcessPoolExecutor]:
+    """One process with torch in it and without MLX."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=inside.start) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def folder(process: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """The tiny checkpoint of a kind, made when it is first asked for."""
+    root = tmp_path_factory.mktemp("torch")
+    return lambda kind: process.submit(inside.write, root / kind, kind).result()
+
+
+@pytest.fixture
+def smol(process: ProcessPoolExecutor, folder: Folder) -> Iterator[Remote]:
+    """The smallest model, loaded, for what does not depend on the family."""
+    remote = Remote(process, "vqa_engine_adapters.torch.smolvlm:SmolVlmTorch")
+    assert remote.load(folder("idefics3")) is None
+    yield remote
+    remote.call("release")

@@ -1,0 +1,118 @@
+"""What the tests do inside the torch process: functions of plain data, called by name."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from tests.torch import checkpoints
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question
+from vqa_engine.errors import VqaEngineError
+
+_ADAPTERS: dict[str, Any] = {}
+
+
+@frozen
+class Failed:
+    """An error of ours as plain data: its class, its text, its attributes."""
+
+    kind: str
+    text: str
+    facts: dict[str, Any]
+
+
+@frozen
+class Remote:
+    """An adapter inside the torch process; each method's result comes back, or a `Failed`."""
+
+    pool: ProcessPoolExecutor
+    target: str
+
+    def load(self, folder: Path | str | None, trust: bool = False, **options: Any) -> Any:
+        """Load a folder with these model options."""
+        name = None if folder is None else str(folder)
+        return self.call("load", ModelRef(model=name, trust_remote_code=trust, options=options))
+
+    def ids(self, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
+        """The token ids of an answer that has to be one."""
+        answer = self.call("answer", question, plan)
+        assert not isinstance(answer, Failed), answer
+        return tuple(answer.token_ids)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Any method of the adapter."""
+        return self.pool.submit(call, self.target, method, *arguments).result()
+
+    def reference(self, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
+        """What transformers' own `generate` gives."""
+        return self.pool.submit(reference, self.target, question, plan).result()
+
+
+def start() -> None:
+    """Set up the process: one thread, and no network."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def write(folder: Path, kind: str) -> Path:
+    """A tiny checkpoint."""
+    return checkpoints.write(folder, kind)
+
+
+def call(target: str, method: str, *arguments: Any) -> Any:
+    """Call a method of the one adapter that `target` names."""
+    if target not in _ADAPTERS:
+        module, _, name = target.partition(":")
+        _ADAPTERS[target] = getattr(import_module(module), name)()
+    try:
+        return getattr(_ADAPTERS[target], method)(*arguments)
+    except VqaEngineError as error:
+        facts = {name: value for name, value in vars(error).items() if isinstance(value, str | int)}
+        return Failed(type(error).__name__, str(error), facts)
+
+
+def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
+    """The ids that `generate` makes of the adapter's prompt, without the end token."""
+    import torch
+    from vqa_engine.images import open_image
+
+    adapter = _ADAPTERS[target]
+    loaded, prompt = adapter._ready(), adapter.prompt(question)
+    inputs = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
+    for bound in (loaded.steps, loaded.tiles):
+        if bound is not None:
+            bound.step = bound.size = None
+    with torch.inference_mode():
+        output = loaded.model.generate(
+            **inputs,
+            max_new_tokens=plan.max_tokens,
+            do_sample=False,
+            eos_token_id=sorted(loaded.stop),
+            pad_token_id=0,
+        )
+    ids = output[0, inputs["input_ids"].shape[1] :].tolist()
+    return tuple(ids[:-1] if ids and ids[-1] in loaded.stop else ids)
+
+
+def imported() -> list[str]:
+    """Which of the heavy libraries this process has."""
+    return [name for name in ("torch", "transformers", "mlx", "mlx_vlm") if name in sys.modules]
+
+
+def classified(statement: str) -> Failed:
+    """How the error that a statement raises is read; the statement sees torch as `torch`."""
+    import torch
+    from vqa_engine_adapters.torch.failures import classify
+
+    try:
+        exec(statement, {"torch": torch})
+    except Exception as error:  # noqa: BLE001  whatever it raises is what is asked about
+        meaning = classify(error, "it")
+        return Failed(type(meaning).__name__, str(meaning), {})
+    raise AssertionError(f"{statement} raised nothing")

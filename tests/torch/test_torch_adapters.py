@@ -1,0 +1,351 @@
+"""The torch driver, token for token against transformers' own `generate`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from PIL import Image, ImageOps
+
+from tests.mlx_builders import ask, picture
+from tests.torch import inside
+from tests.torch.conftest import Folder
+from tests.torch.inside import Remote
+from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine_adapters.torch.llava import LlavaTorch
+
+PLAN = GenerationPlan(max_tokens=6)
+TARGETS = {
+    "idefics3": "vqa_engine_adapters.torch.smolvlm:SmolVlmTorch",
+    "llava": "vqa_engine_adapters.torch.llava:LlavaTorch",
+    "llava_next": "vqa_engine_adapters.torch.llava:LlavaTorch",
+    "idefics2": "vqa_engine_adapters.torch.generic:Transformers",
+}
+PLAIN = ("idefics3", "llava", "llava_next")
+IMAGES = {
+    "rgb": picture(),
+    "tall": picture(50, 160),
+    "one": Image.new("RGB", (1, 1), (200, 30, 90)),
+    "inverted": ImageOps.invert(picture()),
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def family(
+    request: pytest.FixtureRequest, process: ProcessPoolExecutor, folder: Folder
+) -> Iterator[Remote]:
+    """Each family, loaded once."""
+    remote = Remote(process, TARGETS[request.param])
+    assert remote.load(folder(request.param)) is None
+    yield remote
+    remote.call("release")
+
+
+@pytest.fixture(params=PLAIN)
+def plain(
+    request: pytest.FixtureRequest, process: ProcessPoolExecutor, folder: Folder
+) -> Iterator[Remote]:
+    """Each family that reuses prefixes, loaded afresh."""
+    remote = Remote(process, TARGETS[request.param])
+    assert remote.load(folder(request.param)) is None
+    yield remote
+    remote.call("release")
+
+
+class TestTokens:
+    """Token for token what `generate` gives."""
+
+    @pytest.mark.parametrize("kind", IMAGES)
+    def test_equal_those_of_generate(self, family: Remote, kind: str) -> None:
+        for text in ("What colour is the kettle?", "How many dogs?"):
+            question = ask(IMAGES[kind], text)
+            ids = family.ids(question, PLAN)
+            assert ids == family.reference(question, PLAN)
+            assert len(ids) > 0
+
+    def test_depend_on_the_image(self, family: Remote) -> None:
+        answers = {family.ids(ask(image), PLAN) for image in IMAGES.values()}
+        assert len(answers) == len(IMAGES)
+
+    @pytest.mark.parametrize(("step", "batch"), [(1, 1), (7, 2), (64, 4)])
+    def test_are_the_same_in_steps(self, plain: Remote, step: int, batch: int) -> None:
+        small = evolve(PLAN, prefill_step=step, encoder_batch=batch)
+        for image in IMAGES.values():
+            whole = plain.ids(ask(image), PLAN)
+            plain.call("drop_caches")
+            assert plain.ids(ask(image), small) == whole
+
+    def test_are_counted(self, family: Remote) -> None:
+        answer = family.call("answer", ask(picture()), PLAN)
+        rule = family.call("memory_profile").image_tokens
+        assert answer.tokens.completion == len(answer.token_ids)
+        assert answer.tokens.prompt > answer.tokens.image > 0
+        assert rule is None or answer.tokens.image <= rule.most
+        assert min(answer.timings.prepare, answer.timings.prefill, answer.timings.decode) > 0
+
+
+class TestReuse:
+    """One image's prefix serves every question about it, and no other image's."""
+
+    def test_gives_the_same_ids(self, plain: Remote, folder: Folder) -> None:
+        questions = [
+            ask(image, text)
+            for text in ("Who?", "What colour is the kettle?", "How many?")
+            for image in IMAGES.values()  # interleaved, two of them with equal token counts
+        ]
+        reused = [plain.ids(question, PLAN) for question in questions]
+        assert plain.call("cached_bytes") > 0
+        for question, ids in zip(questions, reused, strict=True):
+            plain.call("drop_caches")
+            assert plain.ids(question, PLAN) == ids
+
+    def test_goes_by_content(self, plain: Remote, tmp_path: Path) -> None:
+        picture().save(tmp_path / "a.png")
+        picture().save(tmp_path / "b.bmp")
+        plain.call("answer", ask(tmp_path / "a.png"), PLAN)
+        again = plain.call("cost", ask(tmp_path / "b.bmp", "How many?"), PLAN)
+        other = plain.call("cost", ask(IMAGES["inverted"]), PLAN)
+        assert 0 < again.reused_tokens < again.prompt_tokens
+        assert (again.image_tiles, other.reused_tokens) == (0, 0)
+        assert other.image_tiles > 0
+
+    def test_tells_the_wrong_image_apart(self, plain: Remote) -> None:
+        """Placeholders are the same for every image (shared/facts/mlx_vlm.md)."""
+        first, second = ask(IMAGES["rgb"]), ask(IMAGES["inverted"])
+        plain.ids(first, PLAN)
+        assert plain.ids(second, PLAN) == plain.reference(second, PLAN)
+
+    def test_minds_the_bound_on_the_image(self, smol: Remote) -> None:
+        whole = smol.call("answer", ask(picture()), PLAN)
+        small = smol.call("answer", ask(picture()), evolve(PLAN, image_longest_edge=64))
+        assert small.tokens.image < whole.tokens.image
+
+    def test_is_bounded(self, smol: Remote, folder: Folder) -> None:
+        smol.call("answer", ask(picture()), PLAN)
+        one = smol.call("cached_bytes")
+        smol.load(folder("idefics3"), prefix_cache=2 * one)
+        for width in range(60, 100, 8):
+            smol.call("answer", ask(picture(width, 70)), PLAN)
+            assert 0 < smol.call("cached_bytes") <= 2 * one
+
+    def test_can_be_switched_off(self, smol: Remote, folder: Folder) -> None:
+        kept = smol.ids(ask(picture()), PLAN)
+        smol.load(folder("idefics3"), prefix_cache="0")
+        assert smol.ids(ask(picture()), PLAN) == kept
+        assert smol.call("cached_bytes") == 0
+
+    def test_ends_with_an_error(self, smol: Remote) -> None:
+        smol.call("answer", ask(picture()), PLAN)
+        failed = smol.call("answer", ask(picture(), "What is <image>?"), PLAN)
+        assert (failed.kind, failed.facts["cause"]) == ("AnswerError", "marker")
+        assert smol.call("cached_bytes") == 0
+        assert smol.ids(ask(picture()), PLAN) == smol.reference(ask(picture()), PLAN)
+
+
+class TestPlan:
+    """The plan is obeyed, and the answer records what was really used."""
+
+    def test_stops_at_most_tokens(self, smol: Remote) -> None:
+        answer = smol.call("answer", ask(picture()), GenerationPlan(max_tokens=3))
+        assert (len(answer.token_ids), answer.finish_reason) == (3, "length")
+
+    def test_draws_with_the_seed(self, smol: Remote) -> None:
+        warm = GenerationPlan(max_tokens=8, temperature=1.0, seed=4)
+        first = smol.ids(ask(picture()), warm)
+        assert smol.ids(ask(picture()), warm) == first
+        assert smol.ids(ask(picture()), evolve(warm, seed=5)) != first
+
+    def test_leaves_out_what_it_cannot_do(self, smol: Remote) -> None:
+        asked = evolve(PLAN, kv_bits=8, prefill_step=32, encoder_batch=2)
+        answer = smol.call("answer", ask(picture()), asked)
+        assert answer.plan == evolve(asked, kv_bits=None)
+
+    def test_leaves_steps_to_plain_models(
+        self, process: ProcessPoolExecutor, folder: Folder
+    ) -> None:
+        remote = Remote(process, TARGETS["idefics2"])
+        remote.load(folder("idefics2"))
+        asked = evolve(PLAN, prefill_step=32, encoder_batch=2)
+        assert remote.call("answer", ask(picture()), asked).plan == PLAN
+        remote.call("release")
+
+
+class TestOptions:
+    """Device, precision and the rest, checked before anything loads."""
+
+    def test_that_are_unknown_are_refused(self, smol: Remote, folder: Folder) -> None:
+        failed = smol.load(folder("idefics3"), devise="cpu")
+        assert failed.kind == "ConfigurationError"
+        assert "devise" in failed.text
+        assert "device, dtype, attn_implementation, quantization" in failed.text
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ({"device": "cuda"}, "cuda"),
+            ({"device": "abacus"}, "abacus"),
+            ({"dtype": "int4"}, "dtype"),
+            ({"prefix_cache": "many"}, "many"),
+            ({"instruction": 3}, "instruction"),
+            ({"quantization": "{"}, "model option"),
+        ],
+    )
+    def test_that_cannot_be_are_refused(
+        self, smol: Remote, folder: Folder, options: dict[str, Any], named: str
+    ) -> None:
+        failed = smol.load(folder("idefics3"), **options)
+        assert failed.kind == "ConfigurationError"
+        assert named in failed.text
+
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    def test_reach_the_model(self, smol: Remote, folder: Folder, attention: str) -> None:
+        whole = smol.call("memory_profile")
+        assert not smol.load(
+            folder("idefics3"), dtype="bfloat16", attn_implementation=attention, device="cpu"
+        )
+        half = smol.call("memory_profile")
+        assert half.kv_per_token * 2 == whole.kv_per_token
+        assert half.weights < 0.6 * whole.weights
+        assert len(smol.ids(ask(picture()), PLAN)) > 0
+
+    def test_quantisation_is_passed_on(self, smol: Remote, folder: Folder) -> None:
+        """Its package is not installed here, so transformers names it."""
+        failed = smol.load(folder("idefics3"), quantization="4bit")
+        assert failed.kind == "CheckpointError"
+        assert "bitsandbytes" in failed.text or "accelerate" in failed.text
+
+    def test_an_instruction_replaces_the_familys(self, smol: Remote, folder: Folder) -> None:
+        smol.load(folder("idefics3"), instruction="")
+        prompt = smol.call("prompt", ask(picture(), "Who?"))
+        assert prompt == "<|im_start|>User:<image>Who?<end_of_utterance>\nAssistant:"
+
+
+class TestErrors:
+    """One typed error for each way in which it can go wrong."""
+
+    def test_not_loaded(self, process: ProcessPoolExecutor) -> None:
+        remote = Remote(process, TARGETS["idefics3"])
+        assert remote.call("answer", ask(picture()), PLAN).kind == "AnswerError"
+        assert remote.call("release") is None
+
+    def test_another_family(self, smol: Remote, folder: Folder) -> None:
+        failed = smol.load(folder("llava"))
+        assert failed.kind == "CheckpointError"
+        assert "--adapter transformers" in failed.text
+
+    def test_a_processor_that_needs_torchvision(self, smol: Remote, folder: Folder) -> None:
+        failed = smol.load(folder("smolvlm"))
+        assert failed.kind == "CheckpointError"
+        assert "pip install torchvision" in failed.text
+
+    def test_an_image_that_is_none(self, smol: Remote, tmp_path: Path) -> None:
+        assert smol.call("answer", ask(tmp_path / "none.png"), PLAN).kind == "ImageError"
+
+    def test_no_default_model(self, process: ProcessPoolExecutor) -> None:
+        failed = Remote(process, TARGETS["idefics2"]).load(None)
+        assert "Name one with --model" in failed.text
+
+    @pytest.mark.parametrize(
+        ("statement", "kind"),
+        [
+            ("torch.empty(10**16)", "OutOfMemory"),  # the CPU allocator's own text
+            ("raise torch.OutOfMemoryError('Allocation on device')", "OutOfMemory"),
+            (
+                "raise RuntimeError('MPS backend out of memory (MPS allocated: 1 GB)')",
+                "OutOfMemory",
+            ),
+            ("raise RuntimeError('CUDA error: out of memory')", "OutOfMemory"),
+            ("raise RuntimeError('CUBLAS_STATUS_ALLOC_FAILED when calling x')", "OutOfMemory"),
+            ("raise RuntimeError('Invalid buffer size: 12.00 GiB')", "OutOfMemory"),
+            ("raise MemoryError()", "OutOfMemory"),
+            ("raise RuntimeError('CUDA error: device-side assert triggered')", "BackendError"),
+            ("torch.ones(2) @ torch.ones(3)", "AnswerError"),
+        ],
+    )
+    def test_of_torch_are_classified(
+        self, process: ProcessPoolExecutor, statement: str, kind: str
+    ) -> None:
+        assert process.submit(inside.classified, statement).result().kind == kind
+
+
+class TestProfile:
+    """What the engine is told of a checkpoint."""
+
+    def test_is_exact_once_loaded(self, smol: Remote, folder: Folder) -> None:
+        profile = smol.call("memory_profile")
+        assert (profile.backend, profile.exact) == ("torch", True)
+        assert profile.kv_per_token == 2 * 2 * 1 * 32 * 4  # K and V, layers, heads, width, bytes
+        held = smol.call("cached_bytes")
+        answer = smol.call("answer", ask(picture()), PLAN)
+        tail = smol.call("cost", ask(picture()), PLAN)
+        assert (held, answer.tokens.prompt) == (0, tail.prompt_tokens)
+        assert smol.call("cached_bytes") == tail.reused_tokens * profile.kv_per_token
+
+    def test_needs_no_torch_before(self, smol: Remote, folder: Folder) -> None:
+        """The host asks it, and must stay light."""
+        code = (
+            "import sys; from vqa_engine.adapter import ModelRef\n"
+            "from vqa_engine_adapters.torch import generic, moondream\n"
+            "adapter = generic.Transformers()\n"
+            f"print(adapter.profile_of(ModelRef(model={str(folder('idefics3'))!r})).weights)\n"
+            "moondream.Moondream2().memory_profile()\n"
+            "print([m for m in ('torch', 'transformers', 'mlx', 'httpx2') if m in sys.modules])"
+        )
+        lines = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        assert abs(int(lines[0]) - smol.call("memory_profile").weights) < 1024
+        assert lines[1] == "[]"
+
+    def test_of_llava_knows_its_rows(self) -> None:
+        rule = LlavaTorch().memory_profile().image_tokens
+        assert rule is not None
+        assert rule.most == 5 * 576 + 2 * 24
+
+
+class TestMoondream:
+    """A model that brings its code, through that code's own methods."""
+
+    TARGET = "vqa_engine_adapters.torch.moondream:Moondream2"
+
+    def test_wants_to_hear_that_its_code_is_trusted(
+        self, process: ProcessPoolExecutor, folder: Folder
+    ) -> None:
+        failed = Remote(process, self.TARGET).load(folder("moondream2"))
+        assert failed.kind == "ConfigurationError"
+        assert "--trust-remote-code" in failed.text
+        assert "2025-06-21" in failed.text
+
+    def test_answers_and_encodes_an_image_once(
+        self, process: ProcessPoolExecutor, folder: Folder
+    ) -> None:
+        remote = Remote(process, self.TARGET)
+        assert remote.load(folder("moondream2"), trust=True) is None
+        red = Image.new("RGB", (8, 8), (255, 0, 0))
+        question = evolve(ask(red, "Is it red?"), answer_type="yes/no")
+        first = remote.call("answer", question, PLAN)
+        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer yes or no.'")
+        assert "'max_tokens': 6" in first.text
+        assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
+        assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")
+        assert remote.call("cached_bytes") == 2 * 24 * 4
+        remote.call("release")
+        assert remote.call("cached_bytes") == 0
+
+    def test_pins_its_default(self) -> None:
+        from vqa_engine_adapters.torch.moondream import FAMILY, REVISION, _pinned
+
+        assert _pinned(ModelRef()).revision == REVISION
+        assert _pinned(ModelRef(model=FAMILY.model)).revision == REVISION
+        assert _pinned(ModelRef(revision="main")).revision == "main"
+        assert _pinned(ModelRef(model="/tmp/mine")).revision is None
+
+
+def test_the_torch_process_has_no_mlx(smol: Remote) -> None:
+    assert "mlx" not in smol.pool.submit(inside.imported).result()
