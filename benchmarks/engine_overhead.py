@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -36,7 +36,10 @@ class ManyQuestions:
         return self._count
 
     def __iter__(self) -> Iterator[Question]:
-        for number in range(self._count):
+        return self.at(range(self._count))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        for number in places:
             yield Question(
                 question_id=number,
                 image=b"",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ class Counted:
         return self.count
 
     def __iter__(self) -> Iterator[Question]:
-        for number in range(self.count):
+        return self.at(range(self.count))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        for number in places:
             self.made.append(number)
             yield question(question_id=number)
 

@@ -31,6 +31,7 @@ from vqa_engine.ledger import Ledger
 from vqa_engine.manifest import Manifest
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
+from vqa_engine.ordering import by_image
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.report import as_text, score_table
@@ -267,7 +268,7 @@ class Engine:
         self._journal = journal
         try:
             session = self._hold(contender)
-            for position, question in enumerate(questions):
+            for position, question in by_image(questions):
                 if not ledger.has(question):
                     self._run_question(session, ledger, position, question)
         except (RunError, QuestionSetError):

@@ -3,28 +3,32 @@
 A set is checked as a whole when it is loaded, so a broken file stops a run before any
 model is there. Its questions are made one by one while iterating, and images are not
 touched at all: `vqa_engine.images` opens them.
+
+Other packages add sets and formats by an entry point in the group
+`vqa_engine.question_sets`. A name such as `shapes` is a set of its own, a name that begins
+with a dot, such as `.jsonl`, is the format of files that end so. Either's object is a
+function from a `Source` to a `QuestionSet`.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from vqa_engine import plugins
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.questions.jsonl import JsonLines
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
-from vqa_engine.questions.vqa_v2 import VqaV2
+from vqa_engine.questions.source import Source
 
-__all__ = ["QuestionSet", "load_questions"]
+__all__ = ["QuestionSet", "Source", "load_questions"]
 
 FORMS = (
     "'shapes' or 'shapes:seed=3,count=500' (built in), a .jsonl file with one question a line, "
     "or a VQA v2 questions .json file with --annotations and --images"
 )
 
-_SHAPES_OPTIONS = ("seed", "count")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+OWN = ("shapes", ".json", ".jsonl")
+"""The names that `FORMS` speaks of."""
 
 
 def load_questions(  # noqa: PLR0913 - one keyword per command-line option
@@ -54,28 +58,35 @@ def load_questions(  # noqa: PLR0913 - one keyword per command-line option
 
 
 def _loaded(source: str | Path, annotations: Path | None, images: Path | None) -> QuestionSet:
-    name = str(source)
-    if name.split(":", 1)[0] == "shapes":
-        _refuse("shapes", annotations=annotations, images=images)
-        return _shapes(name)
-    path = _checked(Path(source))
-    if path.suffix.lower() == ".jsonl":
-        _refuse("a .jsonl file", annotations=annotations)
-        return JsonLines.load(path, _folder(images, path))
-    return VqaV2.load(path, annotations, _folder(images, path))
+    text = str(source)
+    name, _, options = text.partition(":")
+    known = plugins.names(plugins.QUESTION_SETS)
+    if name in known and not name.startswith("."):
+        wanted = Source(text=text, options=options, annotations=annotations, images=images)
+    else:
+        name, path = _checked(Path(source), known)
+        wanted = Source(text=text, path=path, annotations=annotations, images=_folder(images, path))
+    made = plugins.load(plugins.QUESTION_SETS, name)(wanted)
+    if not isinstance(made, QuestionSet):
+        raise ConfigurationError(
+            f"The question set {name!r} gave {type(made).__name__}, which is no QuestionSet. "
+            "Its author has to change that."
+        )
+    return made
 
 
-def _checked(path: Path) -> Path:
-    """The path, if it is a file of a form that is read."""
-    if path.suffix.lower() not in {".jsonl", ".json"}:
+def _checked(path: Path, known: list[str]) -> tuple[str, Path]:
+    """The format's name and the path, if it is a file of a form that is read."""
+    suffix = path.suffix.lower()
+    if suffix not in known:
         problem = "is a folder" if path.is_dir() else "is not a question set"
     elif path.is_dir():
         problem = "is a folder"
     elif not path.exists():
         problem = "does not exist"
     else:
-        return path
-    raise ConfigurationError(f"The question set {str(path)!r} {problem}; give {FORMS}.")
+        return suffix, path
+    raise ConfigurationError(f"The question set {str(path)!r} {problem}; give {_forms(known)}.")
 
 
 def _folder(images: Path | None, file: Path) -> Path:
@@ -85,25 +96,8 @@ def _folder(images: Path | None, file: Path) -> Path:
     return (images or file.parent).absolute()
 
 
-def _refuse(form: str, **given: Path | None) -> None:
-    for option, value in given.items():
-        if value is not None:
-            raise ConfigurationError(f"--{option} does not go with {form}; leave it out.")
-
-
-def _shapes(name: str) -> QuestionSet:
-    # the drawing code is needed for this one set only
-    from vqa_engine.questions.shapes import ShapesSet
-
-    _, _, text = name.partition(":")
-    return ShapesSet(**dict(_shapes_option(part) for part in text.split(",") if part))
-
-
-def _shapes_option(part: str) -> tuple[str, int]:
-    option, _, value = (piece.strip() for piece in part.partition("="))
-    if option not in _SHAPES_OPTIONS or not _WHOLE_NUMBER.fullmatch(value):
-        raise ConfigurationError(
-            f"{part!r} is no option of the shapes questions; the options are "
-            f"{' and '.join(_SHAPES_OPTIONS)}, whole numbers, as in 'shapes:seed=3,count=500'."
-        )
-    return option, int(value)
+def _forms(known: list[str]) -> str:
+    """What may be given, the sets and formats of other packages included."""
+    others = [name for name in known if name not in OWN]
+    more = f"; installed beside these: {', '.join(others)}" if others else ""
+    return f"{FORMS}{more}"

@@ -34,6 +34,9 @@ class GivenQuestions:
     def __iter__(self) -> Iterator[Question]:
         return iter(self._questions)
 
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        return map(self._questions.__getitem__, places)
+
     def digest(self) -> str:
         return digest_of(self._questions)
 

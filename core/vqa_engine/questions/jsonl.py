@@ -9,7 +9,7 @@ fields are passed over.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -84,9 +84,14 @@ class JsonLines:
         return len(self._offsets)
 
     def __iter__(self) -> Iterator[Question]:
+        return self.at(range(len(self)))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        """The questions at these places (from 0), in the order given."""
         with _opened(self.path) as file:
-            for offset, number in zip(self._offsets, self._numbers, strict=True):
-                file.seek(offset)
+            for place in places:
+                number = self._numbers[place]
+                file.seek(self._offsets[place])
                 yield self._question(_parsed(file.readline(), self.path, number), number)
 
     def digest(self) -> str:

@@ -35,6 +35,14 @@ class QuestionSet(Protocol):
         """
 
     @abstractmethod
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        """The questions at these places (from 0), in the order given, made while iterating.
+
+        Raises:
+            QuestionSetError: as iterating does.
+        """
+
+    @abstractmethod
     def digest(self) -> str:
         """SHA-256 (hex) over what decides the questions and their ground truths."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import field, frozen
 
@@ -46,17 +46,11 @@ class Selection:
         return len(self._places)
 
     def __iter__(self) -> Iterator[Question]:
-        places = iter(self._places)
-        wanted = next(places, None)
-        if wanted is None:
-            return
-        for place, question in enumerate(self._of):
-            if place != wanted:
-                continue
-            yield question
-            wanted = next(places, None)
-            if wanted is None:  # asking the set for one more would make it for nothing
-                return
+        return self.at(range(len(self)))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        """The questions at these places of the selection (from 0), in the order given."""
+        return self._of.at(self._places[place] for place in places)
 
     def digest(self) -> str:
         """SHA-256 (hex) over the other set's digest and the places."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -104,7 +104,11 @@ class VqaV2:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[Question]:
-        return map(self._question, range(len(self._ids)))
+        return self.at(range(len(self)))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        """The questions at these places (from 0), in the order given."""
+        return map(self._question, places)
 
     def digest(self) -> str:
         """SHA-256 (hex) over questions and ground truths, not over the files' layout."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import attrs
 
@@ -48,7 +48,17 @@ class ShapesSet:
         return self.count
 
     def __iter__(self) -> Iterator[Question]:
-        return islice(self._all(), self.count)
+        return self.at(range(self.count))
+
+    def at(self, places: Iterable[int]) -> Iterator[Question]:
+        """The questions at these places (from 0), in the order given.
+
+        A scene is drawn once for as long as its questions follow each other.
+        """
+        scenes = groupby(places, lambda place: place // QUESTIONS_PER_SCENE)
+        for scene, wanted in scenes:
+            questions = tuple(self.scene_questions(scene))
+            yield from (questions[place % QUESTIONS_PER_SCENE] for place in wanted)
 
     def digest(self) -> str:
         """SHA-256 over what determines the content: seed, count and drawing version."""
@@ -62,10 +72,6 @@ class ShapesSet:
         image = _png(scene)
         for number, ask in enumerate(ask_all(scene, rng)):
             yield self._question(index, number, image, ask, rng)
-
-    def _all(self) -> Iterator[Question]:
-        for index in range(-(-self.count // QUESTIONS_PER_SCENE)):
-            yield from self.scene_questions(index)
 
     def _question(
         self, index: int, number: int, image: bytes, ask: Ask, rng: random.Random
