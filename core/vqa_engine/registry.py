@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Literal, cast
 
-from attrs import field, frozen
+from attrs import frozen
 from stevedore import NamedExtensionManager
 
+from vqa_engine import plugins
 from vqa_engine.adapter import AdapterSpec, MemoryProfile, ModelAdapter
 from vqa_engine.errors import (
     AdapterBroken,
@@ -22,28 +23,13 @@ from vqa_engine.errors import (
     AdapterInvalid,
     AdapterNotInstalled,
 )
+from vqa_engine.plugins import Plugin, reason
 
 GROUP = "vqa_engine.adapters"
 """The entry-point group of adapters; the entry point's name is the adapter's."""
 
 State = Literal["healthy", "broken", "invalid", "clash"]
 AdapterFactory = Callable[[], ModelAdapter]
-
-
-@frozen(order=True)
-class Plugin:
-    """One entry point, as its distribution's metadata declares it; nothing is imported."""
-
-    name: str
-    distribution: str
-    version: str
-    target: str
-    entry_point: metadata.EntryPoint = field(eq=False, repr=False)
-
-    @property
-    def source(self) -> str:
-        """Distribution and version, for messages."""
-        return f"{self.distribution} {self.version}"
 
 
 @frozen
@@ -73,7 +59,7 @@ class PluginReport:
 
 def find(group: str = GROUP) -> list[Plugin]:
     """Every plugin of a group, sorted by name, then distribution; imports none of them."""
-    return sorted(_plugin(entry) for entry in metadata.entry_points(group=group))
+    return plugins.find(group)
 
 
 def load(name: str) -> AdapterFactory:
@@ -86,7 +72,7 @@ def load(name: str) -> AdapterFactory:
         AdapterInvalid: it does not fit `ModelAdapter`.
     """
     plugin = select(name, find())
-    factory = _import(plugin)
+    factory = import_plugin(plugin)
     check(name, factory)
     return factory
 
@@ -112,24 +98,24 @@ def load_target(name: str, target: str) -> AdapterFactory:
         factory = metadata.EntryPoint(name, target, GROUP).load()
     except (Exception, SystemExit) as error:
         remedy = "The worker must be able to import it; an instance runs inline instead"
-        raise AdapterBroken(name, target, "(no plugin)", _reason(error), remedy) from error
+        raise AdapterBroken(name, target, "(no plugin)", reason(error), remedy) from error
     check(name, factory)
     return cast(AdapterFactory, factory)
 
 
-def report(plugins: Iterable[Plugin] | None = None) -> list[PluginReport]:
+def report(known: Iterable[Plugin] | None = None) -> list[PluginReport]:
     """Try every plugin, and tell the healthy ones from the broken; raises nothing."""
-    known = list(find() if plugins is None else plugins)
-    return [_report(plugin, known) for plugin in known]
+    listed = list(find() if known is None else known)
+    return [_report(plugin, listed) for plugin in listed]
 
 
-def select(name: str, plugins: Iterable[Plugin]) -> Plugin:
+def select(name: str, offered: Iterable[Plugin]) -> Plugin:
     """The one plugin called `name`.
 
     Clashes are found here, from metadata: stevedore's own detection misses duplicates
     that are not adjacent, and silently takes the last.
     """
-    known = list(plugins)
+    known = list(offered)
     matches = [plugin for plugin in known if plugin.name == name]
     if not matches:
         names = sorted({plugin.name for plugin in known})
@@ -153,7 +139,7 @@ def check(name: str, factory: object) -> None:
         raise AdapterInvalid(name, [f"{factory!r} is neither a class nor a function"])
     problems = _argument_problems(factory)
     if inspect.isclass(factory):
-        problems += _method_problems(factory, bound=False)
+        problems += missing_methods(factory) + wrong_signatures(factory)
     if problems:
         raise AdapterInvalid(name, problems)
 
@@ -164,7 +150,7 @@ def check_instance(name: str, adapter: object) -> None:
     Raises:
         AdapterInvalid: naming each method that does not fit.
     """
-    problems = _method_problems(adapter, bound=True)
+    problems = missing_methods(adapter) + wrong_signatures(adapter)
     if problems:
         raise AdapterInvalid(name, problems)
 
@@ -180,7 +166,12 @@ class _FreshManager(NamedExtensionManager[AdapterFactory]):
         return list(metadata.entry_points(group=self.namespace))
 
 
-def _import(plugin: Plugin) -> AdapterFactory:
+def import_plugin(plugin: Plugin) -> AdapterFactory:
+    """Import one plugin; nothing is checked.
+
+    Raises:
+        AdapterBroken: its import failed, whatever it raised.
+    """
     failures: list[BaseException] = []
 
     def keep(_manager: object, _entry: object, error: BaseException) -> None:
@@ -205,38 +196,27 @@ def _broken(plugin: Plugin, error: BaseException) -> AdapterBroken:
     remedy = f"Reinstall or update it: pip install --upgrade {plugin.distribution}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         remedy = f"It needs the module {error.name!r}: install the package that has it"
-    return AdapterBroken(plugin.name, plugin.distribution, plugin.version, _reason(error), remedy)
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return AdapterBroken(plugin.name, plugin.distribution, plugin.version, reason(error), remedy)
 
 
 def _report(plugin: Plugin, known: list[Plugin]) -> PluginReport:
     try:
-        factory = _import(select(plugin.name, known))
+        factory = import_plugin(select(plugin.name, known))
         check(plugin.name, factory)
         profile = _made(plugin.name, factory).memory_profile()
     except AdapterError as error:
         return PluginReport(plugin, error)
     except Exception as error:  # noqa: BLE001  listing must survive whatever a plugin does
-        problem = f"memory_profile() before load failed: {_reason(error)}"
+        problem = f"memory_profile() before load failed: {reason(error)}"
         return PluginReport(plugin, AdapterInvalid(plugin.name, [problem]))
     return PluginReport(plugin, profile=profile)
-
-
-def _plugin(entry: metadata.EntryPoint) -> Plugin:
-    # An entry point that stevedore hands out has no `dist`; one from metadata has.
-    distribution = entry.dist
-    name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
-    return Plugin(entry.name, name, version, entry.value, entry)
 
 
 def _made(name: str, factory: AdapterFactory) -> ModelAdapter:
     try:
         adapter = factory()
     except Exception as error:
-        raise AdapterInvalid(name, [f"making it failed: {_reason(error)}"]) from error
+        raise AdapterInvalid(name, [f"making it failed: {reason(error)}"]) from error
     check_instance(name, adapter)
     return adapter
 
@@ -251,13 +231,21 @@ def _argument_problems(factory: Callable[..., object]) -> list[str]:
     return []
 
 
-def _method_problems(owner: object, *, bound: bool) -> list[str]:
+def missing_methods(owner: object) -> list[str]:
+    """The contract's methods that a class or an object lacks, one sentence each."""
+    return [
+        f"the method {name}({', '.join(parameters)}) is missing"
+        for name, parameters in CONTRACT.items()
+        if not callable(getattr(owner, name, None))
+    ]
+
+
+def wrong_signatures(owner: object) -> list[str]:
+    """The methods that do not take what the engine passes, one sentence each."""
     problems = []
     for name, parameters in CONTRACT.items():
         method = getattr(owner, name, None)
-        if not callable(method):
-            problems.append(f"the method {name}({', '.join(parameters)}) is missing")
-        elif not _accepts(method, len(parameters) + (0 if bound else _self(owner, name))):
+        if callable(method) and not _accepts(method, len(parameters) + _self(owner, name)):
             wanted = ", ".join(("self", *parameters))
             problems.append(f"{name}{_shown(method)} should be {name}({wanted})")
     return problems
@@ -265,6 +253,8 @@ def _method_problems(owner: object, *, bound: bool) -> list[str]:
 
 def _self(owner: object, name: str) -> int:
     """1 when `owner.name`, looked up on a class, still wants its instance."""
+    if not inspect.isclass(owner):
+        return 0
     is_free = isinstance(inspect.getattr_static(owner, name), (staticmethod, classmethod))
     return 0 if is_free else 1
 
