@@ -7,12 +7,13 @@ Sizes are bytes, times are seconds, lengths are tokens, unless a name says other
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
 
 from attrs import Factory, field, frozen, validators
 
+from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.strategies import CleanupStrategy
 
 if TYPE_CHECKING:
@@ -284,6 +285,49 @@ class CacheHolder(Protocol):
     @abstractmethod
     def drop_caches(self) -> None:
         """Let go of all of them; the next answers are the same, only slower."""
+
+
+@runtime_checkable
+class BatchAdapter(Protocol):
+    """An adapter that answers several questions together. Optional.
+
+    Two kinds of adapter gain by it: one that keeps several requests in flight to a server,
+    and one that decodes several questions about one image as one batch. Which questions go
+    together is the adapter's to say, so the engine needs no rule of its own:
+
+    1. Offer the questions that come next, `upcoming`, in the order they are to be asked. How
+       many is the engine's choice.
+    2. `batch_size` says how many of them, from the first one on, go together: leading
+       questions about one image, or as many as a server takes. 1 means `answer`.
+    3. `answer_batch` answers exactly those, under one plan. Each outcome stands at its
+       question's place: an answer, or the error that `answer` would have raised for it.
+       The fault of one question never costs another its answer.
+    4. What concerns all of them (out of memory, a lost device) is raised. Then none has an
+       answer, and each is asked again by itself through `answer`.
+
+    Both calls come from the thread that makes all the others; threads that an adapter starts
+    for itself are its own affair, and have ended their work when `answer_batch` returns. All
+    questions of a batch are in flight at once: if the process dies, none of them is answered.
+    The answers are those that `answer` gives, token for token where the backend can promise it.
+    """
+
+    @abstractmethod
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        """How many of `upcoming`, from the first on, `answer_batch` takes at once.
+
+        At least 1 and at most all of them; called after `load`, cheap, and without effect.
+        """
+
+    @abstractmethod
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        """One outcome for each question, in their order.
+
+        Raises:
+            OutOfMemory: together they do not fit; one by one they may.
+            VqaEngineError: another fault that concerns them all.
+        """
 
 
 @frozen(kw_only=True)
