@@ -1,0 +1,1 @@
+"""Adapters for models behind an OpenAI-compatible server."""

@@ -1,0 +1,219 @@
+"""`openai_server`: any model behind an OpenAI-compatible chat endpoint that takes images.
+
+vLLM, SGLang, LM Studio, Ollama, llama.cpp and mlx-vlm's own server all speak it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+from attrs import evolve
+from PIL import Image
+
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    MemoryProfile,
+    ModelAdapter,
+    ModelRef,
+    Question,
+    Timings,
+    TokenCounts,
+)
+from vqa_engine.errors import AnswerError, BackendError, CheckpointError, VqaEngineError
+from vqa_engine.images import open_image
+from vqa_engine_adapters.http import options
+from vqa_engine_adapters.http.client import Client
+from vqa_engine_adapters.http.options import Options
+from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.mlx.family import Family
+
+ROUNDS = 4
+"""Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
+the others waiting for a quarter of the time at most."""
+
+FIRST_PATIENCE = 10.0
+"""Seconds to wait for a server when a run begins: by then it is the address that is wrong."""
+
+log = logging.getLogger(__name__)
+
+FAMILY = Family(
+    adapter="openai_server",
+    model=None,
+    instruction="\nAnswer the question using a single word or phrase.",
+    cut=("<end_of_utterance>", "<|im_end|>", "<|end|>", "</s>"),
+)
+
+
+class OpenAiServer(ModelAdapter):
+    """A server of the OpenAI API; `options.Options` are its model options.
+
+    `ModelRef.model` is the name that the server knows the model by; None takes the one
+    that it serves. It is also a `BatchAdapter` (`vqa_engine.adapter`): the requests of a
+    batch are in flight together.
+    """
+
+    def __init__(self) -> None:
+        self._options = Options()
+        self._client: Client | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._model = ""
+
+    def load(self, model: ModelRef) -> None:
+        """Find the server and the model on it.
+
+        Raises:
+            ConfigurationError: an option is wrong, or the server wants another key.
+            CheckpointError: the server has no such model, or several and none was named.
+            BackendError: it cannot be reached, or httpx2 is not installed.
+        """
+        self.release()
+        self._options = options.read(model.options)
+        _require()
+        self._client = Client(self._options)
+        try:
+            self._model = _served(self._client, model.model)
+        except BaseException:
+            self.release()
+            raise
+        self._pool = ThreadPoolExecutor(self._options.in_flight, "openai_server")
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        """Ask one question.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded, or the server failed on this question.
+            ConfigurationError: the server does not take the key any more.
+            BackendError: it stayed away.
+        """
+        if self._client is None:
+            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        plan = evolve(plan, prefill_step=None, kv_bits=None, encoder_batch=None)
+        started = perf_counter()
+        body = self._body(question, plan)
+        sent = perf_counter()
+        reply = self._client.send("POST", "/chat/completions", body)
+        timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
+        return self._read(reply, plan, timings)
+
+    def batch_size(self, upcoming: Sequence[Question], _plan: GenerationPlan) -> int:
+        """As many as keep all requests busy for a few rounds; any questions go together."""
+        return min(len(upcoming), self._options.in_flight * ROUNDS)
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        """One outcome for each question, in their order.
+
+        Raises:
+            AnswerError: nothing is loaded.
+        """
+        if self._pool is None:
+            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        return list(self._pool.map(lambda question: self._outcome(question, plan), questions))
+
+    def release(self) -> None:
+        """Close the connections; calling it twice is safe."""
+        client, self._client = self._client, None
+        pool, self._pool = self._pool, None
+        if client is not None:
+            client.close()
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+    def memory_profile(self) -> MemoryProfile:
+        """Nothing: the model is in another process, or on another machine."""
+        return MemoryProfile(backend="none")
+
+    def _outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+        try:
+            return self.answer(question, plan)
+        except VqaEngineError as error:
+            return error
+
+    def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
+        image = bounded(open_image(question), plan.image_longest_edge)
+        text = FAMILY.ask(question, self._options.instruction)
+        content = [
+            {"type": "image_url", "image_url": {"url": _data_url(image)}},
+            {"type": "text", "text": text},
+        ]
+        return {
+            "model": self._model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": plan.max_tokens,
+            "temperature": plan.temperature,
+            "seed": plan.seed,
+            **self._options.extra,
+        }
+
+    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings) -> Answer:
+        """The answer in a reply; every field but the text may be missing."""
+        try:
+            choice = reply["choices"][0]
+            text = str(choice["message"]["content"] or "")
+        except (KeyError, IndexError, TypeError) as error:
+            raise AnswerError("The server's reply holds no answer.", cause="reply") from error
+        return Answer(
+            text=FAMILY.clean(text, brief=self._options.instruction is None),
+            plan=plan,
+            finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
+            tokens=_counts(reply.get("usage")),
+            timings=timings,
+        )
+
+
+def _require() -> None:
+    try:
+        import httpx2  # noqa: F401  only to see that it is there
+    except ImportError as error:
+        raise BackendError(
+            "import httpx2", str(error), "Install it: pip install 'vqa-engine[http]'"
+        ) from error
+
+
+def _served(client: Client, wanted: str | None) -> str:
+    """The model's name on the server: the one asked for, or the only one there is."""
+    try:
+        reply = client.send("GET", "/models", patience=FIRST_PATIENCE)
+    except AnswerError as error:
+        if wanted is None:
+            raise
+        log.debug("the server lists no models: %s", error)
+        return wanted
+    entries = reply.get("data", ()) if isinstance(reply, Mapping) else ()
+    names = [entry["id"] for entry in entries if isinstance(entry, Mapping) and "id" in entry]
+    if wanted is not None:
+        # Not checked against the names: servers load models by folder or by alias.
+        return wanted
+    if len(names) == 1:
+        return str(names[0])
+    raise CheckpointError(
+        "(none)",
+        (),
+        f"the server offers {', '.join(map(str, names)) or 'no model'}",
+        "Name one with --model.",
+    )
+
+
+def _data_url(image: Image.Image) -> str:
+    """The image as PNG, which loses nothing; quickly packed, for it is read once."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _counts(usage: Any) -> TokenCounts | None:
+    if not isinstance(usage, Mapping):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return TokenCounts(prompt=prompt, completion=completion)

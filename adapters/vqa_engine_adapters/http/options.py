@@ -1,0 +1,92 @@
+"""What `ModelRef.options` may hold for a server, checked before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, fields, frozen, validators
+
+from vqa_engine.errors import ConfigurationError
+
+BASE_URL = "http://127.0.0.1:8080/v1"
+"""Where mlx-vlm's own server and llama.cpp's listen by default."""
+
+API_KEY_ENV = "VQA_ENGINE_API_KEY"
+"""The environment variable with the key. Not OPENAI_API_KEY: a key for one company is not to
+be sent to whatever server `base_url` names unless somebody says so."""
+
+
+def _checked_url(_options: Options, _attribute: Attribute[str], value: str) -> None:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("base_url must begin with http:// or https:// and name a host")
+    if parts.username or parts.password or parts.query:
+        # It would be logged and journaled with the rest of the address.
+        raise ValueError(
+            "base_url must hold no user, password or query; keys go in the environment"
+        )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A mapping; the command line gives it as JSON text."""
+    return dict(json.loads(value) if isinstance(value, str) else value)
+
+
+@frozen(kw_only=True)
+class Options:
+    """How to reach a server and how hard to try.
+
+    `base_url` is the address up to and with `/v1`. `api_key_env` names the environment
+    variable that holds the key, if the server wants one. `instruction` replaces the text
+    appended to each question. `in_flight` is the most requests under way at once.
+
+    A request may take `timeout` seconds. It is sent again up to `retries` times after a
+    server error or a broken answer, and for as long as `patience` seconds while the server
+    is away or too busy. `extra` goes into each request's body as it is.
+    """
+
+    base_url: str = field(default=BASE_URL, validator=_checked_url)
+    api_key_env: str = API_KEY_ENV
+    instruction: str | None = field(
+        default=None, validator=validators.optional(validators.instance_of(str))
+    )
+    in_flight: int = field(default=8, converter=int, validator=validators.ge(1))
+    timeout: float = field(default=300.0, converter=float, validator=validators.gt(0))
+    retries: int = field(default=4, converter=int, validator=validators.ge(0))
+    patience: float = field(default=300.0, converter=float, validator=validators.ge(0))
+    extra: dict[str, Any] = field(factory=dict, converter=_mapping)
+
+    def api_key(self) -> str | None:
+        """The key, None when the environment has none. It is kept nowhere else."""
+        return os.environ.get(self.api_key_env) or None
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options that a caller gave.
+
+    Raises:
+        ConfigurationError: one is unknown or has a value that cannot be. The text names the
+            option and never shows a value: somebody may have put a key there.
+    """
+    known = tuple(attribute.name for attribute in fields(Options))
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"Unknown model option {', '.join(unknown)}; known: {', '.join(known)}. "
+            "A key is read from the environment only: see api_key_env."
+        )
+    for name, value in given.items():
+        _try(name, value)
+    return Options(**given)
+
+
+def _try(name: str, value: Any) -> None:
+    try:
+        Options(**{name: value})
+    except (ValueError, TypeError) as error:
+        reason = f": {error}" if name == "base_url" else ""
+        raise ConfigurationError(f"The model option {name} cannot be used{reason}.") from None
