@@ -5,6 +5,7 @@ A question's text may be a command: `BAD` on its own, or before something to say
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import os
@@ -277,6 +278,15 @@ class RaisesInLoad(Echo):
 class RunsOutInLoad(Echo):
     def load(self, model: ModelRef) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+class ForgetsThread(Echo):
+    """Leaves a thread that would hold up the end of the interpreter, and an atexit call."""
+
+    def load(self, model: ModelRef) -> None:
+        super().load(model)
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        atexit.register(Path(self.options["marker"]).touch)
 
 
 class CannotRelease(Echo):

@@ -165,6 +165,13 @@ def test_a_failing_release_is_made_good_by_the_end_of_the_process(open_session, 
     assert session.release().residue == 0
 
 
+def test_a_forgotten_thread_does_not_hold_up_the_end(open_session, tmp_path):
+    session = open_session("ForgetsThread", options={"marker": tmp_path / "left"})
+    session.load()
+    assert session.release().residue == 0
+    assert (tmp_path / "left").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_worker_killed_between_questions_is_replaced(open_session, number):
     session = open_session("Echo")

@@ -6,6 +6,7 @@ four arguments are inherited descriptors.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import logging
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
+from typing import NoReturn
 
 from attrs import evolve
 
@@ -135,6 +137,20 @@ def main() -> None:
     sys.argv = ["vqa-engine-worker"]
     wire.send(encode_to_host(_hello()))
     Child(wire, Inbox(arena)).serve()
+    _finish()
+
+
+def _finish() -> NoReturn:
+    """End without taking the interpreter apart.
+
+    With mlx_vlm imported that takes 27 times as long (9.5 s against 0.35 s on a busy
+    machine), and a thread that the adapter forgot could hold it up for ever. What is
+    registered with atexit still runs.
+    """
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        os._exit(0)
 
 
 def _hello() -> Hello:
