@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import field, frozen
 
 from vqa_engine.errors import ConfigurationError
-
-Made = TypeVar("Made")
 
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
@@ -74,7 +72,7 @@ def load(group: str, name: str) -> Any:
         ) from error
 
 
-def make(group: str, name: str, kind: type[Made]) -> Made:
+def make(group: str, name: str, kind: type) -> Any:
     """Import the one plugin of this name and call it without arguments.
 
     `kind` is the runtime protocol that its result has to fit.

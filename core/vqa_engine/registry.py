@@ -7,7 +7,7 @@ Loading goes through stevedore for the one name that was asked for.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Literal, cast
 
@@ -24,6 +24,8 @@ from vqa_engine.errors import (
     AdapterNotInstalled,
 )
 from vqa_engine.plugins import Plugin, reason
+from vqa_engine.probe import LONGEST, Binding, Finding, Wanted, probe
+from vqa_engine.shape import argument_problems, missing_methods, wrong_signatures
 
 GROUP = "vqa_engine.adapters"
 """The entry-point group of adapters; the entry point's name is the adapter's."""
@@ -36,12 +38,16 @@ AdapterFactory = Callable[[], ModelAdapter]
 class PluginReport:
     """A plugin and whether it can be used.
 
-    `error` is None when it is healthy; then `profile` is its estimate before loading.
+    `error` is None when it is healthy; then `profile` is its estimate before loading, and
+    `model` the default checkpoint where the adapter tells it. `bindings` are its cleanup
+    strategies, if the backend was asked whether it has the calls that they need.
     """
 
     plugin: Plugin
     error: AdapterError | None = None
     profile: MemoryProfile | None = None
+    model: str | None = None
+    bindings: tuple[Binding, ...] = ()
 
     @property
     def state(self) -> State:
@@ -55,6 +61,34 @@ class PluginReport:
                 return "invalid"
             case _:
                 return "broken"
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without what to do about it; empty when nothing is."""
+        match self.error:
+            case None:
+                return ""
+            case AdapterClash() as clash:
+                return f"offered by {' and by '.join(clash.distributions)}"
+            case AdapterInvalid() as invalid:
+                return "; ".join(invalid.problems)
+            case AdapterBroken() as broken:
+                return broken.reason
+            case other:
+                return str(other)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        match self.error:
+            case None:
+                return ""
+            case AdapterClash():
+                return "Uninstall one of them"
+            case AdapterBroken() as broken:
+                return broken.remedy
+            case _:
+                return f"Its author has to change that: tell those of {self.plugin.distribution}"
 
 
 def find(group: str = GROUP) -> list[Plugin]:
@@ -84,7 +118,7 @@ def make(spec: AdapterSpec) -> ModelAdapter:
         AdapterError: as `load` does; also when the object cannot be made.
     """
     factory = load_target(spec.name, spec.target) if spec.target else load(spec.name)
-    return _made(spec.name, factory)
+    return made(spec.name, factory)
 
 
 def load_target(name: str, target: str) -> AdapterFactory:
@@ -103,10 +137,30 @@ def load_target(name: str, target: str) -> AdapterFactory:
     return cast(AdapterFactory, factory)
 
 
-def report(known: Iterable[Plugin] | None = None) -> list[PluginReport]:
-    """Try every plugin, and tell the healthy ones from the broken; raises nothing."""
+def report(
+    known: Iterable[Plugin] | None = None, *, longest: float = LONGEST, bind: bool = False
+) -> list[PluginReport]:
+    """Try every plugin, and tell the healthy ones from the broken.
+
+    Each is imported in a process of its own, for at most `longest` seconds: one that
+    hangs, exits or crashes harms no other, and nothing is imported here. With `bind` the
+    backends are imported there as well, and each declared strategy is bound.
+
+    Raises:
+        WorkerError: no process can be started here.
+    """
     listed = list(find() if known is None else known)
-    return [_report(plugin, listed) for plugin in listed]
+    clashes = {plugin: _clash(plugin, listed) for plugin in listed}
+    tried = [(number, one) for number, one in enumerate(listed) if clashes[one] is None]
+    wanted = [
+        Wanted(number=number, group=one.entry_point.group, name=one.name, target=one.target)
+        for number, one in tried
+    ]
+    found = dict(zip(dict(tried), probe(wanted, longest=longest, bind=bind), strict=True))
+    return [
+        _report(plugin, found[number]) if number in found else PluginReport(plugin, clashes[plugin])
+        for number, plugin in enumerate(listed)
+    ]
 
 
 def select(name: str, offered: Iterable[Plugin]) -> Plugin:
@@ -137,7 +191,7 @@ def check(name: str, factory: object) -> None:
     """
     if not callable(factory):
         raise AdapterInvalid(name, [f"{factory!r} is neither a class nor a function"])
-    problems = _argument_problems(factory)
+    problems = argument_problems(factory)
     if inspect.isclass(factory):
         problems += missing_methods(factory) + wrong_signatures(factory)
     if problems:
@@ -193,89 +247,42 @@ def import_plugin(plugin: Plugin) -> AdapterFactory:
 
 
 def _broken(plugin: Plugin, error: BaseException) -> AdapterBroken:
+    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    return _not_imported(plugin, reason(error), missing)
+
+
+def _not_imported(plugin: Plugin, why: str, missing: str) -> AdapterBroken:
     remedy = f"Reinstall or update it: pip install --upgrade {plugin.distribution}"
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        remedy = f"It needs the module {error.name!r}: install the package that has it"
-    return AdapterBroken(plugin.name, plugin.distribution, plugin.version, reason(error), remedy)
+    if missing:
+        remedy = f"It needs the module {missing!r}: install the package that has it"
+    return AdapterBroken(plugin.name, plugin.distribution, plugin.version, why, remedy)
 
 
-def _report(plugin: Plugin, known: list[Plugin]) -> PluginReport:
+def _clash(plugin: Plugin, listed: list[Plugin]) -> AdapterClash | None:
     try:
-        factory = import_plugin(select(plugin.name, known))
-        check(plugin.name, factory)
-        profile = _made(plugin.name, factory).memory_profile()
-    except AdapterError as error:
-        return PluginReport(plugin, error)
-    except Exception as error:  # noqa: BLE001  listing must survive whatever a plugin does
-        problem = f"memory_profile() before load failed: {reason(error)}"
-        return PluginReport(plugin, AdapterInvalid(plugin.name, [problem]))
-    return PluginReport(plugin, profile=profile)
+        select(plugin.name, listed)
+    except AdapterClash as error:
+        return error
+    return None
 
 
-def _made(name: str, factory: AdapterFactory) -> ModelAdapter:
+def _report(plugin: Plugin, found: Finding) -> PluginReport:
+    if found.broken:
+        return PluginReport(plugin, _not_imported(plugin, found.broken, found.missing))
+    if found.problems:
+        return PluginReport(plugin, AdapterInvalid(plugin.name, found.problems))
+    return PluginReport(plugin, profile=found.profile, model=found.model, bindings=found.bindings)
+
+
+def made(name: str, factory: AdapterFactory) -> ModelAdapter:
+    """The object that a factory makes, checked.
+
+    Raises:
+        AdapterInvalid: it cannot be made, or does not fit.
+    """
     try:
         adapter = factory()
     except Exception as error:
         raise AdapterInvalid(name, [f"making it failed: {reason(error)}"]) from error
     check_instance(name, adapter)
     return adapter
-
-
-def _argument_problems(factory: Callable[..., object]) -> list[str]:
-    try:
-        inspect.signature(factory).bind()
-    except TypeError as error:
-        return [f"it must be callable without arguments ({error})"]
-    except ValueError:
-        return []  # a builtin without a signature: calling it will tell
-    return []
-
-
-def missing_methods(owner: object) -> list[str]:
-    """The contract's methods that a class or an object lacks, one sentence each."""
-    return [
-        f"the method {name}({', '.join(parameters)}) is missing"
-        for name, parameters in CONTRACT.items()
-        if not callable(getattr(owner, name, None))
-    ]
-
-
-def wrong_signatures(owner: object) -> list[str]:
-    """The methods that do not take what the engine passes, one sentence each."""
-    problems = []
-    for name, parameters in CONTRACT.items():
-        method = getattr(owner, name, None)
-        if callable(method) and not _accepts(method, len(parameters) + _self(owner, name)):
-            wanted = ", ".join(("self", *parameters))
-            problems.append(f"{name}{_shown(method)} should be {name}({wanted})")
-    return problems
-
-
-def _self(owner: object, name: str) -> int:
-    """1 when `owner.name`, looked up on a class, still wants its instance."""
-    if not inspect.isclass(owner):
-        return 0
-    is_free = isinstance(inspect.getattr_static(owner, name), (staticmethod, classmethod))
-    return 0 if is_free else 1
-
-
-def _accepts(method: Callable[..., object], count: int) -> bool:
-    """The engine passes positional arguments; any names will do."""
-    try:
-        inspect.signature(method).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:
-        return True
-    return True
-
-
-def _shown(method: Callable[..., object]) -> str:
-    return f"({', '.join(inspect.signature(method).parameters)})"
-
-
-CONTRACT: Mapping[str, tuple[str, ...]] = {
-    name: tuple(inspect.signature(getattr(ModelAdapter, name)).parameters)[1:]
-    for name in ("load", "answer", "release", "memory_profile")
-}
-"""The four methods and their parameters, read from the protocol itself."""

@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from vqa_engine import Answer, RunResult
-from vqa_engine.memory.budget import shown
-from vqa_engine.registry import PluginReport
 from vqa_engine.report import score_table
 from vqa_engine.scoring import ScoreTable
 from vqa_engine_cli.live import observer
@@ -19,8 +16,6 @@ from vqa_engine_cli.live import observer
 __all__ = [
     "observer",
     "show_answer",
-    "show_plugins",
-    "show_plugins_json",
     "show_result",
     "show_result_json",
     "show_scores",
@@ -73,42 +68,6 @@ def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> 
         _print({"adapter": label, **msgspec.to_builtins(answer)})
     else:
         sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
-
-
-def show_plugins(reports: Sequence[PluginReport]) -> None:
-    """A row for each plugin; a broken one's reason stands below its name."""
-    table = Table("adapter", "state", "package", "backend", "weights", "what is wrong")
-    for report in reports:
-        facts = _facts(report)
-        table.add_row(
-            report.plugin.name, report.state, report.plugin.source, *facts, str(report.error or "")
-        )
-    Console(highlight=False).print(table)
-
-
-def show_plugins_json(reports: Sequence[PluginReport]) -> None:
-    """Every plugin as JSON."""
-    _print(
-        [
-            {
-                "name": report.plugin.name,
-                "state": report.state,
-                "distribution": report.plugin.distribution,
-                "version": report.plugin.version,
-                "target": report.plugin.target,
-                "reason": str(report.error) if report.error else None,
-            }
-            for report in reports
-        ]
-    )
-
-
-def _facts(report: PluginReport) -> tuple[str, str]:
-    """Backend and weights as the profile estimates them before anything is loaded."""
-    if report.profile is None:
-        return "", ""
-    weights = report.profile.weights
-    return report.profile.backend, shown(weights) if weights else ""
 
 
 def _print(value: object) -> None:

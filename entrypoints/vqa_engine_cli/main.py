@@ -16,6 +16,8 @@ from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
 from vqa_engine_cli.ask import ask
+from vqa_engine_cli.check import check
+from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
@@ -84,7 +86,7 @@ def cli(log_level: str) -> None:
     )
 
 
-for command in (run, ask, fit, adapters, score, export, memory):
+for command in (run, ask, fit, adapters, check, doctor, score, export, memory):
     cli.add_command(command)
 
 

@@ -35,7 +35,7 @@ def metric(name: str) -> Metric:
     known = [*METRICS, *others]
     if name not in known:
         raise ConfigurationError(f"There is no metric {name!r}; choose from: {', '.join(known)}.")
-    made = plugins.make(plugins.METRICS, name, Metric)
+    made: Metric = plugins.make(plugins.METRICS, name, Metric)
     if made.name != name:
         raise ConfigurationError(
             f"The metric {name!r} calls itself {made.name!r}, and scores are stored under that "

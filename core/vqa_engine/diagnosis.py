@@ -1,0 +1,194 @@
+"""What this machine offers a model: backends, devices, limits, BLAS, cache, interpreter.
+
+Asking a backend means importing it, so `diagnose` does it in another process; that may be
+another interpreter, where a worker will run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from vqa_engine import manifest
+from vqa_engine.adapter import AdapterSpec, Backend
+from vqa_engine.errors import BackendError, InterpreterError
+from vqa_engine.memory.backends import backend
+from vqa_engine.memory.budget import budget, shown
+from vqa_engine.memory.gauges import System
+
+LONGEST = 180
+"""Seconds that a diagnosis may take; the first import of torch on a cold disk takes 60."""
+
+LIBRARIES: Mapping[Backend, str] = {"mlx": "mlx", "torch": "torch"}
+MATHEMATICS = ("blas", "lapack", "mkl", "accelerate")
+"""What the file names of libraries for matrix products have in them."""
+
+REFERENCE = ("libblas-", "libblas.")
+"""The plain BLAS: 2 GFLOP/s in float32 where OpenBLAS does 62 (shared/facts/memory.md)."""
+
+
+@frozen(kw_only=True)
+class BackendFacts:
+    """One backend as it is here: its device, and what it may hold.
+
+    `error` is why it cannot be used; then the rest is empty.
+    """
+
+    name: str
+    device: str = ""
+    budget: str = ""
+    blas: tuple[str, ...] = ()
+    advice: str = ""
+    error: str = ""
+
+
+@frozen(kw_only=True)
+class Diagnosis:
+    """One interpreter on this machine. `left` is what the system leaves, in words."""
+
+    python: str
+    executable: str
+    vqa_engine: str
+    system: str
+    cores: int
+    left: str
+    libraries: Mapping[str, str]
+    backends: tuple[BackendFacts, ...]
+    hub_cache: str
+    hub_state: str
+
+
+def diagnose(python: Path | None = None) -> Diagnosis:
+    """The diagnosis of an interpreter, this one by default; takes seconds.
+
+    Raises:
+        InterpreterError: it cannot be started, or has no vqa-engine of this version.
+    """
+    from vqa_engine.worker.interpreter import Interpreter
+
+    asked = Interpreter.of(AdapterSpec(name="doctor", python=python))
+    command = [asked.python, "-P", "-m", "vqa_engine.diagnosis"]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            env=asked.environment(),
+            check=False,
+        )
+    except OSError as error:
+        raise asked.cannot_start(error) from error
+    except subprocess.TimeoutExpired as error:
+        raise asked.did_not_greet(f"nothing within {LONGEST} seconds", "") from error
+    return _read(done.stdout, asked.did_not_greet(f"exit code {done.returncode}", done.stderr))
+
+
+def here() -> Diagnosis:
+    """The diagnosis of this very process, which imports every backend that is installed."""
+    version, python = manifest.environment()
+    cache = hub_cache()
+    return Diagnosis(
+        python=python,
+        executable=sys.executable,
+        vqa_engine=version,
+        system=f"{platform.system()} {platform.release()} ({platform.machine()})",
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        left=_left(),
+        libraries=manifest.libraries(),
+        backends=tuple(_backend(name) for name in LIBRARIES),
+        hub_cache=str(cache),
+        hub_state=_hub_state(cache),
+    )
+
+
+def hub_cache() -> Path:
+    """Where checkpoints from the hub are kept (huggingface_hub, "Environment variables")."""
+    home = (
+        os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface"
+    )
+    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+
+
+def _read(said: str, failed: InterpreterError) -> Diagnosis:
+    """The last line is ours: libraries print what they like before it."""
+    try:
+        return msgspec.json.decode(said.splitlines()[-1], type=Diagnosis)
+    except (IndexError, msgspec.MsgspecError) as error:
+        raise failed from error
+
+
+def _left() -> str:
+    figure = System().left()
+    return f"{shown(figure.bytes)} ({figure.name or figure.missing})"
+
+
+def _backend(name: Backend) -> BackendFacts:
+    if importlib.util.find_spec(LIBRARIES[name]) is None:
+        return BackendFacts(name=name, error=f"not installed: pip install 'vqa-engine[{name}]'")
+    try:
+        made = backend(name)
+    except BackendError as error:
+        return BackendFacts(name=name, error=str(error))
+    blas = _mathematics()
+    return BackendFacts(
+        name=name,
+        device=_device(name),
+        budget=str(budget(made, System())),
+        blas=blas,
+        advice=_advice(blas) if name == "mlx" else "",
+    )
+
+
+def _device(name: Backend) -> str:
+    library: Any = importlib.import_module("mlx.core" if name == "mlx" else name)
+    if name == "mlx":
+        told = library.device_info() if hasattr(library, "device_info") else {}
+        return f"{library.default_device().type.name} {told.get('device_name', '')}".strip()
+    if library.cuda.is_available():
+        return f"cuda {library.cuda.get_device_name(0)}"
+    return "mps" if library.backends.mps.is_available() else "cpu"
+
+
+def _mathematics() -> tuple[str, ...]:
+    """File names of the loaded libraries for matrix products; empty where nobody tells."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return ()
+    files = {
+        line.split()[-1] for line in maps.read_text("utf-8", "replace").splitlines() if "/" in line
+    }
+    names = {Path(file).name for file in files}
+    return tuple(
+        sorted(name for name in names if any(word in name.lower() for word in MATHEMATICS))
+    )
+
+
+def _advice(blas: tuple[str, ...]) -> str:
+    plain = any(name.startswith(REFERENCE) for name in blas)
+    if not plain or any("openblas" in name.lower() for name in blas):
+        return ""
+    return "this BLAS is the slow reference one: preload OpenBLAS (LD_PRELOAD=libopenblas.so.0)"
+
+
+def _hub_state(cache: Path) -> str:
+    if not cache.is_dir():
+        return "not there yet: the first download makes it"
+    models = sum(1 for one in cache.iterdir() if one.name.startswith("models--"))
+    return f"{models} checkpoints, {shown(shutil.disk_usage(cache).free)} free"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"\n{msgspec.json.encode(here()).decode()}\n")

@@ -1,0 +1,107 @@
+"""Counting bytes: an adapter's memory by the most exact counter that its backend has."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from vqa_engine.adapter import Backend
+from vqa_engine.memory.backends import MemoryBackend, backend
+
+KIB = 1 << 10
+
+
+class Meter(AbstractContextManager["Meter"]):
+    """Bytes held now, after a collection.
+
+    `residue` is what may stay after a release, `drip` what may stay of one question;
+    both are 0 bytes where the counter counts the model's arrays and nothing else.
+    `counts_weights` says whether the figure may be compared with a profile's weights.
+    """
+
+    residue = 0
+    drip = 0
+    counts_weights = True
+
+    def read(self) -> int:
+        """The figure."""
+        gc.collect()
+        return self._held()
+
+    def _held(self) -> int:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to put back."""
+
+
+class Allocator(Meter):
+    """A backend with counters of its own: MLX, and PyTorch on CUDA or MPS."""
+
+    def __init__(self, counted: MemoryBackend) -> None:
+        self._backend = counted
+
+    def _held(self) -> int:
+        return self._backend.read().active or 0
+
+
+class Tensors(Meter):
+    """PyTorch on the CPU counts nothing, so its live tensors are added up."""
+
+    def _held(self) -> int:
+        torch: Any = sys.modules.get("torch")
+        if torch is None:
+            return 0
+        kinds = (torch.Tensor, torch.nn.Parameter)
+        alive = (one for one in gc.get_objects() if type(one) in kinds)
+        storages = {one.untyped_storage().data_ptr(): one.untyped_storage() for one in alive}
+        return sum(storage.nbytes() for storage in storages.values())
+
+
+class Traced(Meter):
+    """No tensor library: Python's own allocations, by `tracemalloc`.
+
+    Modules that are imported on the way, and caches of the interpreter, are counted as
+    well, so a little may stay: 256 KiB in all, 512 bytes of a question.
+    """
+
+    residue = 256 * KIB
+    drip = 512
+    counts_weights = False
+
+    def _held(self) -> int:
+        return tracemalloc.get_traced_memory()[0]
+
+    def __enter__(self) -> Self:
+        self._ours = not tracemalloc.is_tracing()
+        if self._ours:
+            tracemalloc.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._ours:
+            tracemalloc.stop()
+
+
+def meter(name: Backend) -> Meter:
+    """The most exact meter for a backend.
+
+    Raises:
+        BackendError: the backend's library is missing.
+    """
+    counted = backend(name)
+    if counted.read().active is not None:
+        return Allocator(counted)
+    return Tensors() if name == "torch" else Traced()
