@@ -104,7 +104,7 @@ class LocalSession:
             planned = governor.plan(question, plan)
         except OutOfMemory as error:
             return _failed(governor, question, Failure(cause="refused", message=str(error)))
-        except VqaEngineError as error:
+        except Exception as error:  # noqa: BLE001  an adapter's `cost` may raise anything, too
             return _failed(governor, question, describe(error))
         try:
             answer = self._adapter.answer(question, planned)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
 from tests.builders import a_question
-from vqa_engine.adapter import GenerationPlan, MemoryReading, ModelAdapter, ModelRef
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    MemoryReading,
+    ModelAdapter,
+    ModelRef,
+    Question,
+)
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import LeakVerdict, Loaded, MemoryEvent, Released, Reply
 from vqa_engine.session import LocalSession
@@ -33,10 +42,13 @@ class Ran:
         return [reply.answer.text if reply.answer else None for reply in self.replies]
 
     @property
+    def answers(self) -> list[Answer]:
+        return [reply.answer for reply in self.replies if reply.answer]
+
+    @property
     def readings(self) -> list[MemoryReading]:
         """The counters after each answered question."""
-        answers = (reply.answer for reply in self.replies)
-        return [answer.memory for answer in answers if answer and answer.memory]
+        return [answer.memory for answer in self.answers if answer.memory]
 
     @property
     def peaks(self) -> list[int]:
@@ -51,8 +63,20 @@ def run(
     stride: int = 1,
 ) -> Ran:
     """Load, ask `count` questions with ids `0, stride, 2·stride, …`, release."""
-    session = LocalSession(adapter, ModelRef(), policy)
+    asked = [a_question(number * stride) for number in range(count)]
+    return run_all(adapter, asked, plan or GenerationPlan(), policy=policy)
+
+
+def run_all(
+    adapter: ModelAdapter,
+    asked: Iterable[Question],
+    plan: GenerationPlan,
+    *,
+    model: ModelRef | None = None,
+    policy: MemoryPolicy | None = None,
+) -> Ran:
+    """Load, ask these questions, release."""
+    session = LocalSession(adapter, model or ModelRef(), policy)
     loaded = session.load()
-    plan = plan or GenerationPlan()
-    replies = [session.answer(a_question(n * stride), plan) for n in range(count)]
+    replies = [session.answer(question, plan) for question in asked]
     return Ran(loaded=loaded, replies=replies, released=session.release())

@@ -7,7 +7,7 @@ import pytest
 from tests.builders import a_question
 from tests.memory.adapters import Chunked, Filling, Hoarding, Seeded
 from tests.memory.running import run
-from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question, QuestionCost
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import PrefillStep
 from vqa_engine.session import LocalSession
@@ -103,3 +103,16 @@ def test_a_standing_step_yields_to_the_callers(given: int | None, used: int) -> 
     assert reply.answer is not None
     assert reply.answer.plan.prefill_step == used
     assert reply.answer.plan.rung == 0
+
+
+class Clumsy(Seeded):
+    """Cannot say what a question costs."""
+
+    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+        raise ZeroDivisionError("by zero")
+
+
+def test_a_cost_that_fails_is_that_questions_failure() -> None:
+    failure = run(Clumsy(), 1).replies[0].failure
+    assert failure is not None
+    assert failure.cause == "python"

@@ -180,6 +180,26 @@ def test_a_third_party_brings_its_own_behaviour() -> None:
     assert [event.call for event in ran.events] == ["two", "one", "two"]
 
 
+@frozen
+class Broken(CleanupStrategy):
+    """Fails after the second question."""
+
+    def bind(self, controls: Controls) -> Bound:
+        def after(moment: Moment) -> None:
+            if moment.number == 2:
+                raise ZeroDivisionError("by zero")
+
+        return Bound(after=after)
+
+
+def test_a_strategy_that_fails_is_set_aside_and_the_run_goes_on() -> None:
+    ran = run(with_strategies(Broken(), Shouting(("go on",))), 3)
+    assert all(reply.answer for reply in ran.replies)
+    details = [event.detail for event in ran.events if event.strategy == "set aside"]
+    assert details == ["ZeroDivisionError: by zero"]
+    assert calls(ran, "go on") == [1, 2, 3]
+
+
 def test_a_profile_crosses_the_process_boundary_as_descriptions() -> None:
     profile = MemoryProfile(backend="mlx", strategies=(CacheLimit(5), Shouting(("a",))))
     wire = msgspec.msgpack.encode(portable(profile))

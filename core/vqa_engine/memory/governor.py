@@ -5,6 +5,7 @@ It lives beside the model, in whatever process that is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from vqa_engine.adapter import (
     ModelAdapter,
     Question,
 )
+from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.backends import MemoryBackend, backend
 from vqa_engine.memory.budget import Budget, budget
@@ -30,6 +32,8 @@ from vqa_engine.memory.strategies import Bound, Moment
 from vqa_engine.memory.strategies.base import VERDICT
 from vqa_engine.memory.watch import Watch
 from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
+
+log = logging.getLogger(__name__)
 
 Narrow = Callable[[GenerationPlan], GenerationPlan]
 Hook = Callable[[Moment], None]
@@ -101,8 +105,8 @@ class Governor:
             plan = narrow(plan)
         if self._counts:
             plan = self._fit(question, plan)
-        for before in self._before:
-            before(self._moment)
+        if self._before:
+            self._before = self._run(self._before)
         if self._counts:
             self._active_before = self.backend.read().active or 0
             self.backend.reset_peak()
@@ -123,8 +127,8 @@ class Governor:
         if self._counts:
             self._learn(reading, answer)
             self._audit(reading)
-        for after in self._after:
-            after(self._moment)
+        if self._after:
+            self._after = self._run(self._after)
         return evolve(reading, footprint=self._watch.footprint) if looked else reading
 
     def recover(self) -> None:
@@ -184,6 +188,26 @@ class Governor:
         self._busy = self._counts
         self._moment = Moment(budget=self.budget.limit)
         self._active_before = 0
+
+    def _run(self, hooks: list[Hook]) -> list[Hook]:
+        """Run each hook, and return those that did not fail.
+
+        Somebody's strategy must not end a run: one that raises is set aside, and the
+        events say so. What the engine raises on purpose is a refusal, and passes.
+        """
+        sound = []
+        for hook in hooks:
+            try:
+                hook(self._moment)
+            except VqaEngineError:
+                raise
+            except Exception as error:
+                log.exception("a cleanup strategy failed; it is set aside")
+                name = getattr(hook, "__qualname__", repr(hook))
+                self.controls.note("set aside", name, f"{type(error).__name__}: {error}")
+            else:
+                sound.append(hook)
+        return sound
 
     def _fit(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
         reading = self.backend.read()

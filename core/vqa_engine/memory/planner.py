@@ -73,9 +73,9 @@ class Planner:
         """What a plan is expected to need."""
         cost = self._cost(question, plan)
         regressors = features(cost, plan if self._batches else evolve(plan, encoder_batch=None))
-        expected = self.estimator.predict(regressors) - self._saved_by_quantising(cost, plan)
-        bound = int(expected * (1.0 + self.estimator.margin)) + 1
-        return Planned(plan, cost, regressors, expected, bound)
+        expected, bound = self.estimator.predict(regressors), self.estimator.bound(regressors)
+        saved = self._saved_by_quantising(cost, plan)
+        return Planned(plan, cost, regressors, max(0.0, expected - saved), max(0, bound - saved))
 
     def corrected(self, planned: Planned, answer: Answer) -> QuestionCost:
         """The cost as the answer tells it: a guess gives way to the true token count.
@@ -98,15 +98,14 @@ class Planner:
             OutOfMemory: none does. When a fresh process would help, `controls.recycle`
                 says so.
         """
-        asked = self.weigh(question, plan)
-        if not self.estimator.known:
-            blind = self._cautious and budget.limit is not None
-            return [asked, *self._lossless(question, asked)][-1] if blind else asked
+        asked, known = self.weigh(question, plan), self.estimator.known
         if budget.limit is not None and moment.held + asked.bound > budget.limit:
             asked = self._replan(question, asked, moment, budget.limit) or self._refuse(
                 question, asked, moment, budget
             )
-        moment.predicted = asked.bound
+        elif self._cautious and not known:
+            asked = [asked, *self._lossless(question, asked)][-1]
+        moment.predicted = asked.bound if known else None
         return asked
 
     def _replan(
@@ -187,11 +186,11 @@ class Planner:
         least = min((asked, *self._lossless(question, asked)), key=lambda plan: plan.bound)
         raise refusal(least.bound, moment.held, budget, allow_lossy=self._allow_lossy)
 
-    def _saved_by_quantising(self, cost: QuestionCost, plan: GenerationPlan) -> float:
+    def _saved_by_quantising(self, cost: QuestionCost, plan: GenerationPlan) -> int:
         if plan.kv_bits is None:
-            return 0.0
+            return 0
         whole = (self.controls.profile.kv_per_token or 0) * cost.prompt_tokens
-        return whole * (1.0 - plan.kv_bits / HALF_BITS)
+        return whole * (HALF_BITS - plan.kv_bits) // HALF_BITS
 
     def _guess(self, question: Question, plan: GenerationPlan) -> QuestionCost:
         return guess(self.controls.profile, question.text)
