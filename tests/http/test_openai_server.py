@@ -1,0 +1,324 @@
+"""`openai_server` against servers that answer by script."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from PIL import Image
+
+from tests.http.scripted import KEY, Reply, Script, serving
+from vqa_engine import Engine
+from vqa_engine.adapter import AdapterSpec, Answer, BatchAdapter, GenerationPlan, ModelRef, Question
+from vqa_engine.errors import (
+    AnswerError,
+    BackendError,
+    CheckpointError,
+    ConfigurationError,
+    ImageError,
+)
+from vqa_engine.images import content_hash
+from vqa_engine_adapters.http import client
+from vqa_engine_adapters.http.openai_server import OpenAiServer
+
+PLAN = GenerationPlan(max_tokens=5)
+TARGET = "vqa_engine_adapters.http.openai_server:OpenAiServer"
+IMAGE = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
+Opened = Callable[..., tuple[OpenAiServer, Script]]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses a hundredth as long, and no key from the machine that runs the tests."""
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.005)
+    monkeypatch.delenv("VQA_ENGINE_API_KEY", raising=False)
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """An adapter loaded on a server with these replies."""
+    with ExitStack() as stack:
+
+        def open_it(*replies: Reply, key: str | None = None, **options: Any) -> Any:
+            script = Script(replies or (Reply(),), key=key)
+            adapter = OpenAiServer()
+            given = {"base_url": stack.enter_context(serving(script)), **options}
+            stack.callback(adapter.release)
+            adapter.load(ModelRef(options=given))
+            return adapter, script
+
+        yield open_it
+
+
+def ask(number: int = 1, image: Any = IMAGE, text: str = "Is it red?") -> Question:
+    return Question(question_id=number, image=image, text=text)
+
+
+class TestRequest:
+    """What goes to the server, and what is made of its reply."""
+
+    def test_carries_image_text_and_plan(self, opened: Opened) -> None:
+        adapter, script = opened()
+        plan = GenerationPlan(max_tokens=9, temperature=0.5, seed=3)
+        answer = adapter.answer(ask(), plan)
+        body = script.asked[0]
+        image, text = body["messages"][0]["content"]
+        sent = image["image_url"]["url"].removeprefix("data:image/png;base64,")
+        picture = Image.open(io.BytesIO(base64.b64decode(sent)))
+        assert content_hash(picture) == content_hash(IMAGE)
+        assert text["text"].startswith("Is it red?\nAnswer the question")
+        assert (body["model"], body["max_tokens"]) == ("tiny", 9)
+        assert (body["temperature"], body["seed"]) == (0.5, 3)
+        assert (answer.text, answer.plan, answer.finish_reason) == ("yes", plan, "stop")
+        assert answer.tokens is not None
+        assert (answer.tokens.prompt, answer.tokens.completion) == (7, 2)
+
+    def test_obeys_what_it_can(self, opened: Opened) -> None:
+        adapter, script = opened(extra='{"top_k": 1}', instruction="")
+        asked = evolve(PLAN, image_longest_edge=20, kv_bits=8, prefill_step=64, encoder_batch=1)
+        answer = adapter.answer(ask(), asked)
+        image, text = script.asked[0]["messages"][0]["content"]
+        picture = Image.open(io.BytesIO(base64.b64decode(image["image_url"]["url"][22:])))
+        assert picture.size == (20, 15)
+        assert answer.plan == evolve(PLAN, image_longest_edge=20)
+        assert (text["text"], script.asked[0]["top_k"]) == ("Is it red?", 1)
+
+    @pytest.mark.parametrize(
+        ("reply", "text", "reason"),
+        [
+            (Reply(content=" Red.\nBecause"), "Red.", "stop"),
+            (Reply(content="Red<end_of_utterance>"), "Red", "stop"),
+            (Reply(text='{"choices":[{"message":{"content":null}}]}'), "", "stop"),
+            (
+                Reply(text='{"choices":[{"message":{"content":"a"},"finish_reason":"length"}]}'),
+                "a",
+                "length",
+            ),
+        ],
+    )
+    def test_reply_is_cleaned(self, opened: Opened, reply: Reply, text: str, reason: str) -> None:
+        answer = opened(reply)[0].answer(ask(), PLAN)
+        assert (answer.text, answer.finish_reason) == (text, reason)
+
+
+class TestRetries:
+    """What may pass is sent again; what cannot is not."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Reply(429, text="slow down"),
+            Reply(429, text="slow down", headers=(("retry-after", "0"),)),
+            Reply(500, text="oops"),
+            Reply(503, text="starting"),
+            Reply(text="<html>a proxy's page</html>"),
+            Reply(text='{"choices": [{"mess'),
+        ],
+    )
+    def test_pass_over_a_fault(self, opened: Opened, fault: Reply) -> None:
+        adapter, script = opened(fault, fault, Reply(content="red"))
+        assert adapter.answer(ask(), PLAN).text == "red"
+        assert len(script.asked) == 3
+
+    def test_end(self, opened: Opened) -> None:
+        adapter, script = opened(Reply(500, text="oops"), retries=2)
+        with pytest.raises(AnswerError, match=r"failed 3 times: HTTP status 500: oops"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 3
+
+    def test_are_not_for_what_is_refused(self, opened: Opened) -> None:
+        adapter, script = opened(Reply(400, text="context too long"))
+        with pytest.raises(AnswerError, match="context too long"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 1
+
+    def test_follow_a_timeout(self, opened: Opened) -> None:
+        adapter, script = opened(Reply(delay=1.0), Reply(content="late"), timeout=0.2)
+        assert adapter.answer(ask(), PLAN).text == "late"
+        assert len(script.asked) == 2
+
+    def test_outlast_an_absence(self) -> None:
+        """The server goes away between two questions and comes back on the same port."""
+        script, adapter = Script(), OpenAiServer()
+        with serving(script) as url:
+            adapter.load(ModelRef(options={"base_url": url, "patience": 20}))
+            adapter.answer(ask(), PLAN)
+        port = int(url.rpartition(":")[2].removesuffix("/v1"))
+        with back_in(0.3, script, port):
+            assert adapter.answer(ask(2), PLAN).text == "yes"
+        adapter.release()
+
+    def test_give_up_on_an_absence_once(self) -> None:
+        adapter = OpenAiServer()
+        with serving(Script()) as url:
+            adapter.load(ModelRef(options={"base_url": url, "patience": 0.2}))
+        for _ in range(2):
+            with pytest.raises(BackendError, match="Start the server again"):
+                adapter.answer(ask(), PLAN)
+        assert adapter._client is not None
+        assert adapter._client._given_up
+        adapter.release()
+
+    def test_do_not_go_on_after_release(self, opened: Opened) -> None:
+        adapter, script = opened(Reply(429, headers=(("retry-after", "30"),)))
+        assert adapter._client is not None
+        threading.Timer(0.2, adapter._client.close).start()
+        with pytest.raises(AnswerError, match="released"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 1
+
+
+@contextmanager
+def back_in(seconds: float, script: Script, port: int) -> Iterator[None]:
+    """A server that comes back on its port while the block runs."""
+    done = threading.Event()
+
+    def run() -> None:
+        done.wait(seconds)
+        with serving(script, port):
+            done.wait()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class TestBatch:
+    """Several requests in flight, one outcome for each question."""
+
+    def test_is_a_capability(self) -> None:
+        assert isinstance(OpenAiServer(), BatchAdapter)
+
+    def test_keeps_order_and_numbers_in_flight(self, opened: Opened) -> None:
+        replies = [Reply(content=str(n), delay=0.05) for n in range(12)]
+        adapter, script = opened(*replies, in_flight=3)
+        questions = [ask(n, text=f"Question {n}?") for n in range(12)]
+        outcomes = adapter.answer_batch(questions, PLAN)
+        assert script.most == 3
+        asked = [body["messages"][0]["content"][1]["text"].split()[1] for body in script.asked]
+        told = {f"{n}?": str(place) for place, n in enumerate(map(_number, asked))}
+        assert [getattr(one, "text", one) for one in outcomes] == [told[f"{n}?"] for n in range(12)]
+
+    def test_size_is_bounded(self, opened: Opened) -> None:
+        adapter, _ = opened(in_flight=2)
+        questions = [ask(n) for n in range(20)]
+        assert adapter.batch_size(questions, PLAN) == 8
+        assert adapter.batch_size(questions[:3], PLAN) == 3
+
+    def test_one_fault_costs_one_answer(self, opened: Opened, tmp_path: Path) -> None:
+        adapter, _ = opened()
+        questions = [ask(1), ask(2, image=tmp_path / "none.png"), ask(3)]
+        first, second, third = adapter.answer_batch(questions, PLAN)
+        assert isinstance(second, ImageError)
+        assert isinstance(first, Answer)
+        assert isinstance(third, Answer)
+
+
+def _number(text: str) -> str:
+    return text.removesuffix("?")
+
+
+class TestLoad:
+    """The server and the model on it are found before the first question."""
+
+    def test_takes_the_only_model(self, opened: Opened) -> None:
+        assert opened()[0]._model == "tiny"
+
+    def test_wants_a_name_among_several(self) -> None:
+        script = Script(models={"data": [{"id": "a"}, {"id": "b"}]})
+        with serving(script) as url, pytest.raises(CheckpointError, match=r"offers a, b"):
+            OpenAiServer().load(ModelRef(options={"base_url": url}))
+
+    def test_finds_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        with pytest.raises(BackendError, match="the server is away"):
+            OpenAiServer().load(ModelRef(options={"base_url": url, "patience": 0.1}))
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ({"api_key": KEY}, "api_key"),
+            ({"base_url": f"http://me:{KEY}@host/v1"}, "base_url"),
+            ({"base_url": f"http://host/v1?key={KEY}"}, "base_url"),
+            ({"base_url": "file:///etc"}, "base_url"),
+            ({"in_flight": 0}, "in_flight"),
+            ({"timeout": "soon"}, "timeout"),
+            ({"extra": "{"}, "extra"),
+        ],
+    )
+    def test_refuses_options_without_showing_them(
+        self, options: dict[str, Any], named: str
+    ) -> None:
+        with pytest.raises(ConfigurationError, match=named) as caught:
+            OpenAiServer().load(ModelRef(options=options))
+        assert KEY not in str(caught.value)
+
+    def test_not_loaded(self) -> None:
+        adapter = OpenAiServer()
+        adapter.release()
+        for call in (lambda: adapter.answer(ask(), PLAN), lambda: adapter.answer_batch([], PLAN)):
+            with pytest.raises(AnswerError, match="not loaded"):
+                call()
+
+
+class TestKey:
+    """It comes from the environment, goes to the server, and is seen nowhere else."""
+
+    def test_is_sent(self, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MY_KEY", KEY)
+        adapter, script = opened(key=KEY, api_key_env="MY_KEY")
+        adapter.answer(ask(), PLAN)
+        assert script.headers[0]["authorization"] == f"Bearer {KEY}"
+
+    @pytest.mark.parametrize(("given", "word"), [(None, "missing"), (KEY, "refused")])
+    def test_that_is_wrong_is_said_so(
+        self, opened: Opened, monkeypatch: pytest.MonkeyPatch, given: str | None, word: str
+    ) -> None:
+        if given:
+            monkeypatch.setenv("VQA_ENGINE_API_KEY", given)
+        with pytest.raises(ConfigurationError, match=word) as caught:
+            opened(key="another")
+        assert KEY not in str(caught.value)
+
+    @pytest.mark.parametrize("isolation", ["inline", "process"])
+    def test_is_written_nowhere(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+        isolation: Any,
+    ) -> None:
+        """Neither in journal, manifest, log nor output, though the server quotes it."""
+        monkeypatch.setenv("VQA_ENGINE_API_KEY", KEY)
+        caplog.set_level(logging.DEBUG)
+        quoting = Reply(400, text=json.dumps({"error": f"bad request with Bearer {KEY}"}))
+        script = Script((Reply(), quoting, Reply()), key=KEY)
+        with serving(script) as url:
+            reference = ModelRef(options={"base_url": url})
+            spec = AdapterSpec(name="openai_server", model=reference, target=TARGET)
+            with Engine([spec], isolation=isolation) as engine:
+                result = engine.run([ask(n) for n in range(3)], tmp_path / "run")
+        failures = [row.failure for row in result.rows() if row.failure]
+        assert len(failures) == 1
+        assert "***" in failures[0].message
+        written = [file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()]
+        assert len(written) >= 2
+        shown = "".join(capfd.readouterr()) + caplog.text
+        assert not any(KEY.encode() in content for content in [*written, shown.encode()])
