@@ -97,11 +97,16 @@ class GenerationPlan:
 
 @frozen(kw_only=True)
 class TokenCounts:
-    """Tokens of one answer: the whole prompt, the image's share of it, the completion."""
+    """Tokens of one answer: the whole prompt, the image's share of it, the completion.
+
+    `reused` are those of the prompt that were already computed for an earlier question
+    about the same image, and cost nothing this time.
+    """
 
     prompt: int
     completion: int
     image: int | None = None
+    reused: int = 0
 
 
 @frozen(kw_only=True)
