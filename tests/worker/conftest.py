@@ -24,7 +24,7 @@ def nobody_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     yield
-    until = monotonic() + 5
+    until = monotonic() + 10
     while (left := marked(mark)) and monotonic() < until:
         sleep(0.02)
     assert not left
@@ -63,7 +63,7 @@ def open_session(tmp_path: Path) -> Iterator[Opener]:
             model=ModelRef(options=options or {}),
             python=python,
         )
-        settings = {"timeouts": Timeouts(load=30, answer=10, stop=0.5)} | settings
+        settings = {"timeouts": Timeouts(load=60, answer=20, stop=2)} | settings
         settings = {"log_directory": tmp_path / "logs"} | settings
         session = WorkerSession(spec, **settings)
         opened.append(session)

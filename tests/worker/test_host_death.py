@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BOUND = 10.0
+BOUND = 20.0
 
 NO_KERNEL_HELP = """
 import fcntl, os, subprocess, sys, time
