@@ -241,6 +241,11 @@ class Outlived(Echo):
         os.abort()
 
 
+class OutlivedWhileBusy(Outlived):
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        time.sleep(3600)
+
+
 class DiesInLoad(Echo):
     def load(self, model: ModelRef) -> None:
         os.abort()

@@ -41,7 +41,9 @@ def await_end(process: psutil.Process) -> None:
         sleep(0.02)
 
 
-@pytest.mark.parametrize("adapter", ["Echo", "HangsInAnswer", "SpinsInNativeCode", "Outlived"])
+@pytest.mark.parametrize(
+    "adapter", ["Echo", "HangsInAnswer", "SpinsInNativeCode", "OutlivedWhileBusy"]
+)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_the_worker_ends_with_its_host(adapter, number):
     host, worker = start(adapter)

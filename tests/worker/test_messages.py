@@ -148,7 +148,8 @@ def test_a_question_has_the_fields_of_a_question():
 
 def test_a_path_that_is_no_unicode_crosses():
     path = Path("/a\udcff/b")
-    ask = m.Ask(question_id=1, image=m.PathImage(path), text="?", plan=GenerationPlan())
+    asked = m.Asked(question_id=1, image=m.PathImage(path), text="?")
+    ask = m.Ask((asked,), GenerationPlan())
     assert m.decode_in_child(m.encode_to_child(ask)).image.path == path
 
 

@@ -2,7 +2,8 @@
 
 The host writes an image once, the child reads it once, and consecutive questions about
 one image do neither. The file has no name, so nothing is left behind however the two
-end; one image lives in it at a time, because one question is in flight at a time.
+end. It holds the images of one message: one, or the encoded files of several questions
+that may be answered together.
 Not `multiprocessing.shared_memory`: it starts a tracker process in the host.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any, cast
@@ -41,18 +43,30 @@ class Outbox:
         self._directory = Path.cwd()
         self._last: tuple[ImageSource, ImageRecord] | None = None
         self._serial = 0
+        self._end = 0  # of what this message has put in so far
 
     @property
     def descriptor(self) -> int:
         """The arena's file descriptor, for the child to inherit."""
         return self._file.fileno()
 
-    def put(self, question: Question) -> ImageRecord:
-        """A record of the question's image, with its contents in the arena.
+    def put(self, upcoming: Sequence[Question]) -> list[ImageRecord]:
+        """Records of the first question's image and of those that fit in beside it.
+
+        At least one record; fewer than questions when an image needs the arena for itself.
 
         Raises:
-            ImageError: it cannot be read, so there is nothing to put.
+            ImageError: the first image cannot be read, so there is nothing to put.
         """
+        self._end = 0
+        records = [self._put(upcoming[0])]
+        for question in upcoming[1:]:
+            if not self._fits_in(question.image):
+                break
+            records.append(self._put(question))
+        return records
+
+    def _put(self, question: Question) -> ImageRecord:
         image = question.image
         if isinstance(image, Path):
             return PathImage(self.reachable(image))
@@ -60,7 +74,17 @@ class Outbox:
             self._last = None
             self._serial += 1
             self._last = (image, self._written(image, question))
-        return self._last[1]
+        record = self._last[1]
+        if isinstance(record, BytesImage):
+            self._end = record.offset + record.length
+        return record
+
+    def _fits_in(self, image: object) -> bool:
+        """Whether an image can join those of this message without overwriting one."""
+        if isinstance(image, Path) or (self._last is not None and _same(self._last[0], image)):
+            return True
+        alone = self._last is not None and isinstance(self._last[1], PixelImage)
+        return isinstance(image, bytes) and not alone and self._end + len(image) <= ROOMY
 
     def reachable(self, path: Path) -> Path:
         """A path as the child must name it: its folder is the host's when it was started."""
@@ -78,7 +102,7 @@ class Outbox:
 
     def _written(self, image: object, question: Question) -> ImageRecord:
         if isinstance(image, bytes):
-            return BytesImage(self._serial, self._write(image))
+            return BytesImage(self._serial, self._write(image), self._end)
         if isinstance(image, Image.Image):
             return self._pixels(image, question)
         raise ImageError(
@@ -89,10 +113,11 @@ class Outbox:
         )
 
     def _write(self, data: bytes) -> int:
-        self._make_room(len(data))
+        end = self._end + len(data)
+        self._make_room(end)
         rest = memoryview(data)
         while rest:
-            rest = rest[os.pwrite(self.descriptor, rest, len(data) - len(rest)) :]
+            rest = rest[os.pwrite(self.descriptor, rest, end - len(rest)) :]
         return len(data)
 
     def _pixels(self, image: Image.Image, question: Question) -> PixelImage:
@@ -167,7 +192,7 @@ class Inbox:
     def _read(self, record: BytesImage | PixelImage) -> bytes | Image.Image:
         if isinstance(record, PixelImage):
             return self._unpacked(record)
-        data = os.pread(self._descriptor, record.length, 0)
+        data = os.pread(self._descriptor, record.length, record.offset)
         if len(data) != record.length:
             raise EOFError(f"the arena holds {len(data)} of {record.length} bytes")
         return data

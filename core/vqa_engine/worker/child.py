@@ -33,6 +33,7 @@ from vqa_engine.worker.interpreter import version
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
+    Asked,
     Hello,
     Leave,
     Left,
@@ -101,21 +102,21 @@ class Child:
         return Ready(evolve(loaded, profile=portable(loaded.profile)), vitals())
 
     def _answer(self, ask: Ask) -> bytes:
-        reply = self._reply(ask)
+        replies = self._replies(ask)
         try:
-            return encode_to_host(Said(reply, vitals()))
+            return encode_to_host(Said(replies, vitals()))
         except (TypeError, ValueError, OverflowError) as error:
-            message = f"The answer cannot cross to the engine: {error}"
-            return encode_to_host(Said(_failed(message), vitals()))
+            failed = _failed(f"The answer cannot cross to the engine: {error}")
+            return encode_to_host(Said((failed,) * len(replies), vitals()))
 
-    def _reply(self, ask: Ask) -> Reply:
+    def _replies(self, ask: Ask) -> tuple[Reply, ...]:
         if self._session is None:
-            return _failed("The model is not loaded: call load first.")
-        return self._session.answer(self._question(ask), ask.plan)
+            return (_failed("The model is not loaded: call load first."),)
+        return self._session.answers([self._question(one) for one in ask.upcoming], ask.plan)
 
-    def _question(self, ask: Ask) -> Question:
-        facts = {name: getattr(ask, name) for name in ask.__struct_fields__ if name != "plan"}
-        return Question(**facts | {"image": self._inbox.take(ask.image)})
+    def _question(self, asked: Asked) -> Question:
+        facts = {name: getattr(asked, name) for name in asked.__struct_fields__}
+        return Question(**facts | {"image": self._inbox.take(asked.image)})
 
     def _release(self) -> Left:
         session, self._session = self._session, None

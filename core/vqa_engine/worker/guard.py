@@ -31,6 +31,9 @@ def follow(lifeline: int) -> None:
     F_SETOWN and F_SETSIG), even while native code holds the interpreter's lock. A thread
     does it elsewhere. Not PR_SET_PDEATHSIG, which fires when the *thread* that started
     us ends.
+
+    One gap is left: when a worker dies, its host ends what the adapter had started. A
+    host that is killed within those milliseconds leaves it behind.
     """
     host = os.getppid()
     if hasattr(fcntl, "F_SETSIG"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,17 @@ from vqa_engine.worker.arena import Outbox
 from vqa_engine.worker.interpreter import Interpreter
 from vqa_engine.worker.limits import Limits, Timeouts
 from vqa_engine.worker.log import WorkerLog
-from vqa_engine.worker.messages import Ask, Leave, Left, Load, Ready, Refused, Said
+from vqa_engine.worker.messages import (
+    Ask,
+    Asked,
+    ImageRecord,
+    Leave,
+    Left,
+    Load,
+    Ready,
+    Refused,
+    Said,
+)
 from vqa_engine.worker.process import Worker, WorkerDied
 from vqa_engine.worker.remote import raised_again, refined
 
@@ -91,25 +102,28 @@ class Keeper:
                 log.warning("%s: loading again: %s", self._spec.label, death)
         raise AssertionError("unreachable: the last failure raises")
 
-    def ask(self, question: Question, plan: GenerationPlan) -> Reply:
-        """One try at a question. A death is a failure too, and leaves no `worker`."""
+    def ask(self, upcoming: Sequence[Question], plan: GenerationPlan) -> tuple[Reply, ...]:
+        """One try at the first question, or at as many as are answered together.
+
+        A death is a failure of the first too, and leaves no `worker`.
+        """
         assert self.worker is not None
         try:
-            said = self.worker.exchange(self._message(question, plan), self._timeouts.answer)
+            said = self.worker.exchange(self._message(upcoming, plan), self._patience(upcoming))
         except WorkerDied as death:
             self.worker = None
-            return _failed(death.verdict.cause, str(death), death.said[-DETAIL:])
+            return (_failed(death.verdict.cause, str(death), death.said[-DETAIL:]),)
         except ImageError as error:
-            return _failed("image", str(error))
+            return (_failed("image", str(error)),)
         except msgspec.ValidationError as error:
-            return _failed("adapter", f"The adapter's answer does not fit its record: {error}")
+            return (_failed("adapter", f"The adapter's answer does not fit its record: {error}"),)
         except NOT_PLAIN as error:
-            return _failed("adapter", f"The question cannot cross to its worker: {error}")
+            return (_failed("adapter", f"The question cannot cross to its worker: {error}"),)
         except BaseException:
             self.drop()  # the reply that is under way belongs to no later question
             raise
         assert isinstance(said, Said)
-        return _refined(said.reply)
+        return tuple(_refined(reply) for reply in said.replies)
 
     def drop(self) -> None:
         """End the worker at once, whatever it is doing."""
@@ -182,21 +196,30 @@ class Keeper:
         assert isinstance(reply, Ready)
         return reply.loaded
 
-    def _message(self, question: Question, plan: GenerationPlan) -> Ask:
+    def _patience(self, upcoming: Sequence[Question]) -> float:
+        """Seconds: a batch may take as long as its questions may one by one."""
+        return self._timeouts.answer * len(upcoming)
+
+    def _message(self, upcoming: Sequence[Question], plan: GenerationPlan) -> Ask:
         assert self._tools is not None
-        outbox, root = self._tools.outbox, question.image_root
-        return Ask(
+        images = self._tools.outbox.put(upcoming)
+        pairs = zip(upcoming, images, strict=False)  # the arena may hold the first few only
+        return Ask(tuple(self._asked(question, image) for question, image in pairs), plan)
+
+    def _asked(self, question: Question, image: ImageRecord) -> Asked:
+        assert self._tools is not None
+        root = question.image_root
+        return Asked(
             question_id=question.question_id,
-            image=outbox.put(question),
+            image=image,
             text=question.text,
-            plan=plan,
             answers=question.answers,
             image_id=question.image_id,
             question_type=question.question_type,
             answer_type=question.answer_type,
             choices=question.choices,
             origin=question.origin,
-            image_root=None if root is None else outbox.reachable(root),
+            image_root=None if root is None else self._tools.outbox.reachable(root),
         )
 
     def _released(self, worker: Worker) -> Released:

@@ -18,7 +18,7 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import restore
 from vqa_engine.results import Cause, Loaded, Released, Reply
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -56,11 +56,13 @@ class PathImage(Struct, frozen=True, tag="path"):
     path: Path
 
 
-class BytesImage(Struct, frozen=True, tag="bytes"):
-    """An encoded file of `length` bytes in the arena; a new `serial` is a new image."""
+class BytesImage(Struct, frozen=True, tag="bytes", omit_defaults=True):
+    """An encoded file of `length` bytes at `offset` in the arena; a new `serial` is a new
+    image."""
 
     serial: int
     length: int
+    offset: int = 0
 
 
 class PixelImage(Struct, frozen=True, tag="pixels", omit_defaults=True):
@@ -82,13 +84,12 @@ class PixelImage(Struct, frozen=True, tag="pixels", omit_defaults=True):
 ImageRecord = PathImage | BytesImage | PixelImage
 
 
-class Ask(Struct, frozen=True, tag="ask", omit_defaults=True):
+class Asked(Struct, frozen=True, omit_defaults=True):
     """One question; the fields are those of `vqa_engine.adapter.Question`."""
 
     question_id: QuestionId
     image: ImageRecord
     text: str
-    plan: GenerationPlan
     answers: tuple[str, ...] = ()
     image_id: QuestionId | None = None
     question_type: str | None = None
@@ -96,6 +97,13 @@ class Ask(Struct, frozen=True, tag="ask", omit_defaults=True):
     choices: tuple[str, ...] = ()
     origin: str | None = None
     image_root: Path | None = None
+
+
+class Ask(Struct, frozen=True, tag="ask"):
+    """Questions that come next; the child answers the first, or more of them together."""
+
+    upcoming: tuple[Asked, ...]
+    plan: GenerationPlan
 
 
 class Leave(Struct, frozen=True, tag="leave"):
@@ -121,9 +129,9 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class Said(Struct, frozen=True, tag="said"):
-    """The reply to one question."""
+    """The replies to the first of the questions, in their order."""
 
-    reply: Reply
+    replies: tuple[Reply, ...]
     vitals: Vitals
 
 

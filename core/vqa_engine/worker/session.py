@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -71,6 +71,7 @@ class WorkerSession:
         self._loaded = False
         self._fresh = True
         self._deaths = 0
+        self._alone = 0  # questions still to be asked one by one, after a batch that killed
 
     @property
     def pid(self) -> int | None:
@@ -110,7 +111,7 @@ class WorkerSession:
         while True:
             events += self._revive(question.question_id)
             started = perf_counter()
-            reply = self._keeper.ask(question, plan)
+            reply = self._keeper.ask([question], plan)[0]
             failure = self._curable(reply, plan)
             if reply.recycle and self._retire(reply) and not recycled:
                 recycled, events = True, events + reply.events
@@ -124,6 +125,36 @@ class WorkerSession:
             if below is None:
                 return Reply(failure=evolve(failure, attempts=tries), events=events)
             plan = below
+
+    def answers(self, upcoming: Sequence[Question], plan: GenerationPlan) -> tuple[Reply, ...]:
+        """Ask the first question, and with it as many as the adapter answers together.
+
+        A batch that kills its worker, or fails as a whole, is asked one by one.
+
+        Raises:
+            VqaEngineError: as `answer` does.
+        """
+        if len(upcoming) < 2 or self._alone:
+            self._alone = max(0, self._alone - 1)
+            return (self.answer(upcoming[0], plan),)
+        events = self._revive(upcoming[0].question_id)
+        replies = self._keeper.ask(upcoming, plan)
+        if self._keeper.worker is None:
+            self._deaths += 1
+            self._alone = len(upcoming)
+            return self.answers(upcoming[:1], plan)
+        self._deaths = 0
+        if replies[-1].recycle:
+            self._retire(replies[-1])
+        first = evolve(replies[0], events=events + replies[0].events)
+        pairs = zip(upcoming, (first, *replies[1:]), strict=False)
+        return tuple(self._final(question, reply, plan) for question, reply in pairs)
+
+    def _final(self, question: Question, reply: Reply, plan: GenerationPlan) -> Reply:
+        """A batch's reply, or that of a second try where one may cure the failure."""
+        if reply.failure is not None and reply.failure.cause in CURED_BY_RESTART:
+            return self.answer(question, plan)
+        return evolve(reply, recycle="")
 
     def release(self) -> Released:
         """End the worker, and see that it and all it started are gone. Idempotent.
