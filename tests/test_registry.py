@@ -146,12 +146,14 @@ def test_first_party_adapters_come_through_the_same_door_and_are_healthy() -> No
     states = {
         r.plugin.name: r.state for r in registry.report() if r.plugin.distribution == "vqa-engine"
     }
-    assert states == dict.fromkeys(("llava_mlx", "mlx_vlm", "phi35_vision", "smolvlm"), "healthy")
+    assert {"llava_mlx", "mlx_vlm", "phi35_vision", "smolvlm"} <= set(states)
+    assert set(states.values()) == {"healthy"}
 
 
 def test_listing_and_checking_every_adapter_imports_no_model_library() -> None:
     code = (
-        "import sys, vqa_engine; from vqa_engine import registry; registry.report();"
+        "import sys, vqa_engine; from vqa_engine import registry;"
+        "[registry.load(plugin.name)().memory_profile() for plugin in registry.find()];"
         "print({'mlx', 'mlx_vlm', 'torch', 'transformers'} & set(sys.modules))"
     )
     result = subprocess.run(

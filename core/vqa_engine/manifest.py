@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 from attrs import asdict, frozen
 
-from vqa_engine import registry
 from vqa_engine.adapter import AdapterSpec, GenerationPlan
-from vqa_engine.errors import AdapterError
+from vqa_engine.provenance import origin
 
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
@@ -27,6 +26,8 @@ class AdapterRecord:
     """Which adapter and checkpoint answered under one label.
 
     `distribution` and `version` are None for a class or object that is no plugin.
+    `sha256` is over the adapter's code (`vqa_engine.provenance`), so that a changed
+    adapter is another run.
     """
 
     name: str
@@ -37,6 +38,7 @@ class AdapterRecord:
     revision: str | None
     options: Mapping[str, Any]
     python: str | None
+    sha256: str | None = None
 
 
 @frozen(kw_only=True)
@@ -85,16 +87,17 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
 
 def adapter_record(spec: AdapterSpec) -> AdapterRecord:
     """The record of one adapter; its distribution comes from metadata, unimported."""
-    plugin = None if spec.target else _plugin(spec.name)
+    found = origin(spec)
     return AdapterRecord(
         name=spec.name,
-        distribution=plugin.distribution if plugin else None,
-        version=plugin.version if plugin else None,
+        distribution=found.distribution,
+        version=found.version,
         target=spec.target,
         model=spec.model.model,
         revision=spec.model.revision,
         options=dict(spec.model.options),
         python=str(spec.python) if spec.python else None,
+        sha256=found.sha256,
     )
 
 
@@ -106,13 +109,6 @@ def libraries() -> dict[str, str]:
 def environment() -> tuple[str, str]:
     """The versions of vqa-engine and of Python."""
     return _version("vqa-engine") or "unknown", platform.python_version()
-
-
-def _plugin(name: str) -> registry.Plugin | None:
-    try:
-        return registry.select(name, registry.find())
-    except AdapterError:
-        return None  # an adapter of another interpreter: its worker knows it
 
 
 def _version(distribution: str) -> str | None:

@@ -99,9 +99,8 @@ def _show(outcomes: Iterable[Outcome]) -> int:
         if not outcome.harmless:
             click.echo(_indented(outcome))
     wrong = sum(not outcome.harmless for outcome in seen)
-    click.echo(
-        f"\n{len(seen)} tests, {wrong} failed." if wrong else f"\nAll {len(seen)} tests passed."
-    )
+    skipped = sum(outcome.state == "skipped" for outcome in seen)
+    click.echo(f"\n{len(seen) - skipped - wrong} passed, {wrong} failed, {skipped} do not apply.")
     return wrong
 
 

@@ -21,6 +21,7 @@ from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
+from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
 
@@ -86,7 +87,7 @@ def cli(log_level: str) -> None:
     )
 
 
-for command in (run, ask, fit, adapters, check, doctor, score, export, memory):
+for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
     cli.add_command(command)
 
 
