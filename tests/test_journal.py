@@ -89,7 +89,7 @@ def test_a_question_in_flight_is_no_row_and_counts_its_tries(tmp_path: Path) -> 
     journal.begin("a", 7)
     journal.begin("a", 7)
     assert (journal.tries("a", 7), journal.has("a", 7), journal.tally("a").done) == (2, False, 0)
-    journal.abandon("a", 7)
+    journal.abandon("a")
     assert journal.tries("a", 7) == 0
     journal.close()
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -35,7 +37,7 @@ from vqa_engine.ordering import by_image
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.report import as_text, score_table
-from vqa_engine.results import Failure, MemoryEvent, Row
+from vqa_engine.results import Failure, MemoryEvent, Reply, Row
 from vqa_engine.run_directory import RunDirectory, fresh, open_journal
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.session import LocalSession, Session
@@ -46,6 +48,10 @@ log = logging.getLogger(__name__)
 Isolation = Literal["process", "inline"]
 
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
+
+REACH = 16
+"""Questions that an adapter which answers several together is offered at once: three
+images' worth of VQA v2, and enough requests in flight for a server on one machine."""
 
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""
@@ -86,6 +92,15 @@ class RunResult:
         return as_text(score_table(self.scores))
 
 
+@frozen
+class _Resident:
+    """The loaded model; `reach` is how many questions it is offered at once."""
+
+    contender: Contender
+    session: Session
+    reach: int
+
+
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
@@ -121,7 +136,7 @@ class Engine:
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
         self._timeouts = timeouts or Timeouts()
-        self._resident: tuple[Contender, Session] | None = None
+        self._resident: _Resident | None = None
         self._journal: Journal | None = None
         self._logs: Path | None = None
 
@@ -148,7 +163,7 @@ class Engine:
         """
         source = Path(image) if isinstance(image, str) else image
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
-        reply = self._hold(self._named(adapter)).answer(question, self._plan)
+        reply = self._hold(self._named(adapter)).session.answer(question, self._plan)
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -164,9 +179,8 @@ class Engine:
         """
         asked = as_question_set(questions)
         for contender in self._contenders:
-            session = self._hold(contender)
-            for question in asked:
-                yield _ask(session, contender.label, question, self._plan)[0]
+            for _, row, _ in self._put(self._hold(contender), enumerate(asked)):
+                yield row
 
     def run(
         self,
@@ -215,11 +229,11 @@ class Engine:
         """Let the loaded model go; twice is safe."""
         if self._resident is None:
             return
-        contender, session = self._resident
+        label, session = self._resident.contender.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._note(contender.label, released.events)
-        self._observer.released(contender.label, released)
+        self._note(label, released.events)
+        self._observer.released(label, released)
 
     def __enter__(self) -> Self:
         return self
@@ -268,9 +282,8 @@ class Engine:
         self._journal = journal
         try:
             session = self._hold(contender)
-            for position, question in by_image(questions):
-                if not ledger.has(question):
-                    self._run_question(session, ledger, position, question)
+            for position, row, events in self._put(session, self._todo(questions, ledger), ledger):
+                self._take(ledger, position, row, events)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
@@ -278,32 +291,47 @@ class Engine:
             self._observer.failed(contender.label, error)
         finally:
             self.close()
+            ledger.abandon()  # the process lives, so what was in flight did not kill it
             journal.flush()
             self._journal = None
 
-    def _run_question(
-        self, session: Session, ledger: Ledger, position: int, question: Question
+    def _todo(self, questions: QuestionSet, ledger: Ledger) -> Iterator[tuple[int, Question]]:
+        """What is still to be asked, image by image."""
+        for position, question in by_image(questions):
+            if ledger.has(question):
+                continue
+            if self._isolation == "inline" and ledger.deaths(question) >= MAX_DEATHS:
+                self._take(ledger, position, _given_up(ledger.label, question), ())
+            else:
+                yield position, question
+
+    def _put(
+        self,
+        resident: _Resident,
+        pairs: Iterator[tuple[int, Question]],
+        ledger: Ledger | None = None,
+    ) -> Iterator[tuple[int, Row, tuple[MemoryEvent, ...]]]:
+        """Put questions to a model, as many at once as its adapter takes."""
+        window: deque[tuple[int, Question]] = deque()
+        while True:
+            entering = list(islice(pairs, resident.reach - len(window)))
+            window.extend(entering)
+            if not window:
+                return
+            if ledger is not None:
+                ledger.begin(question for _, question in entering)
+            upcoming = [question for _, question in window]
+            for row, events in _ask(resident, upcoming, self._plan):
+                yield window.popleft()[0], row, events
+
+    def _take(
+        self, ledger: Ledger, position: int, row: Row, events: tuple[MemoryEvent, ...]
     ) -> None:
-        if self._isolation == "inline" and ledger.deaths(question) >= MAX_DEATHS:
-            row = _given_up(ledger.label, question)
-            events: tuple[MemoryEvent, ...] = ()
-        else:
-            row, events = self._journaled(session, ledger, question)
+        """Record a row, and tell of it."""
         ledger.add(position, row, events)
         for event in events:
             self._observer.memory(ledger.label, event)
         self._observer.answered(row, ledger.progress())
-
-    def _journaled(
-        self, session: Session, ledger: Ledger, question: Question
-    ) -> tuple[Row, tuple[MemoryEvent, ...]]:
-        ledger.begin(question)
-        try:
-            return _ask(session, ledger.label, question, self._plan)
-        except BaseException:
-            # The process lives, so the question did not kill it.
-            ledger.abandon(question)
-            raise
 
     def _named(self, label: str | None) -> Contender:
         for contender in self._contenders:
@@ -312,10 +340,10 @@ class Engine:
         known = ", ".join(c.label for c in self._contenders)
         raise ConfigurationError(f"This engine has no adapter {label!r}; it has: {known}.")
 
-    def _hold(self, contender: Contender) -> Session:
+    def _hold(self, contender: Contender) -> _Resident:
         """The contender's session, loaded; any other model is let go first."""
-        if self._resident is not None and self._resident[0] is contender:
-            return self._resident[1]
+        if self._resident is not None and self._resident.contender is contender:
+            return self._resident
         self.close()
         self._observer.loading(contender.label)
         session = self._session(contender)
@@ -324,10 +352,10 @@ class Engine:
         except BaseException:
             session.release()
             raise
-        self._resident = (contender, session)
+        self._resident = _Resident(contender, session, REACH if loaded.batches else 1)
         self._note(contender.label, loaded.events)
         self._observer.loaded(contender.label, loaded)
-        return session
+        return self._resident
 
     def _session(self, contender: Contender) -> Session:
         if self._isolation == "process" and contender.portable:
@@ -350,20 +378,41 @@ class Engine:
 
 
 def _ask(
-    session: Session, label: str, question: Question, plan: GenerationPlan
-) -> tuple[Row, tuple[MemoryEvent, ...]]:
+    resident: _Resident, upcoming: Sequence[Question], plan: GenerationPlan
+) -> list[tuple[Row, tuple[MemoryEvent, ...]]]:
     started = perf_counter()
-    reply = session.answer(question, plan)
-    row = Row(
+    replies = resident.session.answers(upcoming, plan)
+    seconds = (perf_counter() - started) / len(replies)
+    return [
+        (_row(resident.contender.label, question, reply, plan, seconds), reply.events)
+        for question, reply in zip(upcoming, replies, strict=False)
+    ]
+
+
+def _row(
+    label: str, question: Question, reply: Reply, asked: GenerationPlan, seconds: float
+) -> Row:
+    return Row(
         adapter=label,
         question=question,
         answer=reply.answer,
         failure=reply.failure,
         attempts=reply.attempts,
-        seconds=perf_counter() - started,
+        seconds=seconds,
         prediction=reply.prediction,
+        degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
     )
-    return row, reply.events
+
+
+def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
+    """Whether a plan may change the text where the one asked for would not.
+
+    A field that a model cannot obey comes back as None, which loses nothing.
+    """
+    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
+        None,
+        asked.image_longest_edge,
+    }
 
 
 def _given_up(label: str, question: Question) -> Row:

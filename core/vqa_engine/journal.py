@@ -53,7 +53,7 @@ _BEGIN = """
 INSERT INTO rows (adapter, id) VALUES (?, ?)
 ON CONFLICT (adapter, id) DO UPDATE SET tries = tries + 1
 """
-_ABANDON = "DELETE FROM rows WHERE adapter = ? AND id = ? AND record IS NULL"
+_ABANDON = "DELETE FROM rows WHERE adapter = ? AND record IS NULL"
 _ROWS = """
 SELECT rows.adapter, rows.record, questions.record FROM rows JOIN questions USING (id)
 WHERE rows.record IS NOT NULL AND (?1 IS NULL OR rows.adapter = ?1)
@@ -85,6 +85,7 @@ class _StoredRow:
     failure: Failure | None = None
     attempts: tuple[Attempt, ...] = ()
     prediction: MemoryPrediction | None = None
+    degraded: bool = False
 
 
 @frozen(kw_only=True)
@@ -148,16 +149,17 @@ class Journal:
         self._event = msgspec.json.Decoder(MemoryEvent).decode
 
     @_guarded
-    def begin(self, adapter: str, question_id: QuestionId) -> None:
-        """Commit all rows so far, and the note that this question is about to be asked."""
+    def begin(self, adapter: str, *question_ids: QuestionId) -> None:
+        """Commit all rows so far, and the note that these questions are about to be asked."""
         self._open()
-        self._db.execute(_BEGIN, (adapter, question_id))
+        for question_id in question_ids:
+            self._db.execute(_BEGIN, (adapter, question_id))
         self._db.execute("COMMIT")
 
     @_guarded
-    def abandon(self, adapter: str, question_id: QuestionId) -> None:
-        """Note that it was not asked after all (an interrupt), so no try is counted."""
-        self._db.execute(_ABANDON, (adapter, question_id))
+    def abandon(self, adapter: str) -> None:
+        """Note that what is in flight was not asked after all, so that no try is counted."""
+        self._db.execute(_ABANDON, (adapter,))
 
     @_guarded
     def record(self, position: int, row: Row, events: tuple[MemoryEvent, ...] = ()) -> None:
@@ -246,6 +248,7 @@ class Journal:
                 attempts=stored.attempts,
                 seconds=stored.seconds,
                 prediction=stored.prediction,
+                degraded=stored.degraded,
             )
 
     def events(self, adapter: str | None = None) -> Iterator[TimedEvent]:
@@ -309,6 +312,7 @@ def _stored_row(row: Row) -> _StoredRow:
         failure=row.failure,
         attempts=row.attempts,
         prediction=row.prediction,
+        degraded=row.degraded,
     )
 
 

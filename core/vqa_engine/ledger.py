@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vqa_engine.adapter import Question
 from vqa_engine.journal import Journal
@@ -40,13 +40,13 @@ class Ledger:
         """How often the whole process died while this question was in flight."""
         return self._journal.tries(self.label, question.question_id)
 
-    def begin(self, question: Question) -> None:
-        """Note that the question is in flight."""
-        self._journal.begin(self.label, question.question_id)
+    def begin(self, questions: Iterable[Question]) -> None:
+        """Note that the questions are in flight."""
+        self._journal.begin(self.label, *(question.question_id for question in questions))
 
-    def abandon(self, question: Question) -> None:
-        """Note that it was interrupted by the user, which is not its fault."""
-        self._journal.abandon(self.label, question.question_id)
+    def abandon(self) -> None:
+        """Note that what is still in flight was not asked after all."""
+        self._journal.abandon(self.label)
 
     def add(self, position: int, row: Row, events: tuple[MemoryEvent, ...]) -> None:
         """Take a row; `position` is the question's place in the caller's order."""

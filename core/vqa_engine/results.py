@@ -128,6 +128,7 @@ class Loaded:
     """What a session says after loading: the exact profile, seconds taken, memory.
 
     `budget` is the bytes that the model may hold, None where nobody knows a limit.
+    `batches` says whether the adapter answers several questions together.
     """
 
     profile: MemoryProfile
@@ -135,6 +136,7 @@ class Loaded:
     memory: MemoryReading
     events: tuple[MemoryEvent, ...] = ()
     budget: int | None = None
+    batches: bool = False
 
 
 @frozen(kw_only=True)
@@ -151,7 +153,9 @@ class Released:
 class Row:
     """One question put to one adapter: the unit of the journal and of every export.
 
-    `seconds` is the wall time the question took, the engine's own share included.
+    `seconds` is the wall time the question took, the engine's own share included; those
+    that were answered together share it evenly. `degraded` says that the answer came from
+    a plan that may change its text, and was not asked for.
     """
 
     adapter: str
@@ -161,8 +165,4 @@ class Row:
     attempts: tuple[Attempt, ...] = ()
     seconds: float = 0.0
     prediction: MemoryPrediction | None = None
-
-    @property
-    def degraded(self) -> bool:
-        """Whether the answer came from a cheaper plan than the one asked for."""
-        return self.answer is not None and self.answer.plan.rung > 0
+    degraded: bool = False

@@ -9,12 +9,21 @@ from __future__ import annotations
 import gc
 import logging
 import traceback
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Protocol
 
 from attrs import evolve
 
-from vqa_engine.adapter import Answer, GenerationPlan, ModelAdapter, ModelRef, Question
+from vqa_engine.adapter import (
+    Answer,
+    BatchAdapter,
+    GenerationPlan,
+    MemoryReading,
+    ModelAdapter,
+    ModelRef,
+    Question,
+)
 from vqa_engine.errors import AnswerError, BackendError, ImageError, OutOfMemory, VqaEngineError
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
@@ -36,6 +45,12 @@ class Session(Protocol):
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
         """Ask one question; a fault of that question is a failure in the reply."""
+
+    def answers(self, upcoming: Sequence[Question], plan: GenerationPlan) -> tuple[Reply, ...]:
+        """Ask the first of these, and with it as many as the adapter answers together.
+
+        One reply for each question that was asked, in their order; at least one.
+        """
 
     def release(self) -> Released:
         """Let go of the model, and say what stayed; calling it twice is safe."""
@@ -73,6 +88,7 @@ class LocalSession:
             memory=governor.read(),
             events=events,
             budget=governor.budget.limit,
+            batches=isinstance(self._adapter, BatchAdapter),
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
@@ -84,6 +100,19 @@ class LocalSession:
             return evolve(reply, events=events, recycle="")
         again = self._ask(question, plan)
         return evolve(again, events=events + again.events, recycle="")
+
+    def answers(self, upcoming: Sequence[Question], plan: GenerationPlan) -> tuple[Reply, ...]:
+        adapter, asked = self._adapter, upcoming[:1]
+        try:
+            if isinstance(adapter, BatchAdapter) and len(upcoming) > 1:
+                asked = upcoming[: adapter.batch_size(upcoming, plan)] or asked
+                replies = self._together(adapter, asked, plan) if len(asked) > 1 else ()
+                if replies:
+                    return replies
+        except Exception as error:  # noqa: BLE001  what concerns them all: each is asked alone
+            log.info("a batch of %d failed, each is asked alone: %s", len(asked), error)
+            self._loaded().recover()
+        return tuple(self.answer(question, plan) for question in asked)
 
     def release(self) -> Released:
         started = perf_counter()
@@ -115,6 +144,25 @@ class LocalSession:
                 return self._answered(governor, question, answer)
             failure = _not_an_answer(answer)
         return _failed(governor, question, failure)
+
+    def _together(
+        self, adapter: BatchAdapter, asked: Sequence[Question], plan: GenerationPlan
+    ) -> tuple[Reply, ...]:
+        """The replies of a batch; empty when the questions may not fit together."""
+        governor = self._loaded()
+        planned = governor.plan_together(asked, plan)
+        if planned is None:
+            return ()
+        outcomes = adapter.answer_batch(asked, planned)
+        if len(outcomes) != len(asked):
+            problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
+            raise AnswerError(problem, cause="adapter")
+        memory, replies = governor.account(None), [_outcome(outcome) for outcome in outcomes]
+        last = replies[-1]
+        replies[-1] = evolve(
+            last, events=governor.drain(asked[-1]), recycle=governor.controls.recycle
+        )
+        return tuple(_with_memory(reply, memory) for reply in replies)
 
     def _answered(self, governor: Governor, question: Question, answer: Answer) -> Reply:
         memory = governor.account(answer)
@@ -178,6 +226,20 @@ def _failed(governor: Governor, question: Question, failure: Failure) -> Reply:
     return Reply(
         failure=failure, events=governor.drain(question), recycle=governor.controls.recycle
     )
+
+
+def _outcome(outcome: Answer | VqaEngineError) -> Reply:
+    if isinstance(outcome, Answer):
+        return Reply(answer=outcome)
+    if isinstance(outcome, VqaEngineError):
+        return Reply(failure=describe(outcome))
+    return Reply(failure=_not_an_answer(outcome))
+
+
+def _with_memory(reply: Reply, memory: MemoryReading | None) -> Reply:
+    if reply.answer is None or memory is None:
+        return reply
+    return evolve(reply, answer=evolve(reply.answer, memory=memory))
 
 
 def _not_an_answer(value: object) -> Failure:

@@ -6,7 +6,7 @@ It lives beside the model, in whatever process that is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -111,6 +111,23 @@ class Governor:
             self._active_before = self.backend.read().active or 0
             self.backend.reset_peak()
         return plan
+
+    def plan_together(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> GenerationPlan | None:
+        """One plan for questions that are answered as a batch.
+
+        None when memory is too short for that: each may need as much as the first.
+
+        Raises:
+            OutOfMemory: the first alone does not fit under any plan that is allowed.
+        """
+        planned = self.plan(questions[0], plan)
+        needed = self._planned.bound * len(questions) if self._planned else 0
+        limit = self.budget.limit
+        if limit is not None and self._moment.held + needed > limit:
+            return None
+        return planned
 
     def account(self, answer: Answer | None) -> MemoryReading | None:
         """After a question: learn what it cost, audit what stayed, clean what is due.

@@ -1,0 +1,118 @@
+"""Questions that an adapter answers together: one reply each, whatever happens to the batch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests import fakes
+from tests.builders import a_question, png
+from vqa_engine import Answer, Engine, GenerationPlan, Question
+from vqa_engine.engine import Isolation
+from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
+
+
+class Together(fakes.Looking):
+    """Takes up to four questions; says in each answer how many were asked together."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(4, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        self.sizes.append(len(questions))
+        return [self._one(question, plan) for question in questions]
+
+    def _one(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+        if question.text == "bad":
+            return AnswerError("beyond me", cause="adapter")
+        return self.answer(question, plan)
+
+
+class Crowded(Together):
+    """Has no memory for more than one at a time."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        raise OutOfMemory("too many at once")
+
+
+class Fragile(Together):
+    """Dies of any batch."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+
+class Forgetful(Together):
+    """Gives one outcome too few."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        return super().answer_batch(questions[1:], plan)
+
+
+def asked(count: int, folder: Path | None = None) -> list[Question]:
+    """Questions whose image tells them apart, as bytes or as files."""
+    made = []
+    for number in range(count):
+        image: bytes | Path = png((number + 1, 1))
+        if folder is not None:
+            path = folder / f"{number}.png"
+            path.write_bytes(png((number + 1, 1)))
+            image = path
+        made.append(a_question(number, image=image))
+    return made
+
+
+def answers(adapter: type, isolation: Isolation, questions: list[Question]) -> list[str | None]:
+    with Engine(adapters=[adapter], isolation=isolation) as engine:
+        return [row.answer and row.answer.text for row in engine.run(questions).rows()]
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+@pytest.mark.parametrize("adapter", [Together, Crowded, Forgetful])
+def test_each_question_gets_its_own_answer(
+    adapter: type, isolation: Isolation, tmp_path: Path
+) -> None:
+    wanted = [f"{number + 1}x1" for number in range(11)]
+    assert answers(adapter, isolation, asked(11)) == wanted
+    assert answers(adapter, isolation, asked(11, tmp_path)) == wanted
+
+
+def test_a_batch_that_kills_its_worker_is_asked_one_by_one() -> None:
+    assert answers(Fragile, "process", asked(6)) == [f"{number + 1}x1" for number in range(6)]
+
+
+def test_as_many_as_the_adapter_takes_are_asked_together() -> None:
+    Together.sizes.clear()
+    answers(Together, "inline", asked(10))
+    assert Together.sizes == [4, 4, 2]
+
+
+def test_the_fault_of_one_costs_no_other_its_answer() -> None:
+    questions = [*asked(2), a_question(7, text="bad"), a_question(8, image=png((9, 9)))]
+    with Engine(adapters=[Together], isolation="inline") as engine:
+        rows = list(engine.run(questions).rows())
+    assert [row.failure is None for row in rows] == [True, True, False, True]
+    assert rows[2].failure is not None
+    assert rows[2].failure.message == "beyond me"
+
+
+def test_answers_of_a_batch_come_in_the_callers_order() -> None:
+    with Engine(adapters=[Together], isolation="process") as engine:
+        ids = [row.question.question_id for row in engine.answers(asked(9))]
+    assert ids == list(range(9))
