@@ -68,6 +68,7 @@ class Script:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one write for head and body: two wait 40 ms for each other's acknowledgement
     script: Script
 
     def do_GET(self) -> None:

@@ -6,7 +6,6 @@ Runs inside the torch process. The configurations are those of `tests.checkpoint
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +63,19 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
 def _idefics3(folder: Path, seed: int) -> None:
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
-    config = _smol_files(folder, "idefics3")
+    config = smol_files(folder, "idefics3")
     _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
 
 
 def _smolvlm(folder: Path, seed: int) -> None:
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
-    config = _smol_files(folder, "smolvlm")
+    config = smol_files(folder, "smolvlm")
     _save(folder, SmolVLMForConditionalGeneration(SmolVLMConfig(**config)), seed)
 
 
-def _smol_files(folder: Path, kind: str) -> dict[str, Any]:
+def smol_files(folder: Path, kind: str) -> dict[str, Any]:
+    """Everything but the weights of an Idefics3 or SmolVLM; the configuration."""
     tokenizer = byte_level_bpe(smolvlm.SPECIALS)
     config = smolvlm._config(kind, tokenizer.get_vocab_size())
     # mlx-vlm leaves the last norm's epsilon at 1e-5 and knows the rotary base as `rope_theta`.
@@ -191,6 +191,3 @@ def _drawn(name: str, parameter: Any, draw: Any) -> Any:
     if "embed" in name:
         return noise
     return noise * 1.5 / (parameter.numel() // parameter.shape[0]) ** 0.5
-
-
-Writer = Callable[[Path, str], Path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,11 @@ class Remote:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Any method of the adapter."""
-        return self.pool.submit(call, self.target, method, *arguments).result()
+        return self.begin(method, *arguments).result()
+
+    def begin(self, method: str, *arguments: Any) -> Future[Any]:
+        """Any method of the adapter, without waiting for it."""
+        return self.pool.submit(call, self.target, method, *arguments)
 
     def reference(self, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
         """What transformers' own `generate` gives."""
@@ -116,3 +120,19 @@ def classified(statement: str) -> Failed:
         meaning = classify(error, "it")
         return Failed(type(meaning).__name__, str(meaning), {})
     raise AssertionError(f"{statement} raised nothing")
+
+
+def gap(target: str, question: Question, plan: GenerationPlan, ids: tuple[int, ...]) -> float:
+    """How far the likeliest token is ahead of the next one after `ids`, in logits."""
+    import torch
+    from vqa_engine.images import open_image
+
+    loaded = _ADAPTERS[target]._ready()
+    prompt = _ADAPTERS[target].prompt(question)
+    inputs = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
+    whole = torch.cat([inputs.pop("input_ids"), torch.tensor([ids], dtype=torch.long)], dim=1)
+    inputs.pop("attention_mask")
+    with torch.inference_mode():
+        logits = loaded.model(input_ids=whole, **inputs).logits[0, -1]
+    first, second = logits.topk(2).values.tolist()
+    return float(first - second)
