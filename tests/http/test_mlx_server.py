@@ -68,12 +68,16 @@ class _Killer(Observer):
 
 @pytest.mark.timeout(400)
 def test_a_run_outlives_its_server(server: Server, tmp_path: Path) -> None:
-    """Killed in mid-run and started again, as by a supervisor: the run completes."""
-    spec = AdapterSpec(name="openai_server", model=ModelRef(options=options(server)), target=TARGET)
+    """Killed in mid-run and started again, as by a supervisor: the run completes.
+
+    With one request in flight the engine asks in batches of four, so half are still to come.
+    """
+    reference = ModelRef(options={**options(server), "in_flight": 1})
+    spec = AdapterSpec(name="openai_server", model=reference, target=TARGET)
     killer = _Killer(server)
     with Engine([spec], plan=PLAN, isolation="inline", observer=killer) as engine:
-        result = engine.run(QUESTIONS[:6], tmp_path / "run")
+        result = engine.run(QUESTIONS[:8], tmp_path / "run")
     assert killer.killed != [server.pid]
     assert len(killer.killed) == 1
     assert result.complete
-    assert [row.question.question_id for row in result.rows()] == list(range(6))
+    assert [row.question.question_id for row in result.rows()] == list(range(8))
