@@ -161,7 +161,7 @@ class Engine:
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
-        source = Path(image) if isinstance(image, str) else image
+        source = Path(image) if isinstance(image, str) else _snapshot(image)
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         reply = self._hold(self._named(adapter)).session.answer(question, self._plan)
         if reply.answer is None:
@@ -375,6 +375,11 @@ class Engine:
             self._journal.record_events(label, events)
         for event in events:
             self._observer.memory(label, event)
+
+
+def _snapshot(image: ImageSource) -> ImageSource:
+    """A PIL image as it is now: a worker takes the same object for the same picture."""
+    return image if isinstance(image, (Path, bytes)) else image.copy()
 
 
 def _ask(

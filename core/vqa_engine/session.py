@@ -29,6 +29,7 @@ from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.worker.exit import cause_of
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,8 @@ def describe(error: Exception) -> Failure:
         return Failure(cause=_cause(error), message=str(error))
     detail = "".join(traceback.format_exception(error))
     log.info("the adapter raised\n%s", detail)
-    return Failure(cause="python", message=f"{type(error).__name__}: {error}", detail=detail)
+    message = f"{type(error).__name__}: {error}"
+    return Failure(cause=cause_of(message) or "python", message=message, detail=detail)
 
 
 def _cause(error: VqaEngineError) -> Cause:

@@ -30,7 +30,7 @@ def test_pixels_cross_unchanged(boxes, mode, size):
     outbox, inbox = boxes
     image = Image.new(mode, size)
     image.frombytes(os.urandom(len(image.tobytes())))
-    got = inbox.take(outbox.put(ask("?", image=image)))
+    got = inbox.take(outbox.put([ask("?", image=image)])[0])
     assert (got.mode, got.size, got.tobytes()) == (mode, size, image.tobytes())
 
 
@@ -38,7 +38,7 @@ def test_a_palette_and_its_transparency_cross(boxes):
     outbox, inbox = boxes
     image = Image.effect_mandelbrot((64, 64), (-2, -1, 1, 1), 20).convert("P")
     image.info["transparency"] = 3
-    got = inbox.take(outbox.put(ask("?", image=image)))
+    got = inbox.take(outbox.put([ask("?", image=image)])[0])
     assert got.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
 
 
@@ -46,48 +46,48 @@ def test_an_image_that_was_saved_before_crosses(boxes, tmp_path):
     outbox, inbox = boxes
     image = Image.new("RGB", (9, 9), "teal")
     image.save(tmp_path / "x.jpg", quality=90)
-    assert inbox.take(outbox.put(ask("?", image=image))).tobytes() == image.tobytes()
+    assert inbox.take(outbox.put([ask("?", image=image)])[0]).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"x", os.urandom(5 << 20)])
 def test_bytes_cross_unchanged(boxes, data):
     outbox, inbox = boxes
-    assert inbox.take(outbox.put(ask("?", image=data))) == data
+    assert inbox.take(outbox.put([ask("?", image=data)])[0]) == data
 
 
 def test_an_equal_image_is_not_written_again(boxes):
     outbox, _ = boxes
     image = Image.new("RGB", (9, 9))
-    first = outbox.put(ask("?", image=image))
-    assert outbox.put(ask("again?", image=image)) is first
-    assert outbox.put(ask("?", image=image.copy())).serial == first.serial + 1
+    first = outbox.put([ask("?", image=image)])[0]
+    assert outbox.put([ask("again?", image=image)])[0] is first
+    assert outbox.put([ask("?", image=image.copy())])[0].serial == first.serial + 1
 
 
 def test_a_path_in_between_does_not_disturb_the_arena(boxes):
     outbox, inbox = boxes
-    record = outbox.put(ask("?", image=b"bytes"))
+    record = outbox.put([ask("?", image=b"bytes")])[0]
     inbox.take(record)
-    assert outbox.put(ask("?", image=Path("/x.png"))) == PathImage(Path("/x.png"))
-    assert outbox.put(ask("?", image=b"bytes")) is record
+    assert outbox.put([ask("?", image=Path("/x.png"))])[0] == PathImage(Path("/x.png"))
+    assert outbox.put([ask("?", image=b"bytes")])[0] is record
 
 
 def test_a_new_child_reads_what_is_still_there(boxes):
     outbox, _ = boxes
-    record = outbox.put(ask("?", image=b"for the one before"))
+    record = outbox.put([ask("?", image=b"for the one before")])[0]
     assert Inbox(outbox.descriptor).take(record) == b"for the one before"
 
 
 def test_the_arena_shrinks_again(boxes):
     outbox, _ = boxes
-    outbox.put(ask("?", image=bytes(ROOMY + 1)))
-    outbox.put(ask("?", image=b"small"))
+    outbox.put([ask("?", image=bytes(ROOMY + 1))])
+    outbox.put([ask("?", image=b"small")])
     assert os.fstat(outbox.descriptor).st_size == 5
 
 
 @pytest.mark.parametrize("image", ["a.png", 7, None, bytearray(b"x")])
 def test_what_is_no_image_is_refused(boxes, image):
     with pytest.raises(ImageError, match="neither a path, nor bytes, nor a PIL image"):
-        boxes[0].put(ask("?", image=image))
+        boxes[0].put([ask("?", image=image)])
 
 
 def test_an_image_that_failed_is_not_the_last_one(boxes, tmp_path):
@@ -98,5 +98,19 @@ def test_an_image_that_failed_is_not_the_last_one(boxes, tmp_path):
     with Image.open(file) as cut:
         for _ in range(2):
             with pytest.raises(ImageError, match="truncated"):
-                outbox.put(ask("?", image=cut))
-    assert inbox.take(outbox.put(ask("?", image=b"next"))) == b"next"
+                outbox.put([ask("?", image=cut)])[0]
+    assert inbox.take(outbox.put([ask("?", image=b"next")])[0]) == b"next"
+
+
+def test_the_files_of_a_batch_lie_side_by_side(boxes):
+    outbox, inbox = boxes
+    files = [b"one", b"two, longer", Path("/x.png"), b"three"]
+    records = outbox.put([ask("?", image=file) for file in files])
+    assert [inbox.take(record) for record in records] == files
+
+
+def test_a_picture_that_needs_the_arena_for_itself_ends_a_batch(boxes):
+    outbox, inbox = boxes
+    files = [b"one", Image.new("RGB", (2, 2)), b"two"]
+    records = outbox.put([ask("?", image=file) for file in files])
+    assert [inbox.take(record) for record in records] == files[:1]

@@ -47,7 +47,7 @@ PLANS = st.builds(
 )
 IMAGES = (
     st.builds(m.PathImage, PATHS)
-    | st.builds(m.BytesImage, SMALL, SMALL)
+    | st.builds(m.BytesImage, SMALL, SMALL, SMALL)
     | st.builds(
         m.PixelImage,
         serial=SMALL,
@@ -58,12 +58,11 @@ IMAGES = (
         info=st.dictionaries(TEXT, TEXT | st.binary() | INTEGERS),
     )
 )
-ASKS = st.builds(
-    m.Ask,
+ASKED = st.builds(
+    m.Asked,
     question_id=IDS,
     image=IMAGES,
     text=TEXT,
-    plan=PLANS,
     answers=st.lists(TEXT).map(tuple),
     image_id=st.none() | IDS,
     question_type=st.none() | TEXT,
@@ -72,6 +71,7 @@ ASKS = st.builds(
     origin=st.none() | TEXT,
     image_root=st.none() | PATHS,
 )
+ASKS = st.builds(m.Ask, st.lists(ASKED, max_size=3).map(tuple), PLANS)
 LOADS = st.builds(
     m.Load,
     name=TEXT,
@@ -117,7 +117,7 @@ def test_to_the_child_and_back(message):
 
 
 @given(
-    st.builds(m.Said, REPLIES, VITALS)
+    st.builds(m.Said, st.lists(REPLIES, max_size=3).map(tuple), VITALS)
     | LEFT
     | REFUSED
     | st.builds(m.Hello, SMALL, TEXT, TEXT, SMALL)
@@ -142,28 +142,20 @@ def test_a_truncated_message_is_a_typed_error(message, data):
 
 
 def test_a_question_has_the_fields_of_a_question():
-    ours = set(m.Ask.__struct_fields__) - {"plan"}
-    assert ours == {field.name for field in attrs.fields(Question)}
+    assert set(m.Asked.__struct_fields__) == {field.name for field in attrs.fields(Question)}
 
 
 def test_a_path_that_is_no_unicode_crosses():
     path = Path("/a\udcff/b")
     asked = m.Asked(question_id=1, image=m.PathImage(path), text="?")
     ask = m.Ask((asked,), GenerationPlan())
-    assert m.decode_in_child(m.encode_to_child(ask)).image.path == path
+    assert m.decode_in_child(m.encode_to_child(ask)).upcoming[0].image.path == path
 
 
 def test_a_text_is_no_path():
-    data = msgspec.msgpack.encode(
-        {
-            "type": "ask",
-            "question_id": 1,
-            "text": "",
-            "plan": {},
-            "image_root": "x",
-            "image": {"type": "bytes", "serial": 1, "length": 1},
-        }
-    )
+    image = {"type": "bytes", "serial": 1, "length": 1}
+    asked = {"question_id": 1, "text": "", "image_root": "x", "image": image}
+    data = msgspec.msgpack.encode({"type": "ask", "upcoming": [asked], "plan": {}})
     with pytest.raises(msgspec.ValidationError, match="expected a path"):
         m.decode_in_child(data)
 
@@ -178,6 +170,6 @@ def test_a_strategy_crosses_as_its_description():
 
 def test_an_invalid_plan_is_refused_on_arrival():
     answer = {"text": "", "plan": {"kv_bits": 5}}
-    data = msgspec.msgpack.encode({"type": "said", "reply": {"answer": answer}, "vitals": {}})
+    data = msgspec.msgpack.encode({"type": "said", "replies": [{"answer": answer}], "vitals": {}})
     with pytest.raises(msgspec.ValidationError, match="kv_bits"):
         m.decode_in_host(data)

@@ -1,0 +1,31 @@
+"""The public face of the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import vqa_engine
+
+
+@pytest.mark.parametrize("name", vqa_engine.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(vqa_engine, name).__class__
+
+
+def test_the_public_names_are_sorted() -> None:
+    plain = [name for name in vqa_engine.__all__ if not name.isupper()]
+    assert plain == sorted(plain, key=lambda name: (name[0].islower(), name))
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Motor'"):
+        vqa_engine.Motor  # noqa: B018
+
+
+def test_importing_the_contract_does_not_import_the_engine() -> None:
+    code = "import sys, vqa_engine.adapter; print('vqa_engine.engine' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
