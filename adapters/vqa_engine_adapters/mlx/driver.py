@@ -19,32 +19,37 @@ from vqa_engine.adapter import (
     Question,
 )
 from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
-from vqa_engine.images import open_image
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.checkpoint import resolve
 from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.family import Family
-from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, kv_group, prepare
+from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
+from vqa_engine_adapters.mlx.picture import InHand
 from vqa_engine_adapters.mlx.profile import profile
 
 log = logging.getLogger(__name__)
 
-OPTIONS = ("instruction",)
-"""What `ModelRef.options` may hold: the text appended to each question, possibly empty."""
+OPTIONS = ("instruction", "reuse")
+"""What `ModelRef.options` may hold: the text appended to each question, possibly empty, and
+whether what was computed about an image serves its next question (`on`, as by default, or
+`off`)."""
 
 
 class MlxAdapter(ModelAdapter):
     """A model on MLX, run through mlx-vlm.
 
     A subclass names its `family`. All calls come from one thread: MLX's streams belong
-    to the thread that made them. State lives for one question and no longer.
+    to the thread that made them. From question to question it keeps the prefixes of the
+    last few images and nothing else (`vqa_engine_adapters.mlx.reuse`).
     """
 
     family: ClassVar[Family]
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
+        self._answering: Answering | None = None
+        self._in_hand = InHand()
         self._instruction: str | None = None
         self._told = False
         self._family = self.family
@@ -61,7 +66,7 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        self._instruction = _instruction(model.options)
+        self._instruction, reuse = _instruction(model.options), _reuse(model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
@@ -72,6 +77,7 @@ class MlxAdapter(ModelAdapter):
             raise
         self._loaded, self._family, self._told = loaded, family, False
         self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
+        self._answering = Answering(loaded, family, reuse=reuse, most=_image_bytes(self._profile))
         if family.prompt is None and not _has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
 
@@ -88,14 +94,17 @@ class MlxAdapter(ModelAdapter):
         loaded = self._ready()
         plan = self._possible(loaded, plan)
         try:
-            generated = self._generate(loaded, question, plan)
+            generated = self._generate(question, plan)
         except VqaEngineError as error:
             forget(error)
             raise
         except Exception as error:
             forget(error)
+            self.drop_caches()
             _discard()
             raise classify(error, "mlx_vlm") from error
+        finally:
+            self._in_hand.put_down()
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         return Answer(
             text=self._family.clean(text, brief=self._instruction is None),
@@ -110,13 +119,23 @@ class MlxAdapter(ModelAdapter):
         """Let go of the model and of MLX's pool; calling it twice is safe."""
         if self._loaded is None:
             return
-        self._loaded, self._family = None, self.family
+        self._loaded, self._answering, self._family = None, None, self.family
+        self._in_hand.put_down()
         self._profile = self.family.estimate
         _sweep()
 
     def memory_profile(self) -> MemoryProfile:
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
+
+    def cached_bytes(self) -> int:
+        """Bytes of the prefixes that are kept, as the allocator counts them."""
+        return 0 if self._answering is None else self._answering.prefixes.nbytes
+
+    def drop_caches(self) -> None:
+        """Let go of all prefixes; the next question about each image computes it again."""
+        if self._answering is not None:
+            self._answering.prefixes.clear()
 
     def prompt(self, question: Question) -> str:
         """The whole prompt for a question, as the chat template formats it.
@@ -136,17 +155,12 @@ class MlxAdapter(ModelAdapter):
 
         return str(apply_chat_template(loaded.processor, loaded.config, text, num_images=1))
 
-    def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
+    def _generate(self, question: Question, plan: GenerationPlan) -> Generated:
         """The question's arrays live in this frame, so that `forget` can let go of them."""
-        return generate(loaded, self._prepare(loaded, question, plan.image_longest_edge), plan)
-
-    def _prepare(self, loaded: Loaded, question: Question, longest_edge: int | None) -> Prepared:
-        prompt, image = self.prompt(question), bounded(open_image(question), longest_edge)
-        narrow = self._family.narrow
-        if narrow is None or longest_edge is None:
-            return prepare(loaded, prompt, image)
-        with narrow(loaded.processor, longest_edge):
-            return prepare(loaded, prompt, image)
+        assert self._answering is not None
+        prompt = self.prompt(question)
+        picture = self._in_hand.picture(question, plan.image_longest_edge)
+        return self._answering.generate(prompt, picture, plan)
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
         """The plan without what this model cannot do; the answer records it like that.
@@ -178,6 +192,20 @@ def _instruction(options: Mapping[str, Any]) -> str | None:
     if instruction is not None and not isinstance(instruction, str):
         raise ConfigurationError(f"The model option instruction is no text: {instruction!r}.")
     return instruction
+
+
+def _reuse(options: Mapping[str, Any]) -> bool:
+    """Whether prefixes are kept; the command line gives options as text."""
+    asked = options.get("reuse", "on")
+    if asked not in ("on", "off", True, False):
+        raise ConfigurationError(f"The model option reuse is neither on nor off: {asked!r}.")
+    return asked in ("on", True)
+
+
+def _image_bytes(profile: MemoryProfile) -> int:
+    """Bytes of keys and values that the most expensive image takes, 0 if nobody knows."""
+    image = profile.image_tokens
+    return 0 if image is None else image.most * (profile.kv_per_token or 0)
 
 
 def _has_template(loaded: Loaded) -> bool:

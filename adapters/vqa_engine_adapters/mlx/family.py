@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -14,6 +14,17 @@ from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
 from vqa_engine.memory.strategies import CleanupStrategy
 
 Config = Mapping[str, Any]
+
+
+class Tail(Protocol):
+    """The token ids that follow the image in a formatted prompt.
+
+    `special` says whether the processor is asked for the tokenizer's own markers. The ids
+    are those that the processor gives for the whole prompt (`vqa_engine_adapters.mlx.tail`).
+    """
+
+    def __call__(self, processor: Any, prompt: str, *, special: bool) -> list[int]: ...
+
 
 CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
 """Asks for a letter; the wording of shared/facts/models.md, "Short-answer instruction"."""
@@ -36,6 +47,8 @@ class Family:
     `marker` stands for the image in a prompt, so a question's text must not hold it.
     `narrow` bounds, while its block runs, the tiles or crops that a processor cuts, by a
     longest edge in pixels; needed where the processor enlarges what it is given.
+    `tail` tokenises what follows the image, so that the processor need not run again for a
+    second question about it; None if the whole prompt has to be processed each time.
     `quantises_kv` is False where the model's attention cannot read a quantised cache.
     `mend` repairs a loaded processor in place, where mlx-vlm and transformers disagree.
     `relatives` are the families whose rules apply to their own models in this one.
@@ -56,6 +69,7 @@ class Family:
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
     marker: str | None = None
     narrow: Callable[[Any, int], AbstractContextManager[None]] | None = None
+    tail: Tail | None = None
     quantises_kv: bool = True
     mend: Callable[[Any], None] | None = None
     relatives: tuple[Family, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from time import perf_counter
 from typing import Any
@@ -12,6 +12,7 @@ from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.reuse import Prefix
 
 _KV_GROUPS = (64, 32)
 """Group widths that `mx.quantize` takes; one has to divide the width of a head."""
@@ -67,45 +68,76 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
         pixels=inputs.pop("pixel_values", None),
         mask=inputs.pop("attention_mask", None),
         rest=dict(inputs),
-        text_tokens=sum(not _is_image(loaded, token) for token in ids.flatten().tolist()),
+        text_tokens=sum(not is_image(loaded, token) for token in ids.flatten().tolist()),
         seconds=perf_counter() - started,
     )
 
 
-def _is_image(loaded: Loaded, token: int) -> bool:
+def is_image(loaded: Loaded, token: int) -> bool:
     """Whether an id is an image placeholder: the config's id, or negative (phi3_v)."""
-    return token < 0 or token == getattr(loaded.config, "image_token_index", None)
+    config = loaded.config
+    known = (getattr(config, "image_token_index", None), getattr(config, "image_token_id", None))
+    return token < 0 or token in known
 
 
 def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Generated:
-    """Answer a prepared question, obeying the plan.
+    """Answer a prepared question in one go, as `mlx_vlm.generate` does.
 
-    Returns only after the stream that computed the answer has synchronised: an error of
-    the device can come late (shared/facts/memory.md, "When an out-of-memory error can be
-    caught"). The cache lives for this one question. Uses `generate_step`, which unlike
-    `stream_generate` never wires memory.
+    The cache lives for this one question.
     """
-    import mlx.core as mx
-    from mlx_vlm.generate import generation_stream
     from mlx_vlm.models.cache import make_prompt_cache
 
     cache = make_prompt_cache(loaded.model.language_model)
-    started = perf_counter()
-    with closing(_steps(loaded, prepared, plan, cache)) as steps:
-        first = next(steps)
-        prompt, prefilled = _prompt_tokens(cache, prepared), perf_counter()
-        ids, finish_reason = _collect(first, steps, loaded.stop)
-    mx.synchronize(generation_stream)
+    ids, finish_reason, positions, prefill, decode = _run(loaded, prepared, plan, cache)
+    prompt = positions or int(prepared.ids.size)
     return Generated(
         ids=ids,
         finish_reason=finish_reason,
         tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prompt - prepared.text_tokens),
-        timings=Timings(
-            prepare=prepared.seconds,
-            prefill=prefilled - started,
-            decode=perf_counter() - prefilled,
-        ),
+        timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
     )
+
+
+def go_on(loaded: Loaded, prefix: Prefix, suffix: Sequence[int], plan: GenerationPlan) -> Generated:
+    """Answer the question whose prompt goes on with `suffix` after a computed prefix.
+
+    The prefix's cache is longer afterwards: rewind it before it is used again. `prepare`
+    of the timings is left for the caller to fill in.
+    """
+    import mlx.core as mx
+
+    prepared = Prepared(
+        ids=mx.array([suffix]), pixels=None, mask=None, rest={}, text_tokens=0, seconds=0.0
+    )
+    ids, finish_reason, _, prefill, decode = _run(loaded, prepared, plan, prefix.cache)
+    prompt = prefix.positions + len(suffix)
+    return Generated(
+        ids=ids,
+        finish_reason=finish_reason,
+        tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prefix.image),
+        timings=Timings(prefill=prefill, decode=decode),
+    )
+
+
+def _run(
+    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
+) -> tuple[tuple[int, ...], FinishReason, int | None, float, float]:
+    """(ids, why it ended, positions of the prompt, seconds of prefill and of decode).
+
+    Returns only after the stream that computed the answer has synchronised: an error of
+    the device can come late (shared/facts/memory.md, "When an out-of-memory error can be
+    caught"). Uses `generate_step`, which unlike `stream_generate` never wires memory.
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate import generation_stream
+
+    started = perf_counter()
+    with closing(_steps(loaded, prepared, plan, cache)) as steps:
+        first = next(steps)
+        positions, prefilled = _positions(cache), perf_counter()
+        ids, finish_reason = _collect(first, steps, loaded.stop)
+    mx.synchronize(generation_stream)
+    return ids, finish_reason, positions, prefilled - started, perf_counter() - prefilled
 
 
 def _steps(
@@ -154,14 +186,14 @@ def _collect(
     return tuple(ids), "length"
 
 
-def _prompt_tokens(cache: list[Any], prepared: Prepared) -> int:
+def _positions(cache: list[Any]) -> int | None:
     """Positions that the prompt really took, read when the first token is out.
 
     The cache knows better than the ids: mlx-vlm's llava_next puts more image features
     in than there are placeholders. By then one generated token is in the cache as well.
     """
     offset = getattr(cache[0], "offset", None)
-    return offset - 1 if isinstance(offset, int) else int(prepared.ids.size)
+    return offset - 1 if isinstance(offset, int) else None
 
 
 def kv_group(loaded: Loaded) -> int | None:

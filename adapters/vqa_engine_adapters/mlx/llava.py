@@ -8,6 +8,7 @@ from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
+from vqa_engine_adapters.mlx.tail import after
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
 """An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
@@ -82,6 +83,7 @@ class LlavaMlx(MlxAdapter):
         prompt=prompt,
         image_tokens=image_tokens,
         marker="<image>",
+        tail=after("<image>"),
         mend=mend,
         strategies=STRATEGIES,
         # shared/facts/models.md and memory.md, "Prediction".

@@ -40,6 +40,16 @@ def fewer_crops(processor: Any, longest_edge: int) -> AbstractContextManager[Non
     return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / _CROP) ** 2))
 
 
+def tail(processor: Any, prompt: str, *, special: bool) -> list[int]:
+    """The ids after the image, as its processor makes them: less the first one.
+
+    It takes that one for a start token (mlx_vlm/models/phi3_v/processing_phi3_v.py,
+    `_convert_images_texts_to_inputs`), and never asks for the tokenizer's markers there.
+    """
+    text = prompt.partition("<|image_1|>")[2]
+    return list(processor.tokenizer.encode(text, add_special_tokens=False)[1:])
+
+
 class Phi35Vision(MlxAdapter):
     """Phi-3.5-vision on MLX, 4.1 B parameters, by default in 4 bits."""
 
@@ -59,6 +69,7 @@ class Phi35Vision(MlxAdapter):
         image_tokens=image_tokens,
         marker="<|image_",
         narrow=fewer_crops,
+        tail=tail,
         strategies=STRATEGIES,
         estimate=MemoryProfile(
             backend="mlx",

@@ -12,6 +12,7 @@ from vqa_engine.memory.strategies import CacheLimit, PrefillStep
 from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
+from vqa_engine_adapters.mlx.tail import after
 
 STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(512))
 """A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
@@ -68,6 +69,7 @@ class SmolVlm(MlxAdapter):
         image_tokens=image_tokens,
         marker="<image>",
         narrow=fewer_tiles,
+        tail=after("<image><fake_token_around_image>"),
         strategies=STRATEGIES,
         # 507 M parameters in bfloat16; 32 layers with 5 KV heads, 64 wide
         # (config.json of the default checkpoint's source, HuggingFaceTB/SmolVLM2-500M).

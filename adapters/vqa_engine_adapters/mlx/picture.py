@@ -1,0 +1,59 @@
+"""The picture of the question in hand: opened, bounded and hashed once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from attrs import frozen
+from PIL import Image
+
+from vqa_engine.adapter import Question
+from vqa_engine.images import content_hash, open_image
+from vqa_engine_adapters.mlx.bounding import bounded
+
+
+@frozen
+class Picture:
+    """RGB pixels as the processor gets them, and the hash that stands for them."""
+
+    image: Image.Image
+
+    @cached_property
+    def digest(self) -> str:
+        """`vqa_engine.images.content_hash` of the pixels, computed when first asked for."""
+        return content_hash(self.image)
+
+
+class InHand:
+    """Keeps one question's decoded image between its cost and its answer.
+
+    It goes by the question object itself, and forgets it when the question is answered:
+    a file or an image of the caller's may change before it is asked about again.
+    """
+
+    def __init__(self) -> None:
+        self._question: Question | None = None
+        self._whole: Picture | None = None
+        self._bounded: dict[int, Picture] = {}
+
+    def picture(self, question: Question, longest_edge: int | None) -> Picture:
+        """The question's picture, its longer side at most `longest_edge` pixels.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        if self._question is not question or self._whole is None:
+            self.put_down()
+            self._whole = Picture(open_image(question))
+            self._question = question
+        whole = self._whole
+        if longest_edge is None or max(whole.image.size) <= longest_edge:
+            return whole
+        if longest_edge not in self._bounded:
+            self._bounded[longest_edge] = Picture(bounded(whole.image, longest_edge))
+        return self._bounded[longest_edge]
+
+    def put_down(self) -> None:
+        """Forget the question and its pixels."""
+        self._question = self._whole = None
+        self._bounded.clear()

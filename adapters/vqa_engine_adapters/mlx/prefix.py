@@ -1,0 +1,181 @@
+"""Computing a prefix: the image encoded, its keys and values put into a cache to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vqa_engine.adapter import GenerationPlan
+from vqa_engine_adapters.mlx.generation import Prepared, is_image, kv_group
+from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.reuse import Prefix
+
+_STEP = 256
+"""Positions by which mlx-vlm's caches grow (mlx_vlm/models/cache.py, `KVCache.step`)."""
+
+_DEFAULT_PREFILL = 2048
+"""mlx-vlm's own prefill step (mlx_vlm/generate/common.py)."""
+
+_ALONE = {"inputs_embeds"}
+"""The only thing that a model's embedding step may give for its prefix to be kept: anything
+else (positions, masks, states of cross-attention) belongs to the whole prompt."""
+
+
+class Unsuited(Exception):
+    """This model's prefixes cannot be kept; the text says why."""
+
+
+def check(loaded: Loaded) -> None:
+    """See that a prefix of this model may be computed apart from what follows it.
+
+    Raises:
+        Unsuited: attention looks ahead, positions hang on the whole prompt, or the cache
+            cannot be cut back.
+    """
+    from mlx_vlm.generate.common import _chunked_prefill_enabled
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    language = loaded.model.language_model
+    if any(hasattr(language, name) for name in ("_rope_deltas", "_position_ids")):
+        raise Unsuited("its positions hang on the whole prompt")
+    cache = make_prompt_cache(language)
+    if not _chunked_prefill_enabled(loaded.model, prompt_cache=cache):
+        raise Unsuited("its prompt has to be computed in one piece")
+    _trimmable(cache)
+
+
+def _trimmable(cache: list[Any]) -> None:
+    """Only the two plain caches: others drop, rotate or share what they were given."""
+    from mlx_vlm.models.cache import KVCache, QuantizedKVCache
+
+    for layer in cache:
+        if type(layer) not in (KVCache, QuantizedKVCache):
+            raise Unsuited(f"its cache is a {type(layer).__name__}, which cannot be cut back")
+
+
+def split(loaded: Loaded, ids: list[int]) -> int:
+    """How many of a prompt's ids reach up to the end of the image.
+
+    Raises:
+        Unsuited: none of them is known to be an image's, or nothing follows it.
+    """
+    end = next((n for n in range(len(ids), 0, -1) if is_image(loaded, ids[n - 1])), 0)
+    if not 0 < end < len(ids):
+        raise Unsuited("its prompts do not tell where the image ends")
+    return end
+
+
+def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) -> Prefix:
+    """The prefix of a prepared prompt, its first `end` ids, ready to be continued.
+
+    It is always computed by itself, whether it is kept or not: so a first and a later
+    question go through the same arithmetic, and their order cannot change an answer.
+
+    Raises:
+        Unsuited: the model makes more of the image than embeddings.
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate import generation_stream
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    cache = make_prompt_cache(loaded.model.language_model)
+    ids = prepared.ids[:, :end]
+    with mx.stream(generation_stream):
+        embeddings = _embeddings(loaded, prepared, ids)
+        positions = int(embeddings.shape[1])
+        _prefill(loaded, ids, embeddings, cache, plan)
+    _trimmable(cache)
+    known = tuple(ids[0].tolist())
+    text = sum(not is_image(loaded, token) for token in known)
+    return Prefix(
+        ids=known, positions=positions, image=positions - text, cache=cache, capacity=0, nbytes=0
+    )
+
+
+def _embeddings(loaded: Loaded, prepared: Prepared, ids: Any) -> Any:
+    mask = None if prepared.mask is None else prepared.mask[:, : ids.shape[1]]
+    made = loaded.model.get_input_embeddings(
+        ids, prepared.pixels, mask=mask, **prepared.rest
+    ).to_dict()
+    more = sorted(name for name, value in made.items() if value is not None)
+    if set(more) != _ALONE:
+        raise Unsuited(f"it makes {', '.join(set(more) - _ALONE)} of an image")
+    return made["inputs_embeds"]
+
+
+def _prefill(
+    loaded: Loaded, ids: Any, embeddings: Any, cache: list[Any], plan: GenerationPlan
+) -> None:
+    """Put the embeddings into the cache, a step at a time, as mlx-vlm does.
+
+    Only the cache is evaluated, so no logits are computed
+    (mlx_vlm/generate/ar.py, `generate_step`, its prefill loop).
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate.common import maybe_quantize_kv_cache
+
+    for start, stop in _steps(int(embeddings.shape[1]), plan.prefill_step or _DEFAULT_PREFILL):
+        loaded.model.language_model(
+            inputs=ids[:, start:stop],
+            inputs_embeds=embeddings[:, start:stop],
+            cache=cache,
+            n_to_process=stop - start,
+            logits_to_keep=1,
+        )
+        maybe_quantize_kv_cache(
+            cache, quantized_kv_start=0, kv_group_size=kv_group(loaded), kv_bits=plan.kv_bits
+        )
+        mx.eval([layer.state for layer in cache])
+        mx.clear_cache()
+
+
+def _steps(positions: int, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, positions, step):
+        yield start, min(start + step, positions)
+
+
+def reserve(prefix: Prefix, more: int) -> None:
+    """See that `more` positions fit behind the prefix without its buffers growing.
+
+    Buffers that grow would be other buffers after the question than before, and of
+    another size. They are made here instead, a layer at a time, and what the allocator
+    counts for them is read off its own counter: a buffer out of its pool may be larger
+    than asked for (shared/facts/memory.md, "Pool reuse rule").
+    """
+    needed = prefix.positions + more
+    if needed <= prefix.capacity:
+        return
+    capacity = -(-needed // _STEP) * _STEP
+    prefix.nbytes = sum(_remake(layer, prefix.positions, capacity) for layer in prefix.cache)
+    prefix.capacity = capacity
+
+
+def _remake(layer: Any, positions: int, capacity: int) -> int:
+    """Give a layer's cache buffers of that capacity; the bytes they take."""
+    import mlx.core as mx
+    from mlx.utils import tree_map
+    from mlx_vlm.generate import generation_stream
+
+    def larger(old: Any) -> Any:
+        new = mx.zeros((*old.shape[:2], capacity, old.shape[3]), dtype=old.dtype)
+        new[..., :positions, :] = old[..., :positions, :]
+        return new
+
+    mx.synchronize(generation_stream)
+    before = mx.get_active_memory()
+    with mx.stream(generation_stream):
+        keys, values = tree_map(larger, (layer.keys, layer.values))
+        mx.eval(keys, values)
+    mx.synchronize(generation_stream)
+    taken = mx.get_active_memory() - before
+    layer.keys, layer.values = keys, values
+    return int(taken)
+
+
+def rewind(prefix: Prefix) -> None:
+    """Forget what followed the prefix."""
+    import mlx.core as mx
+
+    for layer in prefix.cache:
+        layer.trim(layer.offset - prefix.positions)
+    mx.eval([[layer.keys, layer.values] for layer in prefix.cache])
