@@ -80,7 +80,7 @@ def asked(count: int, folder: Path | None = None) -> list[Question]:
 
 def answers(adapter: type, isolation: Isolation, questions: list[Question]) -> list[str | None]:
     with Engine(adapters=[adapter], isolation=isolation) as engine:
-        return [row.answer and row.answer.text for row in engine.run(questions).rows()]
+        return [row.answer.text if row.answer else None for row in engine.run(questions).rows()]
 
 
 @pytest.mark.parametrize("isolation", ["inline", "process"])

@@ -8,7 +8,7 @@ import pytest
 
 from tests import fakes
 from tests.builders import a_question, png, questions
-from vqa_engine import Engine, GenerationPlan, Observer, Progress, Question, Row
+from vqa_engine import Engine, GenerationPlan, Observer, Progress, Question, QuestionSet, Row
 from vqa_engine.adapter import AdapterSpec
 from vqa_engine.errors import (
     AdapterInvalid,
@@ -20,6 +20,7 @@ from vqa_engine.errors import (
     RunLocked,
     RunMismatch,
 )
+from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.run_directory import RunDirectory
 
 
@@ -225,7 +226,5 @@ def test_a_question_that_killed_the_process_three_times_is_given_up(tmp_path: Pa
     assert bad.failure.cause == "killed"
 
 
-def _set(asked: list[Question]) -> object:
-    from vqa_engine.questions.given import GivenQuestions
-
+def _set(asked: list[Question]) -> QuestionSet:
     return GivenQuestions(asked)

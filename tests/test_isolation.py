@@ -12,6 +12,7 @@ from tests import fakes
 from tests.builders import a_question, png, questions
 from vqa_engine import Answer, Engine, GenerationPlan, Observer, Question
 from vqa_engine.adapter import AdapterSpec
+from vqa_engine.engine import Isolation
 from vqa_engine.errors import CheckpointError
 from vqa_engine.results import MemoryEvent
 
@@ -49,8 +50,9 @@ class Events(Observer):
 def test_a_worker_says_what_the_same_adapter_says_inline(adapter: type[fakes.Instant]) -> None:
     asked = [a_question(n, image=png((n + 1, 2)) if n else b"broken") for n in range(4)]
     said = []
-    for isolation in ("inline", "process"):
-        with Engine(adapters=[adapter], isolation=isolation) as engine:  # type: ignore[arg-type]
+    isolations: tuple[Isolation, ...] = ("inline", "process")
+    for isolation in isolations:
+        with Engine(adapters=[adapter], isolation=isolation) as engine:
             rows = list(engine.run(asked).rows())
         said.append([(r.answer and r.answer.text, r.failure and r.failure.message) for r in rows])
     assert said[0] == said[1]
