@@ -12,7 +12,14 @@ import pytest
 from PIL import Image
 
 from vqa_engine.questions.shapes import ShapesSet
-from vqa_engine.questions.shapes.asking import KINDS, ask_count, ask_relation, ask_yes_no
+from vqa_engine.questions.shapes.asking import (
+    CLEAR_DISTANCE,
+    KINDS,
+    ask_count,
+    ask_half,
+    ask_relation,
+    ask_yes_no,
+)
 from vqa_engine.questions.shapes.scenes import (
     COLOURS,
     PICTURE_SIZE,
@@ -97,11 +104,12 @@ def test_ten_people_answer_and_at_most_two_use_a_synonym() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_kind_is_answered_well_without_looking(kind: str) -> None:
-    by_text: dict[str, Counter[str]] = {}
-    for question in ShapesSet(seed=4, count=10_000):
-        if question.question_type == kind:
-            by_text.setdefault(question.text, Counter())[canonical(question.answers)] += 1
-    frequent = [answers for answers in by_text.values() if answers.total() >= 20]
+    by_question: dict[tuple[str, str, str], Counter[str]] = {}
+    for index in range(4000):
+        rng = scene_rng(4, index)
+        ask = KINDS[kind](sample_scene(rng), rng)
+        by_question.setdefault((ask.form, ask.a, ask.b), Counter())[ask.answer] += 1
+    frequent = [answers for answers in by_question.values() if answers.total() >= 20]
     guessed = sum(answers.most_common(1)[0][1] for answers in frequent)
     assert guessed / sum(answers.total() for answers in frequent) < 0.62
 
@@ -147,7 +155,18 @@ def test_relations_are_true_of_clearly_separated_things() -> None:
         one, two = names[ask.a], names[ask.b]
         offset = {"left": two.x - one.x, "right": one.x - two.x}
         offset |= {"above": two.y - one.y, "below": one.y - two.y}
-        assert offset[ask.answer] >= 20
+        assert offset[ask.answer] >= CLEAR_DISTANCE
+
+
+def test_halves_are_true_of_things_clear_of_the_middle() -> None:
+    for index in range(200):
+        rng = scene_rng(6, index)
+        scene = sample_scene(rng)
+        ask = ask_half(scene, rng)
+        names = {f"{thing.colour} {thing.shape}": thing for thing in scene.things}
+        names |= {thing.shape: thing for thing in scene.things}
+        x, y = (value - PICTURE_SIZE // 2 for value in (names[ask.a].x, names[ask.a].y))
+        assert {"left": -x, "right": x, "top": -y, "bottom": y}[ask.answer] >= 12
 
 
 def test_every_shape_and_colour_turns_up() -> None:

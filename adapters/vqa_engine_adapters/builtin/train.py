@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vqa_engine_adapters.builtin import CHECKPOINT
 
-STEPS = 3200
+STEPS = 2600
 """Steps of the shipped checkpoint."""
 
 

@@ -31,6 +31,7 @@ class Recipe:
     adam_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warm_up_steps: int = 200
+    school_share: float = 0.2
     decay_share: float = 0.4
     clip: float = 1.0
     train_seed: int = 20260101
@@ -156,6 +157,7 @@ def tensors(batch: Batch) -> Tensors:
 
 
 def _produce(queue: Queue[Batch], tokenizer: str, recipe: Recipe, image_tokens: int) -> None:
-    sampler = Sampler(Tokenizer.from_str(tokenizer), recipe.train_seed, image_tokens, drill=True)
+    school = int(recipe.steps * recipe.school_share) * recipe.scenes_per_step
+    sampler = Sampler(Tokenizer.from_str(tokenizer), recipe.train_seed, image_tokens, school)
     for step in range(recipe.steps):
         queue.put(sampler.batch(step * recipe.scenes_per_step, recipe.scenes_per_step))

@@ -17,7 +17,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from vqa_engine.questions.shapes.asking import Ask, ask_all, ask_half, ask_relation
-from vqa_engine.questions.shapes.scenes import draw, sample_scene, scene_rng
+from vqa_engine.questions.shapes.scenes import Scene, draw, sample_scene, scene_rng
 from vqa_engine.questions.shapes.wording import WORDINGS, word
 from vqa_engine_adapters.builtin.training import vocabulary
 from vqa_engine_adapters.builtin.training.layout import IMAGE_SIZE
@@ -57,10 +57,10 @@ class Batch:
 class Sampler:
     """Makes the samples of one seed; sample k depends on the seed and k alone."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, image_tokens: int, drill: bool = False):
+    def __init__(self, tokenizer: Tokenizer, seed: int, image_tokens: int, school: int = 0):
         self._tokenizer = tokenizer
         self._seed = seed
-        self._drill = drill
+        self._school = school
         self._prefix = self._encode(prompt_prefix(image_tokens))
 
     def batch(self, first: int, size: int) -> Batch:
@@ -69,13 +69,19 @@ class Sampler:
         return collate([pixels for pixels, _ in made], [packed for _, packed in made])
 
     def sample(self, index: int) -> tuple[npt.NDArray[np.uint8], Packed]:
-        """The pixels of scene `index` and the set's five questions; a drill adds one on places."""
+        """The pixels of scene `index` and the set's five questions; school adds one on places."""
         rng = scene_rng(self._seed, index)
-        scene = sample_scene(rng)
+        scene = self._scene(index, rng)
         asks = ask_all(scene, rng)
-        if self._drill:
+        if self._school:
             asks.append(rng.choice((ask_half, ask_relation))(scene, rng))
         return shrink(draw(scene)), self._pack([self._dialogue(ask, rng) for ask in asks])
+
+    def _scene(self, index: int, rng: random.Random) -> Scene:
+        """A scene as the set has them, or while at school one of few things, then of more."""
+        if index >= self._school:
+            return sample_scene(rng)
+        return sample_scene(rng, fewest=1, most=1 + index * 5 // self._school)
 
     def _dialogue(self, ask: Ask, rng: random.Random) -> tuple[list[int], list[int]]:
         """Token ids of what the user says after the image, and of the answer."""

@@ -15,11 +15,8 @@ import attrs
 
 from vqa_engine.questions.shapes.scenes import COLOURS, PICTURE_SIZE, SHAPES, Scene, Thing
 
-CLEAR_DISTANCE = 20
+CLEAR_DISTANCE = 16
 """Pixels that two centres must differ by along an axis before a question asks which is which."""
-
-CLEAR_OF_MIDDLE = 12
-"""Pixels that a centre must keep from the middle before a question asks for its half."""
 
 
 _HALVES_SHARE = 0.7
@@ -71,13 +68,13 @@ def ask_position(scene: Scene, rng: random.Random) -> Ask:
 
 
 def ask_half(scene: Scene, rng: random.Random) -> Ask:
-    """The half of the picture in which a thing lies; a relation if all lie near the middle."""
-    return _any_form(list(_halves(scene)) or list(_relations(scene)), rng)
+    """The half of the picture in which a thing lies. No cell straddles the middle."""
+    return _any_form(list(_halves(scene)), rng)
 
 
 def ask_relation(scene: Scene, rng: random.Random) -> Ask:
-    """Where a thing lies against another. Things that do not touch are clearly apart somehow."""
-    return _any_form(list(_relations(scene)), rng)
+    """Where a thing lies against another; the half in which it lies if it is alone."""
+    return _any_form(list(_relations(scene)) or list(_halves(scene)), rng)
 
 
 KINDS: Mapping[str, Callable[[Scene, random.Random], Ask]] = {
@@ -187,12 +184,10 @@ def _relations(scene: Scene) -> Iterator[Ask]:
 
 
 def _halves(scene: Scene) -> Iterator[Ask]:
-    """Every question about the half of the picture in which a named thing clearly lies."""
+    """Every question about the half of the picture in which a named thing lies."""
     middle = PICTURE_SIZE // 2
     for name, thing in _named(scene):
-        if abs(thing.x - middle) >= CLEAR_OF_MIDDLE:
-            side = "left" if thing.x < middle else "right"
-            yield Ask("position", "left or right half", name, "", side)
-        if abs(thing.y - middle) >= CLEAR_OF_MIDDLE:
-            level = "top" if thing.y < middle else "bottom"
-            yield Ask("position", "top or bottom half", name, "", level)
+        side = "left" if thing.x < middle else "right"
+        yield Ask("position", "left or right half", name, "", side)
+        level = "top" if thing.y < middle else "bottom"
+        yield Ask("position", "top or bottom half", name, "", level)

@@ -31,11 +31,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 
 _SUPERSAMPLING = 2
-_RADII = (14, 20)
-_GAP = 4
+_CELLS = 4
+_CELL_SIZE = PICTURE_SIZE // _CELLS
+_STRAY = 3
+_RADII = (11, 13)
 _UNIT = 1000
 _COLOUR_JITTER = 12
-_FEWEST, _MOST = 2, 5
 
 # Outlines in thousandths of the radius around the centre. Written down rather than computed, so
 # that no platform's cosine can move a corner.
@@ -66,13 +67,6 @@ class Thing:
 
 
 @attrs.frozen
-class _Spot:
-    x: int
-    y: int
-    radius: int
-
-
-@attrs.frozen
 class Scene:
     """The things of one picture on a plain, lightly tinted background."""
 
@@ -85,14 +79,14 @@ def scene_rng(seed: int, index: int) -> random.Random:
     return random.Random(f"shapes {DRAWING_VERSION} {seed} {index}")
 
 
-def sample_scene(rng: random.Random) -> Scene:
-    """A scene in which every kind of question has at least one clear answer."""
+def sample_scene(rng: random.Random, fewest: int = 2, most: int = 5) -> Scene:
+    """A scene of fewest … most things, in which every kind of question has a clear answer."""
     while True:
-        kinds = _sample_kinds(rng)
-        spots = _sample_spots(rng, len(kinds))
-        if spots is not None and _is_askable(kinds):
-            pairs = zip(kinds, spots, strict=True)
-            things = tuple(_thing(rng, kind, spot) for kind, spot in pairs)
+        kinds = _sample_kinds(rng, rng.randrange(fewest, most + 1))
+        if _is_askable(kinds):
+            cells = rng.sample(range(_CELLS * _CELLS), len(kinds))
+            pairs = zip(kinds, cells, strict=True)
+            things = tuple(_thing(rng, *kind, cell) for kind, cell in pairs)
             return Scene(_jitter(rng, (236, 236, 236), 18), things)
 
 
@@ -106,11 +100,10 @@ def draw(scene: Scene) -> Image.Image:
     return canvas.reduce(_SUPERSAMPLING)
 
 
-def _sample_kinds(rng: random.Random) -> list[tuple[str, str]]:
+def _sample_kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
     """(shape, colour) of each thing; small palettes make shapes and colours repeat."""
     shapes = rng.sample(SHAPES, rng.randrange(2, 5))
     colours = rng.sample(tuple(COLOURS), rng.randrange(2, 5))
-    count = rng.randrange(_FEWEST, _MOST + 1)
     return [(rng.choice(shapes), rng.choice(colours)) for _ in range(count)]
 
 
@@ -122,34 +115,19 @@ def _is_askable(kinds: list[tuple[str, str]]) -> bool:
     return (
         1 in shapes.values()
         and 1 in colours.values()
-        and sum(count == 1 for count in pairs.values()) >= 2
+        and sum(count == 1 for count in pairs.values()) >= min(2, len(kinds))
     )
 
 
-def _sample_spots(rng: random.Random, count: int) -> list[_Spot] | None:
-    """Where things lie without touching, or None when the dice left no room."""
-    spots: list[_Spot] = []
-    for _ in range(count * 20):
-        radius = rng.randrange(_RADII[0], _RADII[1] + 1)
-        x, y = (rng.randrange(radius + 3, PICTURE_SIZE - radius - 3) for _ in range(2))
-        spot = _Spot(x, y, radius)
-        if all(_apart(spot, other) for other in spots):
-            spots.append(spot)
-        if len(spots) == count:
-            return spots
-    return None
-
-
-def _apart(one: _Spot, two: _Spot) -> bool:
-    """Whether the two bounding boxes keep their gap along either axis."""
-    distance = max(abs(one.x - two.x), abs(one.y - two.y))
-    return distance >= one.radius + two.radius + _GAP
-
-
-def _thing(rng: random.Random, kind: tuple[str, str], spot: _Spot) -> Thing:
-    shape, colour = kind
-    paint = _jitter(rng, COLOURS[colour], _COLOUR_JITTER)
-    return Thing(shape, colour, spot.x, spot.y, spot.radius, paint)
+def _thing(rng: random.Random, shape: str, colour: str, cell: int) -> Thing:
+    """A thing about the middle of its cell, small enough not to touch its neighbours."""
+    row, column = divmod(cell, _CELLS)
+    x, y = (
+        place * _CELL_SIZE + _CELL_SIZE // 2 + rng.randrange(-_STRAY, _STRAY + 1)
+        for place in (column, row)
+    )
+    radius = rng.randrange(_RADII[0], _RADII[1] + 1)
+    return Thing(shape, colour, x, y, radius, _jitter(rng, COLOURS[colour], _COLOUR_JITTER))
 
 
 def _jitter(rng: random.Random, rgb: tuple[int, int, int], most: int) -> tuple[int, int, int]:
