@@ -1,4 +1,4 @@
-"""A run under random SIGKILLs, of its worker and of its host: used by the test and the benchmark."""
+"""A run under random SIGKILLs of its worker and its host, for the test and the benchmark."""
 
 from __future__ import annotations
 
