@@ -228,3 +228,13 @@ def test_a_question_that_killed_the_process_three_times_is_given_up(tmp_path: Pa
 
 def _set(asked: list[Question]) -> QuestionSet:
     return GivenQuestions(asked)
+
+
+def test_several_adapters_stand_side_by_side_in_a_table_for_each_metric() -> None:
+    with engine(fakes.Oracle, fakes.Instant) as asked:
+        table = asked.run(questions(2)).table()
+    assert table.count("no answer (error)") == 2
+    assert [line.split().count("100.00") for line in table.splitlines() if "overall" in line] == [
+        2,
+        2,
+    ]

@@ -36,7 +36,7 @@ from vqa_engine.observer import SILENT, Observer
 from vqa_engine.ordering import by_image
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.question_set import QuestionSet
-from vqa_engine.report import as_text, score_table
+from vqa_engine.report import as_text, score_tables
 from vqa_engine.results import Failure, MemoryEvent, Reply, Row
 from vqa_engine.run_directory import RunDirectory, fresh, open_journal
 from vqa_engine.scoring import ScoreTable, metric
@@ -89,7 +89,7 @@ class RunResult:
 
     def table(self) -> str:
         """The scores as a text table."""
-        return as_text(score_table(self.scores))
+        return as_text(score_tables(self.scores))
 
 
 @frozen

@@ -5,19 +5,35 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from vqa_engine.scoring import Score, ScoreTable
 
 
-def score_table(tables: Mapping[str, Sequence[ScoreTable]], *, title: str | None = None) -> Table:
-    """A column for each label and metric; a row overall, for each type, and for errors."""
-    columns = [(label, table) for label, each in tables.items() for table in each]
+def score_tables(tables: Mapping[str, Sequence[ScoreTable]], *, title: str | None = None) -> Group:
+    """Score tables for people: overall, each type, and errors.
+
+    One adapter has a column for each metric; several have a table for each metric, with a
+    column for each adapter, so that they stand side by side.
+    """
+    if len(tables) == 1:
+        ((label, each),) = tables.items()
+        return Group(_table([(f"{label}\n{table.metric}", table) for table in each], title))
+    metrics = zip(*tables.values(), strict=True)
+    return Group(
+        *(
+            _table(list(zip(tables, row, strict=True)), f"{title or 'scores'}, {row[0].metric}")
+            for row in metrics
+        )
+    )
+
+
+def _table(columns: Sequence[tuple[str, ScoreTable]], title: str | None) -> Table:
     shown = Table(title=title, title_justify="left")
-    shown.add_column("accuracy, %  (95 % interval)")
-    for label, table in columns:
-        shown.add_column(f"{label}\n{table.metric}", justify="right")
+    shown.add_column("accuracy, %  (95 % interval)", no_wrap=True)
+    for heading, _ in columns:
+        shown.add_column(heading, justify="right")
     shown.add_row("overall", *(_cell(table.overall) for _, table in columns), end_section=True)
     _add_types(shown, "question type", [table.by_question_type for _, table in columns])
     _add_types(shown, "answer type", [table.by_answer_type for _, table in columns])
@@ -28,11 +44,11 @@ def score_table(tables: Mapping[str, Sequence[ScoreTable]], *, title: str | None
     return shown
 
 
-def as_text(table: Table, width: int = 100) -> str:
-    """The table as plain text."""
-    console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(table)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]  # it is a StringIO
+def as_text(shown: RenderableType, width: int = 100) -> str:
+    """Tables as plain text."""
+    text = io.StringIO()
+    Console(file=text, width=width, no_color=True).print(shown)
+    return text.getvalue()
 
 
 def _add_types(shown: Table, kind: str, columns: Sequence[Mapping[str, Score]]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 
 from vqa_engine import Answer, RunResult
-from vqa_engine.report import score_table
+from vqa_engine.report import score_tables
 from vqa_engine.scoring import ScoreTable
 from vqa_engine_cli.live import observer
 
@@ -27,7 +27,7 @@ def show_result(result: RunResult, question_set: str) -> None:
     """The scores of a run, its counts, and where it is kept."""
     console = Console(highlight=False)
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
-    console.print(score_table(shown, title=f"question set: {question_set}"))
+    console.print(score_tables(shown, title=f"question set: {question_set}"))
     for label, tally in result.tallies.items():
         if tally.failed or tally.degraded:
             console.print(
@@ -54,7 +54,7 @@ def show_result_json(result: RunResult) -> None:
 
 def show_scores(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
     """Score tables side by side."""
-    Console(highlight=False).print(score_table(tables))
+    Console(highlight=False).print(score_tables(tables))
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
