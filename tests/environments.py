@@ -13,7 +13,7 @@ from attrs import frozen
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-LONGEST = 240
+LONGEST = 900
 
 
 @frozen

@@ -12,6 +12,8 @@ from tests.environments import run
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.scaffold import Names, new_adapter
 
+pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+
 COMMAND = (sys.executable, "-c", "from vqa_engine_cli.main import main; main()")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from vqa_engine.adapter import (
     QuestionCost,
     TokenCounts,
 )
-from vqa_engine.errors import ImageError
+from vqa_engine.errors import ImageError, VqaEngineError
 from vqa_engine.memory.strategies import CacheLimit
 
 
@@ -137,8 +138,9 @@ class Shrinks(Good):
 
     def look(self, question: Question) -> str:
         seen = super().look(question)
-        if isinstance(question.image, Image.Image) and question.image.size == (64, 64):
-            question.image.thumbnail((8, 8))
+        image = question.image
+        if isinstance(image, Image.Image) and image.mode == "RGB" and min(image.size) > 8:
+            image.thumbnail((8, 8))
         return seen
 
 
@@ -348,3 +350,39 @@ class Cheap(Good):
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         tokens = TokenCounts(prompt=74, completion=1)
         return evolve(super().answer(question, plan), tokens=tokens)
+
+
+class Batches(Good):
+    """Answers any number together, and well. The base of two that do not."""
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return len(upcoming)
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.outcome(question, plan) for question in questions]
+
+    def outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+        try:
+            return self.answer(question, plan)
+        except ImageError as error:
+            return error
+
+
+class MixesUp(Batches):
+    """Gives the answers as they come, not as they were asked for."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        outcomes = super().answer_batch(questions, plan)
+        answers = [one for one in outcomes if isinstance(one, Answer)]
+        return outcomes if len(answers) < len(outcomes) else answers[::-1]
+
+
+class AllOrNothing(Batches):
+    """Lets one broken image cost the whole batch."""
+
+    def outcome(self, question: Question, plan: GenerationPlan) -> Answer:
+        return self.answer(question, plan)

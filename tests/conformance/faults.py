@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.bad import (
+    AllOrNothing,
     AnswersReleased,
     AnswersTheBroken,
     AnswersUnloaded,
@@ -20,6 +21,7 @@ from tests.conformance.bad import (
     KeyedByText,
     Leaks,
     LoadsOnce,
+    MixesUp,
     Moody,
     NeedsAPath,
     NeedsWords,
@@ -62,6 +64,8 @@ FAULTS: dict[type, str] = {
     ShortOfBreath: "test_very_long_question",
     AsciiOnly: "test_non_latin_text",
     NoChoice: "test_choices",
+    MixesUp: "test_a_batch_answers_as_one_by_one",
+    AllOrNothing: "test_a_fault_in_a_batch_costs_one_question",
     HoldsOn: "test_release_gives_memory_back",
     SharesItsModel: "test_release_gives_memory_back",
     ReleasesOnce: "test_release_twice",

@@ -14,7 +14,7 @@ Only this package imports pytest: `pip install 'vqa-engine[testing]'`.
 import pytest
 
 # Before the modules below are imported, or a failing assert would show no values.
-for _module in ("answers", "conformance", "contract", "images", "memory"):
+for _module in ("answers", "batches", "conformance", "contract", "images", "memory"):
     pytest.register_assert_rewrite(f"vqa_engine.testing.{_module}")
 
 from vqa_engine.testing.capabilities import Capabilities  # noqa: E402

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -18,6 +19,10 @@ from vqa_engine import registry
 from vqa_engine.errors import WorkerError
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.subject import VARIABLE, Outcome, Subject
+
+FILE = Path(__file__).with_name("installed.py")
+CONFIGURATION = Path(__file__).with_name("check.ini")
+"""An empty one: the settings of whatever project the user stands in are not ours."""
 
 LONGEST = 600.0
 """Seconds that one test may take; a large model takes minutes to load."""
@@ -61,7 +66,7 @@ def _run(subject: Subject, longest: float) -> Iterator[Outcome]:
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with tempfile.TemporaryFile() as output, os.fdopen(reader, "rb", buffering=0) as events:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vqa_engine.testing"],
+            _command(subject),
             pass_fds=(writer,),
             env=environment,
             stdout=output,
@@ -73,6 +78,25 @@ def _run(subject: Subject, longest: float) -> Iterator[Outcome]:
         finally:
             child.kill()
             child.wait()
+
+
+def _command(subject: Subject) -> list[str]:
+    """pytest over the installed adapter, less what was tested already.
+
+    The plugin is named to pytest, and not imported before it runs: the kit's asserts show
+    their values only if pytest sees its modules being imported.
+    """
+    kit = [
+        "-c",
+        str(CONFIGURATION),
+        "--rootdir",
+        str(FILE.parent),
+        "-p",
+        "vqa_engine.testing.teller",
+    ]
+    plain = ["--disable-plugin-autoload", "-p", "no:cacheprovider", "--tb=short", "-vv"]
+    done = [f"--deselect=installed.py::TestInstalled::{name}" for name in subject.done]
+    return [sys.executable, "-P", "-m", "pytest", *kit, *plain, *done, str(FILE)]
 
 
 def _follow(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from vqa_engine.testing.answers import AnswerTests
+from vqa_engine.testing.batches import BatchTests
 from vqa_engine.testing.bench import CONTRACT, PLAIN, SIGNATURES, Bench
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.contract import ContractTests
@@ -22,8 +23,10 @@ BENCH = "_bench"
 """The attribute of an author's class that holds its bench."""
 
 
-class AdapterConformance(ContractTests, AnswerTests, ImageTests, MemoryTests):
+class AdapterConformance(MemoryTests, BatchTests, ImageTests, AnswerTests, ContractTests):
     """What every adapter has to do; each test's docstring says what it asks for.
+
+    pytest runs the tests of the last base first: the contract, then answers, and so on.
 
     A subclass sets `adapter`: a class, a factory, or an entry-point name. It may set
     `capabilities`. A standard test that is overridden or deleted fails the suite, unless
