@@ -207,3 +207,24 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(shell: Shell) -> Non
     assert "continuing after" in err
     assert "100.00" in out
     assert err.count("slow: 3:") == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (["ad"], ["adapters"]),
+        (["--quest"], ["--questions"]),
+        (["--adapter", "smolvlm_"], ["smolvlm_torch"]),
+        (["ask", "-a", "llava_m"], ["llava_mlx"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_adapters(
+    shell: Shell, typed: list[str], found: list[str]
+) -> None:
+    shell.environment |= {
+        "_VQA_ENGINE_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["vqa-engine", *typed]),
+        "COMP_CWORD": str(len(typed)),
+    }
+    out, _ = shell()
+    assert [line.partition(",")[2] for line in out.split()] == found

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
@@ -43,6 +44,20 @@ Exit codes:
 
 class Commands(DefaultGroup):
     """Turns the errors of the tree into one sentence and an exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:
+            # Completing the first word: the default command would hide all others.
+            return click.Group.parse_args(self, ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return list(found)
+        default = run.make_context("run", [], parent=ctx, resilient_parsing=True)
+        return [*found, *run.shell_complete(default, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
