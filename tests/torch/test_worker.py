@@ -1,0 +1,43 @@
+"""Governor, ladder, recycling and release, unchanged, around a model on torch."""
+
+from __future__ import annotations
+
+from tests.mlx_builders import ask, picture
+from tests.torch.conftest import Folder
+from vqa_engine.adapter import AdapterSpec, GenerationPlan, ModelRef
+from vqa_engine.worker import WorkerSession
+
+PLAN = GenerationPlan(max_tokens=4)
+
+
+def session(folder: Folder, name: str) -> WorkerSession:
+    """A worker with one of `tests.torch.adapters`."""
+    model = ModelRef(model=str(folder("idefics3")), options={"device": "cpu"})
+    return WorkerSession(AdapterSpec(name=name, model=model, target=f"tests.torch.adapters:{name}"))
+
+
+def test_out_of_memory_goes_down_the_ladder(folder: Folder) -> None:
+    worker = session(folder, "Starved")
+    loaded = worker.load()
+    reply = worker.answer(ask(picture()), PLAN)
+    released = worker.release()
+    assert [attempt.cause for attempt in reply.attempts] == ["out_of_memory"]
+    assert reply.answer is not None
+    assert reply.answer.plan.rung == 1
+    assert reply.answer.plan.prefill_step is not None
+    assert (loaded.profile.backend, loaded.profile.exact, released.residue) == ("torch", True, 0)
+
+
+def test_a_fresh_process_answers_the_same(folder: Folder) -> None:
+    worker = session(folder, "Recycled")
+    worker.load()
+    first = worker.pid
+    replies = [worker.answer(ask(picture(), text), PLAN) for text in ("Who?", "How?", "Who?")]
+    assert worker.pid != first
+    worker.release()
+    answers = [reply.answer for reply in replies]
+    assert answers[0] is not None
+    assert answers[2] is not None
+    assert answers[0].token_ids == answers[2].token_ids
+    assert answers[0].memory is not None
+    assert answers[0].memory.footprint
