@@ -314,7 +314,8 @@ class NumpyNumbers(Echo):
         import numpy
 
         ids = tuple(numpy.arange(3, dtype=numpy.int32))
-        return Answer(text="numbers", plan=plan, token_ids=ids)
+        # The point: they only look like Python's.
+        return Answer(text="numbers", plan=plan, token_ids=ids)  # type: ignore[arg-type]
 
 
 class Leaks(Echo):

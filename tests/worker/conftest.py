@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Unpack
 
 import psutil
 import pytest
 
-from tests.worker import MARK
+from tests.worker import MARK, Opener, Settings
 from vqa_engine.adapter import AdapterSpec, ModelRef
 from vqa_engine.worker import Timeouts, WorkerSession
-
-Opener = Callable[..., WorkerSession]
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +52,7 @@ def open_session(tmp_path: Path) -> Iterator[Opener]:
         options: dict[str, object] | None = None,
         python: Path | None = None,
         label: str | None = None,
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> WorkerSession:
         spec = AdapterSpec(
             name=adapter.lower(),
@@ -63,8 +61,8 @@ def open_session(tmp_path: Path) -> Iterator[Opener]:
             model=ModelRef(options=options or {}),
             python=python,
         )
-        settings = {"timeouts": Timeouts(load=60, answer=20, stop=2)} | settings
-        settings = {"log_directory": tmp_path / "logs"} | settings
+        settings.setdefault("timeouts", Timeouts(load=60, answer=20, stop=2))
+        settings.setdefault("log_directory", tmp_path / "logs")
         session = WorkerSession(spec, **settings)
         opened.append(session)
         return session

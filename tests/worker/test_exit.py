@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
+from vqa_engine.results import Cause
 from vqa_engine.worker.evidence import OomKills, _counter, oom_kills, vitals
 from vqa_engine.worker.exit import TEXTS, WIRE_LOST, Ending, cause_of, classify
 from vqa_engine.worker.messages import Vitals
@@ -45,18 +47,18 @@ ROOM = Vitals(address_space=100 << 20, limit=1 << 30)
 
 @pytest.mark.parametrize(("text", "cause"), SAID)
 @pytest.mark.parametrize("code", [-signal.SIGABRT, -signal.SIGSEGV, 1])
-def test_words_tell(text, cause, code):
+def test_words_tell(text: str, cause: Cause, code: int) -> None:
     verdict = classify(Ending(code=code, said=f"noise\n{text}\nmore noise"))
     assert verdict.cause == cause
     assert text[:40] in verdict.message
 
 
 @pytest.mark.parametrize("text", NOT_SAID)
-def test_other_words_do_not(text):
+def test_other_words_do_not(text: str) -> None:
     assert cause_of(text) is None
 
 
-def test_every_pattern_is_tried_by_a_text():
+def test_every_pattern_is_tried_by_a_text() -> None:
     assert {cause for cause, _ in TEXTS} == {cause for _, cause in SAID}
 
 
@@ -86,29 +88,29 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("ending", "cause", "words"), NUMBERS)
-def test_numbers_tell(ending, cause, words):
+def test_numbers_tell(ending: Ending, cause: Cause, words: str) -> None:
     verdict = classify(ending)
     assert verdict.cause == cause
     assert words in verdict.message
 
 
-def test_every_message_is_one_sentence_or_two():
+def test_every_message_is_one_sentence_or_two() -> None:
     for ending, _, _ in NUMBERS:
         assert classify(ending).message.count("\n") == 0
 
 
-def test_the_counters_never_go_back():
+def test_the_counters_never_go_back() -> None:
     before = oom_kills()
     after = oom_kills().since(before)
     assert (after.group, after.system) >= (0, 0)
 
 
-def test_vitals_of_this_process():
+def test_vitals_of_this_process() -> None:
     now = vitals()
     assert now.address_space is None or now.address_space > 1 << 20
 
 
-def test_a_counter_file(tmp_path):
+def test_a_counter_file(tmp_path: Path) -> None:
     file = tmp_path / "memory.events"
     file.write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
     assert _counter(file) == 2

@@ -30,6 +30,7 @@ def start(*arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
     """A host, and its worker."""
     command = [sys.executable, "-m", "tests.worker.host", *arguments]
     host = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
     with host.stdout:
         return host, psutil.Process(int(host.stdout.readline()))
 
@@ -45,20 +46,20 @@ def await_end(process: psutil.Process) -> None:
     "adapter", ["Echo", "HangsInAnswer", "SpinsInNativeCode", "OutlivedWhileBusy"]
 )
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_the_worker_ends_with_its_host(adapter, number):
+def test_the_worker_ends_with_its_host(adapter: str, number: signal.Signals) -> None:
     host, worker = start(adapter)
     host.send_signal(number)
     host.wait(BOUND + 10)
     await_end(worker)
 
 
-def test_a_host_that_forgets_to_release_leaves_nobody():
+def test_a_host_that_forgets_to_release_leaves_nobody() -> None:
     host, worker = start("Outlived", "leave")
     assert host.wait(BOUND) == 0
     await_end(worker)
 
 
-def test_without_the_kernels_help_a_thread_does_it():
+def test_without_the_kernels_help_a_thread_does_it() -> None:
     import os
 
     reader, writer = os.pipe()
@@ -67,6 +68,7 @@ def test_without_the_kernels_help_a_thread_does_it():
         command, pass_fds=[reader], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     os.close(reader)
+    assert child.stdout is not None
     with child.stdout:
         assert child.stdout.readline()
     assert child.poll() is None

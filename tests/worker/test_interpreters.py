@@ -7,10 +7,11 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from tests.worker import PLAN, ask
+from tests.worker import PLAN, Opener, answered, ask
 from vqa_engine.errors import InterpreterError
 
 RUBBISH = """#!{}
@@ -21,8 +22,14 @@ time.sleep(60)
 METADATA = "Metadata-Version: 2.1\nName: vqa-engine\nVersion: {}\n"
 
 
+class PythonMaker(Protocol):
+    """Makes another interpreter with a vqa-engine of this version, or a bare one."""
+
+    def __call__(self, *, version: str | None = None, bare: bool = False) -> Path: ...
+
+
 @pytest.fixture
-def other_python(tmp_path):
+def other_python(tmp_path: Path) -> PythonMaker:
     """Makes a virtual environment that sees our packages, less what a test takes away."""
 
     def make(*, version: str | None = None, bare: bool = False) -> Path:
@@ -43,17 +50,19 @@ def other_python(tmp_path):
     return make
 
 
-def test_another_interpreter_answers(open_session, other_python, monkeypatch):
+def test_another_interpreter_answers(
+    open_session: Opener, other_python: PythonMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     python = other_python()
     session = open_session("WherePlan", python=python)
     session.load()
-    assert session.answer(ask("?"), PLAN).answer.text.endswith(str(python))
+    assert answered(session.answer(ask("?"), PLAN)).text.endswith(str(python))
 
 
 def test_two_versions_of_one_package_answer_side_by_side(
-    open_session, other_python, tmp_path, monkeypatch
-):
+    open_session: Opener, other_python: PythonMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     python = other_python()
     (site,) = (tmp_path / "venv").glob("lib/*/site-packages")
     (site / "dependency.py").write_text("VERSION = 2")
@@ -62,10 +71,12 @@ def test_two_versions_of_one_package_answer_side_by_side(
     sessions = [open_session("Depends"), open_session("Depends", python=python)]
     for session in sessions:
         session.load()
-    assert [s.answer(ask("?"), PLAN).answer.text for s in sessions] == ["1", "2"]
+    assert [answered(s.answer(ask("?"), PLAN)).text for s in sessions] == ["1", "2"]
 
 
-def test_another_version_is_named_with_the_cure(open_session, other_python):
+def test_another_version_is_named_with_the_cure(
+    open_session: Opener, other_python: PythonMaker
+) -> None:
     python = other_python(version="0.0.7")
     with pytest.raises(InterpreterError) as caught:
         open_session("Echo", python=python).load()
@@ -75,29 +86,29 @@ def test_another_version_is_named_with_the_cure(open_session, other_python):
     assert caught.value.python == str(python)
 
 
-def test_one_without_vqa_engine(open_session, other_python):
+def test_one_without_vqa_engine(open_session: Opener, other_python: PythonMaker) -> None:
     with pytest.raises(InterpreterError, match=r"has no vqa-engine\. Install it there: .* -m pip"):
         open_session("Echo", python=other_python(bare=True)).load()
 
 
-def test_one_that_does_not_exist(open_session, tmp_path):
+def test_one_that_does_not_exist(open_session: Opener, tmp_path: Path) -> None:
     with pytest.raises(InterpreterError, match=r"cannot be started: No such file"):
         open_session("Echo", python=tmp_path / "python").load()
 
 
-def test_one_that_may_not_be_run(open_session, tmp_path):
+def test_one_that_may_not_be_run(open_session: Opener, tmp_path: Path) -> None:
     (tmp_path / "python").write_text("")
     with pytest.raises(InterpreterError, match=r"cannot be started: (Permission|Exec)"):
         open_session("Echo", python=tmp_path / "python").load()
 
 
 @pytest.mark.parametrize("program", ["/bin/ls", "/bin/true", "/bin/cat"])
-def test_one_that_is_no_python(open_session, program):
+def test_one_that_is_no_python(open_session: Opener, program: str) -> None:
     with pytest.raises(InterpreterError, match=r"did not start a worker .* It said"):
         open_session("Echo", python=Path(program)).load()
 
 
-def test_one_that_writes_rubbish_to_the_wire(open_session, tmp_path):
+def test_one_that_writes_rubbish_to_the_wire(open_session: Opener, tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text(RUBBISH.format(sys.executable))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -105,13 +116,15 @@ def test_one_that_writes_rubbish_to_the_wire(open_session, tmp_path):
         open_session("Echo", python=program).load()
 
 
-def test_the_own_interpreter_by_its_path_is_the_own(open_session):
+def test_the_own_interpreter_by_its_path_is_the_own(open_session: Opener) -> None:
     session = open_session("WherePlan", python=Path(sys.executable))
     session.load()
     assert session.answer(ask("?"), PLAN).answer
 
 
-def test_a_module_in_the_working_folder_is_not_imported(open_session, tmp_path, monkeypatch):
+def test_a_module_in_the_working_folder_is_not_imported(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "msgspec.py").write_text("raise RuntimeError('the wrong one')")
     monkeypatch.chdir(tmp_path)
     session = open_session("Echo")

@@ -34,19 +34,19 @@ def walk(ladder: Ladder, plan: GenerationPlan, cause: Cause, most: int = 9) -> l
         (32, None, []),
     ],
 )
-def test_steps_only_get_smaller(asked, standing, steps):
+def test_steps_only_get_smaller(asked: int | None, standing: int | None, steps: list[int]) -> None:
     plans = walk(Ladder(standing_step=standing), GenerationPlan(prefill_step=asked), "too_big")
     assert [plan.prefill_step for plan in plans] == steps
     assert [plan.rung for plan in plans] == list(range(1, len(steps) + 1))
     assert all(plan.encoder_batch == 1 for plan in plans)
 
 
-def test_lossless_means_no_lossy_field_is_touched():
+def test_lossless_means_no_lossy_field_is_touched() -> None:
     for plan in walk(Ladder(), PLAN, "out_of_memory"):
         assert (plan.kv_bits, plan.image_longest_edge) == (None, None)
 
 
-def test_lossy_rungs_follow_when_allowed():
+def test_lossy_rungs_follow_when_allowed() -> None:
     plans = walk(Ladder(allow_lossy=True), PLAN, "out_of_memory")
     shown = [(p.rung, p.prefill_step, p.kv_bits, p.image_longest_edge) for p in plans]
     assert shown == [
@@ -57,22 +57,22 @@ def test_lossy_rungs_follow_when_allowed():
     ]
 
 
-def test_what_is_already_smaller_is_left():
+def test_what_is_already_smaller_is_left() -> None:
     plan = GenerationPlan(prefill_step=16, kv_bits=4, image_longest_edge=600)
     (only,) = walk(Ladder(allow_lossy=True), plan, "too_big")
     assert (only.prefill_step, only.kv_bits, only.image_longest_edge) == (16, 4, 512)
 
 
 @pytest.mark.parametrize(("cause", "below"), [("too_big", None), ("watchdog", None)])
-def test_what_a_restart_does_not_cure_ends_at_the_bottom(cause, below):
+def test_what_a_restart_does_not_cure_ends_at_the_bottom(cause: Cause, below: None) -> None:
     assert Ladder().below(GenerationPlan(prefill_step=32), cause) is below
 
 
-def test_out_of_memory_at_the_bottom_gets_a_fresh_worker():
+def test_out_of_memory_at_the_bottom_gets_a_fresh_worker() -> None:
     plan = GenerationPlan(prefill_step=32)
     assert Ladder().below(plan, "out_of_memory") == plan
 
 
 @pytest.mark.parametrize("cause", sorted(set(get_args(Cause)) - NEEDS_LESS))
-def test_other_causes_get_the_same_plan(cause):
+def test_other_causes_get_the_same_plan(cause: Cause) -> None:
     assert Ladder(allow_lossy=True).below(PLAN, cause) == PLAN

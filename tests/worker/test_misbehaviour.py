@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from time import sleep
 
 import psutil
 import pytest
 
-from tests.worker import PLAN, ask
+from tests.worker import PLAN, Opener, answered, ask, failed, running
 from vqa_engine.errors import WorkerError
-from vqa_engine.worker import Limits, Timeouts
+from vqa_engine.results import Cause
+from vqa_engine.worker import Limits, Restart, Timeouts
 
 QUICK = Timeouts(load=60, answer=1, stop=0.5)
 
@@ -34,82 +36,88 @@ DEADLY = [
 
 
 @pytest.mark.parametrize(("adapter", "cause", "words"), DEADLY)
-def test_a_deadly_question_costs_three_workers_and_no_more(open_session, adapter, cause, words):
+def test_a_deadly_question_costs_three_workers_and_no_more(
+    open_session: Opener, adapter: str, cause: Cause, words: str
+) -> None:
     session = open_session(adapter, timeouts=QUICK)
     session.load()
-    failure = session.answer(ask("bad"), PLAN).failure
+    failure = failed(session.answer(ask("bad"), PLAN))
     assert failure.cause == cause
     assert words in failure.message
     assert [attempt.cause for attempt in failure.attempts] == [cause] * 3
-    assert session.answer(ask("good"), PLAN).answer.text == "good!"
+    assert answered(session.answer(ask("good"), PLAN)).text == "good!"
     assert session.release().residue == 0
 
 
 @pytest.mark.parametrize("adapter", ["Noisy", "Forks", "ClosesLowDescriptors", "Outlived"])
-def test_what_is_not_deadly_does_not_disturb(open_session, adapter):
+def test_what_is_not_deadly_does_not_disturb(open_session: Opener, adapter: str) -> None:
     session = open_session(adapter)
     session.load()
     pid = session.pid
     texts = ["good"] if adapter == "Outlived" else ["bad", "good", "bad"]
-    answers = [session.answer(ask(text), PLAN).answer.text for text in texts]
+    answers = [answered(session.answer(ask(text), PLAN)).text for text in texts]
     assert answers == [f"{text}!" for text in texts]
     assert session.pid == pid
     assert session.release().residue == 0
 
 
-def test_a_plain_exception_is_not_tried_again(open_session):
+def test_a_plain_exception_is_not_tried_again(open_session: Opener) -> None:
     session = open_session("Raises")
     session.load()
     pid = session.pid
-    failure = session.answer(ask("bad"), PLAN).failure
+    failure = failed(session.answer(ask("bad"), PLAN))
     assert (failure.cause, failure.attempts) == ("python", ())
     assert "in misbehave" in failure.detail
     assert session.pid == pid
 
 
-def test_out_of_memory_goes_down_the_ladder(open_session):
-    heard = []
+def test_out_of_memory_goes_down_the_ladder(open_session: Opener) -> None:
+    heard: list[Restart] = []
     session = open_session("RunsOut", on_restart=heard.append)
     session.load()
     reply = session.answer(ask("bad"), PLAN)
-    assert (reply.answer.plan.rung, reply.answer.plan.prefill_step) == (2, 32)
+    assert (answered(reply).plan.rung, answered(reply).plan.prefill_step) == (2, 32)
     assert [a.plan.prefill_step for a in reply.attempts] == [None, 128]
     assert {a.cause for a in reply.attempts} == {"out_of_memory"}
-    assert [r.plan.rung for r in heard] == [1, 2]
+    assert [r.plan and r.plan.rung for r in heard] == [1, 2]
     assert [e.strategy for e in reply.events] == ["fresh worker"] * 2
 
 
-def test_too_big_is_never_tried_as_it_is(open_session):
+def test_too_big_is_never_tried_as_it_is(open_session: Opener) -> None:
     session = open_session("TooBig")
     session.load()
-    failure = session.answer(ask("bad"), PLAN).failure
+    failure = failed(session.answer(ask("bad"), PLAN))
     assert failure.cause == "too_big"
     steps = [attempt.plan.prefill_step for attempt in failure.attempts]
     assert steps == [None, 128, 32]
 
 
 @pytest.mark.parametrize(("before", "tries"), [([], 1), (["good"], 2)])
-def test_a_device_error_of_a_used_worker_gets_a_fresh_one(open_session, before, tries):
+def test_a_device_error_of_a_used_worker_gets_a_fresh_one(
+    open_session: Opener, before: list[str], tries: int
+) -> None:
     session = open_session("DeviceFails")
     session.load()
     for text in before:
         assert session.answer(ask(text), PLAN).answer
-    failure = session.answer(ask("bad"), PLAN).failure
+    failure = failed(session.answer(ask("bad"), PLAN))
     assert failure.cause == "backend"
     assert len(failure.attempts) == tries
 
 
-def test_a_hang_shows_where(open_session):
+def test_a_hang_shows_where(open_session: Opener) -> None:
     session = open_session("HangsInAnswer", timeouts=QUICK)
     session.load()
-    assert "in misbehave" in session.answer(ask("bad"), PLAN).failure.detail
+    assert "in misbehave" in failed(session.answer(ask("bad"), PLAN)).detail
 
 
 @pytest.mark.parametrize(
     ("adapter", "cause"),
     [("DiesInLoad", "crashed"), ("HangsInLoad", "hung"), ("RunsOutInLoad", "out_of_memory")],
 )
-def test_a_worker_that_cannot_load_stops_at_once(open_session, adapter, cause):
+def test_a_worker_that_cannot_load_stops_at_once(
+    open_session: Opener, adapter: str, cause: Cause
+) -> None:
     load = 5 if cause == "hung" else 60
     session = open_session(adapter, timeouts=Timeouts(load=load, stop=0.5))
     with pytest.raises(WorkerError) as caught:
@@ -118,20 +126,24 @@ def test_a_worker_that_cannot_load_stops_at_once(open_session, adapter, cause):
     assert caught.value.label == adapter.lower()
 
 
-def test_a_worker_that_cannot_load_again_stops_the_run(open_session, tmp_path):
+def test_a_worker_that_cannot_load_again_stops_the_run(
+    open_session: Opener, tmp_path: Path
+) -> None:
     session = open_session("DiesInLaterLoads", options={"marker": tmp_path / "loaded"})
     session.load()
     with pytest.raises(WorkerError, match="cannot load its model"):
         session.answer(ask("bad"), PLAN)
 
 
-def test_a_load_that_is_killed_is_tried_again(open_session, tmp_path):
+def test_a_load_that_is_killed_is_tried_again(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("KilledInLoad", options={"count": tmp_path / "n", "times": 2})
     session.load()
     assert session.answer(ask("good"), PLAN).answer
 
 
-def test_a_load_that_is_always_killed_stops_with_the_cause(open_session, tmp_path):
+def test_a_load_that_is_always_killed_stops_with_the_cause(
+    open_session: Opener, tmp_path: Path
+) -> None:
     count = tmp_path / "n"
     session = open_session("KilledInLoad", options={"count": count, "times": 99})
     with pytest.raises(WorkerError, match="jetsam") as caught:
@@ -140,7 +152,7 @@ def test_a_load_that_is_always_killed_stops_with_the_cause(open_session, tmp_pat
     assert count.read_text() == "3"
 
 
-def test_a_crash_loop_is_capped(open_session):
+def test_a_crash_loop_is_capped(open_session: Opener) -> None:
     session = open_session("Aborts", limits=Limits(deaths=5))
     session.load()
     assert session.answer(ask("bad", 1), PLAN).failure
@@ -148,7 +160,7 @@ def test_a_crash_loop_is_capped(open_session):
         session.answer(ask("bad", 2), PLAN)
 
 
-def test_an_answer_in_between_is_no_crash_loop(open_session):
+def test_an_answer_in_between_is_no_crash_loop(open_session: Opener) -> None:
     session = open_session("Aborts", limits=Limits(deaths=4))
     session.load()
     for number in range(2):
@@ -157,14 +169,16 @@ def test_an_answer_in_between_is_no_crash_loop(open_session):
 
 
 @pytest.mark.parametrize("adapter", ["CannotRelease", "HangsInRelease"])
-def test_a_failing_release_is_made_good_by_the_end_of_the_process(open_session, adapter):
+def test_a_failing_release_is_made_good_by_the_end_of_the_process(
+    open_session: Opener, adapter: str
+) -> None:
     session = open_session(adapter)
     session.load()
     assert session.answer(ask("good"), PLAN).answer
     assert session.release().residue == 0
 
 
-def test_a_forgotten_thread_does_not_hold_up_the_end(open_session, tmp_path):
+def test_a_forgotten_thread_does_not_hold_up_the_end(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("ForgetsThread", options={"marker": tmp_path / "left"})
     session.load()
     assert session.release().residue == 0
@@ -172,27 +186,29 @@ def test_a_forgotten_thread_does_not_hold_up_the_end(open_session, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_worker_killed_between_questions_is_replaced(open_session, number):
+def test_a_worker_killed_between_questions_is_replaced(
+    open_session: Opener, number: signal.Signals
+) -> None:
     session = open_session("Echo")
     session.load()
-    os.kill(session.pid, number)
+    os.kill(running(session), number)
     reply = session.answer(ask("good"), PLAN)
-    assert reply.answer.text == "good!"
-    assert reply.answer.plan.rung == 0
+    assert answered(reply).text == "good!"
+    assert answered(reply).plan.rung == 0
     assert len(reply.attempts) == 1
     assert reply.attempts[0].cause == ("crashed" if number == signal.SIGSEGV else "killed")
 
 
-def test_a_stopped_worker_is_a_hung_one(open_session):
+def test_a_stopped_worker_is_a_hung_one(open_session: Opener) -> None:
     session = open_session("Echo", timeouts=QUICK)
     session.load()
-    os.kill(session.pid, signal.SIGSTOP)
+    os.kill(running(session), signal.SIGSTOP)
     reply = session.answer(ask("good"), PLAN)
     assert [attempt.cause for attempt in reply.attempts] == ["hung"]
-    assert reply.answer.text == "good!"
+    assert answered(reply).text == "good!"
 
 
-def test_an_interrupted_question_leaves_nothing_behind(open_session):
+def test_an_interrupted_question_leaves_nothing_behind(open_session: Opener) -> None:
     session = open_session("HangsInAnswer")
     session.load()
     main = threading.main_thread().ident
@@ -202,20 +218,20 @@ def test_an_interrupted_question_leaves_nothing_behind(open_session):
         session.answer(ask("bad"), PLAN)
     timer.join()
     assert session.pid is None
-    assert session.answer(ask("good"), PLAN).answer.text == "good!"
+    assert answered(session.answer(ask("good"), PLAN)).text == "good!"
 
 
-def test_a_worker_dying_in_a_large_message_is_noticed(open_session):
+def test_a_worker_dying_in_a_large_message_is_noticed(open_session: Opener) -> None:
     session = open_session("Echo", timeouts=QUICK)
     session.load()
-    worker = psutil.Process(session.pid)
+    worker = psutil.Process(running(session))
     worker.suspend()
     reply = session.answer(ask("long " * 100_000), PLAN)
     assert [attempt.cause for attempt in reply.attempts] == ["hung"]
     assert reply.answer
 
 
-def test_sleeping_is_not_dying(open_session):
+def test_sleeping_is_not_dying(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
     pid = session.pid

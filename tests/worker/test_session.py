@@ -12,11 +12,13 @@ import attrs
 import pytest
 from PIL import Image
 
-from tests.worker import PLAN, ask
+from tests.worker import PLAN, Opener, answered, ask, failed, running
 from tests.worker.adapters import Looks
-from vqa_engine.adapter import GenerationPlan, ModelRef, Question
-from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError, WorkerError
+from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, WorkerError
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.memory.strategies import Described
+from vqa_engine.results import Reply
 from vqa_engine.session import LocalSession, Session
 
 HOST = """
@@ -67,16 +69,16 @@ def _truncated(path: Path) -> Path:
     return path
 
 
-def test_it_is_a_session(open_session):
+def test_it_is_a_session(open_session: Opener) -> None:
     session: Session = open_session("Echo")
     assert session.load().profile.backend == "none"
-    assert session.answer(ask("hello"), PLAN).answer.text == "hello!"
+    assert answered(session.answer(ask("hello"), PLAN)).text == "hello!"
     released = session.release()
     assert released.residue == 0
     assert session.release().residue == 0
 
 
-def test_process_and_inline_give_the_same(open_session, tmp_path):
+def test_process_and_inline_give_the_same(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("Looks")
     inline = LocalSession(Looks(), ModelRef())
     session.load()
@@ -89,97 +91,101 @@ def test_process_and_inline_give_the_same(open_session, tmp_path):
         lazy.close()
 
 
-def bare(reply):
+def bare(reply: Reply) -> tuple[Answer | None, str | None]:
     """A reply without the memory reading, which is each process's own."""
     answer, failure = reply.answer, reply.failure
-    return (answer and attrs.evolve(answer, memory=None), failure and failure.message)
+    return (answer and attrs.evolve(answer, memory=None), failure.message if failure else None)
 
 
 @pytest.mark.parametrize("image", [Image.new("RGB", (4, 4), "red"), b"some bytes"])
-def test_the_same_image_is_the_same_object(open_session, image):
+def test_the_same_image_is_the_same_object(
+    open_session: Opener, image: Image.Image | bytes
+) -> None:
     session = open_session("Remembers")
     session.load()
     others = [image, image, b"another", image]
-    answers = [session.answer(ask("?", image=other), PLAN).answer.text for other in others]
+    answers = [answered(session.answer(ask("?", image=other), PLAN)).text for other in others]
     assert answers == ["False", "True", "False", "False"]
 
 
-def test_an_image_changed_in_place_crosses_again_when_told(open_session):
+def test_an_image_changed_in_place_crosses_again_when_told(open_session: Opener) -> None:
     session = open_session("Looks")
     session.load()
     image = Image.new("RGB", (4, 4), "red")
     session.answer(ask("?", image=image), PLAN)
     image.paste("blue", (0, 0, 4, 4))
     session.forget_image()
-    assert "(0, 0, 255)" in session.answer(ask("?", image=image), PLAN).answer.text
+    assert "(0, 0, 255)" in answered(session.answer(ask("?", image=image), PLAN)).text
 
 
-def test_a_relative_path_survives_a_change_of_folder(open_session, tmp_path, monkeypatch):
+def test_a_relative_path_survives_a_change_of_folder(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
     session = open_session("Looks")
     session.load()
     monkeypatch.chdir(tmp_path)
     reply = session.answer(ask("?", image=Path("red.png")), PLAN)
-    assert "(255, 0, 0)" in reply.answer.text
+    assert "(255, 0, 0)" in answered(reply).text
 
 
-def test_it_answers_on_the_main_thread_of_another_process(open_session):
+def test_it_answers_on_the_main_thread_of_another_process(open_session: Opener) -> None:
     session = open_session("WherePlan")
     session.load()
-    pid, thread, python = session.answer(ask("?"), PLAN).answer.text.split(" ")
+    pid, thread, python = answered(session.answer(ask("?"), PLAN)).text.split(" ")
     assert (int(pid), thread, python) == (session.pid, "True", sys.executable)
-    assert os.getsid(session.pid) == session.pid
+    assert os.getsid(running(session)) == session.pid
 
 
-def test_the_plan_crosses_and_comes_back(open_session):
+def test_the_plan_crosses_and_comes_back(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
     plan = GenerationPlan(max_tokens=7, prefill_step=64, kv_bits=8, rung=3, seed=11)
-    assert session.answer(ask("?"), plan).answer.plan == plan
+    assert answered(session.answer(ask("?"), plan)).plan == plan
 
 
-def test_numbers_of_other_libraries_become_plain(open_session):
+def test_numbers_of_other_libraries_become_plain(open_session: Opener) -> None:
     session = open_session("NumpyNumbers")
     session.load()
-    assert session.answer(ask("?"), PLAN).answer.token_ids == (0, 1, 2)
+    assert answered(session.answer(ask("?"), PLAN)).token_ids == (0, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["lone \ud800 surrogate", ""])
-def test_a_text_that_is_no_unicode_fails_alone(open_session, text):
+def test_a_text_that_is_no_unicode_fails_alone(open_session: Opener, text: str) -> None:
     session = open_session("Echo")
     session.load()
     failure = session.answer(ask(text), PLAN).failure
     assert (failure is not None) == bool(text)
-    assert session.answer(ask("next"), PLAN).answer.text == "next!"
+    assert answered(session.answer(ask("next"), PLAN)).text == "next!"
 
 
-def test_a_huge_question_id_fails_alone(open_session):
+def test_a_huge_question_id_fails_alone(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
-    assert "cannot cross" in session.answer(ask("?", question_id=1 << 70), PLAN).failure.message
+    assert "cannot cross" in failed(session.answer(ask("?", question_id=1 << 70), PLAN)).message
     assert session.answer(ask("next"), PLAN).answer
 
 
-def test_options_that_are_not_plain_data_are_refused(open_session):
+def test_options_that_are_not_plain_data_are_refused(open_session: Opener) -> None:
     session = open_session("Echo", options={"model": object()})
     with pytest.raises(ConfigurationError, match="options of 'echo' cannot cross"):
         session.load()
 
 
-def test_an_answer_that_is_no_answer_fails_alone(open_session):
+def test_an_answer_that_is_no_answer_fails_alone(open_session: Opener) -> None:
     session = open_session("WrongRecord")
     session.load()
-    failure = session.answer(ask("?"), PLAN).failure
+    failure = failed(session.answer(ask("?"), PLAN))
     assert failure.cause == "adapter"
     assert "text" in failure.message
 
 
-def test_asking_before_loading_is_an_error(open_session):
+def test_asking_before_loading_is_an_error(open_session: Opener) -> None:
     with pytest.raises(AnswerError, match="call load first"):
         open_session("Echo").answer(ask("?"), PLAN)
 
 
-def test_it_can_be_loaded_again(open_session):
+def test_it_can_be_loaded_again(open_session: Opener) -> None:
     session = open_session("Echo")
     first = session.load() and session.pid
     second = session.load() and session.pid
@@ -187,13 +193,13 @@ def test_it_can_be_loaded_again(open_session):
     assert session.answer(ask("?"), PLAN).answer
 
 
-def test_without_a_log_directory_the_output_still_explains(open_session):
+def test_without_a_log_directory_the_output_still_explains(open_session: Opener) -> None:
     session = open_session("RaisesBase", log_directory=None)
     session.load()
-    assert "not even an Exception" in session.answer(ask("bad"), PLAN).failure.detail
+    assert "not even an Exception" in failed(session.answer(ask("bad"), PLAN)).detail
 
 
-def test_the_log_has_a_header_for_each_start(open_session, tmp_path):
+def test_the_log_has_a_header_for_each_start(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("Noisy")
     session.load()
     session.answer(ask("bad"), PLAN)
@@ -204,30 +210,35 @@ def test_the_log_has_a_header_for_each_start(open_session, tmp_path):
     assert log.count(b"rubbish") > 10_000
 
 
-def test_a_wish_for_a_fresh_process_is_met_between_questions(open_session):
+def test_a_wish_for_a_fresh_process_is_met_between_questions(open_session: Opener) -> None:
     session = open_session("Recycled")
     (strategy,) = session.load().profile.strategies
+    assert isinstance(strategy, Described)
     assert (strategy.name, strategy.settings["after"]) == ("RecycleWorker", 2)
     replies = [session.answer(ask("?", number), PLAN) for number in range(6)]
-    pids = [reply.answer.text.split()[0] for reply in replies]
+    pids = [answered(reply).text.split()[0] for reply in replies]
     assert [pids.index(pid) for pid in pids] == [0, 0, 2, 2, 4, 4]
     assert {(reply.recycle, reply.attempts) for reply in replies} == {("", ())}
 
 
 @pytest.mark.skipif(find_spec("mlx") is None, reason="needs MLX")
-def test_the_memory_policy_crosses(open_session):
+def test_the_memory_policy_crosses(open_session: Opener) -> None:
     session = open_session("OnMlx", policy=MemoryPolicy(budget=123 << 20))
     assert session.load().budget == 123 << 20
 
 
-def test_a_log_that_cannot_be_written_is_a_clear_error(open_session, tmp_path):
+def test_a_log_that_cannot_be_written_is_a_clear_error(
+    open_session: Opener, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     session = open_session("Echo", log_directory=tmp_path / "file" / "logs")
     with pytest.raises(WorkerError, match=r"'echo' cannot be prepared: .*Not a directory"):
         session.load()
 
 
-def test_a_log_does_not_grow_without_end(open_session, tmp_path, monkeypatch):
+def test_a_log_does_not_grow_without_end(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vqa_engine.worker.log.LARGEST", 1 << 20)
     session = open_session("Noisy")
     session.load()
@@ -237,11 +248,12 @@ def test_a_log_does_not_grow_without_end(open_session, tmp_path, monkeypatch):
     assert (tmp_path / "logs" / "noisy.log").stat().st_size < 1 << 20
 
 
-def test_a_process_that_the_host_forked_does_not_end_the_worker(open_session):
+def test_a_process_that_the_host_forked_does_not_end_the_worker(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
     code = os.fork()
     if code == 0:
+        assert session._keeper.worker is not None
         session._keeper.worker._finalizer()
         os._exit(0)
     os.waitpid(code, 0)
@@ -250,30 +262,30 @@ def test_a_process_that_the_host_forked_does_not_end_the_worker(open_session):
     assert session.pid == pid
 
 
-def test_a_label_is_no_path(tmp_path, open_session):
+def test_a_label_is_no_path(tmp_path: Path, open_session: Opener) -> None:
     open_session("Echo", label="../a/b c").load()
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["_a_b_c.log"]
 
 
-def test_the_host_imports_no_model_library():
+def test_the_host_imports_no_model_library() -> None:
     root = str(Path(__file__).parents[2])
     model = '__import__("vqa_engine.adapter").adapter.ModelRef(options={"room": 1 << 32})'
     code = HOST.format(root=root, model=model)
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_a_forgotten_session_ends_its_worker(open_session):
+def test_a_forgotten_session_ends_its_worker(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
     session._keeper.worker = None  # as if the session were gone; nobody called release
 
 
-def test_a_typed_error_of_load_comes_back_as_itself(open_session):
+def test_a_typed_error_of_load_comes_back_as_itself(open_session: Opener) -> None:
     session = open_session("RaisesInLoad")
-    with pytest.raises(VqaEngineError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         session.load()
     error = caught.value
-    assert type(error).__name__ == "CheckpointError"
+    assert type(error) is CheckpointError
     assert (error.model, error.tried, error.remedy) == (
         "owner/name",
         ("here", "there"),
