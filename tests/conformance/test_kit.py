@@ -27,8 +27,11 @@ Results = dict[str, dict[str, str]]
 
 @pytest.fixture(scope="session")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run_suite(tmp_path_factory.mktemp("kit") / "report.xml")
+
+
+def run_suite(report: Path) -> Results:
     """One pytest run over every adapter, in a process of its own."""
-    report = tmp_path_factory.mktemp("kit") / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
     done = subprocess.run(
         [*command, str(SUITE), f"--junitxml={report}"],

@@ -36,7 +36,7 @@ class MemoryTests:
 
     def test_release_gives_memory_back(self) -> None:
         """After `release` the object holds nothing of the model, to the byte."""
-        self._warm_up()
+        self.bench.warm_up()
         with self.bench.meter() as meter:
             floor = meter.read()
             self.bench.fresh()
@@ -91,7 +91,6 @@ class MemoryTests:
 
     def test_no_leak_over_many_questions(self) -> None:
         """What stays after each question does not grow."""
-        self._warm_up()
         self.bench.fresh()
         with self.bench.meter() as meter:
             floors = list(self._floors(meter))
@@ -127,7 +126,7 @@ class MemoryTests:
 
     def test_profile_agrees_with_measured_memory(self) -> None:
         """The weights of the loaded model's profile are what loading it really took."""
-        self._warm_up()
+        self.bench.warm_up()
         with self.bench.meter() as meter:
             floor = meter.read()
             adapter = self.bench.fresh()
@@ -164,12 +163,6 @@ class MemoryTests:
 
     def _say(self) -> Said:
         return said(self.bench.ask(self._asked()))
-
-    def _warm_up(self) -> None:
-        """Load once before anything is measured: libraries are imported by the first load."""
-        self.bench.fresh()
-        self._say()
-        self.bench.let_go()
 
     def _floors(self, meter: Meter) -> Iterator[int]:
         text = self.bench.capabilities.question

@@ -44,6 +44,11 @@ def busy(edge: int = EDGE) -> Image.Image:
     return Image.merge("RGB", (across, down, Image.radial_gradient("L").resize((edge, edge))))
 
 
+def named(name: str) -> Image.Image:
+    """The busy picture, or a plain one of this colour."""
+    return busy() if name == "busy" else picture(name)
+
+
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """An image file's bytes."""
     stream = io.BytesIO()
