@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server takes a while to start on a busy machine."""
-    monkeypatch.setattr(openai_server, "FIRST_PATIENCE", 200.0)
+    monkeypatch.setattr(openai_server, "FIRST_PATIENCE", 300.0)
 
 
 def options(server: Server) -> dict[str, object]:
