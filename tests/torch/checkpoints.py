@@ -155,9 +155,8 @@ def _rename_processor(folder: Path) -> None:
 
 
 def _moondream(folder: Path, seed: int) -> None:
-    from safetensors.torch import save_file
-
     import torch
+    from safetensors.torch import save_file
 
     auto = {"AutoConfig": "tiny.TinyConfig", "AutoModelForCausalLM": "tiny.TinyMoondream"}
     write_json(folder, "config.json", {"model_type": "tiny_moondream", "auto_map": auto})
@@ -167,9 +166,8 @@ def _moondream(folder: Path, seed: int) -> None:
 
 def _save(folder: Path, model: Any, seed: int) -> None:
     """Random weights that neither repeat one token nor ignore the image."""
-    from safetensors.torch import save_file
-
     import torch
+    from safetensors.torch import save_file
 
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():

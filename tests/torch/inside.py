@@ -84,6 +84,7 @@ def call(target: str, method: str, *arguments: Any) -> Any:
 def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
     """The ids that `generate` makes of the adapter's prompt, without the end token."""
     import torch
+
     from vqa_engine.images import open_image
 
     adapter = _ADAPTERS[target]
@@ -112,6 +113,7 @@ def imported() -> list[str]:
 def classified(statement: str) -> Failed:
     """How the error that a statement raises is read; the statement sees torch as `torch`."""
     import torch
+
     from vqa_engine_adapters.torch.failures import classify
 
     try:
@@ -125,6 +127,7 @@ def classified(statement: str) -> Failed:
 def gap(target: str, question: Question, plan: GenerationPlan, ids: tuple[int, ...]) -> float:
     """How far the likeliest token is ahead of the next one after `ids`, in logits."""
     import torch
+
     from vqa_engine.images import open_image
 
     loaded = _ADAPTERS[target]._ready()
