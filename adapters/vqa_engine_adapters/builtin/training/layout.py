@@ -19,7 +19,7 @@ IMAGE_SIZE = 64
 """Edge in pixels to which the processor brings every image."""
 
 POSITION_SCALE = 1.0
-"""Amplitude of the starting position embeddings; large beside the patches, which helped most."""
+"""Amplitude of the starting position embeddings; the best of 0.02, 0.1, 0.3 and 1."""
 
 CHAT_TEMPLATE = (
     "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
@@ -67,8 +67,8 @@ def build_model(
 def grid_waves(side: int, width: int) -> torch.Tensor:
     """Starting position embeddings (side², width): waves along each patch's column and row.
 
-    The usual start, noise far weaker than the patches, leaves the model blind to places for
-    thousands of steps. Frequencies run from one radian per patch down to one per picture.
+    The usual start is noise far weaker than the patches, and the model learns to do without
+    places before it needs them. Frequencies run from one radian per patch to one per picture.
     """
     frequencies = float(side) ** -torch.linspace(0, 1, width // 4)
     waves = torch.arange(side)[:, None] * frequencies
