@@ -21,8 +21,9 @@ from vqa_engine.errors import (
     OutOfMemory,
     VqaEngineError,
 )
+from vqa_engine_adapters.mlx import checkpoint as checkpoint_module
 from vqa_engine_adapters.mlx import hub as hub_module
-from vqa_engine_adapters.mlx.checkpoint import Checkpoint, resolve
+from vqa_engine_adapters.mlx.checkpoint import Checkpoint, describe, resolve
 from vqa_engine_adapters.mlx.failures import classify
 from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.generic import MlxVlm
@@ -292,6 +293,39 @@ class TestHub:
     @pytest.mark.usefixtures("cache")
     def test_no_valid_id(self) -> None:
         assert "nor a valid hub id" in str(refused("what is this?"))
+
+
+class TestDescription:
+    """A checkpoint described by its small files and its weights' headers."""
+
+    def test_of_the_hub(self, hub: FakeHub, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        described = describe(ANY, ModelRef(model=HUB_ID))
+        read = checkpoint_module.read(HUB_ID, hub.folder)
+        assert (described.config, described.settings) == (read.config, read.settings)
+        assert described.tensors == read.tensors
+        assert not list(cache.glob("**/*.safetensors"))
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.usefixtures("hub")
+    def test_is_not_in_the_way_of_a_load(self) -> None:
+        """It leaves nothing in the hub's cache that a later load would trip over."""
+        describe(ANY, ModelRef(model=HUB_ID))
+        assert found(HUB_ID).folder.name == COMMIT
+
+    def test_of_a_folder_is_the_checkpoint(self, folder: Path) -> None:
+        assert describe(ANY, ModelRef(model=str(folder))) == found(str(folder))
+
+    @pytest.mark.usefixtures("cache")
+    def test_of_a_default_that_is_out_of_reach_is_the_estimate(self) -> None:
+        assert SmolVlm().profile_of(ModelRef()) == SmolVlm.family.estimate
+        named = ModelRef(model=SmolVlm.family.model)
+        assert not SmolVlm().profile_of(named).exact
+
+    @pytest.mark.usefixtures("cache")
+    @pytest.mark.parametrize("model", [None, "owner/other", "/no/such/folder"])
+    def test_of_another_that_is_out_of_reach(self, model: str | None) -> None:
+        with pytest.raises(CheckpointError):
+            MlxVlm().profile_of(ModelRef(model=model))
 
 
 class TestFailures:

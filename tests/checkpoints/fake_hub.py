@@ -20,13 +20,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class FakeHub:
     """One model, `owner/tiny`, with one branch; `calls` are the paths that were asked for.
 
-    With `refusal` (HTTP status and the hub's error code) every call is refused.
+    With `refusal` (HTTP status and the hub's error code) every call is refused. `sent`
+    counts the bytes of files that went out.
     """
 
     folder: Path
     refusal: tuple[int, str] | None = None
     url: str = ""
     calls: list[str] = field(factory=list)
+    sent: int = 0
 
 
 @contextmanager
@@ -75,7 +77,12 @@ class _Handler(BaseHTTPRequestHandler):
             info = {"id": "owner/tiny", "sha": COMMIT, "siblings": []}
             self._send(200, json.dumps(info).encode(), {}, body=body)
         elif path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
-            content = (self.served.folder / path.rpartition("/")[2]).read_bytes()
+            file = self.served.folder / path.rpartition("/")[2]
+            if not file.is_file():
+                self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
+                return
+            content = file.read_bytes()
+            self.served.sent += len(content) if body else 0
             headers = {"ETag": f'"{sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
             self._send(200, content, headers, body=body)
         else:

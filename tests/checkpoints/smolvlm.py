@@ -31,14 +31,18 @@ TILE, PATCH, SCALE = 64, 8, 4
 TOKENS_PER_TILE = (TILE // PATCH) ** 2 // SCALE**2
 
 
-def write(folder: Path, *, model_type: str = "smolvlm", seed: int = 0) -> Path:
-    """A checkpoint of about 0.3 M parameters; `model_type` may also be idefics3."""
+def write(folder: Path, *, model_type: str = "smolvlm", seed: int = 0, tile: int = TILE) -> Path:
+    """A checkpoint of about 0.3 M parameters; `model_type` may also be idefics3.
+
+    `tile` is the side of a tile in pixels.
+    """
     tokenizer = byte_level_bpe(SPECIALS)
     config = _config(model_type, tokenizer.get_vocab_size())
+    config["vision_config"]["image_size"] = tile
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_processor(folder, model_type)
+    _write_processor(folder, model_type, tile)
     write_weights(folder, _model(model_type, config), seed, gain=1.5)
     return folder
 
@@ -77,7 +81,7 @@ def _config(model_type: str, vocabulary: int) -> dict[str, Any]:
     }
 
 
-def _write_processor(folder: Path, model_type: str) -> None:
+def _write_processor(folder: Path, model_type: str, tile: int) -> None:
     kind = {"smolvlm": "SmolVLM", "idefics3": "Idefics3"}[model_type]
     write_json(
         folder,
@@ -92,17 +96,17 @@ def _write_processor(folder: Path, model_type: str) -> None:
             "image_mean": [0.5, 0.5, 0.5],
             "image_std": [0.5, 0.5, 0.5],
             "image_processor_type": f"{kind}ImageProcessor",
-            "max_image_size": {"longest_edge": TILE},
+            "max_image_size": {"longest_edge": tile},
             "processor_class": f"{kind}Processor",
             "resample": 1,
             "rescale_factor": 1 / 255,
-            "size": {"longest_edge": 4 * TILE},
+            "size": {"longest_edge": 4 * tile},
         },
     )
     write_json(
         folder,
         "processor_config.json",
-        {"image_seq_len": TOKENS_PER_TILE, "processor_class": f"{kind}Processor"},
+        {"image_seq_len": (tile // PATCH) ** 2 // SCALE**2, "processor_class": f"{kind}Processor"},
     )
     write_json(folder, "chat_template.json", {"chat_template": TEMPLATE})
     write_json(

@@ -7,10 +7,11 @@ from time import perf_counter
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import GenerationPlan, QuestionCost
+from vqa_engine_adapters.mlx.encoding import in_batches
 from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
-from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.prefix import Unsuited, check, compute, reserve, rewind, split
 from vqa_engine_adapters.mlx.reuse import Key, Prefix, Prefixes
@@ -44,22 +45,39 @@ class Answering:
         self._loaded, self._family, self._most = loaded, family, most
         self._reuse = reuse
         self._short = family.tail is not None
+        self._dearest = 0
+        self._tower = family.tower(loaded.model) if family.tower else None
+        self._said: tuple[str, list[int]] = ("", [])
         if reuse:
             self._try()
 
     def generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
         """Answer one prompt."""
-        if not self._reuse:
-            return generate(self._loaded, self._prepare(prompt, picture, plan), plan)
-        key = self.key(prompt, picture, plan)
-        kept = self.prefixes.take(key)
-        if kept is not None and self._short:
-            started = perf_counter()
-            suffix = self.suffix(prompt)
-            if self._within(len(kept.ids) + len(suffix)):
-                seconds = perf_counter() - started
-                return self._finish(Ready(key, kept, suffix, kept.positions, seconds), plan)
-        return self._prepared(key, kept, self._prepare(prompt, picture, plan), prompt, plan)
+        with in_batches(self._tower, plan.encoder_batch):
+            generated = self._generate(prompt, picture, plan)
+        if self._family.sizes is None:
+            beside = generated.tokens.prompt - sum(self._texts(prompt))
+            self._dearest = max(self._dearest, beside)
+        return generated
+
+    @property
+    def batches(self) -> bool:
+        """Whether the vision encoder can be run a few tiles at a time."""
+        return self._tower is not None
+
+    def cost(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
+        """What `generate` would put through the model: tokens at most, tiles exactly.
+
+        Of a model whose family is unknown, an image is taken to cost what the dearest one
+        so far did.
+        """
+        before, after = self._texts(prompt)
+        kept = self.prefixes.peek(self.key(prompt, picture, plan)) if self._reuse else None
+        if kept is not None:
+            whole = kept.positions + after
+            return QuestionCost(prompt_tokens=whole, reused_tokens=kept.positions)
+        tokens, tiles = self._image(picture, plan)
+        return QuestionCost(prompt_tokens=before + tokens + after, image_tiles=tiles)
 
     def key(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Key:
         """What the prompt's prefix is kept under."""
@@ -73,12 +91,44 @@ class Answering:
 
     def suffix(self, prompt: str) -> list[int]:
         """The ids of what follows the image, without what comes before."""
-        from mlx_vlm.utils import should_add_special_tokens
-
         assert self._family.tail is not None
-        processor = self._loaded.processor
-        special = should_add_special_tokens(self._loaded.config.model_type, processor)
-        return self._family.tail(processor, prompt, special=special)
+        if self._said[0] != prompt:
+            ids = self._family.tail(self._loaded.processor, prompt, special=special(self._loaded))
+            self._said = prompt, ids
+        return self._said[1]
+
+    def _texts(self, prompt: str) -> tuple[int, int]:
+        """Tokens in front of the image and behind it; all behind it, where it is unknown."""
+        if self._family.tail is None:
+            return 0, self._tokens(prompt)
+        return self._tokens(prompt.partition(self._family.marker or "")[0]), len(
+            self.suffix(prompt)
+        )
+
+    def _tokens(self, text: str) -> int:
+        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded))
+        return len(encoded["input_ids"])
+
+    def _image(self, picture: Picture, plan: GenerationPlan) -> tuple[int, int]:
+        """(tokens, tiles) of a picture that has to be computed."""
+        if self._family.sizes is None:
+            return self._dearest, 1
+        found = self._loaded.checkpoint
+        size = picture.image.size
+        return self._family.sizes(found.config, found.settings, size, plan.image_longest_edge)
+
+    def _generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
+        if not self._reuse:
+            return generate(self._loaded, self._prepare(prompt, picture, plan), plan)
+        key = self.key(prompt, picture, plan)
+        kept = self.prefixes.take(key)
+        if kept is not None and self._short:
+            started = perf_counter()
+            suffix = self.suffix(prompt)
+            if self._within(len(kept.ids) + len(suffix)):
+                seconds = perf_counter() - started
+                return self._finish(Ready(key, kept, suffix, kept.positions, seconds), plan)
+        return self._prepared(key, kept, self._prepare(prompt, picture, plan), prompt, plan)
 
     def _prepared(
         self, key: Key, kept: Prefix | None, prepared: Prepared, prompt: str, plan: GenerationPlan

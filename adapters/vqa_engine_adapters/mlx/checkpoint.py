@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from attrs import frozen
@@ -17,18 +18,24 @@ from vqa_engine_adapters.mlx.headers import Tensor, read_header
 
 
 @frozen(kw_only=True)
-class Checkpoint:
-    """A folder whose configuration and weight headers have been read.
+class Description:
+    """What a checkpoint's configuration and weight headers say.
 
     `settings` is the processor's configuration with the image processor's entries on the
     same level, whichever files keep them. `tensors` are all stored tensors by name.
     """
 
     name: str
-    folder: Path
     config: Config
     settings: Config
     tensors: dict[str, Tensor]
+
+
+@frozen(kw_only=True)
+class Checkpoint(Description):
+    """A folder whose configuration and weight headers have been read."""
+
+    folder: Path
 
 
 def resolve(family: Family, model: ModelRef) -> Checkpoint:
@@ -39,6 +46,35 @@ def resolve(family: Family, model: ModelRef) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be reached, or a file of it is missing or broken.
     """
+    name, tried = _named(family, model), list[str]()
+    checkpoint = _local(family, model, name, tried)
+    if checkpoint is None:
+        checkpoint = read(name, hub.download(name, model, tried))
+    _check(family, checkpoint, model)
+    return checkpoint
+
+
+def describe(family: Family, model: ModelRef) -> Description:
+    """What `resolve` would find, without downloading a weight.
+
+    Of a model that is only on the hub, its few small files and the headers of its weights
+    are fetched, and nothing is put into the hub's cache.
+
+    Raises:
+        CheckpointError: it cannot be reached, or a file of it is missing or broken.
+    """
+    name, tried = _named(family, model), list[str]()
+    found: Description | None = _local(family, model, name, tried)
+    if found is None:
+        with TemporaryDirectory() as folder:
+            tensors = hub.headers(name, model, Path(folder), tried)
+            config, settings = _configuration(name, Path(folder))
+        found = Description(name=name, config=config, settings=settings, tensors=tensors)
+    _check(family, found, model)
+    return found
+
+
+def _named(family: Family, model: ModelRef) -> str:
     name = model.model or family.model
     if name is None:
         raise CheckpointError(
@@ -47,13 +83,11 @@ def resolve(family: Family, model: ModelRef) -> Checkpoint:
             f"the adapter {family.adapter!r} has no default model",
             "Name one with --model: a hub id or a local folder.",
         )
-    checkpoint = _find(family, model, name)
-    _fits(family, checkpoint)
-    _harmless(checkpoint, model)
-    return checkpoint
+    return name
 
 
-def _find(family: Family, model: ModelRef, name: str) -> Checkpoint:
+def _local(family: Family, model: ModelRef, name: str, tried: list[str]) -> Checkpoint | None:
+    """The checkpoint if it is here; None if only the hub can have it, and `tried` says why."""
     if name == BUILTIN:
         return read(name, _builtin(family))
     folder = Path(name).expanduser()
@@ -61,7 +95,19 @@ def _find(family: Family, model: ModelRef, name: str) -> Checkpoint:
         return read(name, folder)
     if _only_a_path(name):
         raise CheckpointError(name, (), "there is no such folder", "Check the path.")
-    return _from_hub(model, name)
+    return _cached(model, name, tried)
+
+
+def _cached(model: ModelRef, name: str, tried: list[str]) -> Checkpoint | None:
+    folder = hub.cached(name, model)
+    tried.append("the local hub cache")
+    if folder is None:
+        return None
+    try:
+        return read(name, folder)
+    except CheckpointError as error:
+        tried[-1] += f", where {error.reason}"
+        return None
 
 
 def _builtin(family: Family) -> Path:
@@ -80,32 +126,26 @@ def _only_a_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name
 
 
-def _from_hub(model: ModelRef, name: str) -> Checkpoint:
-    folder = hub.cached(name, model)
-    tried = "the local hub cache"
-    if folder is not None:
-        try:
-            return read(name, folder)
-        except CheckpointError as error:
-            tried += f", where {error.reason}"
-    return read(name, hub.download(name, model, [tried]))
-
-
 def read(name: str, folder: Path) -> Checkpoint:
     """The checkpoint in `folder`; `name` is what was asked for.
 
     Raises:
         CheckpointError: a file is missing or broken; the text names it.
     """
-    config = _json(name, folder / "config.json")
-    settings: dict[str, Any] = {}
-    for file in ("preprocessor_config.json", "processor_config.json"):
-        if (folder / file).is_file():
-            entries = _json(name, folder / file)
-            settings |= entries | dict(entries.get("image_processor", {}))
+    config, settings = _configuration(name, folder)
     return Checkpoint(
         name=name, folder=folder, config=config, settings=settings, tensors=_tensors(name, folder)
     )
+
+
+def _configuration(name: str, folder: Path) -> tuple[Config, Config]:
+    config = _json(name, folder / "config.json")
+    settings: dict[str, Any] = {}
+    for file in hub.SETTINGS:
+        if (folder / file).is_file():
+            entries = _json(name, folder / file)
+            settings |= entries | dict(entries.get("image_processor", {}))
+    return config, settings
 
 
 def _json(name: str, file: Path) -> dict[str, Any]:
@@ -154,7 +194,12 @@ def _broken(name: str, file: Path, what: str) -> CheckpointError:
     )
 
 
-def _fits(family: Family, checkpoint: Checkpoint) -> None:
+def _check(family: Family, found: Description, model: ModelRef) -> None:
+    _fits(family, found)
+    _harmless(found, model)
+
+
+def _fits(family: Family, checkpoint: Description) -> None:
     """Refuse a model of another family before its weights are read."""
     model_type = checkpoint.config.get("model_type")
     if family.model_types and model_type not in family.model_types:
@@ -167,7 +212,7 @@ def _fits(family: Family, checkpoint: Checkpoint) -> None:
         )
 
 
-def _harmless(checkpoint: Checkpoint, model: ModelRef) -> None:
+def _harmless(checkpoint: Description, model: ModelRef) -> None:
     """Refuse a checkpoint that brings its own code, unless it is trusted.
 
     mlx-vlm imports the `model_file` of a config whatever `trust_remote_code` says

@@ -17,10 +17,12 @@ from vqa_engine.adapter import (
     ModelAdapter,
     ModelRef,
     Question,
+    QuestionCost,
 )
-from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
+from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, VqaEngineError
 from vqa_engine_adapters.mlx.answering import Answering
-from vqa_engine_adapters.mlx.checkpoint import resolve
+from vqa_engine_adapters.mlx.checkpoint import describe, resolve
+from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
@@ -128,6 +130,38 @@ class MlxAdapter(ModelAdapter):
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
 
+    def profile_of(self, model: ModelRef) -> MemoryProfile:
+        """What a checkpoint needs, from its configuration and headers alone.
+
+        When the adapter's default checkpoint cannot be reached, its estimate has to do.
+
+        Raises:
+            CheckpointError: another checkpoint cannot be reached or read.
+        """
+        try:
+            found = describe(self.family, model)
+        except CheckpointError:
+            if self.family.model is None or (model.model or self.family.model) != self.family.model:
+                raise
+            return self.family.estimate
+        return profile(self.family.of(found.config), found)
+
+    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+        """What the question will put through the model under this plan.
+
+        Its image is decoded and its prompt formatted here, once for this and for the
+        answer; further plans for the same question are weighed in microseconds.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded, or the question's text has an image marker.
+        """
+        plan = self._possible(self._ready(), plan)
+        assert self._answering is not None
+        prompt = self._in_hand.prompt(question, self.prompt)
+        picture = self._in_hand.picture(question, plan.image_longest_edge)
+        return self._answering.cost(prompt, picture, plan)
+
     def cached_bytes(self) -> int:
         """Bytes of the prefixes that are kept, as the allocator counts them."""
         return 0 if self._answering is None else self._answering.prefixes.nbytes
@@ -158,12 +192,14 @@ class MlxAdapter(ModelAdapter):
     def _generate(self, question: Question, plan: GenerationPlan) -> Generated:
         """The question's arrays live in this frame, so that `forget` can let go of them."""
         assert self._answering is not None
-        prompt = self.prompt(question)
+        prompt = self._in_hand.prompt(question, self.prompt)
         picture = self._in_hand.picture(question, plan.image_longest_edge)
         return self._answering.generate(prompt, picture, plan)
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do; the answer records it like that.
+        """The plan without what this model cannot do, and with what it says nothing of.
+
+        The answer records it like that.
 
         A cheaper plan further down the ladder keeps `kv_bits` and may still help, so a
         model that has no quantised cache must not fail on it.
@@ -173,7 +209,8 @@ class MlxAdapter(ModelAdapter):
                 log.warning("%s cannot quantise its KV cache", loaded.config.model_type)
             self._told = True
             plan = evolve(plan, kv_bits=None)
-        return evolve(plan, encoder_batch=None)
+        batches = self._answering is not None and self._answering.batches
+        return evolve(plan, encoder_batch=(plan.encoder_batch or BATCH) if batches else None)
 
     def _ready(self) -> Loaded:
         if self._loaded is None:

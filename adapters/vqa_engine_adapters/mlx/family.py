@@ -12,8 +12,24 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
 from vqa_engine.memory.strategies import CleanupStrategy
+from vqa_engine_adapters.mlx.encoding import Tower
 
 Config = Mapping[str, Any]
+
+
+Sizes = Callable[[Config, Config, tuple[int, int], int | None], tuple[int, int]]
+"""(config, settings, width and height, the plan's longest edge) → (tokens, tiles)."""
+
+
+def clip_like(config: Config) -> tuple[int, int] | None:
+    """(heads, positions) of the vision encoder, as most configs say it; None if it does not."""
+    vision = config.get("vision_config") or {}
+    heads, edge, patch = (
+        vision.get(name) for name in ("num_attention_heads", "image_size", "patch_size")
+    )
+    if not (isinstance(heads, int) and isinstance(edge, int) and isinstance(patch, int)):
+        return None
+    return heads, (edge // patch) ** 2
 
 
 class Tail(Protocol):
@@ -43,6 +59,11 @@ class Family:
     `prompt` formats `{question}` for a checkpoint that brings no chat template.
     `model_types` are the `config.json` types that belong to the family, empty for all.
     `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
+    `sizes` tells what an image of a given size takes: the prompt's tokens that are not of
+    its text, at most, and the tiles for the vision encoder (`vqa_engine_adapters.mlx.sizes`).
+    `encoder` gives the vision encoder's (heads, positions per tile), None if unknown.
+    `tower` finds a loaded model's encoder so that it can be run in batches
+    (`vqa_engine_adapters.mlx.encoding`), None where tiles look at each other or it is unknown.
     `estimate` is the memory profile of the default checkpoint before it is loaded.
     `marker` stands for the image in a prompt, so a question's text must not hold it.
     `narrow` bounds, while its block runs, the tiles or crops that a processor cuts, by a
@@ -65,6 +86,9 @@ class Family:
     prompt: Callable[[Config], str] | None = None
     model_types: tuple[str, ...] = ()
     image_tokens: Callable[[Config, Config], ImageTokens | None] = lambda _config, _settings: None
+    sizes: Sizes | None = None
+    encoder: Callable[[Config], tuple[int, int] | None] = clip_like
+    tower: Callable[[Any], Tower | None] | None = None
     strategies: tuple[CleanupStrategy, ...] = ()
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
     marker: str | None = None

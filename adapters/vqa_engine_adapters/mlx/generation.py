@@ -7,18 +7,18 @@ from contextlib import closing
 from time import perf_counter
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
-from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 _KV_GROUPS = (64, 32)
 """Group widths that `mx.quantize` takes; one has to divide the width of a head."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Prepared:
     """A question as arrays, before any of the model has run.
 
@@ -33,6 +33,10 @@ class Prepared:
     rest: dict[str, Any]
     text_tokens: int
     seconds: float
+
+    def let_go(self) -> None:
+        """Let go of the tiles, which are large, once they are encoded."""
+        self.pixels, self.mask, self.rest = None, None, {}
 
 
 @frozen(kw_only=True)
@@ -52,7 +56,6 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
     `_prepare_generation_inputs`).
     """
     from mlx_vlm import prepare_inputs
-    from mlx_vlm.utils import should_add_special_tokens
 
     started = perf_counter()
     inputs = prepare_inputs(
@@ -60,7 +63,7 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
         images=[image],
         prompts=prompt,
         image_token_index=getattr(loaded.config, "image_token_index", None),
-        add_special_tokens=should_add_special_tokens(loaded.config.model_type, loaded.processor),
+        add_special_tokens=special(loaded),
     )
     ids = inputs.pop("input_ids")
     return Prepared(

@@ -6,11 +6,12 @@ import errno
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
+from vqa_engine_adapters.mlx.headers import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ TIMEOUT = 10.0
 
 _DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
 """What mlx-vlm reads (mlx_vlm/utils.py, `get_model_path`), less the `*.py` of remote code."""
+
+SETTINGS = ("preprocessor_config.json", "processor_config.json")
+"""The files that may hold a processor's settings; a checkpoint has one of them or both."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -67,6 +71,42 @@ def download(name: str, model: ModelRef, tried: list[str]) -> Path:
         reason, remedy = _why(error, name, model.revision)
         raise CheckpointError(name, [*tried, "the hub"], reason, remedy) from error
     return Path(folder)
+
+
+def headers(name: str, model: ModelRef, folder: Path, tried: list[str]) -> dict[str, Tensor]:
+    """The tensors of a hub id's weights by name; its configuration is put into `folder`.
+
+    Of the weights only the headers are fetched, by range requests.
+
+    Raises:
+        CheckpointError: the hub cannot be reached or does not give the files out.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        hub = HfApi()
+        commit = hub.model_info(name, revision=model.revision, timeout=TIMEOUT).sha
+        for file in ("config.json", *SETTINGS):
+            _fetch(name, commit, file, folder)
+        with _bars_on_terminals_only():
+            weights = hub.get_safetensors_metadata(name, revision=commit)
+    except Exception as error:  # the HTTP library's types differ between versions
+        reason, remedy = _why(error, name, model.revision)
+        raise CheckpointError(name, [*tried, "the hub"], reason, remedy) from error
+    return {
+        tensor: Tensor(info.dtype, tuple(info.shape), info.data_offsets[1] - info.data_offsets[0])
+        for file in weights.files_metadata.values()
+        for tensor, info in file.tensors.items()
+    }
+
+
+def _fetch(name: str, commit: str | None, file: str, folder: Path) -> None:
+    """Put one small file into `folder`, if the model has it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    with suppress(EntryNotFoundError), _bars_on_terminals_only():
+        hf_hub_download(name, file, revision=commit, local_dir=folder, etag_timeout=TIMEOUT)
 
 
 @contextmanager

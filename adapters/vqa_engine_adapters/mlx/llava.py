@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
-from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
 from vqa_engine_adapters.mlx.tail import after
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
+STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512), EncoderBatch(encoding.BATCH))
 """An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
 
 _EDGE, _PATCH = 336, 14
@@ -82,6 +83,8 @@ class LlavaMlx(MlxAdapter):
         cut=("[INST]", "USER:", "ASSISTANT:"),
         prompt=prompt,
         image_tokens=image_tokens,
+        sizes=sizes.llava,
+        tower=encoding.llava,
         marker="<image>",
         tail=after("<image>"),
         mend=mend,

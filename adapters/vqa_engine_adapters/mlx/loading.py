@@ -112,6 +112,13 @@ def stop_tokens(family: Family, tokenizer: Any, config: Any) -> frozenset[int]:
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 
 
+def special(loaded: Loaded) -> bool:
+    """Whether mlx-vlm has a prompt tokenised with the tokenizer's own markers."""
+    from mlx_vlm.utils import should_add_special_tokens
+
+    return bool(should_add_special_tokens(loaded.config.model_type, loaded.processor))
+
+
 def _ids(declared: Any) -> set[int]:
     """One id, several, or none, as configs spell them."""
     if declared is None:

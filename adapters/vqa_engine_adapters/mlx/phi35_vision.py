@@ -7,17 +7,15 @@ from math import ceil
 from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
-from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import Config, Family
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256))
+STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """Every head has its own keys and values, 384 KiB a token: the smallest step of all
 (shared/facts/models.md)."""
-
-_CROP = 336
-"""Pixels; the side of a crop (mlx_vlm/models/phi3_v/processing_phi3_v.py)."""
 
 
 def image_tokens(_config: Config, settings: Config) -> ImageTokens:
@@ -27,7 +25,7 @@ def image_tokens(_config: Config, settings: Config) -> ImageTokens:
     takes the separators of the tallest grid, all crops in one column.
     """
     tiles = int(settings.get("num_crops", 4)) + 1
-    return ImageTokens(per_tile=144, tile_edge=_CROP, max_tiles=tiles, fixed=1 + 12 * tiles)
+    return ImageTokens(per_tile=144, tile_edge=sizes.CROP, max_tiles=tiles, fixed=1 + 12 * tiles)
 
 
 def fewer_crops(processor: Any, longest_edge: int) -> AbstractContextManager[None]:
@@ -37,7 +35,7 @@ def fewer_crops(processor: Any, longest_edge: int) -> AbstractContextManager[Non
     (mlx_vlm/models/phi3_v/processing_phi3_v.py, `_calc_hd_transform_size`).
     """
     images = processor.image_processor
-    return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / _CROP) ** 2))
+    return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / sizes.CROP) ** 2))
 
 
 def tail(processor: Any, prompt: str, *, special: bool) -> list[int]:
@@ -67,6 +65,10 @@ class Phi35Vision(MlxAdapter):
         lead="\n",
         prompt=lambda _config: "<|user|>\n<|image_1|>{question}<|end|>\n<|assistant|>\n",
         image_tokens=image_tokens,
+        sizes=sizes.phi,
+        tower=encoding.phi,
+        # CLIP ViT-L/14-336 whatever the config says (mlx_vlm/models/phi3_v/vision.py).
+        encoder=lambda _config: (16, 577),
         marker="<|image_",
         narrow=fewer_crops,
         tail=tail,

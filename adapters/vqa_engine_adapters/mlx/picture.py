@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from attrs import frozen
@@ -25,7 +26,7 @@ class Picture:
 
 
 class InHand:
-    """Keeps one question's decoded image between its cost and its answer.
+    """Keeps one question's prompt and decoded image between its cost and its answer.
 
     It goes by the question object itself, and forgets it when the question is answered:
     a file or an image of the caller's may change before it is asked about again.
@@ -35,6 +36,14 @@ class InHand:
         self._question: Question | None = None
         self._whole: Picture | None = None
         self._bounded: dict[int, Picture] = {}
+        self._prompt: str | None = None
+
+    def prompt(self, question: Question, make: Callable[[Question], str]) -> str:
+        """The question's prompt, made by `make` when it is first asked for."""
+        self._take(question)
+        if self._prompt is None:
+            self._prompt = make(question)
+        return self._prompt
 
     def picture(self, question: Question, longest_edge: int | None) -> Picture:
         """The question's picture, its longer side at most `longest_edge` pixels.
@@ -42,10 +51,9 @@ class InHand:
         Raises:
             ImageError: the image cannot be used.
         """
-        if self._question is not question or self._whole is None:
-            self.put_down()
+        self._take(question)
+        if self._whole is None:
             self._whole = Picture(open_image(question))
-            self._question = question
         whole = self._whole
         if longest_edge is None or max(whole.image.size) <= longest_edge:
             return whole
@@ -55,5 +63,10 @@ class InHand:
 
     def put_down(self) -> None:
         """Forget the question and its pixels."""
-        self._question = self._whole = None
+        self._question = self._whole = self._prompt = None
         self._bounded.clear()
+
+    def _take(self, question: Question) -> None:
+        if self._question is not question:
+            self.put_down()
+            self._question = question

@@ -82,9 +82,10 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
     ids = prepared.ids[:, :end]
     with mx.stream(generation_stream):
         embeddings = _embeddings(loaded, prepared, ids)
+        mx.eval(embeddings)
+        prepared.let_go()
         positions = int(embeddings.shape[1])
         _prefill(loaded, ids, embeddings, cache, plan)
-    _trimmable(cache)
     known = tuple(ids[0].tolist())
     text = sum(not is_image(loaded, token) for token in known)
     return Prefix(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
-from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.family import Config, Family
+from vqa_engine_adapters.mlx.family import Config, Family, clip_like
 from vqa_engine_adapters.mlx.tail import after
 
-STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(512))
+STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(512), EncoderBatch(encoding.BATCH))
 """A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
 
 
@@ -49,6 +50,16 @@ def fewer_tiles(processor: Any, longest_edge: int) -> AbstractContextManager[Non
     return lent(images, "size", {"longest_edge": edge})
 
 
+def encoder(config: Config) -> tuple[int, int] | None:
+    """SigLIP's (heads, positions); configs leave the heads out, 64 wide then.
+
+    mlx_vlm/models/smolvlm/config.py, `VisionConfig`.
+    """
+    vision = dict(config.get("vision_config") or {})
+    vision.setdefault("num_attention_heads", int(vision.get("hidden_size", 1152)) // 64)
+    return clip_like({"vision_config": vision})
+
+
 def _builtin() -> Path:
     from vqa_engine_adapters.builtin import CHECKPOINT
 
@@ -67,6 +78,9 @@ class SmolVlm(MlxAdapter):
         cut=("<end_of_utterance>", "\nUser:"),
         prompt=lambda _config: "<|im_start|>User:<image>{question}<end_of_utterance>\nAssistant:",
         image_tokens=image_tokens,
+        sizes=sizes.idefics3,
+        tower=encoding.idefics3,
+        encoder=encoder,
         marker="<image>",
         narrow=fewer_tiles,
         tail=after("<image><fake_token_around_image>"),
