@@ -228,3 +228,12 @@ def test_the_shell_completes_commands_options_and_adapters(
     }
     out, _ = shell()
     assert [line.partition(",")[2] for line in out.split()] == found
+
+
+def test_an_adapter_option_can_be_for_one_adapter_only(shell: Shell) -> None:
+    adapters = ("-a", "instant", "-a", "raising", "--questions", shell.jsonl(1), "-o", "r")
+    options = ("--adapter-option", "instant:base_url=http://x:1", "--adapter-option", "mode=a:b")
+    shell(*adapters, *options)
+    manifest = json.loads((shell.folder / "r" / "manifest.json").read_text())["adapters"]
+    assert manifest["instant"]["options"] == {"base_url": "http://x:1", "mode": "a:b"}
+    assert manifest["raising"]["options"] == {"mode": "a:b"}

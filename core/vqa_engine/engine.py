@@ -49,9 +49,9 @@ Isolation = Literal["process", "inline"]
 
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
-REACH = 16
-"""Questions that an adapter which answers several together is offered at once: three
-images' worth of VQA v2, and enough requests in flight for a server on one machine."""
+REACH = 32
+"""Questions that an adapter which answers several together is offered at once: six images'
+worth of VQA v2, and four rounds of the eight requests that `openai_server` keeps in flight."""
 
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -19,6 +20,8 @@ FILE = "manifest.json"
 
 LIBRARIES = ("mlx", "mlx-vlm", "torch", "transformers", "Pillow")
 """Distributions whose version can change an answer."""
+
+_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
 @frozen(kw_only=True)
@@ -95,10 +98,21 @@ def adapter_record(spec: AdapterSpec) -> AdapterRecord:
         target=spec.target,
         model=spec.model.model,
         revision=spec.model.revision,
-        options=dict(spec.model.options),
+        options={name: _told(name, value) for name, value in spec.model.options.items()},
         python=str(spec.python) if spec.python else None,
         sha256=found.sha256,
     )
+
+
+def _told(name: str, value: object) -> object:
+    """An option's value, or only its hash where the name says that it is a secret.
+
+    Keys belong in the environment; one that was typed as an option by mistake must not
+    lie on disk.
+    """
+    if not _SECRET.search(name) or name.endswith("_env"):
+        return value
+    return f"sha256:{hashlib.sha256(str(value).encode()).hexdigest()[:16]}"
 
 
 def libraries() -> dict[str, str]:

@@ -56,8 +56,8 @@ adapter_options = (
         "--adapter-option",
         "adapter_options",
         multiple=True,
-        metavar="KEY=VALUE",
-        help="An option of the adapter's own, such as instruction=''.",
+        metavar="[NAME:]KEY=VALUE",
+        help="An option of the adapter's own, such as instruction=''; with NAME: of that one only.",
     ),
 )
 
@@ -259,13 +259,27 @@ def _spec(text: str, given: dict[str, Any]) -> AdapterSpec:
         model=model or given["model"],
         revision=given["revision"],
         trust_remote_code=given["trust_remote_code"],
-        options=_pairs(given["adapter_options"], "--adapter-option takes KEY=VALUE."),
+        options=_options_of(name, given),
     )
     pythons = _pairs(given.get("pythons", ()), "--python takes NAME=PATH.")
     python = pythons.get(name)
     return AdapterSpec(
         name=name, model=reference, label=text, python=Path(python) if python else None
     )
+
+
+def _options_of(name: str, given: dict[str, Any]) -> dict[str, str]:
+    """The options for one adapter: those without a name, and those with its own."""
+    named = {text.partition("@")[0] for text in given["adapters"]}
+    pairs = _pairs(given["adapter_options"], "--adapter-option takes [NAME:]KEY=VALUE.")
+    mine = {}
+    for key, value in pairs.items():
+        owner, colon, rest = key.partition(":")
+        if not colon or owner not in named:
+            mine[key] = value
+        elif owner == name:
+            mine[rest] = value
+    return mine
 
 
 def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:
