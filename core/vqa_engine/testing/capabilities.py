@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import field, frozen, validators
 
 from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.memory.audit import ENOUGH
 
 HEAVY = (
     "cv2",
@@ -37,7 +38,7 @@ class Capabilities:
     `model` is the checkpoint to test with and `plan` how answers are generated; it is
     short, because the kit looks at how an adapter behaves and not at how well it answers.
     `question` is asked about plain coloured pictures. An adapter that answers without
-    looking sets `sees_images` to False. `questions` is how many the leak test asks,
+    looking sets `sees_images` to False. `questions` is how many the leak test asks, at least eight,
     `long_words` how many words its longest question has. `profile_tolerance` is the share
     by which a memory profile may be off. `heavy` are modules that importing the plugin
     must leave alone. `waived` maps the name of a standard test to the reason why this
@@ -51,7 +52,7 @@ class Capabilities:
     plan: GenerationPlan = field(factory=lambda: GenerationPlan(max_tokens=8))
     question: str = "What colour is it?"
     sees_images: bool = True
-    questions: int = field(default=24, validator=validators.ge(16))
+    questions: int = field(default=24, validator=validators.ge(ENOUGH))
     long_words: int = field(default=400, validator=validators.ge(1))
     profile_tolerance: float = field(default=0.25, validator=validators.gt(0))
     heavy: tuple[str, ...] = HEAVY
