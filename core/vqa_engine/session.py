@@ -73,6 +73,8 @@ class LocalSession:
         in_place: bool = True,
     ) -> None:
         self._adapter, self._model = adapter, model
+        # Once: asking a protocol's `isinstance` costs tens of microseconds.
+        self._batches = adapter if isinstance(adapter, BatchAdapter) else None
         self._policy, self._in_place = policy, in_place
         self._governor: Governor | None = None
 
@@ -89,7 +91,7 @@ class LocalSession:
             memory=governor.read(),
             events=events,
             budget=governor.budget.limit,
-            batches=isinstance(self._adapter, BatchAdapter),
+            batches=self._batches is not None,
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
@@ -103,9 +105,9 @@ class LocalSession:
         return evolve(again, events=events + again.events, recycle="")
 
     def answers(self, upcoming: Sequence[Question], plan: GenerationPlan) -> tuple[Reply, ...]:
-        adapter, asked = self._adapter, upcoming[:1]
+        adapter, asked = self._batches, upcoming[:1]
         try:
-            if isinstance(adapter, BatchAdapter) and len(upcoming) > 1:
+            if adapter is not None and len(upcoming) > 1:
                 asked = upcoming[: adapter.batch_size(upcoming, plan)] or asked
                 replies = self._together(adapter, asked, plan) if len(asked) > 1 else ()
                 if replies:
