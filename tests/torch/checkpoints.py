@@ -84,7 +84,7 @@ def smol_files(folder: Path, kind: str) -> dict[str, Any]:
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
     tokenizer.save(str(folder / "tokenizer.json"))
-    smolvlm._write_processor(folder, kind)
+    smolvlm._write_processor(folder, kind, smolvlm.TILE)
     return config
 
 
@@ -139,7 +139,7 @@ def _idefics2(folder: Path, seed: int) -> None:
     }
     write_json(folder, "config.json", config)
     tokenizer.save(str(folder / "tokenizer.json"))
-    smolvlm._write_processor(folder, "idefics3")
+    smolvlm._write_processor(folder, "idefics3", smolvlm.TILE)
     _rename_processor(folder)
     _save(folder, Idefics2ForConditionalGeneration(Idefics2Config(**config)), seed)
 
