@@ -1,9 +1,43 @@
-"""Settings of every test."""
+"""Settings of every test, and the check that it leaves no process behind."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from time import monotonic, sleep
+
+import psutil
+import pytest
 from hypothesis import settings
 
 # A loaded machine is slow, and that is no fault: timings belong in benchmarks.
 settings.register_profile("vqa-engine", deadline=None)
 settings.load_profile("vqa-engine")
+
+MARK = "VQA_ENGINE_TEST_MARK"
+"""The environment variable that marks every process that a test starts."""
+
+
+@pytest.fixture
+def nobody_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All that a test starts inherits a mark, orphans and strangers' groups included."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    yield
+    until = monotonic() + 10
+    while (left := marked(mark)) and monotonic() < until:
+        sleep(0.02)
+    assert not left
+    assert not psutil.Process().children(recursive=True)
+
+
+def marked(mark: str) -> list[str]:
+    """The living processes that carry a mark in their environment."""
+    return [str(process) for process in psutil.process_iter() if _has(process, mark)]
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark and process.pid != psutil.Process().pid
+    except psutil.Error:
+        return False

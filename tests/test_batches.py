@@ -16,6 +16,8 @@ from vqa_engine import Answer, Engine, GenerationPlan, Question
 from vqa_engine.engine import Isolation
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
 
 class Together(fakes.Looking):
     """Takes up to four questions; says in each answer how many were asked together."""

@@ -17,6 +17,7 @@ from vqa_engine.errors import (
     CheckpointError,
     ConfigurationError,
     QuestionSetError,
+    RunError,
     RunLocked,
     RunMismatch,
 )
@@ -178,6 +179,12 @@ def test_a_run_that_another_process_writes_is_refused(tmp_path: Path) -> None:
             asked.run(questions(1), tmp_path / "run")
         held.close()
         held.close()
+
+
+def test_an_output_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with engine() as asked, pytest.raises(RunError, match="Give another --output"):
+        asked.run(questions(1), tmp_path / "file" / "run")
 
 
 def test_an_instance_runs_inline_as_it_is() -> None:

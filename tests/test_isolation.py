@@ -16,6 +16,8 @@ from vqa_engine.engine import Isolation
 from vqa_engine.errors import CheckpointError
 from vqa_engine.results import MemoryEvent
 
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
 
 class Mortal(fakes.Instant):
     """Dies of a real signal at question 2: the first time, or every time."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests.survival import recorded, torment
 
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
 
 @pytest.mark.timeout(600)
 def test_a_hundred_kills_lose_nothing_and_change_nothing(tmp_path: Path) -> None:

@@ -11,9 +11,6 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Failure, Reply
 from vqa_engine.worker import Limits, Restart, Timeouts, WorkerSession
 
-MARK = "VQA_ENGINE_TEST_MARK"
-"""The environment variable that marks every process that a test starts."""
-
 PLAN = GenerationPlan()
 
 

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Unpack
 
-import psutil
 import pytest
 
-from tests.worker import MARK, Opener, Settings
+from tests.worker import Opener, Settings
 from vqa_engine.adapter import AdapterSpec, ModelRef
 from vqa_engine.worker import Timeouts, WorkerSession
 
 
 @pytest.fixture(autouse=True)
-def nobody_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All that a test starts inherits a mark, orphans and strangers' groups included."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(MARK, mark)
-    yield
-    until = monotonic() + 10
-    while (left := marked(mark)) and monotonic() < until:
-        sleep(0.02)
-    assert not left
-    assert not psutil.Process().children(recursive=True)
-
-
-def marked(mark: str) -> list[str]:
-    """The living processes that carry a mark in their environment."""
-    return [str(process) for process in psutil.process_iter() if _has(process, mark)]
-
-
-def _has(process: psutil.Process, mark: str) -> bool:
-    try:
-        return process.environ().get(MARK) == mark and process.pid != psutil.Process().pid
-    except psutil.Error:
-        return False
+def _nobody_left(nobody_left: None) -> None:
+    """Of every test here, not only of those that ask."""
 
 
 @pytest.fixture
