@@ -1,0 +1,274 @@
+"""Several questions per image: the driver against mlx-vlm's own loop, and the limit.
+
+    LD_PRELOAD=libopenblas.so.0 python benchmarks/image_reuse.py [--case NAME]
+        [--images N] [--questions N] [--tokens N]
+
+Per image the three ways take turns, in one process and on the same loaded model, so what
+else the machine does falls on all of them:
+
+- `plain`: `mlx_vlm.generate`, question by question;
+- `ours`: the adapter's `answer`, from the undecoded file on;
+- `limit`: the arithmetic alone, with everything else made before the clock starts: one
+  encoding (in the same batches, which is faster than at once), one prefill of the prefix,
+  and per question its own tokens and its decoding.
+
+The weights are random and float32. The token ids of `ours` have to be those of `plain`.
+Without `--case` the small cases run; `smolvlm-256m` has the real model's sizes and wants a
+fast BLAS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from attrs import define, field, frozen
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.checkpoints import llava, phi3_v, smolvlm
+
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question
+from vqa_engine.images import open_image
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
+from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
+
+TEXTS = (
+    "What colour is the kettle?",
+    "How many dogs are there in the image?",
+    "Is the cat left of the kettle?",
+    "What is this?",
+    "Are there two or three white dogs in it?",
+)
+VOCABULARY = 49_280
+"""SmolVLM's; the tokenizer has to cover it."""
+
+TOWER_LAYERS = 6
+"""CLIP layers of the small Phi; the real one has 24."""
+
+WAYS = ("plain", "ours", "limit")
+
+
+@frozen
+class Case:
+    """A checkpoint's shape and the pictures it is asked about."""
+
+    adapter: type[MlxAdapter]
+    write: Callable[[Path], Path]
+    edges: tuple[int, int]
+
+
+@define
+class Times:
+    """Seconds on the clock and of the processor, by way."""
+
+    wall: dict[str, float] = field(factory=lambda: dict.fromkeys(WAYS, 0.0))
+    processor: dict[str, float] = field(factory=lambda: dict.fromkeys(WAYS, 0.0))
+
+    @contextmanager
+    def of(self, way: str) -> Iterator[None]:
+        """Count what runs in the block as that way's."""
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        self.wall[way] += time.perf_counter() - wall
+        self.processor[way] += time.process_time() - processor
+
+
+def _smolvlm_256m(folder: Path) -> Path:
+    """SmolVLM-256M: 30 layers of 576, SigLIP of 12 layers of 768, 17 tiles of 512 px."""
+    text = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
+    text |= {"num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64}
+    vision = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+    vision |= {"num_attention_heads": 12}
+    return _smolvlm(folder, text, vision, VOCABULARY)
+
+
+def _smolvlm_small(folder: Path) -> Path:
+    """The same 17 tiles, 1,024 patches and 64 tokens each, on thin layers."""
+    text = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 6}
+    text |= {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 64}
+    vision = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3}
+    vision |= {"num_attention_heads": 3}
+    return _smolvlm(folder, text, vision, 1024)
+
+
+def _smolvlm(folder: Path, text: dict[str, int], vision: dict[str, int], words: int) -> Path:
+    made, base = smolvlm._config, len(smolvlm.SPECIALS)
+    fillers = tuple(f"<filler_{n}>" for n in range(words - base - 400))
+
+    def config(model_type: str, vocabulary: int) -> dict[str, Any]:
+        whole = made(model_type, vocabulary)
+        whole["text_config"] |= text
+        whole["vision_config"] |= vision
+        return whole
+
+    with (
+        patch.object(smolvlm, "_config", config),
+        patch.object(smolvlm, "SPECIALS", (*smolvlm.SPECIALS, *fillers)),
+        patch.object(smolvlm, "PATCH", 16),
+    ):
+        return smolvlm.write(folder, tile=512)
+
+
+def _llava_next(folder: Path) -> Path:
+    """LLaVA 1.6: five crops of 336 px, 2,880 patches, on a thin body."""
+    grids = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
+    with (
+        patch.object(llava, "EDGE", 336),
+        patch.object(llava, "PATCHES", 576),
+        patch.object(llava, "GRIDS", grids),
+    ):
+        return llava.write(folder)
+
+
+CASES = {
+    "smolvlm": Case(SmolVlm, _smolvlm_small, (512, 384)),
+    "llava_next": Case(LlavaMlx, _llava_next, (672, 640)),
+    "phi3_v": Case(Phi35Vision, lambda folder: phi3_v.write(folder, num_crops=2), (640, 480)),
+    "smolvlm-256m": Case(SmolVlm, _smolvlm_256m, (512, 384)),
+}
+LARGE = "smolvlm-256m"
+
+
+def pictures(case: Case, folder: Path, count: int) -> Iterator[Path]:
+    """As many different pictures of one size."""
+    across = Image.linear_gradient("L").resize(case.edges)
+    round_ = Image.radial_gradient("L").resize(case.edges)
+    for number in range(count):
+        turned = across.rotate(360 / count * number)
+        file = folder / f"{number}.jpg"
+        Image.merge("RGB", (across, turned, round_)).save(file, quality=95)
+        yield file
+
+
+class Ways:
+    """The three ways to ask one loaded model all questions about one picture."""
+
+    def __init__(self, adapter: MlxAdapter, tokens: int, texts: tuple[str, ...]) -> None:
+        self._adapter, self._loaded = adapter, adapter._ready()
+        self._tokens, self._texts = tokens, texts
+        self._plan = GenerationPlan(max_tokens=tokens)
+
+    def plain(self, questions: list[Question]) -> list[tuple[int, ...]]:
+        """As mlx-vlm is used."""
+        from mlx_vlm import generate
+
+        def one(question: Question) -> tuple[int, ...]:
+            result = generate(
+                self._loaded.model,
+                self._loaded.processor,
+                self._adapter.prompt(question),
+                image=[str(question.image)],
+                max_tokens=self._tokens,
+                temperature=0.0,
+                verbose=False,
+            )
+            ids = tuple(result.token_ids)
+            return ids[:-1] if ids and ids[-1] in self._loaded.stop else ids
+
+        return [one(question) for question in questions]
+
+    def ours(self, questions: list[Question]) -> list[tuple[int, ...]]:
+        """The adapter as the engine calls it."""
+        return [self._adapter.answer(question, self._plan).token_ids for question in questions]
+
+    def limit(self, questions: list[Question], times: Times) -> None:
+        """The arithmetic alone."""
+        from vqa_engine_adapters.mlx.generation import prepare
+        from vqa_engine_adapters.mlx.prefix import split
+
+        image = open_image(questions[0])
+        all_ids = [prepare(self._loaded, self._adapter.prompt(one), image) for one in questions]
+        end = split(self._loaded, all_ids[0].ids[0].tolist())
+        with times.of("limit"):
+            cache, positions = self._prefix(all_ids[0], end)
+            for prepared in all_ids:
+                self._finish(cache, prepared.ids[:, end:])
+                for layer in cache:
+                    layer.trim(layer.offset - positions)
+
+    def _prefix(self, prepared: Any, end: int) -> tuple[list[Any], int]:
+        import mlx.core as mx
+        from mlx_vlm.models.cache import make_prompt_cache
+
+        model = self._loaded.model
+        cache = make_prompt_cache(model.language_model)
+        ids, mask = prepared.ids[:, :end], prepared.mask[:, :end]
+        tower = self._adapter._family.tower
+        with in_batches(tower(model) if tower else None, BATCH):
+            made = model.get_input_embeddings(ids, prepared.pixels, mask=mask, **prepared.rest)
+        model.language_model(ids, inputs_embeds=made.inputs_embeds, cache=cache)
+        mx.eval([layer.state for layer in cache])
+        return cache, cache[0].offset
+
+    def _finish(self, cache: list[Any], ids: Any) -> None:
+        import mlx.core as mx
+
+        for _ in range(self._tokens):
+            logits = self._loaded.model.language_model(ids, cache=cache).logits
+            ids = mx.argmax(logits[:, -1:, :], axis=-1)
+            mx.eval(ids)
+
+
+def run(name: str, images: int, count: int, tokens: int) -> None:
+    """One case, and its line of the table."""
+    case, times, same = CASES[name], Times(), True
+    with tempfile.TemporaryDirectory() as at, phi3_v.small_tower(TOWER_LAYERS):
+        folder = Path(at)
+        adapter = case.adapter()
+        adapter.load(ModelRef(model=str(case.write(folder / "model"))))
+        ways = Ways(adapter, tokens, TEXTS[:count])
+        for file in pictures(case, folder, images):
+            asked = [
+                Question(question_id=n, image=file, text=text)
+                for n, text in enumerate(TEXTS[:count])
+            ]
+            with times.of("plain"):
+                expected = ways.plain(asked)
+            with times.of("ours"):
+                said = ways.ours(asked)
+            ways.limit(asked, times)
+            same = same and said == expected
+        adapter.release()
+    _print(name, images * count, times, same)
+
+
+def _print(name: str, asked: int, times: Times, same: bool) -> None:
+    cells = [f"{times.wall[way]:8.2f} ({times.processor[way]:7.2f})" for way in WAYS]
+    ratio = times.wall["plain"] / times.wall["ours"]
+    share = times.wall["limit"] / times.wall["ours"]
+    ids = "identical" if same else "DIFFERENT"
+    print(
+        f"| {name:<13} | {asked:>3} | {' | '.join(cells)} | {ratio:5.2f} | {share:5.2f} | {ids} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run the cases asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--questions", type=int, default=len(TEXTS), choices=range(1, 6))
+    parser.add_argument("--tokens", type=int, default=4)
+    given = parser.parse_args()
+    print("Seconds on the clock (of the processor) for all questions.")
+    print("| case | questions | plain | ours | limit | plain/ours | limit/ours | ids |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in given.case or [name for name in CASES if name != LARGE]:
+        run(name, given.images, given.questions, given.tokens)
+
+
+if __name__ == "__main__":
+    main()
