@@ -57,6 +57,11 @@ class MlxAdapter(ModelAdapter):
         self._family = self.family
         self._profile = self.family.estimate
 
+    @property
+    def default_model(self) -> str | None:
+        """The hub id of the checkpoint that is loaded when none is named."""
+        return self.family.model
+
     def load(self, model: ModelRef) -> None:
         """Load the checkpoint; a model loaded before is released first.
 

@@ -50,6 +50,11 @@ class TorchAdapter(ModelAdapter):
         self._prefixes = Prefixes(0)
         self._ahead: tuple[Question, GenerationPlan, Prepared] | None = None
 
+    @property
+    def default_model(self) -> str | None:
+        """The hub id of the checkpoint that is loaded when none is named."""
+        return self.family.model
+
     def load(self, model: ModelRef) -> None:
         """Load the checkpoint; a model loaded before is released first.
 
