@@ -27,6 +27,9 @@ CONFIGURATION = Path(__file__).with_name("check.ini")
 LONGEST = 600.0
 """Seconds that one test may take; a large model takes minutes to load."""
 
+NOTHING_LEFT = 5
+"""pytest's exit code when every test was deselected: the last one ended its process."""
+
 TAIL = 2000
 """Bytes of the child's output that an error shows."""
 
@@ -111,6 +114,8 @@ def _follow(
             return
         yield outcome
     code = child.wait()
+    if code == NOTHING_LEFT:
+        return
     if last is None or last.state == "running":
         yield evolve(_begun(last, output), state="died", text=f"it ended its process: {_end(code)}")
 
