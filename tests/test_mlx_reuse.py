@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from attrs import evolve
 from PIL import Image
 
 from tests.mlx_builders import ADAPTERS, Checkpoints, ask, loaded, picture
-from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelRef, Prefetcher, Question
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, OutOfMemory
+from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx import answering
+from vqa_engine_adapters.mlx import picture as picture_module
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generation import prepare
 from vqa_engine_adapters.mlx.generic import MlxVlm
@@ -270,6 +273,8 @@ class TestBytes:
         plan = evolve(PLAN, kv_bits=kv_bits)
         with loaded(checkpoints(model_type, "float"), ADAPTERS[model_type]()) as adapter:
             assert isinstance(adapter, CacheHolder)
+            adapter.answer(ask(picture(50, 50)), plan)  # libraries keep constants from it on
+            adapter.drop_caches()
             floor = mx.get_active_memory()
             for question in mixed(tmp_path):
                 adapter.answer(question, plan)
@@ -311,6 +316,55 @@ class TestBytes:
         with pytest.raises(AnswerError):
             smol.answer(ask(picture(), "What is <image>?"), PLAN)
         assert reused(smol.answer(ask(picture()), PLAN)) > 0
+
+
+class TestPrefetch:
+    """The next image is opened on a thread; what is wrong with it shows when it is asked."""
+
+    @pytest.fixture
+    def opened(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Names of the threads that opened an image."""
+        threads: list[str] = []
+
+        def noted(question: Question) -> Image.Image:
+            threads.append(threading.current_thread().name)
+            return open_image(question)
+
+        monkeypatch.setattr(picture_module, "open_image", noted)
+        return threads
+
+    def test_serves_the_question_that_comes(
+        self, smol: MlxAdapter, opened: list[str], tmp_path: Path
+    ) -> None:
+        assert isinstance(smol, Prefetcher)
+        turned().save(tmp_path / "next.png")
+        present, coming = ask(picture()), ask(tmp_path / "next.png")
+        smol.prefetch(coming)
+        smol.answer(present, PLAN)
+        answer = smol.answer(evolve(coming), PLAN)
+        assert sorted(name.partition("_")[0] for name in opened) == ["MainThread", "prefetch"]
+        assert smol.answer(ask(turned()), PLAN).token_ids == answer.token_ids
+
+    def test_is_no_ones_when_another_comes(self, smol: MlxAdapter, opened: list[str]) -> None:
+        smol.prefetch(ask(turned()))
+        answer = smol.answer(ask(picture()), PLAN)
+        assert "MainThread" in opened
+        smol.drop_caches()
+        assert smol.answer(ask(picture()), PLAN).token_ids == answer.token_ids
+
+    def test_fails_when_it_is_asked(self, smol: MlxAdapter) -> None:
+        smol.prefetch(ask(Path("nowhere.png")))
+        with pytest.raises(ImageError) as caught:
+            smol.answer(evolve(ask(Path("nowhere.png")), question_id=7), PLAN)
+        assert caught.value.question_id == 7
+
+    def test_ends_with_the_model(self, checkpoints: Checkpoints) -> None:
+        adapter = SmolVlm()
+        adapter.prefetch(ask(picture()))
+        with loaded(checkpoints("smolvlm", "float"), adapter):
+            adapter.prefetch(ask(picture()))
+        names = [thread.name for thread in threading.enumerate()]
+        assert not any(name.startswith("prefetch") for name in names)
 
 
 class TestBounds:
@@ -358,7 +412,6 @@ def _counts(answer: Answer) -> Any:
 
 
 def _prompt_ids(adapter: MlxAdapter, question: Question) -> Any:
-    from vqa_engine.images import open_image
 
     prepared = prepare(adapter._ready(), adapter.prompt(question), open_image(question))
     return prepared.ids.tolist()

@@ -335,6 +335,20 @@ class BatchAdapter(Protocol):
         """
 
 
+@runtime_checkable
+class Prefetcher(Protocol):
+    """An adapter that makes an image ready while another question is answered. Optional."""
+
+    @abstractmethod
+    def prefetch(self, question: Question) -> None:
+        """Begin to make the next question's image ready, on a thread of the adapter's own.
+
+        Called after `load`, before the `answer` of the present question; returns at once
+        and raises nothing: what is wrong with the image shows when the question is asked.
+        One image at most is kept ready, so a question that never comes costs no more.
+        """
+
+
 @frozen(kw_only=True)
 class AdapterSpec:
     """Which adapter to run, and with which checkpoint.

@@ -127,7 +127,7 @@ class MlxAdapter(ModelAdapter):
         if self._loaded is None:
             return
         self._loaded, self._answering, self._family = None, None, self.family
-        self._in_hand.put_down()
+        self._in_hand.close()
         self._profile = self.family.estimate
         _sweep()
 
@@ -166,6 +166,11 @@ class MlxAdapter(ModelAdapter):
         prompt = self._in_hand.prompt(question, self.prompt)
         picture = self._in_hand.picture(question, plan.image_longest_edge)
         return self._answering.cost(prompt, picture, plan)
+
+    def prefetch(self, question: Question) -> None:
+        """Decode and hash the next question's image on a thread, while this one is answered."""
+        if self._loaded is not None:
+            self._in_hand.prefetch(question)
 
     def cached_bytes(self) -> int:
         """Bytes of the prefixes that are kept, as the allocator counts them."""

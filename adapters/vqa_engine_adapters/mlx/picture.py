@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 
 from attrs import frozen
 from PIL import Image
@@ -37,6 +39,18 @@ class InHand:
         self._whole: Picture | None = None
         self._bounded: dict[int, Picture] = {}
         self._prompt: str | None = None
+        self._coming: tuple[Question, Future[Picture]] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def prefetch(self, question: Question) -> None:
+        """Open and hash the picture of the question that comes next, on a thread.
+
+        Only Pillow runs there: MLX belongs to the thread that loaded the model, and the
+        processors make MLX arrays.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        self._coming = question, self._pool.submit(_ready, question)
 
     def prompt(self, question: Question, make: Callable[[Question], str]) -> str:
         """The question's prompt, made by `make` when it is first asked for."""
@@ -53,7 +67,7 @@ class InHand:
         """
         self._take(question)
         if self._whole is None:
-            self._whole = Picture(open_image(question))
+            self._whole = self._opened(question)
         whole = self._whole
         if longest_edge is None or max(whole.image.size) <= longest_edge:
             return whole
@@ -66,7 +80,40 @@ class InHand:
         self._question = self._whole = self._prompt = None
         self._bounded.clear()
 
+    def close(self) -> None:
+        """Forget everything, and end the thread."""
+        self.put_down()
+        self._coming = None
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _opened(self, question: Question) -> Picture:
+        if self._coming is None or not _same(self._coming[0], question):
+            return Picture(open_image(question))
+        (asked, future), self._coming = self._coming, None
+        if asked is question or future.exception() is None:
+            return future.result()
+        return Picture(open_image(question))  # whose error then names this question
+
     def _take(self, question: Question) -> None:
         if self._question is not question:
             self.put_down()
             self._question = question
+
+
+def _ready(question: Question) -> Picture:
+    picture = Picture(open_image(question))
+    _ = picture.digest
+    return picture
+
+
+def _same(one: Question, other: Question) -> bool:
+    """Whether two questions are about one file or the same bytes.
+
+    A PIL image may have changed, so there only the question itself will do.
+    """
+    if one is other:
+        return True
+    told = isinstance(one.image, (Path, bytes)) and isinstance(other.image, (Path, bytes))
+    return told and (one.image, one.image_root) == (other.image, other.image_root)
