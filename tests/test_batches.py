@@ -118,3 +118,28 @@ def test_answers_of_a_batch_come_in_the_callers_order() -> None:
     with Engine(adapters=[Together], isolation="process") as engine:
         ids = [row.question.question_id for row in engine.answers(asked(9))]
     assert ids == list(range(9))
+
+
+class Preparing(fakes.Looking):
+    """Remembers whose image it was asked to prepare, and when."""
+
+    log: ClassVar[list[str]] = []
+
+    def prefetch(self, question: Question) -> None:
+        self.log.append(f"prepare {question.question_id}")
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        self.log.append(f"answer {question.question_id}")
+        return super().answer(question, plan)
+
+
+def test_the_next_image_is_prepared_before_the_present_question_is_answered() -> None:
+    Preparing.log.clear()
+    red, blue = png(colour="red"), png(colour="blue")
+    questions = [a_question(n, image=image) for n, image in enumerate((red, red, blue, blue))]
+    assert answers(Preparing, "inline", questions) == ["8x8"] * 4
+    assert Preparing.log == ["answer 0", "prepare 2", "answer 1", "answer 2", "answer 3"]
+
+
+def test_an_adapter_that_prepares_answers_the_same_in_a_worker(tmp_path: Path) -> None:
+    assert answers(Preparing, "process", asked(3, tmp_path)) == ["1x1", "2x1", "3x1"]

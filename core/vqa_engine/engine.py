@@ -49,10 +49,6 @@ Isolation = Literal["process", "inline"]
 
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
-REACH = 32
-"""Questions that an adapter which answers several together is offered at once: six images'
-worth of VQA v2, and four rounds of the eight requests that `openai_server` keeps in flight."""
-
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""
 
@@ -352,7 +348,7 @@ class Engine:
         except BaseException:
             session.release()
             raise
-        self._resident = _Resident(contender, session, REACH if loaded.batches else 1)
+        self._resident = _Resident(contender, session, loaded.reach)
         self._note(contender.label, loaded.events)
         self._observer.loaded(contender.label, loaded)
         return self._resident

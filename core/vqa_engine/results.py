@@ -128,7 +128,7 @@ class Loaded:
     """What a session says after loading: the exact profile, seconds taken, memory.
 
     `budget` is the bytes that the model may hold, None where nobody knows a limit.
-    `batches` says whether the adapter answers several questions together.
+    `reach` is how many of the questions that come next the adapter can make use of.
     """
 
     profile: MemoryProfile
@@ -136,7 +136,7 @@ class Loaded:
     memory: MemoryReading
     events: tuple[MemoryEvent, ...] = ()
     budget: int | None = None
-    batches: bool = False
+    reach: int = 1
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ import gc
 import logging
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from vqa_engine.adapter import (
     MemoryReading,
     ModelAdapter,
     ModelRef,
+    Prefetcher,
     Question,
 )
 from vqa_engine.errors import AnswerError, BackendError, ImageError, OutOfMemory, VqaEngineError
@@ -32,6 +34,13 @@ from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Re
 from vqa_engine.worker.exit import cause_of
 
 log = logging.getLogger(__name__)
+
+REACH = 32
+"""Questions that an adapter which answers several together is offered at once: six images'
+worth of VQA v2, and four rounds of the eight requests that `openai_server` keeps in flight."""
+
+NEXT = 2
+"""Questions that an adapter is offered which can only prepare the next one."""
 
 
 class Session(Protocol):
@@ -75,6 +84,7 @@ class LocalSession:
         self._adapter, self._model = adapter, model
         # Once: asking a protocol's `isinstance` costs tens of microseconds.
         self._batches = adapter if isinstance(adapter, BatchAdapter) else None
+        self._prefetches = adapter if isinstance(adapter, Prefetcher) else None
         self._policy, self._in_place = policy, in_place
         self._governor: Governor | None = None
 
@@ -91,7 +101,7 @@ class LocalSession:
             memory=governor.read(),
             events=events,
             budget=governor.budget.limit,
-            batches=self._batches is not None,
+            reach=REACH if self._batches else NEXT if self._prefetches else 1,
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
@@ -109,7 +119,9 @@ class LocalSession:
         try:
             if adapter is not None and len(upcoming) > 1:
                 asked = upcoming[: adapter.batch_size(upcoming, plan)] or asked
-                replies = self._together(adapter, asked, plan) if len(asked) > 1 else ()
+            self._look_ahead(upcoming, len(asked))
+            if adapter is not None and len(asked) > 1:
+                replies = self._together(adapter, asked, plan)
                 if replies:
                     return replies
         except Exception as error:  # noqa: BLE001  what concerns them all: each is asked alone
@@ -147,6 +159,15 @@ class LocalSession:
                 return self._answered(governor, question, answer)
             failure = _not_an_answer(answer)
         return _failed(governor, question, failure)
+
+    def _look_ahead(self, upcoming: Sequence[Question], count: int) -> None:
+        """Let the adapter open the next question's image while it answers these."""
+        if self._prefetches is None or count >= len(upcoming):
+            return
+        now, following = upcoming[count - 1].image, upcoming[count]
+        same = now is following.image or (isinstance(now, Path | bytes) and now == following.image)
+        if not same:
+            self._prefetches.prefetch(following)
 
     def _together(
         self, adapter: BatchAdapter, asked: Sequence[Question], plan: GenerationPlan
