@@ -47,6 +47,9 @@ from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 MAX_TOKENS = 8
 PLAN = GenerationPlan(max_tokens=MAX_TOKENS)
 SMALL_PLAN = GenerationPlan(max_tokens=MAX_TOKENS, prefill_step=128, encoder_batch=1)
+TOWER = 2
+"""Phi's vision layers. It reads the last one's input, so of one layer nothing is computed."""
+
 WARM_UP = 12
 """Questions that the prediction learns from before its errors count."""
 
@@ -71,16 +74,13 @@ class Case:
 
 
 def _smolvlm_split(folder: Path) -> Path:
-    """17 tiles of 64 tokens: the real model's 1,088 image tokens on a small body."""
-    smolvlm.TILE, smolvlm.PATCH, smolvlm.SCALE = 128, 8, 2
-    smolvlm.TOKENS_PER_TILE = 64
-    return smolvlm.write(folder)
+    """17 tiles of 512 px, 1,024 patches and 64 tokens: the real model's on a small body."""
+    smolvlm.PATCH, smolvlm.SCALE = 16, 4
+    return smolvlm.write(folder, tile=512)
 
 
 def _smolvlm_256m(folder: Path) -> Path:
-    """SmolVLM-256M's layers, heads and widths, and its 17 tiles of 512 px; a small vocabulary."""
-    smolvlm.TILE, smolvlm.PATCH, smolvlm.SCALE = 512, 16, 4
-    smolvlm.TOKENS_PER_TILE = 64
+    """The same with SmolVLM-256M's layers, heads and widths; its vocabulary stays small."""
     tiny = smolvlm._config
 
     def config(model_type: str, vocabulary: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _smolvlm_256m(folder: Path) -> Path:
         return made
 
     with patch.object(smolvlm, "_config", config):
-        return smolvlm.write(folder)
+        return _smolvlm_split(folder)
 
 
 def _llava_anyres(folder: Path) -> Path:
@@ -372,13 +372,13 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.way:
         case = CASES[chosen.case]
-        small = phi3_v.small_tower(1) if case.adapter is Phi35Vision else nullcontext()
+        small = phi3_v.small_tower(TOWER) if case.adapter is Phi35Vision else nullcontext()
         with small:
             found = WAYS[chosen.way](case, chosen.folder, chosen.questions)
         print(json.dumps(asdict(found)))
         return
     for name in [chosen.case] if chosen.case else [one for one in CASES if one != LARGE]:
-        with phi3_v.small_tower(1):
+        with phi3_v.small_tower(TOWER):
             compare(name, chosen.questions)
     if not chosen.case:
         with tempfile.TemporaryDirectory() as temporary:
