@@ -23,8 +23,9 @@ class Prefix:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        """Bytes of the layers' tensors: keys, values, and a sliding window's length."""
+        held = (value for layer in self.cache.layers for value in vars(layer).values())
+        return sum(getattr(value, "nbytes", 0) for value in held)
 
     def continued(self) -> Any:
         """A cache that begins with this prefix and grows on its own.
