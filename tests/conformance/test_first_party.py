@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import pytest
 
 from tests.mlx_builders import Checkpoints
 from vqa_engine.adapter import BUILTIN, ModelRef
-from vqa_engine.testing import AdapterConformance, Capabilities, pictures
+from vqa_engine.testing import AdapterConformance, Capabilities
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
@@ -28,7 +25,6 @@ class OnTinyCheckpoint(AdapterConformance):
     __test__ = False
     model_type: str
     questions = 16
-    waived: Mapping[str, str] = {}
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
@@ -38,7 +34,6 @@ class OnTinyCheckpoint(AdapterConformance):
             question=QUESTION,
             questions=cls.questions,
             long_words=40,
-            waived=cls.waived,
         )
 
 
@@ -64,15 +59,6 @@ class TestPhi35Vision(OnTinyCheckpoint):
     adapter = Phi35Vision
     model_type = "phi3_v"
     questions = 8  # each takes half a second of processor time, even on the tiny checkpoint
-    waived = {  # noqa: RUF012  attrs records hold it frozen
-        "test_odd_images": "its processor scales a strip of 375 to 1 to no height: an AnswerError"
-    }
-
-    def test_all_odd_images_but_the_thinnest(self, tmp_path: Path) -> None:
-        odd = pictures.odd_images(tmp_path)
-        del odd["a strip of 3000 x 8 pixels"]
-        for image in odd.values():
-            self.bench.ask(pictures.question(image, QUESTION))
 
 
 class TestMlxVlm(OnTinyCheckpoint):

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from math import ceil
 from typing import Any
 
+from PIL import Image
+
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
 from vqa_engine_adapters.mlx import encoding, sizes
@@ -48,6 +50,43 @@ def tail(processor: Any, prompt: str, *, special: bool) -> list[int]:
     return list(processor.tokenizer.encode(text, add_special_tokens=False)[1:])
 
 
+def mend(processor: Any) -> None:
+    """Make the processor of mlx-vlm 0.7.10 take strips of any shape.
+
+    It scales an image to the width of `num_crops` crops, and a strip thinner than one
+    pixel of them then has no height left (`_calc_hd_transform_size`).
+    """
+    images = processor.image_processor
+    count, preprocess = images.calc_num_image_tokens, images.preprocess
+
+    def widened(image: Image.Image) -> Image.Image:
+        return _resized(image, drawable(image.size, images.num_crops))
+
+    images.calc_num_image_tokens = lambda image: count(widened(image))
+    images.preprocess = lambda several, **rest: preprocess([*map(widened, several)], **rest)
+
+
+def _resized(image: Image.Image, size: sizes.Size) -> Image.Image:
+    """The image stretched to a size, as the processor stretches every image to its crops."""
+    return image if image.size == size else image.resize(size, Image.Resampling.NEAREST)
+
+
+def drawable(size: sizes.Size, crops: int) -> sizes.Size:
+    """The size with its shorter side at least one pixel of that many crops in a row."""
+    least = ceil(max(size) / (crops * sizes.CROP))
+    return max(size[0], least), max(size[1], least)
+
+
+def cut(
+    config: Config, settings: Config, size: sizes.Size, longest_edge: int | None
+) -> tuple[int, int]:
+    """What an image is cut into once it can be drawn (`vqa_engine_adapters.mlx.sizes`)."""
+    crops = int(settings.get("num_crops", 4))
+    if longest_edge is not None:
+        crops = min(crops, ceil(longest_edge / sizes.CROP) ** 2)
+    return sizes.phi(config, settings, drawable(size, crops), longest_edge)
+
+
 class Phi35Vision(MlxAdapter):
     """Phi-3.5-vision on MLX, 4.1 B parameters, by default in 4 bits."""
 
@@ -65,13 +104,14 @@ class Phi35Vision(MlxAdapter):
         lead="\n",
         prompt=lambda _config: "<|user|>\n<|image_1|>{question}<|end|>\n<|assistant|>\n",
         image_tokens=image_tokens,
-        sizes=sizes.phi,
+        sizes=cut,
         tower=encoding.phi,
         # CLIP ViT-L/14-336 whatever the config says (mlx_vlm/models/phi3_v/vision.py).
         encoder=lambda _config: (16, 577),
         marker="<|image_",
         narrow=fewer_crops,
         tail=tail,
+        mend=mend,
         strategies=STRATEGIES,
         estimate=MemoryProfile(
             backend="mlx",
