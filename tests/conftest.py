@@ -20,15 +20,19 @@ MARK = "VQA_ENGINE_TEST_MARK"
 
 @pytest.fixture
 def nobody_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All that a test starts inherits a mark, orphans and strangers' groups included."""
-    mark = uuid.uuid4().hex
+    """All that a test starts inherits a mark, orphans and strangers' groups included.
+
+    What an earlier test's library keeps for good (multiprocessing's tracker) is not this
+    test's.
+    """
+    mark, before = uuid.uuid4().hex, set(psutil.Process().children(recursive=True))
     monkeypatch.setenv(MARK, mark)
     yield
     until = monotonic() + 10
     while (left := marked(mark)) and monotonic() < until:
         sleep(0.02)
     assert not left
-    assert not psutil.Process().children(recursive=True)
+    assert not set(psutil.Process().children(recursive=True)) - before
 
 
 def marked(mark: str) -> list[str]:
