@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from time import monotonic, sleep
@@ -13,6 +14,9 @@ from hypothesis import settings
 # A loaded machine is slow, and that is no fault: timings belong in benchmarks.
 settings.register_profile("vqa-engine", deadline=None)
 settings.load_profile("vqa-engine")
+
+# A job in a script's background ignores Ctrl-C, and all that it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MARK = "VQA_ENGINE_TEST_MARK"
 """The environment variable that marks every process that a test starts."""
