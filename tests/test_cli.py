@@ -113,14 +113,16 @@ def test_json_is_one_object_and_with_verbose_one_line_an_answer(shell: Shell) ->
 
 
 def test_error_rows_give_exit_code_3(shell: Shell) -> None:
-    out, _ = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
+    out, err = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
     assert "2 questions have no answer" in out
+    assert "raising: question 3: ValueError: odd questions are beyond me" in err
 
 
 def test_a_checkpoint_that_cannot_be_reached_is_one_sentence(shell: Shell) -> None:
     out, err = shell("-a", "unreachable", "--questions", shell.jsonl(1), code=1)
     assert out == ""
     assert "Error: The model 'nowhere/model' cannot be loaded (tried cache, then hub)" in err
+    assert err.count("nowhere/model") == 1
     assert "Traceback" not in err
 
 
@@ -194,6 +196,7 @@ def test_score_of_a_run_equals_the_run_s_own(shell: Shell) -> None:
     assert json.loads(scored) == json.loads(out)["scores"]
 
 
+@pytest.mark.usefixtures("nobody_left")
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(shell: Shell) -> None:
     command = ("-a", "slow", "--questions", shell.jsonl(60), "-o", "r", "-v")
     process = shell.start(*command)

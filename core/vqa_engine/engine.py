@@ -284,7 +284,8 @@ class Engine:
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
             errors[contender.label] = error
-            self._observer.failed(contender.label, error)
+            if len(self._contenders) > 1:  # a lone one's error is raised
+                self._observer.failed(contender.label, error)
         finally:
             self.close()
             ledger.abandon()  # the process lives, so what was in flight did not kill it

@@ -24,13 +24,19 @@ from vqa_engine.export import record
 from vqa_engine.memory.budget import shown
 from vqa_engine.memory.timeline import line
 from vqa_engine.observer import Observer, Progress
-from vqa_engine.results import Loaded, MemoryEvent, Released, Row
+from vqa_engine.results import Failure, Loaded, MemoryEvent, Released, Row
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
 
 SNAPSHOT_INTERVAL = 0.2
 """Seconds between updates of the bar: a snapshot of the scores costs tens of microseconds."""
+
+MOST_FAILURES = 10
+"""Failures of one run that are told on the screen; a broken set would flood it."""
+
+TAIL = 5
+"""Lines of a worker's last words, or of a traceback, that are shown with a failure."""
 
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
@@ -95,6 +101,7 @@ class _Counting(Observer):
         self._details: Observer = Verbose(console) if verbose else Observer()
         self._began = self._shown = monotonic()
         self._peak = 0
+        self._failures = 0
 
     def started(self, label: str, progress: Progress) -> None:
         if progress.done and progress.done == progress.total:
@@ -121,6 +128,26 @@ class _Counting(Observer):
 
     def failed(self, label: str, error: VqaEngineError) -> None:
         self._say(f"{label}: {error}")
+        self._say_tail(getattr(error, "detail", ""))
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        self._details.answered(row, progress)
+        if row.failure is not None:
+            self._failures += 1
+            self._tell(row, row.failure)
+
+    def _tell(self, row: Row, failure: Failure) -> None:
+        """Say why a question has no answer, and how its worker's output ended."""
+        if self._failures > MOST_FAILURES:
+            return
+        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}")
+        self._say_tail(failure.detail)
+        if self._failures == MOST_FAILURES:
+            self._say("Further errors stand in the run directory only.")
+
+    def _say_tail(self, detail: str) -> None:
+        for said in detail.rstrip().splitlines()[-TAIL:]:
+            self._say(f"    {said}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -146,7 +173,7 @@ class Plain(_Counting):
     """A line every ten seconds, for a log file or a pipe."""
 
     def answered(self, row: Row, progress: Progress) -> None:
-        self._details.answered(row, progress)
+        super().answered(row, progress)
         self._memory(row)
         now = monotonic()
         if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
@@ -186,7 +213,7 @@ class Live(_Counting):
         self._bar.start()
 
     def answered(self, row: Row, progress: Progress) -> None:
-        self._details.answered(row, progress)
+        super().answered(row, progress)
         now = monotonic()
         if self._bar is None or (
             progress.done < progress.total and now - self._shown < SNAPSHOT_INTERVAL

@@ -26,6 +26,9 @@ from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
 
+TAIL = 5
+"""Lines of a worker's last words that are shown with an error."""
+
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -73,6 +76,8 @@ class Commands(DefaultGroup):
             if not _is_ours(error):
                 raise
             click.echo(f"Error: {error}", err=True)
+            for line in getattr(error, "detail", "").rstrip().splitlines()[-TAIL:]:
+                click.echo(f"    {line}", err=True)
             ctx.exit(EXIT_ERROR)
 
 

@@ -61,6 +61,8 @@ class Moondream2(ModelAdapter):
     ids and takes neither a seed nor a prefill step; the answer's plan says so.
     """
 
+    default_model = FAMILY.model
+
     def __init__(self) -> None:
         self._model: Any = None
         self._device: Any = None

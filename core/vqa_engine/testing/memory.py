@@ -168,7 +168,8 @@ class MemoryTests:
         text = self.bench.capabilities.question
         gc.freeze()  # each reading collects, and what is older than the loop need not be seen
         for number in range(self.bench.capabilities.questions):
-            image = pictures.picture(f"hsl({number * 29 % 360}, 80%, 50%)")
+            # Not a colour's name: Pillow keeps each one that it ever read.
+            image = pictures.picture((number * 29 % 256, number * 53 % 256, 90))
             self.bench.ask(pictures.question(image, text))
             yield meter.read() - self.bench.kept()
         gc.unfreeze()

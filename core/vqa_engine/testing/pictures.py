@@ -32,7 +32,7 @@ NON_LATIN = (
 """Scripts from right to left, combined letters, joined emoji, and marks of direction."""
 
 
-def picture(colour: str = "red", edge: int = EDGE) -> Image.Image:
+def picture(colour: str | tuple[int, int, int] = "red", edge: int = EDGE) -> Image.Image:
     """One colour all over."""
     return Image.new("RGB", (edge, edge), colour)
 
