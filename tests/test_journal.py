@@ -130,7 +130,10 @@ def test_a_killed_writer_loses_at_most_the_question_in_flight(tmp_path: Path) ->
     writer.wait()
     writer.stdout.close()
     journal = Journal(file)
-    assert [row.question.question_id for row in journal.rows("a")] == list(range(begun))
+    kept = [row.question.question_id for row in journal.rows("a")]
+    assert kept == list(range(len(kept)))
+    # One more than it could say when it died between committing and printing.
+    assert begun <= len(kept) <= begun + 1
     journal.close()
 
 
