@@ -7,12 +7,12 @@ from attrs import evolve
 
 from tests.mlx_builders import ADAPTERS, Checkpoints, ask, loaded, picture
 from vqa_engine.adapter import GenerationPlan, ImageTokens, ModelRef
+from vqa_engine_adapters.checkpoints.checkpoint import resolve
+from vqa_engine_adapters.checkpoints.headers import Tensor
+from vqa_engine_adapters.checkpoints.profile import kv_per_token, profile
 from vqa_engine_adapters.mlx import llava, phi35_vision, smolvlm
-from vqa_engine_adapters.mlx.checkpoint import resolve
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
-from vqa_engine_adapters.mlx.headers import Tensor
-from vqa_engine_adapters.mlx.profile import kv_per_token, profile
 
 pytest_plugins = ("tests.mlx_fixtures",)
 

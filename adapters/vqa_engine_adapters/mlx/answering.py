@@ -8,8 +8,8 @@ from time import perf_counter
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx.encoding import in_batches
-from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
 from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture

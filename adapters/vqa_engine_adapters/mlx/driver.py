@@ -20,15 +20,15 @@ from vqa_engine.adapter import (
     QuestionCost,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, VqaEngineError
+from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
+from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx.answering import Answering
-from vqa_engine_adapters.mlx.checkpoint import describe, resolve
 from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.failures import classify, forget
-from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.picture import InHand
-from vqa_engine_adapters.mlx.profile import profile
 
 log = logging.getLogger(__name__)
 

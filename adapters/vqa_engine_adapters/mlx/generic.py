@@ -6,8 +6,8 @@ from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm

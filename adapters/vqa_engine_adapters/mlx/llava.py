@@ -6,9 +6,9 @@ from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.family import Config, Family
 from vqa_engine_adapters.mlx.tail import after
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512), EncoderBatch(encoding.BATCH))

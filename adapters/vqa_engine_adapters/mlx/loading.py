@@ -12,9 +12,9 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
-from vqa_engine_adapters.mlx.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx.failures import classify
-from vqa_engine_adapters.mlx.family import Family
 
 log = logging.getLogger(__name__)
 

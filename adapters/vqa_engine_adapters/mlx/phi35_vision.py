@@ -10,10 +10,10 @@ from PIL import Image
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.family import Config, Family
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """Every head has its own keys and values, 384 KiB a token: the smallest step of all

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from vqa_engine_adapters.mlx.family import Config
+from vqa_engine_adapters.checkpoints.family import Config
 
 Size = tuple[int, int]
 """Width and height in pixels."""

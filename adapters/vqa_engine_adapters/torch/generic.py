@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
-from vqa_engine_adapters.mlx.family import Family
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.torch.device import STANDING
 from vqa_engine_adapters.torch.driver import TorchAdapter
 from vqa_engine_adapters.torch.llava import LlavaTorch

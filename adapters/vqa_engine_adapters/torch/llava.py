@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from vqa_engine.adapter import ImageTokens
-from vqa_engine_adapters.mlx.family import Config
+from vqa_engine_adapters.checkpoints.family import Config
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.torch.device import STANDING
 from vqa_engine_adapters.torch.driver import TorchAdapter

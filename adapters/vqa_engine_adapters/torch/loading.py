@@ -12,8 +12,8 @@ from attrs import frozen
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
-from vqa_engine_adapters.mlx.checkpoint import Checkpoint
-from vqa_engine_adapters.mlx.family import Family
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.failures import classify
 from vqa_engine_adapters.torch.options import Options

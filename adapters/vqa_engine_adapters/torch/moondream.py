@@ -18,9 +18,9 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.images import content_hash, open_image
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
+from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx.bounding import bounded
-from vqa_engine_adapters.mlx.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.mlx.family import Family
 from vqa_engine_adapters.torch import options
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype, strategies, synchronise
 from vqa_engine_adapters.torch.driver import sweep

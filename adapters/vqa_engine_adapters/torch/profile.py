@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
-from vqa_engine_adapters.mlx.checkpoint import Checkpoint
-from vqa_engine_adapters.mlx.family import Family
-from vqa_engine_adapters.mlx.headers import Tensor
-from vqa_engine_adapters.mlx.profile import profile as stored_profile
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.headers import Tensor
+from vqa_engine_adapters.checkpoints.profile import profile as stored_profile
 from vqa_engine_adapters.torch.device import strategies
 from vqa_engine_adapters.torch.loading import Loaded
 

@@ -12,9 +12,9 @@ from attrs import frozen
 
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
-from vqa_engine_adapters.mlx import hub
-from vqa_engine_adapters.mlx.family import Config, Family
-from vqa_engine_adapters.mlx.headers import Tensor, read_header
+from vqa_engine_adapters.checkpoints import hub
+from vqa_engine_adapters.checkpoints.family import Config, Family
+from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
 
 
 @frozen(kw_only=True)

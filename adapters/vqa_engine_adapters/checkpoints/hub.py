@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
-from vqa_engine_adapters.mlx.headers import Tensor
+from vqa_engine_adapters.checkpoints.headers import Tensor
 
 log = logging.getLogger(__name__)
 

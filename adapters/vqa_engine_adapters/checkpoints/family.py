@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
 from vqa_engine.memory.strategies import CleanupStrategy
-from vqa_engine_adapters.mlx.encoding import Tower
+
+if TYPE_CHECKING:
+    from vqa_engine_adapters.mlx.encoding import Tower
 
 Config = Mapping[str, Any]
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from vqa_engine.adapter import MemoryProfile
-from vqa_engine_adapters.mlx.checkpoint import Description
-from vqa_engine_adapters.mlx.family import Config, Family
-from vqa_engine_adapters.mlx.headers import Tensor
+from vqa_engine_adapters.checkpoints.checkpoint import Description
+from vqa_engine_adapters.checkpoints.family import Config, Family
+from vqa_engine_adapters.checkpoints.headers import Tensor
 
 _NOT_LANGUAGE = re.compile(r"visi|visual|img|image|audio|connector|perceiver|resampler|projector")
 _SEPARATE = re.compile(r"layers\.\d+\..*\b[kv]_proj\.weight$")
