@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	$(BIN)/vqa-engine
 
 test: lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
