@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.builders import a_distribution
+from tests.environments import ROOT, Environment
 from vqa_engine import diagnosis, plugins, registry
-from vqa_engine.errors import InterpreterError
+from vqa_engine.examination import examine
 from vqa_engine_cli.main import cli
 
 GOOD = "from tests.fakes import Instant as Adapter"
@@ -102,8 +103,7 @@ def test_the_table_fits_and_shows_reason_and_remedy(
     site: Path, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setattr("vqa_engine.registry.find", lambda: _found(("needs", "binds")))
+    _only(monkeypatch, site, "needs", "binds")
     result = _invoke("adapters")
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= int(columns)
@@ -114,22 +114,53 @@ def test_the_table_fits_and_shows_reason_and_remedy(
 
 
 def test_the_doctor_tells_all_as_json(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(site)
-    monkeypatch.setattr("vqa_engine.registry.find", lambda: _found(("binds",)))
-    result = _invoke("doctor", "--json", "--python", "/no/such/python")
+    _only(monkeypatch, site, "binds")
+    result = _invoke("doctor", "--json", "--python", "binds=/no/such/python")
     assert result.exit_code == 3
-    told = json.loads(result.stdout)
-    assert "cannot be started" in told["failures"][0]
-    assert "set_cache_limit" in told["adapters"][0]["calls"][0]["error"]
-    (here,) = told["interpreters"]
-    assert here["executable"] == sys.executable
-    assert {one["name"] for one in here["backends"]} == {"mlx", "torch"}
-    assert {one["state"] for one in told["others"]} == {"healthy"}
+    here, there = json.loads(result.stdout)["interpreters"]
+    assert here["interpreter"] == here["diagnosis"]["executable"] == sys.executable
+    assert {one["name"] for one in here["diagnosis"]["backends"]} == {"mlx", "torch"}
+    binds, *others = here["plugins"]
+    assert "set_cache_limit" in binds["calls"][0]["error"]
+    assert {one["state"] for one in others} == {"healthy"}
+    assert (here["workers"], there["workers"]) == ([], ["binds"])
+    assert "The interpreter /no/such/python of 'binds' cannot be started" in there["failures"][0]
+
+
+def test_each_interpreter_of_a_worker_has_a_heading_with_its_own_plugins(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _only(monkeypatch, site, "prints")
+    python = _another_python(tmp_path, "pkg_there")
+    result = _invoke("doctor", "--python", f"there={python}", "--python", f"nowhere={python}")
+    assert result.exit_code == 3
+    here, there = result.stdout.split(f"interpreter      {python} (Python ")
+    assert "runs workers of  prints\n" in here
+    assert "runs workers of  there, nowhere\n" in there
+    assert f"The interpreter {python} has no adapter 'nowhere'; it has: " in there
+    (row,) = (line for line in there.splitlines() if line.startswith("there "))
+    assert row.split() == ["there", "healthy", "pkg_there", "1.0", "none", "a/model"]
+    assert "\nthere: CacheLimit: FAILED" in there
+    assert "there: CacheLimit" not in here
+
+
+@pytest.mark.parametrize("given", ["/bin/python", "smolvlm=", "=/bin/python"])
+def test_an_interpreter_needs_the_name_of_its_adapter(given: str) -> None:
+    result = _invoke("doctor", "--python", given)
+    assert result.exit_code == 2
+    assert "--python takes NAME=PATH, such as smolvlm=" in result.stderr
+
+
+def test_run_and_doctor_read_python_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _invoke("run", "-a", "smolvlm@builtin", "--python", "smolvml=/bin/python")
+    assert result.exit_code == 2
+    assert "--python names 'smolvml', but what runs is: smolvlm." in result.stderr
 
 
 def test_an_interpreter_without_vqa_engine_is_named() -> None:
-    with pytest.raises(InterpreterError, match="/bin/sh"):
-        diagnosis.diagnose(Path("/bin/sh"))
+    (here, there) = examine({"smolvlm": Path("/bin/sh")})
+    assert not here.sick
+    assert "/bin/sh" in there.failures[0]
 
 
 def test_the_hub_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +170,26 @@ def test_the_hub_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyP
 
 def _invoke(*arguments: str) -> Result:
     return CliRunner().invoke(cli, [*arguments], catch_exceptions=False)
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, site: Path, *names: str) -> None:
+    """Let some of ours be all the adapters that are installed here."""
+    find = plugins.find
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(
+        "vqa_engine.registry.find",
+        lambda group=registry.GROUP: _found(names) if group == registry.GROUP else find(group),
+    )
+
+
+def _another_python(folder: Path, package: str) -> Path:
+    """An interpreter with the adapter `there`, which has a strategy that cannot be bound."""
+    made = Environment.make(folder / "environment")
+    (site,) = made.folder.glob("lib/*/site-packages")
+    (site / "sources.pth").write_text("\n".join(map(str, (ROOT / "core", ROOT / "adapters", ROOT))))
+    modules = {f"doc_{package}": BROKEN["binds"][0]}
+    a_distribution(site, package, {"there": f"doc_{package}:Adapter"}, modules=modules)
+    return made.python
 
 
 def _found(names: tuple[str, ...]) -> list[plugins.Plugin]:

@@ -10,21 +10,20 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from attrs import frozen
 
 from vqa_engine import manifest
-from vqa_engine.adapter import AdapterSpec, Backend
-from vqa_engine.errors import BackendError, InterpreterError
+from vqa_engine.adapter import Backend
+from vqa_engine.errors import BackendError
 from vqa_engine.memory.backends import backend
 from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
+from vqa_engine.worker.interpreter import Interpreter, say
 
 LONGEST = 180
 """Seconds that a diagnosis may take; the first import of torch on a cold disk takes 60."""
@@ -68,30 +67,13 @@ class Diagnosis:
     hub_state: str
 
 
-def diagnose(python: Path | None = None) -> Diagnosis:
-    """The diagnosis of an interpreter, this one by default; takes seconds.
+def diagnose(interpreter: Interpreter) -> Diagnosis:
+    """The diagnosis of an interpreter; takes seconds.
 
     Raises:
         InterpreterError: it cannot be started, or has no vqa-engine of this version.
     """
-    from vqa_engine.worker.interpreter import Interpreter
-
-    asked = Interpreter.of(AdapterSpec(name="doctor", python=python))
-    command = [asked.python, "-P", "-m", "vqa_engine.diagnosis"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST,
-            env=asked.environment(),
-            check=False,
-        )
-    except OSError as error:
-        raise asked.cannot_start(error) from error
-    except subprocess.TimeoutExpired as error:
-        raise asked.did_not_greet(f"nothing within {LONGEST} seconds", "") from error
-    return _read(done.stdout, asked.did_not_greet(f"exit code {done.returncode}", done.stderr))
+    return interpreter.ask("vqa_engine.diagnosis", kind=Diagnosis, longest=LONGEST)
 
 
 def here() -> Diagnosis:
@@ -120,14 +102,6 @@ def hub_cache() -> Path:
         os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface"
     )
     return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
-
-
-def _read(said: str, failed: InterpreterError) -> Diagnosis:
-    """The last line is ours: libraries print what they like before it."""
-    try:
-        return msgspec.json.decode(said.splitlines()[-1], type=Diagnosis)
-    except (IndexError, msgspec.MsgspecError) as error:
-        raise failed from error
 
 
 def _left() -> str:
@@ -191,4 +165,4 @@ def _hub_state(cache: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"\n{msgspec.json.encode(here()).decode()}\n")
+    say(here())

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 
-import msgspec
 from attrs import frozen
 
 from vqa_engine import registry
 from vqa_engine.adapter import AdapterSpec
-from vqa_engine.errors import AdapterError
+from vqa_engine.errors import AdapterError, InterpreterError
+from vqa_engine.worker.interpreter import Interpreter, say
 
 log = logging.getLogger(__name__)
 
@@ -96,21 +95,17 @@ def _below(module: Path) -> Iterator[tuple[str, Path]]:
 
 def _elsewhere(spec: AdapterSpec) -> Origin:
     """The word of another interpreter; one that cannot run says why when its worker starts."""
-    from vqa_engine.worker.interpreter import Interpreter
-
-    asked = Interpreter.of(spec)
-    command = [asked.python, "-P", "-m", "vqa_engine.provenance", spec.name, spec.target or ""]
+    arguments = (spec.name, spec.target or "")
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=LONGEST, env=asked.environment(), check=True
+        return Interpreter.of(spec).ask(
+            "vqa_engine.provenance", *arguments, kind=Origin, longest=LONGEST
         )
-        return msgspec.json.decode(done.stdout, type=Origin)
-    except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
-        log.info("%s does not say where %s comes from: %s", asked.python, spec.name, error)
+    except InterpreterError as error:
+        log.info("nobody says where %s comes from: %s", spec.name, error)
         return Origin()
 
 
 if __name__ == "__main__":
     _name, _target = sys.argv[1:3]
     _found = origin(AdapterSpec(name=_name, target=_target or None))
-    sys.stdout.write(msgspec.json.encode(_found).decode())
+    say(_found)

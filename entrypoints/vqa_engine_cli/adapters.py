@@ -13,7 +13,7 @@ from vqa_engine_cli.options import json_option, options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vqa_engine.registry import PluginReport
+    from vqa_engine.listing import Listed
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
@@ -35,41 +35,39 @@ def adapters(timeout: float, as_json: bool) -> None:
 
     Each is imported in a process of its own, so one that hangs or crashes is a line here.
     """
-    from vqa_engine import registry
+    from vqa_engine.listing import listed
 
-    reports = registry.report(longest=timeout)
+    found = listed(longest=timeout)
     if as_json:
-        _show_json(reports)
+        _show_json(found)
     else:
-        show(reports)
+        show(found)
 
 
-def show(reports: Sequence[PluginReport]) -> None:
+def show(found: Sequence[Listed]) -> None:
     """A row for each adapter; below a broken one what is wrong, and what to do."""
-    rows = [_cells(report) for report in reports]
+    rows = [_cells(one) for one in found]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     room = shutil.get_terminal_size().columns
     click.echo(click.style(_line(HEADINGS, widths), bold=True))
-    for report, row in zip(reports, rows, strict=True):
-        _row(report, row, widths, room)
+    for one, row in zip(found, rows, strict=True):
+        _row(one, row, widths, room)
 
 
-def _cells(report: PluginReport) -> tuple[str, ...]:
-    backend = report.profile.backend if report.profile else ""
-    plugin = report.plugin
-    return plugin.name, report.state, plugin.source, backend, report.model or ""
+def _cells(one: Listed) -> tuple[str, ...]:
+    return one.name, one.state, one.source, one.backend or "", one.model or ""
 
 
-def _row(report: PluginReport, row: Sequence[str], widths: Sequence[int], room: int) -> None:
+def _row(one: Listed, row: Sequence[str], widths: Sequence[int], room: int) -> None:
     indent = " " * (widths[0] + GAP)
     whole = _line(row, widths)
     crowded = len(whole) > room
-    colour = COLOURS.get(report.state, "red")
+    colour = COLOURS.get(one.state, "red")
     click.echo(click.style(_line(row[:-1], widths) if crowded else whole, fg=colour))
     if crowded:
         click.echo(f"{indent}{row[-1]}")
-    for text in filter(None, (report.reason, report.remedy)):
-        mark = "→ " if text == report.remedy else ""
+    for text in filter(None, (one.reason, one.remedy)):
+        mark = "→ " if text == one.remedy else ""
         click.echo(
             textwrap.fill(f"{mark}{text}", room, initial_indent=indent, subsequent_indent=indent)
         )
@@ -80,23 +78,16 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(padded).rstrip()
 
 
-def _show_json(reports: Sequence[PluginReport]) -> None:
+def _show_json(found: Sequence[Listed]) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode([record(report) for report in reports]).decode())
+    click.echo(msgspec.json.encode([record(one) for one in found]).decode())
 
 
-def record(report: PluginReport) -> dict[str, object]:
-    """A report as plain data."""
-    return {
-        "name": report.plugin.name,
-        "state": report.state,
-        "distribution": report.plugin.distribution,
-        "version": report.plugin.version,
-        "target": report.plugin.target,
-        "backend": report.profile.backend if report.profile else None,
-        "weights": report.profile.weights if report.profile else None,
-        "model": report.model,
-        "reason": report.reason or None,
-        "remedy": report.remedy or None,
-    }
+def record(one: Listed) -> dict[str, object]:
+    """A plugin as plain data, null for what nobody knows."""
+    names = (
+        *("name", "state", "distribution", "version", "target"),
+        *("backend", "weights", "model", "reason", "remedy"),
+    )
+    return {name: getattr(one, name) or None for name in names}

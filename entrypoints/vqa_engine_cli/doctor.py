@@ -1,100 +1,85 @@
-"""`vqa-engine doctor`: this machine, its interpreters, and every plugin's calls."""
+"""`vqa-engine doctor`: this machine, the interpreter of each worker, every plugin's calls."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vqa_engine_cli.adapters import show as show_adapters
 from vqa_engine_cli.adapters import timeout_option
-from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.options import interpreters, json_option, options, python_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vqa_engine.diagnosis import Diagnosis
-    from vqa_engine.registry import PluginReport
+    from vqa_engine.examination import Examination
+    from vqa_engine.listing import Listed
 
 LABEL = 16
 
 
 @click.command()
-@options(
-    click.option(
-        "--python",
-        "pythons",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="Another interpreter that a worker is to run under; repeatable.",
-    ),
-    timeout_option,
-    json_option,
-)
-def doctor(pythons: tuple[Path, ...], timeout: float, as_json: bool) -> None:
+@options(python_option, timeout_option, json_option)
+def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """Examine this machine, and try every backend call that an installed adapter declares.
 
-    Exit code 3 means that something is wrong with a plugin or an interpreter.
+    Each interpreter that a worker would run under is examined by itself; give --python as
+    to `run`. Exit code 3 means that something is wrong with a plugin or an interpreter.
 
     \b
     Example:
-      vqa-engine doctor --python ~/other-env/bin/python
+      vqa-engine doctor --python old_palette=~/other-env/bin/python
     """
-    from vqa_engine import plugins, registry
+    from vqa_engine.examination import examine
 
-    diagnoses, failures = _diagnoses(pythons)
-    adapters = registry.report(longest=timeout, bind=True)
-    others = [
-        r for group in plugins.KINDS for r in registry.report(plugins.find(group), longest=timeout)
-    ]
-    show = _show_json if as_json else _show
-    show(diagnoses, failures, adapters, others)
-    sick = any(r.error or any(b.error for b in r.bindings) for r in (*adapters, *others))
-    sys.exit(3 if sick or failures else 0)
+    found = examine(interpreters(pythons), longest=timeout)
+    if as_json:
+        _show_json(found)
+    else:
+        _show(found)
+    sys.exit(3 if any(one.sick for one in found) else 0)
 
 
-def _diagnoses(pythons: Sequence[Path]) -> tuple[list[Diagnosis], list[str]]:
-    """This interpreter and the others; what cannot be examined is a sentence."""
-    from vqa_engine.diagnosis import diagnose
-    from vqa_engine.errors import InterpreterError
-
-    found, failures = [], []
-    for python in (None, *pythons):
-        try:
-            found.append(diagnose(python))
-        except InterpreterError as error:
-            failures.append(str(error))
-    return found, failures
-
-
-def _show(
-    diagnoses: Sequence[Diagnosis],
-    failures: Sequence[str],
-    adapters: Sequence[PluginReport],
-    others: Sequence[PluginReport],
-) -> None:
-    for diagnosis in diagnoses:
-        for label, text in _facts(diagnosis):
+def _show(found: Sequence[Examination]) -> None:
+    for number, one in enumerate(found):
+        if number:
+            click.echo(f"\n{'─' * LABEL}\n")
+        for label, text in _facts(one):
             click.echo(f"{label:<{LABEL}} {text}")
-        click.echo()
-    for failure in failures:
-        click.echo(f"{click.style(failure, fg='red')}\n")
+        for failure in one.failures:
+            click.echo(click.style(f"\n{failure}", fg="red"))
+        if one.plugins:
+            _show_plugins(one.plugins)
+
+
+def _show_plugins(found: Sequence[Listed]) -> None:
+    from vqa_engine.registry import GROUP
+
+    adapters = [one for one in found if one.group == GROUP]
+    click.echo()
     show_adapters(adapters)
     click.echo()
-    for line in (*_bindings(adapters), *_others(others)):
+    for line in (*_calls(adapters), *_others(one for one in found if one.group != GROUP)):
         click.echo(line)
 
 
-def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    yield "interpreter", f"{diagnosis.executable} (Python {diagnosis.python})"
-    yield "vqa-engine", diagnosis.vqa_engine
-    yield "libraries", ", ".join(f"{k} {v}" for k, v in diagnosis.libraries.items()) or "none"
-    yield "machine", f"{diagnosis.system}, {diagnosis.cores} cores"
-    yield "memory left", diagnosis.left
-    yield "hub cache", f"{diagnosis.hub_cache} ({diagnosis.hub_state})"
-    for one in diagnosis.backends:
+def _facts(one: Examination) -> Iterator[tuple[str, str]]:
+    told = one.diagnosis
+    yield "interpreter", one.interpreter + (f" (Python {told.python})" if told else "")
+    yield "runs workers of", ", ".join(one.workers) or "none"
+    yield from _machine(told) if told else ()
+
+
+def _machine(told: Diagnosis) -> Iterator[tuple[str, str]]:
+    yield "vqa-engine", told.vqa_engine
+    yield "libraries", ", ".join(f"{k} {v}" for k, v in told.libraries.items()) or "none"
+    yield "machine", f"{told.system}, {told.cores} cores"
+    yield "memory left", told.left
+    yield "hub cache", f"{told.hub_cache} ({told.hub_state})"
+    for one in told.backends:
         yield f"backend {one.name}", one.error or one.device
         if not one.error:
             yield "  may hold", one.budget
@@ -103,38 +88,36 @@ def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
             yield "  advice", one.advice
 
 
-def _bindings(reports: Sequence[PluginReport]) -> Iterator[str]:
+def _calls(adapters: Iterable[Listed]) -> Iterator[str]:
     """Each declared strategy, and whether its backend has the calls that it needs."""
-    for report in reports:
-        for binding in report.bindings:
-            state = f"FAILED  {binding.error}" if binding.error else "ok"
-            yield f"{report.plugin.name}: {binding.strategy}: {state}"
+    for one in adapters:
+        for call in one.calls:
+            state = f"FAILED  {call.error}" if call.error else "ok"
+            yield f"{one.name}: {call.strategy}: {state}"
 
 
-def _others(reports: Sequence[PluginReport]) -> Iterator[str]:
+def _others(found: Iterable[Listed]) -> Iterator[str]:
     """Plugins of the other groups, a line each."""
     from vqa_engine.plugins import KINDS
 
-    for report in reports:
-        kind = KINDS[report.plugin.entry_point.group]
-        wrong = f": {report.reason}. {report.remedy}" if report.error else ""
-        yield f"{kind} {report.plugin.name} ({report.plugin.source}): {report.state}{wrong}"
+    for one in found:
+        wrong = f": {one.reason}. {one.remedy}" if one.reason else ""
+        yield f"{KINDS[one.group]} {one.name} ({one.source}): {one.state}{wrong}"
 
 
-def _show_json(
-    diagnoses: Sequence[Diagnosis],
-    failures: Sequence[str],
-    adapters: Sequence[PluginReport],
-    others: Sequence[PluginReport],
-) -> None:
+def _show_json(found: Sequence[Examination]) -> None:
     import msgspec
 
     from vqa_engine_cli.adapters import record
 
-    told = {
-        "interpreters": diagnoses,
-        "failures": failures,
-        "adapters": [{**record(one), "calls": one.bindings} for one in adapters],
-        "others": [{"group": one.plugin.entry_point.group, **record(one)} for one in others],
-    }
-    click.echo(msgspec.json.encode(told).decode())
+    told = [
+        {
+            **msgspec.to_builtins(one),
+            "plugins": [
+                {"group": plugin.group, **record(plugin), "calls": plugin.calls}
+                for plugin in one.plugins
+            ],
+        }
+        for one in found
+    ]
+    click.echo(msgspec.json.encode({"interpreters": told}).decode())

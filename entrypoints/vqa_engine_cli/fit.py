@@ -32,11 +32,10 @@ def fit(**given: Any) -> None:
       vqa-engine fit --adapter phi35_vision --memory-budget 6GiB
     """
     from vqa_engine import registry
-    from vqa_engine.contender import DEFAULT
     from vqa_engine.memory.fit import fit as check
 
     findings = []
-    for spec in specs(given) or [DEFAULT]:
+    for spec in specs(given):
         finding = check(registry.make(spec), spec.model, plan(given), policy(given))
         click.echo("\n  ".join((f"{spec.label}:", *finding.lines())))
         findings.append(finding)

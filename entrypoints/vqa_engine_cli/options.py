@@ -94,6 +94,14 @@ plan_options = (
     ),
 )
 
+python_option = click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Interpreter of an adapter's worker, for an environment of its own.",
+)
+
 process_options = (
     click.option(
         "--isolation",
@@ -102,13 +110,7 @@ process_options = (
         show_default=True,
         help="Run each model in a worker process, or in this one (for debugging).",
     ),
-    click.option(
-        "--python",
-        "pythons",
-        multiple=True,
-        metavar="NAME=PATH",
-        help="Interpreter of an adapter's worker, for an environment of its own.",
-    ),
+    python_option,
     click.option(
         "--load-timeout",
         type=click.FloatRange(0, min_open=True),
@@ -180,20 +182,31 @@ def options(*groups: Any) -> Callable[[Command], Command]:
     return add
 
 
-def specs(given: dict[str, Any]) -> list[AdapterSpec] | None:
-    """The adapters that the options name; None when they name nothing."""
+def specs(given: dict[str, Any]) -> list[AdapterSpec]:
+    """The adapters that the options name, or the default one."""
+    from attrs import evolve
+
     from vqa_engine.contender import DEFAULT
 
-    names = given["adapters"]
-    if not names and given["model"] is None:
-        return None
-    names = names or (DEFAULT.name,)
+    names = given["adapters"] or (DEFAULT.name,)
+    pythons = _pythons_of(names, given)
+    if not given["adapters"] and given["model"] is None:
+        return [evolve(DEFAULT, python=pythons.get(DEFAULT.name))]
     if len(names) > 1 and (given["model"] or given["revision"]):
         raise click.UsageError(
             "With several adapters give each its model: --adapter NAME@MODEL, and no "
             "--model or --revision."
         )
-    return [_spec(name, given) for name in names]
+    return [_spec(name, pythons, given) for name in names]
+
+
+def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
+    """The interpreter that `--python` gives to each adapter, by the adapter's name."""
+    usage = "--python takes NAME=PATH, such as smolvlm=other-env/bin/python."
+    pairs = _pairs(pythons, usage)
+    if not all(name and path for name, path in pairs.items()):
+        raise click.UsageError(usage)
+    return {name: Path(path) for name, path in pairs.items()}
 
 
 def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
@@ -251,7 +264,17 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
     )
 
 
-def _spec(text: str, given: dict[str, Any]) -> AdapterSpec:
+def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path]:
+    """The interpreters, of adapters that are asked for and of no others."""
+    pythons = interpreters(given.get("pythons", ()))
+    names = {text.partition("@")[0] for text in texts}
+    for name in pythons.keys() - names:
+        asked = ", ".join(sorted(names))
+        raise click.UsageError(f"--python names {name!r}, but what runs is: {asked}.")
+    return pythons
+
+
+def _spec(text: str, pythons: dict[str, Path], given: dict[str, Any]) -> AdapterSpec:
     from vqa_engine import AdapterSpec, ModelRef
 
     name, _, model = text.partition("@")
@@ -261,11 +284,7 @@ def _spec(text: str, given: dict[str, Any]) -> AdapterSpec:
         trust_remote_code=given["trust_remote_code"],
         options=_options_of(name, given),
     )
-    pythons = _pairs(given.get("pythons", ()), "--python takes NAME=PATH.")
-    python = pythons.get(name)
-    return AdapterSpec(
-        name=name, model=reference, label=text, python=Path(python) if python else None
-    )
+    return AdapterSpec(name=name, model=reference, label=text, python=pythons.get(name))
 
 
 def _options_of(name: str, given: dict[str, Any]) -> dict[str, str]:

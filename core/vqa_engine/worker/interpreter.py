@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 from attrs import frozen
 
 from vqa_engine.adapter import AdapterSpec
 from vqa_engine.errors import InterpreterError
 from vqa_engine.worker.messages import PROTOCOL, Hello
 
+T = TypeVar("T")
+
 MODULE = "vqa_engine.worker.child"
 OLDEST = "3.11"
 
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
 """Variables that lead one interpreter to another's modules."""
+
+
+class _Statement(msgspec.Struct):
+    """What `say` writes: the value, and which vqa-engine and Python say it."""
+
+    version: str
+    python: str
+    value: msgspec.Raw
 
 
 @frozen
@@ -59,19 +73,37 @@ class Interpreter:
             return None
         return tuple(str(Path.cwd()) if entry == "" else entry for entry in sys.path)
 
+    def ask(self, module: str, *arguments: str, kind: type[T], longest: float | None = None) -> T:
+        """What a module of vqa-engine, run as a program, says by `say`.
+
+        Raises:
+            InterpreterError: it cannot be started, has no vqa-engine of this version, or
+                says nothing within `longest` seconds.
+        """
+        command = [self.python, "-P", "-m", module, *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=longest, env=self.environment(), check=False
+            )
+        except OSError as error:
+            raise self.cannot_start(error) from error
+        except subprocess.TimeoutExpired as error:
+            raise self.did_not_greet(f"nothing within {longest:g} seconds", "") from error
+        try:
+            said = msgspec.json.decode(done.stdout.splitlines()[-1], type=_Statement)
+            self._compare(said.version, said.python, same=True)
+            return msgspec.json.decode(said.value, type=kind)
+        except (IndexError, msgspec.MsgspecError) as error:
+            how, why = f"exit code {done.returncode}", done.stderr.decode(errors="replace")
+            raise self.did_not_greet(how, why) from error
+
     def check(self, hello: Hello) -> None:
         """Compare versions.
 
         Raises:
             InterpreterError: the worker's vqa-engine is another one.
         """
-        own = version()
-        if (hello.version, hello.protocol) != (own, PROTOCOL):
-            raise self._error(
-                f"The interpreter {self.python} (Python {hello.python}) has vqa-engine "
-                f"{hello.version or 'of an unknown version'}, and this one is {own}. "
-                f"Install the same there: {self._install(own)}"
-            )
+        self._compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
 
     def cannot_start(self, error: OSError) -> InterpreterError:
         """The error for a program that the system does not start."""
@@ -96,11 +128,26 @@ class Interpreter:
             said,
         )
 
+    def _compare(self, theirs: str, python: str, *, same: bool) -> None:
+        own = version()
+        if theirs != own or not same:
+            raise self._error(
+                f"The interpreter {self.python} (Python {python}) has vqa-engine "
+                f"{theirs or 'of an unknown version'}, and this one is {own}. "
+                f"Install the same there: {self._install(own)}"
+            )
+
     def _install(self, wanted: str) -> str:
         return f"{self.python} -m pip install vqa-engine=={wanted}"
 
     def _error(self, message: str, said: str = "") -> InterpreterError:
         return InterpreterError(message, label=self.label, python=self.python, detail=said)
+
+
+def say(value: object) -> None:
+    """Answer `Interpreter.ask`, on a line of its own: libraries print what they like before."""
+    said = _Statement(version(), platform.python_version(), msgspec.Raw(msgspec.json.encode(value)))
+    sys.stdout.write(f"\n{msgspec.json.encode(said).decode()}\n")
 
 
 def version() -> str:
