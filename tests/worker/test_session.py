@@ -108,16 +108,6 @@ def test_the_same_image_is_the_same_object(
     assert answers == ["False", "True", "False", "False"]
 
 
-def test_an_image_changed_in_place_crosses_again_when_told(open_session: Opener) -> None:
-    session = open_session("Looks")
-    session.load()
-    image = Image.new("RGB", (4, 4), "red")
-    session.answer(ask("?", image=image), PLAN)
-    image.paste("blue", (0, 0, 4, 4))
-    session.forget_image()
-    assert "(0, 0, 255)" in answered(session.answer(ask("?", image=image), PLAN)).text
-
-
 def test_a_relative_path_survives_a_change_of_folder(
     open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,8 +34,8 @@ class Outbox:
     """The host's side: puts images in.
 
     An image equal to the last one is not written again: bytes are compared, PIL images
-    are taken to be the same when they are the same object. One that was changed in place
-    is noticed only after `forget`.
+    are taken to be the same when they are the same object, so
+    one that is changed in place has to be copied (`Engine.ask` does).
     """
 
     def __init__(self) -> None:
@@ -91,10 +91,6 @@ class Outbox:
         if path.is_absolute() or Path.cwd() == self._directory:
             return path
         return Path.cwd() / path
-
-    def forget(self) -> None:
-        """Write the next image even if it is the last one again."""
-        self._last = None
 
     def close(self) -> None:
         """Give the arena back to the system."""

@@ -155,11 +155,6 @@ class Keeper:
             if tools is not None:
                 tools.close()
 
-    def forget_image(self) -> None:
-        """Send the next image even if it is the object of the last question."""
-        if self._tools is not None:
-            self._tools.outbox.forget()
-
     def _start_once(self) -> Loaded:
         tools = self._ready_tools()
         worker = Worker(self._interpreter, tools.log, tools.outbox.descriptor, self._timeouts)

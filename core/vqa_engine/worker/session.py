@@ -166,13 +166,6 @@ class WorkerSession:
         released, gone = self._keeper.farewell()
         return evolve(released, residue=0 if gone else None, seconds=perf_counter() - started)
 
-    def forget_image(self) -> None:
-        """Send the next image even if it is the object of the last question.
-
-        To be called when a PIL image may have been changed in place.
-        """
-        self._keeper.forget_image()
-
     def _revive(self, question_id: QuestionId) -> tuple[MemoryEvent, ...]:
         """See that there is a worker to ask; a fresh one is an event."""
         if not self._loaded:
