@@ -25,12 +25,25 @@ MODULES = {
                 time.sleep(0.05)
                 return super().answer(question, plan)
     """,
+    "noting_mod": """
+        import logging
+        from tests.fakes import Instant
+        log = logging.getLogger(__name__)
+        class Noting(Instant):
+            def load(self, model):
+                log.warning("loaded %s", "slowly")
+            def answer(self, question, plan):
+                log.info("thinking about %d", question.question_id)
+                logging.getLogger("strange").warning("nothing to do with us")
+                return super().answer(question, plan)
+    """,
 }
 ENTRY_POINTS = {
     "instant": "quick_mod:Instant",
     "raising": "quick_mod:Raising",
     "unreachable": "quick_mod:Unreachable",
     "slow": "slow_mod:Slow",
+    "noting": "noting_mod:Noting",
 }
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +65,8 @@ class Shell:
 
     def __init__(self, site: Path, folder: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "COLUMNS": "100"}
+        path = filter(None, (str(site), str(ROOT), os.environ.get("PYTHONPATH")))
+        self.environment = {**os.environ, "PYTHONPATH": ":".join(path), "COLUMNS": "100"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -110,6 +124,18 @@ def test_json_is_one_object_and_with_verbose_one_line_an_answer(shell: Shell) ->
     *answers, result = [json.loads(line) for line in out.splitlines()]
     assert [line["question_id"] for line in answers if line["event"] == "answer"] == [0, 1, 2]
     assert result["scores"]["instant"][0]["overall"]["percent"] == 100.0
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_what_an_adapter_logs_is_told_once(shell: Shell, isolation: str) -> None:
+    command = ("-a", "noting", "--questions", shell.jsonl(2), "--isolation", isolation, "--fresh")
+    _, err = shell(*command)
+    assert err.count("loaded slowly") == err.count("noting: warning: loaded slowly") == 1
+    assert "thinking" not in err
+    _, err = shell(*command, "--verbose")
+    assert err.count("loaded slowly") == err.count("noting: warning: loaded slowly") == 1
+    assert err.count("thinking about 1") == err.count("noting: thinking about 1") == 1
+    assert ("nothing to do with us" in err) == (isolation == "inline")
 
 
 def test_error_rows_give_exit_code_3(shell: Shell) -> None:

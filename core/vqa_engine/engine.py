@@ -37,7 +37,7 @@ from vqa_engine.ordering import by_image
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.report import as_text, score_tables
-from vqa_engine.results import Failure, MemoryEvent, Reply, Row
+from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.run_directory import RunDirectory, fresh, open_journal
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.session import LocalSession, Session
@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 Isolation = Literal["process", "inline"]
 
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
+
+MOST_NOTES = 1000
+"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
 
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""
@@ -135,6 +138,7 @@ class Engine:
         self._resident: _Resident | None = None
         self._journal: Journal | None = None
         self._logs: Path | None = None
+        self._heard: deque[tuple[str, Note]] = deque(maxlen=MOST_NOTES)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -159,7 +163,9 @@ class Engine:
         """
         source = Path(image) if isinstance(image, str) else _snapshot(image)
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
-        reply = self._hold(self._named(adapter)).session.answer(question, self._plan)
+        resident = self._hold(self._named(adapter))
+        reply = resident.session.answer(question, self._plan)
+        self._tell_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -228,6 +234,7 @@ class Engine:
         label, session = self._resident.contender.label, self._resident.session
         self._resident = None
         released = session.release()
+        self._tell_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -318,7 +325,9 @@ class Engine:
             if ledger is not None:
                 ledger.begin(question for _, question in entering)
             upcoming = [question for _, question in window]
-            for row, events in _ask(resident, upcoming, self._plan):
+            answered = _ask(resident, upcoming, self._plan)
+            self._tell_notes()
+            for row, events in answered:
                 yield window.popleft()[0], row, events
 
     def _take(
@@ -349,22 +358,33 @@ class Engine:
         except BaseException:
             session.release()
             raise
+        finally:
+            self._tell_notes()
         self._resident = _Resident(contender, session, loaded.reach)
         self._note(contender.label, loaded.events)
         self._observer.loaded(contender.label, loaded)
         return self._resident
 
     def _session(self, contender: Contender) -> Session:
+        def heard(note: Note) -> None:
+            self._heard.append((contender.label, note))
+
         if self._isolation == "process" and contender.portable:
             return WorkerSession(
                 contender.spec,
                 log_directory=self._logs,
                 policy=self._policy,
                 timeouts=self._timeouts,
+                on_note=heard,
             )
         if self._isolation == "process":
             log.warning("%s lives in this process alone, so it runs inline", contender.label)
-        return LocalSession(contender.make(), contender.spec.model, self._policy)
+        return LocalSession(contender.make(), contender.spec.model, self._policy, on_note=heard)
+
+    def _tell_notes(self) -> None:
+        """Tell, in the engine's thread, what was logged in whichever."""
+        while self._heard:
+            self._observer.note(*self._heard.popleft())
 
     def _note(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
         """Journal and tell memory events that belong to no question."""

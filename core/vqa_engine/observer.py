@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.results import Loaded, MemoryEvent, Released, Row
+from vqa_engine.results import Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.scoring import Scoreboard
 
 
@@ -42,6 +42,9 @@ class Observer:
 
     def memory(self, label: str, event: MemoryEvent) -> None:
         """The engine did something about memory."""
+
+    def note(self, label: str, note: Note) -> None:
+        """The engine or the adapter logged something, from level info on."""
 
     def released(self, label: str, released: Released) -> None:
         """A model was let go."""

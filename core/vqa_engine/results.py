@@ -44,6 +44,18 @@ class MemoryEvent:
     detail: str = ""
 
 
+@frozen(kw_only=True)
+class Note:
+    """Something that was logged while a model was loaded, by the engine or its adapter.
+
+    `level` is a number of the module logging: 20 is info, 30 a warning.
+    """
+
+    logger: str
+    level: int
+    text: str
+
+
 LeakKind = Literal["unknown", "steady", "warm-up", "cycles", "leak", "outside"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -30,7 +30,8 @@ from vqa_engine.errors import AnswerError, BackendError, ImageError, OutOfMemory
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.notes import Notes
+from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.worker.exit import cause_of
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class LocalSession:
     """A session in this process.
 
     A request for a fresh process is met here by a release and a second load, unless
-    `in_place` is False: a worker passes the request up to its host instead.
+    `in_place` is False: a worker passes the request up to its host instead. `on_note`
+    hears what is logged while the model is loaded, in the thread that logs it.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LocalSession:
         policy: MemoryPolicy | None = None,
         *,
         in_place: bool = True,
+        on_note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
         self._adapter, self._model = adapter, model
         # Once: asking a protocol's `isinstance` costs tens of microseconds.
@@ -87,9 +90,11 @@ class LocalSession:
         self._prefetches = adapter if isinstance(adapter, Prefetcher) else None
         self._policy, self._in_place = policy, in_place
         self._governor: Governor | None = None
+        self._notes = Notes(adapter, on_note)
 
     def load(self) -> Loaded:
         started = perf_counter()
+        self._notes.open()
         profile = expected_profile(self._adapter, self._model)
         governor = Governor(profile, self._policy, adapter=self._adapter)
         refuse(profile, governor.budget, lossy=self._policy is not None and self._policy.lossy)
@@ -132,7 +137,10 @@ class LocalSession:
     def release(self) -> Released:
         started = perf_counter()
         gc.unfreeze()
-        self._adapter.release()
+        try:
+            self._adapter.release()
+        finally:
+            self._notes.close()
         if self._governor is None:
             return Released(residue=None, seconds=perf_counter() - started)
         verdict = self._governor.verdict()
@@ -226,7 +234,6 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, VqaEngineError):
         return Failure(cause=_cause(error), message=str(error))
     detail = "".join(traceback.format_exception(error))
-    log.info("the adapter raised\n%s", detail)
     message = f"{type(error).__name__}: {error}"
     return Failure(cause=cause_of(message) or "python", message=message, detail=detail)
 

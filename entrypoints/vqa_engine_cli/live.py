@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from time import monotonic
@@ -24,7 +25,7 @@ from vqa_engine.export import record
 from vqa_engine.memory.budget import shown
 from vqa_engine.memory.timeline import line
 from vqa_engine.observer import Observer, Progress
-from vqa_engine.results import Failure, Loaded, MemoryEvent, Released, Row
+from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -42,17 +43,21 @@ TAIL = 5
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
     """The observer for the place that stderr goes to."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if as_json:
-        return JsonLines() if verbose else Observer()
-    if quiet:
-        return Verbose(console) if verbose else Observer()
+    if as_json and verbose:
+        return JsonLines()
+    if as_json or quiet:
+        return _details(console, verbose)
     if console.is_terminal:
         return Live(console, verbose=verbose)
     return Plain(console, verbose=verbose)
 
 
+def _details(console: Console, verbose: bool) -> Observer:
+    return Verbose(console) if verbose else Warnings(console)
+
+
 class JsonLines(Observer):
-    """One JSON object on stdout for each answer and each memory action."""
+    """One JSON object on stdout for each answer, each memory action and each note."""
 
     def answered(self, row: Row, progress: Progress) -> None:
         _print_json({"event": "answer", **record(row)})
@@ -60,15 +65,29 @@ class JsonLines(Observer):
     def memory(self, label: str, event: MemoryEvent) -> None:
         _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
+    def note(self, label: str, note: Note) -> None:
+        _print_json({"event": "note", "adapter": label, **msgspec.to_builtins(note)})
+
     def failed(self, label: str, error: VqaEngineError) -> None:
         _print_json({"event": "failed", "adapter": label, "message": str(error)})
 
 
-class Verbose(Observer):
-    """A line on stderr for each step, each answer and each memory action."""
+class Warnings(Observer):
+    """A line on stderr for each warning that was logged."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def note(self, label: str, note: Note) -> None:
+        if note.level >= logging.WARNING:
+            self._print(f"{label}: {logging.getLevelName(note.level).lower()}: {note.text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+class Verbose(Warnings):
+    """A line on stderr for each step, each answer, each memory action and each note."""
 
     def loading(self, label: str) -> None:
         self._print(f"{label}: loading")
@@ -89,8 +108,11 @@ class Verbose(Observer):
         verdict = f"; {released.verdict.text}" if released.verdict.text else ""
         self._print(f"{label}: released in {released.seconds:.1f} s{residue}{verdict}")
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def note(self, label: str, note: Note) -> None:
+        if note.level >= logging.WARNING:
+            super().note(label, note)
+        else:
+            self._print(f"{label}: {note.text}")
 
 
 class _Counting(Observer):
@@ -98,7 +120,7 @@ class _Counting(Observer):
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self._console = console
-        self._details: Observer = Verbose(console) if verbose else Observer()
+        self._details = _details(console, verbose)
         self._began = self._shown = monotonic()
         self._peak = 0
         self._failures = 0
@@ -122,6 +144,9 @@ class _Counting(Observer):
 
     def memory(self, label: str, event: MemoryEvent) -> None:
         self._details.memory(label, event)
+
+    def note(self, label: str, note: Note) -> None:
+        self._details.note(label, note)
 
     def released(self, label: str, released: Released) -> None:
         self._details.released(label, released)

@@ -105,6 +105,8 @@ def cli(log_level: str) -> None:
     logging.basicConfig(
         level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_untold)
 
 
 for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
@@ -115,6 +117,11 @@ def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
     cli(prog_name="vqa-engine")
+
+
+def _untold(record: logging.LogRecord) -> bool:
+    """Whether no observer shows it; `vqa_engine.notes` marks those that one does."""
+    return not hasattr(record, "vqa_engine_noted")
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

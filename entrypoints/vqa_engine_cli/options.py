@@ -164,7 +164,10 @@ metric_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for programs.")
 
 verbose_option = click.option(
-    "--verbose", "-v", is_flag=True, help="Tell each answer and each memory action."
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Tell each answer, each memory action, and what an adapter notes.",
 )
 
 

@@ -14,6 +14,7 @@ import platform
 import signal
 import sys
 import traceback
+from collections import deque
 from types import FrameType
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ from vqa_engine import registry
 from vqa_engine.adapter import AdapterSpec, Question
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.strategies import portable
-from vqa_engine.results import Failure, Released, Reply
+from vqa_engine.results import Failure, Note, Released, Reply
 from vqa_engine.session import LocalSession, describe
 from vqa_engine.worker.arena import Inbox
 from vqa_engine.worker.evidence import vitals
@@ -50,6 +51,9 @@ from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
 
 log = logging.getLogger(__name__)
 
+MOST_NOTES = 100
+"""Log records that one reply brings along, the latest; an adapter may log without end."""
+
 
 class Child:
     """A session behind a wire."""
@@ -57,6 +61,7 @@ class Child:
     def __init__(self, wire: Wire, inbox: Inbox) -> None:
         self._wire, self._inbox = wire, inbox
         self._session: LocalSession | None = None
+        self._heard: deque[Note] = deque(maxlen=MOST_NOTES)
         self._owner = os.getpid()
 
     def serve(self) -> None:
@@ -94,17 +99,20 @@ class Child:
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
             adapter = registry.make(spec)
-            session = LocalSession(adapter, spec.model, load.policy, in_place=False)
+            session = LocalSession(
+                adapter, spec.model, load.policy, in_place=False, on_note=self._heard.append
+            )
             loaded = session.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
-            return _refused(error)
+            return _refused(error, self._notes())
         self._session = session
-        return Ready(evolve(loaded, profile=portable(loaded.profile)), vitals())
+        ready = evolve(loaded, profile=portable(loaded.profile))
+        return Ready(ready, vitals(), self._notes())
 
     def _answer(self, ask: Ask) -> bytes:
         replies = self._replies(ask)
         try:
-            return encode_to_host(Said(replies, vitals()))
+            return encode_to_host(Said(replies, vitals(), self._notes()))
         except (TypeError, ValueError, OverflowError) as error:
             failed = _failed(f"The answer cannot cross to the engine: {error}")
             return encode_to_host(Said((failed,) * len(replies), vitals()))
@@ -120,7 +128,13 @@ class Child:
 
     def _release(self) -> Left:
         session, self._session = self._session, None
-        return Left(Released(residue=0, seconds=0.0) if session is None else session.release())
+        if session is None:
+            return Left(Released(residue=0, seconds=0.0))
+        return Left(session.release(), self._notes())
+
+    def _notes(self) -> tuple[Note, ...]:
+        """What was logged since they were last taken."""
+        return tuple(self._heard.popleft() for _ in range(len(self._heard)))
 
 
 def main() -> None:
@@ -169,7 +183,7 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def _refused(error: Exception) -> Refused:
+def _refused(error: Exception, notes: tuple[Note, ...]) -> Refused:
     """Loading raised; the facts of an error of ours go along, so that it can be rebuilt."""
     failure, ours = describe(error), isinstance(error, VqaEngineError)
     return Refused(
@@ -178,6 +192,7 @@ def _refused(error: Exception) -> Refused:
         cause=refined(failure.cause, failure.message),
         facts=vars(error) if ours else {},
         detail="".join(traceback.format_exception(error)),
+        notes=notes,
     )
 
 

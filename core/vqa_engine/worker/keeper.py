@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Cause, Failure, Loaded, Released, Reply
+from vqa_engine.results import Cause, Failure, Loaded, Note, Released, Reply
 from vqa_engine.worker.arena import Outbox
 from vqa_engine.worker.interpreter import Interpreter
 from vqa_engine.worker.limits import Limits, Timeouts
@@ -20,6 +20,7 @@ from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     Ask,
     Asked,
+    Hello,
     ImageRecord,
     Leave,
     Left,
@@ -27,6 +28,8 @@ from vqa_engine.worker.messages import (
     Ready,
     Refused,
     Said,
+    ToChild,
+    ToHost,
 )
 from vqa_engine.worker.process import Worker, WorkerDied
 from vqa_engine.worker.remote import raised_again, refined
@@ -64,18 +67,20 @@ class _Tools:
 
 
 class Keeper:
-    """Starts the worker of `spec`, asks it, and ends it."""
+    """Starts the worker of `spec`, asks it, and ends it; `on_note` hears what it logs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a session was given
         self,
         spec: AdapterSpec,
         log_directory: Path | None,
         policy: MemoryPolicy,
         timeouts: Timeouts,
         limits: Limits,
+        *,
+        on_note: Callable[[Note], None],
     ) -> None:
         self._spec, self._log_directory, self._policy = spec, log_directory, policy
-        self._timeouts, self._limits = timeouts, limits
+        self._timeouts, self._limits, self._on_note = timeouts, limits, on_note
         self._interpreter = Interpreter.of(spec)
         self._tools: _Tools | None = None
         self.worker: Worker | None = None
@@ -109,7 +114,9 @@ class Keeper:
         """
         assert self.worker is not None
         try:
-            said = self.worker.exchange(self._message(upcoming, plan), self._patience(upcoming))
+            said = self._exchange(
+                self.worker, self._message(upcoming, plan), self._patience(upcoming)
+            )
         except WorkerDied as death:
             self.worker = None
             return (_failed(death.verdict.cause, str(death), death.said[-DETAIL:]),)
@@ -181,7 +188,7 @@ class Keeper:
         spec, path = self._spec, self._interpreter.module_path()
         message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path)
         try:
-            reply = worker.exchange(message, self._timeouts.load)
+            reply = self._exchange(worker, message, self._timeouts.load)
         except NOT_PLAIN as error:
             raise ConfigurationError(
                 f"The options of {spec.label!r} cannot cross to its worker: {error}"
@@ -190,6 +197,14 @@ class Keeper:
             raise raised_again(reply, spec.label)
         assert isinstance(reply, Ready)
         return reply.loaded
+
+    def _exchange(self, worker: Worker, message: ToChild, seconds: float) -> ToHost:
+        """Say something, and wait for the reply; what it brings along is passed on."""
+        reply = worker.exchange(message, seconds)
+        if not isinstance(reply, Hello):
+            for note in reply.notes:
+                self._on_note(note)
+        return reply
 
     def _patience(self, upcoming: Sequence[Question]) -> float:
         """Seconds: a batch may take as long as its questions may one by one."""
@@ -219,7 +234,7 @@ class Keeper:
 
     def _released(self, worker: Worker) -> Released:
         try:
-            left = worker.exchange(Leave(), self._timeouts.stop)
+            left = self._exchange(worker, Leave(), self._timeouts.stop)
         except (WorkerDied, msgspec.DecodeError) as error:
             # Nothing is lost: the end of the process gives back what a release would.
             log.warning("%s: its worker did not release: %s", self._spec.label, error)

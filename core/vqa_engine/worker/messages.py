@@ -16,7 +16,7 @@ from msgspec import Struct, ValidationError, field, msgpack
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import restore
-from vqa_engine.results import Cause, Loaded, Released, Reply
+from vqa_engine.results import Cause, Loaded, Note, Released, Reply
 
 PROTOCOL = 2
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
@@ -121,27 +121,30 @@ class Vitals(Struct, frozen=True):
     limit: int | None = None
 
 
-class Ready(Struct, frozen=True, tag="ready"):
-    """The model is loaded."""
+class Ready(Struct, frozen=True, tag="ready", omit_defaults=True):
+    """The model is loaded; like every reply it brings what was logged since the last."""
 
     loaded: Loaded
     vitals: Vitals
+    notes: tuple[Note, ...] = ()
 
 
-class Said(Struct, frozen=True, tag="said"):
+class Said(Struct, frozen=True, tag="said", omit_defaults=True):
     """The replies to the first of the questions, in their order."""
 
     replies: tuple[Reply, ...]
     vitals: Vitals
+    notes: tuple[Note, ...] = ()
 
 
-class Left(Struct, frozen=True, tag="left"):
+class Left(Struct, frozen=True, tag="left", omit_defaults=True):
     """The model is released; the child ends after this."""
 
     released: Released
+    notes: tuple[Note, ...] = ()
 
 
-class Refused(Struct, frozen=True, tag="refused"):
+class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
     """Loading raised. `kind` is the exception's class, `facts` its attributes."""
 
     kind: str
@@ -149,6 +152,7 @@ class Refused(Struct, frozen=True, tag="refused"):
     cause: Cause
     facts: dict[str, Any]
     detail: str = ""
+    notes: tuple[Note, ...] = ()
 
 
 ToChild = Load | Ask | Leave

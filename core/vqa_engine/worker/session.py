@@ -13,7 +13,16 @@ from vqa_engine.errors import AnswerError, WorkerError
 from vqa_engine.ladder import Ladder
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import Described
-from vqa_engine.results import Attempt, Cause, Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.results import (
+    Attempt,
+    Cause,
+    Failure,
+    Loaded,
+    MemoryEvent,
+    Note,
+    Released,
+    Reply,
+)
 from vqa_engine.worker.keeper import Keeper
 from vqa_engine.worker.limits import Limits, Timeouts
 
@@ -46,8 +55,8 @@ class WorkerSession:
 
     `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is the
     caller's word on memory; the ladder, too, goes on to plans that may change the text
-    only if it allows them. `on_restart` hears of each fresh worker. One thread at a time
-    may use it.
+    only if it allows them. `on_restart` hears of each fresh worker, `on_note` of what the
+    workers log, in the caller's thread. One thread at a time may use it.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -59,11 +68,13 @@ class WorkerSession:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         on_restart: Callable[[Restart], None] | None = None,
+        on_note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
         self._label = spec.label
         self._limits = limits or Limits()
         policy = policy or MemoryPolicy()
-        self._keeper = Keeper(spec, log_directory, policy, timeouts or Timeouts(), self._limits)
+        timeouts = timeouts or Timeouts()
+        self._keeper = Keeper(spec, log_directory, policy, timeouts, self._limits, on_note=on_note)
         self._ladder = Ladder(allow_lossy=policy.lossy)
         self._on_restart = on_restart
         self._restart: Restart | None = None
