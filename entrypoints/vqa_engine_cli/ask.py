@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from vqa_engine_cli.building import engine
 from vqa_engine_cli.options import (
     adapter_options,
-    engine,
     json_option,
     memory_options,
     options,

@@ -9,7 +9,8 @@ import click
 
 from vqa_engine_cli.adapters import show as show_adapters
 from vqa_engine_cli.adapters import timeout_option
-from vqa_engine_cli.options import interpreters, json_option, options, python_option
+from vqa_engine_cli.building import interpreters
+from vqa_engine_cli.options import json_option, options, python_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

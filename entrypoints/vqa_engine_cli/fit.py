@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.options import (
-    adapter_options,
-    memory_options,
-    options,
-    plan,
-    plan_options,
-    policy,
-    specs,
-)
+from vqa_engine_cli.building import plan, policy, specs
+from vqa_engine_cli.options import adapter_options, memory_options, options, plan_options
 
 EXIT_DOES_NOT_FIT = 1
 

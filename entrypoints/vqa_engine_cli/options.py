@@ -1,19 +1,15 @@
-"""Options that several commands share, and what they build."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from vqa_engine_cli.config import config_option
-
-if TYPE_CHECKING:
-    from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
-    from vqa_engine.memory.policy import MemoryPolicy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -183,128 +179,3 @@ def options(*groups: Any) -> Callable[[Command], Command]:
         return command
 
     return add
-
-
-def specs(given: dict[str, Any]) -> list[AdapterSpec]:
-    """The adapters that the options name, or the default one."""
-    from attrs import evolve
-
-    from vqa_engine.contender import DEFAULT
-
-    names = given["adapters"] or (DEFAULT.name,)
-    pythons = _pythons_of(names, given)
-    if not given["adapters"] and given["model"] is None:
-        return [evolve(DEFAULT, python=pythons.get(DEFAULT.name))]
-    if len(names) > 1 and (given["model"] or given["revision"]):
-        raise click.UsageError(
-            "With several adapters give each its model: --adapter NAME@MODEL, and no "
-            "--model or --revision."
-        )
-    return [_spec(name, pythons, given) for name in names]
-
-
-def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
-    """The interpreter that `--python` gives to each adapter, by the adapter's name."""
-    usage = "--python takes NAME=PATH, such as smolvlm=other-env/bin/python."
-    pairs = _pairs(pythons, usage)
-    if not all(name and path for name, path in pairs.items()):
-        raise click.UsageError(usage)
-    return {name: Path(path) for name, path in pairs.items()}
-
-
-def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
-    """The engine that the options describe; `more` goes to its constructor as it is."""
-    from vqa_engine import Engine
-    from vqa_engine.worker import Timeouts
-
-    allowed = policy(given)
-    return Engine(
-        adapters=specs(given),
-        plan=plan(given),
-        isolation=given["isolation"],
-        timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
-        memory_budget=allowed.budget,
-        lossy=allowed.lossy,
-        observer=observer,
-        **more,
-    )
-
-
-def plan(given: dict[str, Any]) -> GenerationPlan:
-    """The generation plan that the options describe."""
-    from vqa_engine import GenerationPlan
-
-    return GenerationPlan(
-        max_tokens=given["max_tokens"],
-        temperature=given["temperature"],
-        seed=given["seed"],
-        prefill_step=given["prefill_step"],
-        image_longest_edge=given["image_longest_edge"],
-        kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
-    )
-
-
-def policy(given: dict[str, Any]) -> MemoryPolicy:
-    """What the options allow of memory."""
-    from vqa_engine.memory.budget import parse_size
-    from vqa_engine.memory.policy import MemoryPolicy
-
-    budget = given["memory_budget"]
-    return MemoryPolicy(budget=parse_size(budget) if budget else None, lossy=given["lossy"])
-
-
-def question_set(given: dict[str, Any]) -> QuestionSet:
-    """The question set that the options name."""
-    from vqa_engine import load_questions
-
-    return load_questions(
-        given["questions"],
-        annotations=given["annotations"],
-        images=given["images"],
-        limit=given["limit"],
-        sample=given["sample"],
-        seed=given["seed"],
-    )
-
-
-def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path]:
-    """The interpreters, of adapters that are asked for and of no others."""
-    pythons = interpreters(given.get("pythons", ()))
-    names = {text.partition("@")[0] for text in texts}
-    for name in pythons.keys() - names:
-        asked = ", ".join(sorted(names))
-        raise click.UsageError(f"--python names {name!r}, but what runs is: {asked}.")
-    return pythons
-
-
-def _spec(text: str, pythons: dict[str, Path], given: dict[str, Any]) -> AdapterSpec:
-    from vqa_engine import AdapterSpec, ModelRef
-
-    name, _, model = text.partition("@")
-    reference = ModelRef(
-        model=model or given["model"],
-        revision=given["revision"],
-        trust_remote_code=given["trust_remote_code"],
-        options=_options_of(name, given),
-    )
-    return AdapterSpec(name=name, model=reference, label=text, python=pythons.get(name))
-
-
-def _options_of(name: str, given: dict[str, Any]) -> dict[str, str]:
-    """The options for one adapter: those without a name, and those with its own."""
-    named = {text.partition("@")[0] for text in given["adapters"]}
-    pairs = _pairs(given["adapter_options"], "--adapter-option takes [NAME:]KEY=VALUE.")
-    mine = {}
-    for key, value in pairs.items():
-        owner, colon, rest = key.partition(":")
-        if not colon or owner not in named:
-            mine[key] = value
-        elif owner == name:
-            mine[rest] = value
-    return mine
-
-
-def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:
-    if any("=" not in pair for pair in given):
-        raise click.UsageError(usage)
-    return dict(pair.partition("=")[::2] for pair in given)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.building import engine, question_set
 from vqa_engine_cli.options import (
     adapter_options,
-    engine,
     json_option,
     memory_options,
     metric_option,
@@ -18,7 +18,6 @@ from vqa_engine_cli.options import (
     plan_options,
     process_options,
     question_options,
-    question_set,
     verbose_option,
 )
 

@@ -7,13 +7,8 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.options import (
-    json_option,
-    metric_option,
-    options,
-    question_options,
-    question_set,
-)
+from vqa_engine_cli.building import question_set
+from vqa_engine_cli.options import json_option, metric_option, options, question_options
 
 
 @click.command()
