@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vqa_engine import manifest
+from vqa_engine import blas, manifest
 from vqa_engine.adapter import Backend
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.backends import backend
@@ -29,11 +29,6 @@ LONGEST = 180
 """Seconds that a diagnosis may take; the first import of torch on a cold disk takes 60."""
 
 LIBRARIES: Mapping[Backend, str] = {"mlx": "mlx", "torch": "torch"}
-MATHEMATICS = ("blas", "lapack", "mkl", "accelerate")
-"""What the file names of libraries for matrix products have in them."""
-
-REFERENCE = ("libblas-", "libblas.")
-"""The plain BLAS: 2 GFLOP/s in float32 where OpenBLAS does 62 (shared/facts/memory.md)."""
 
 
 @frozen(kw_only=True)
@@ -116,13 +111,12 @@ def _backend(name: Backend) -> BackendFacts:
         made = backend(name)
     except BackendError as error:
         return BackendFacts(name=name, error=str(error))
-    blas = _mathematics()
     return BackendFacts(
         name=name,
         device=_device(name),
         budget=str(budget(made, System())),
-        blas=blas,
-        advice=_advice(blas) if name == "mlx" else "",
+        blas=blas.mapped(),
+        advice=blas.advice() if name == "mlx" else "",
     )
 
 
@@ -134,27 +128,6 @@ def _device(name: Backend) -> str:
     if library.cuda.is_available():
         return f"cuda {library.cuda.get_device_name(0)}"
     return "mps" if library.backends.mps.is_available() else "cpu"
-
-
-def _mathematics() -> tuple[str, ...]:
-    """File names of the loaded libraries for matrix products; empty where nobody tells."""
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        return ()
-    files = {
-        line.split()[-1] for line in maps.read_text("utf-8", "replace").splitlines() if "/" in line
-    }
-    names = {Path(file).name for file in files}
-    return tuple(
-        sorted(name for name in names if any(word in name.lower() for word in MATHEMATICS))
-    )
-
-
-def _advice(blas: tuple[str, ...]) -> str:
-    plain = any(name.startswith(REFERENCE) for name in blas)
-    if not plain or any("openblas" in name.lower() for name in blas):
-        return ""
-    return "this BLAS is the slow reference one: preload OpenBLAS (LD_PRELOAD=libopenblas.so.0)"
 
 
 def _hub_state(cache: Path) -> str:

@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 from vqa_engine import manifest
 from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
+from vqa_engine.blas import Blas, chosen
 from vqa_engine.contender import Adapter, Contender, contenders
 from vqa_engine.errors import (
     AnswerError,
@@ -42,6 +43,7 @@ from vqa_engine.run_directory import RunDirectory, fresh, open_journal
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.session import LocalSession, Session
 from vqa_engine.worker import Timeouts, WorkerSession
+from vqa_engine.worker.interpreter import Interpreter
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,9 @@ class Engine:
     process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
     a worker counts as hung. `memory_budget` is
     the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
-    plans that may change an answer's text, which is then recorded on it. The engine is
+    plans that may change an answer's text, which is then recorded on it. `blas` is what
+    models on MLX multiply by on Linux: `"off"` for MLX's own library, `"auto"` for the
+    first OpenBLAS that is found, or a path; it is recorded in the manifest. The engine is
     used from one thread, and is a context manager that lets the model go at its end.
 
     Raises:
@@ -126,6 +130,7 @@ class Engine:
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
+        blas: Blas = "off",
         observer: Observer = SILENT,
     ) -> None:
         self._contenders = contenders(adapters)
@@ -134,6 +139,9 @@ class Engine:
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
+        self._blas = blas
+        self._libraries: dict[str, Path | None] = {}
+        self._advised: set[str] = set()
         self._timeouts = timeouts or Timeouts()
         self._resident: _Resident | None = None
         self._journal: Journal | None = None
@@ -219,7 +227,9 @@ class Engine:
             vqa_engine=version,
             python=python,
             libraries=manifest.libraries(),
-            adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
+            adapters={
+                c.label: manifest.adapter_record(c.spec, self._library(c)) for c in self._contenders
+            },
             plan=self._plan,
             question_set=questions.name,
             question_count=len(questions),
@@ -363,6 +373,7 @@ class Engine:
         self._resident = _Resident(contender, session, loaded.reach)
         self._note(contender.label, loaded.events)
         self._observer.loaded(contender.label, loaded)
+        self._advise(contender.label, loaded.advice)
         return self._resident
 
     def _session(self, contender: Contender) -> Session:
@@ -375,11 +386,32 @@ class Engine:
                 log_directory=self._logs,
                 policy=self._policy,
                 timeouts=self._timeouts,
+                library=self._library(contender),
                 on_note=heard,
             )
         if self._isolation == "process":
             log.warning("%s lives in this process alone, so it runs inline", contender.label)
-        return LocalSession(contender.make(), contender.spec.model, self._policy, on_note=heard)
+        return LocalSession(
+            contender.make(),
+            contender.spec.model,
+            self._policy,
+            library=self._library(contender),
+            on_note=heard,
+        )
+
+    def _library(self, contender: Contender) -> Path | None:
+        """The BLAS for a contender's worker; found once, for a trial costs a process."""
+        if contender.label not in self._libraries:
+            interpreter = Interpreter.of(contender.spec)
+            self._libraries[contender.label] = chosen(self._blas, interpreter)
+        return self._libraries[contender.label]
+
+    def _advise(self, label: str, advice: str) -> None:
+        """Give a piece of advice, once however many models it concerns."""
+        if advice and advice not in self._advised:
+            self._advised.add(advice)
+            note = Note(logger=__name__, level=logging.WARNING, text=advice)
+            self._observer.note(label, note)
 
     def _tell_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""

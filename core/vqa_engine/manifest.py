@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,7 +31,8 @@ class AdapterRecord:
 
     `distribution` and `version` are None for a class or object that is no plugin.
     `sha256` is over the adapter's code (`vqa_engine.provenance`), so that a changed
-    adapter is another run.
+    adapter is another run. `blas` is the library offered to its worker in place of MLX's
+    own (`vqa_engine.blas`); another one rounds otherwise.
     """
 
     name: str
@@ -42,6 +44,7 @@ class AdapterRecord:
     options: Mapping[str, Any]
     python: str | None
     sha256: str | None = None
+    blas: str | None = None
 
 
 @frozen(kw_only=True)
@@ -88,7 +91,7 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
     }
 
 
-def adapter_record(spec: AdapterSpec) -> AdapterRecord:
+def adapter_record(spec: AdapterSpec, blas: Path | None = None) -> AdapterRecord:
     """The record of one adapter; its distribution comes from metadata, unimported."""
     found = origin(spec)
     return AdapterRecord(
@@ -101,6 +104,7 @@ def adapter_record(spec: AdapterSpec) -> AdapterRecord:
         options={name: _told(name, value) for name, value in spec.model.options.items()},
         python=str(spec.python) if spec.python else None,
         sha256=found.sha256,
+        blas=str(blas) if blas else None,
     )
 
 

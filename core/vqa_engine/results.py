@@ -141,6 +141,7 @@ class Loaded:
 
     `budget` is the bytes that the model may hold, None where nobody knows a limit.
     `reach` is how many of the questions that come next the adapter can make use of.
+    `advice` is how the model would run faster on this machine, empty when nobody knows.
     """
 
     profile: MemoryProfile
@@ -149,6 +150,7 @@ class Loaded:
     events: tuple[MemoryEvent, ...] = ()
     budget: int | None = None
     reach: int = 1
+    advice: str = ""
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from attrs import evolve
 
+from vqa_engine import blas
 from vqa_engine.adapter import (
     Answer,
     BatchAdapter,
@@ -71,24 +72,26 @@ class LocalSession:
     """A session in this process.
 
     A request for a fresh process is met here by a release and a second load, unless
-    `in_place` is False: a worker passes the request up to its host instead. `on_note`
-    hears what is logged while the model is loaded, in the thread that logs it.
+    `in_place` is False: a worker passes the request up to its host instead. `library`
+    is the BLAS that a model on MLX multiplies by. `on_note` hears what is logged while
+    the model is loaded, in the thread that logs it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  settings, by keyword only
         self,
         adapter: ModelAdapter,
         model: ModelRef,
         policy: MemoryPolicy | None = None,
         *,
         in_place: bool = True,
+        library: Path | None = None,
         on_note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
         self._adapter, self._model = adapter, model
         # Once: asking a protocol's `isinstance` costs tens of microseconds.
         self._batches = adapter if isinstance(adapter, BatchAdapter) else None
         self._prefetches = adapter if isinstance(adapter, Prefetcher) else None
-        self._policy, self._in_place = policy, in_place
+        self._policy, self._in_place, self._library = policy, in_place, library
         self._governor: Governor | None = None
         self._notes = Notes(adapter, on_note)
 
@@ -96,6 +99,8 @@ class LocalSession:
         started = perf_counter()
         self._notes.open()
         profile = expected_profile(self._adapter, self._model)
+        if self._library is not None and profile.backend == "mlx":
+            blas.take(self._library)  # before the governor imports MLX
         governor = Governor(profile, self._policy, adapter=self._adapter)
         refuse(profile, governor.budget, lossy=self._policy is not None and self._policy.lossy)
         self._governor = governor
@@ -107,6 +112,7 @@ class LocalSession:
             events=events,
             budget=governor.budget.limit,
             reach=REACH if self._batches else NEXT if self._prefetches else 1,
+            advice=blas.advice() if profile.backend == "mlx" else "",
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:

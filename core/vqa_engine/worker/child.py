@@ -100,7 +100,12 @@ class Child:
         try:
             adapter = registry.make(spec)
             session = LocalSession(
-                adapter, spec.model, load.policy, in_place=False, on_note=self._heard.append
+                adapter,
+                spec.model,
+                load.policy,
+                in_place=False,
+                library=load.library,
+                on_note=self._heard.append,
             )
             loaded = session.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells

@@ -77,10 +77,12 @@ class Keeper:
         timeouts: Timeouts,
         limits: Limits,
         *,
+        library: Path | None,
         on_note: Callable[[Note], None],
     ) -> None:
         self._spec, self._log_directory, self._policy = spec, log_directory, policy
-        self._timeouts, self._limits, self._on_note = timeouts, limits, on_note
+        self._timeouts, self._limits = timeouts, limits
+        self._library, self._on_note = library, on_note
         self._interpreter = Interpreter.of(spec)
         self._tools: _Tools | None = None
         self.worker: Worker | None = None
@@ -186,7 +188,9 @@ class Keeper:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path)
+        message = Load(
+            *(spec.name, spec.label, spec.model, self._policy, spec.target, path, self._library)
+        )
         try:
             reply = self._exchange(worker, message, self._timeouts.load)
         except NOT_PLAIN as error:

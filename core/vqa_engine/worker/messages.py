@@ -39,7 +39,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
     finds the same modules; None leaves the child's own. `policy` is the caller's word
-    on memory.
+    on memory, `library` the BLAS that a model on MLX multiplies by.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     target: str | None = None
     path: tuple[str, ...] | None = None
+    library: Path | None = None
 
 
 class PathImage(Struct, frozen=True, tag="path"):

@@ -55,8 +55,9 @@ class WorkerSession:
 
     `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is the
     caller's word on memory; the ladder, too, goes on to plans that may change the text
-    only if it allows them. `on_restart` hears of each fresh worker, `on_note` of what the
-    workers log, in the caller's thread. One thread at a time may use it.
+    only if it allows them. `library` is the BLAS for a model on MLX. `on_restart` hears of
+    each fresh worker, `on_note` of what the workers log, in the caller's thread. One thread
+    at a time may use it.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -67,6 +68,7 @@ class WorkerSession:
         policy: MemoryPolicy | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
+        library: Path | None = None,
         on_restart: Callable[[Restart], None] | None = None,
         on_note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
@@ -74,7 +76,11 @@ class WorkerSession:
         self._limits = limits or Limits()
         policy = policy or MemoryPolicy()
         timeouts = timeouts or Timeouts()
-        self._keeper = Keeper(spec, log_directory, policy, timeouts, self._limits, on_note=on_note)
+        self._keeper = Keeper(
+            *(spec, log_directory, policy, timeouts, self._limits),
+            library=library,
+            on_note=on_note,
+        )
         self._ladder = Ladder(allow_lossy=policy.lossy)
         self._on_restart = on_restart
         self._restart: Restart | None = None
