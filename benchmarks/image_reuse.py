@@ -39,9 +39,9 @@ from tests.checkpoints import llava, phi3_v, smolvlm
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 TEXTS = (
@@ -185,11 +185,12 @@ class Ways:
 
     def limit(self, questions: list[Question], times: Times) -> None:
         """The arithmetic alone."""
-        from vqa_engine_adapters.mlx.generation import prepare
         from vqa_engine_adapters.mlx.prefix import split
 
-        image = open_image(questions[0])
-        all_ids = [prepare(self._loaded, self._adapter.prompt(one), image) for one in questions]
+        answering, image = self._adapter._answering, open_image(questions[0])
+        assert answering is not None
+        prompts = [self._adapter.prompt(one) for one in questions]
+        all_ids = [answering._prepare(text, Picture(image), self._plan) for text in prompts]
         end = split(self._loaded, all_ids[0].ids[0].tolist())
         with times.of("limit"):
             cache, positions = self._prefix(all_ids[0], end)
@@ -205,8 +206,7 @@ class Ways:
         model = self._loaded.model
         cache = make_prompt_cache(model.language_model)
         ids, mask = prepared.ids[:, :end], prepared.mask[:, :end]
-        tower = self._adapter._family.tower
-        with in_batches(tower(model) if tower else None, BATCH):
+        with prepared.encoding():
             made = model.get_input_embeddings(ids, prepared.pixels, mask=mask, **prepared.rest)
         model.language_model(ids, inputs_embeds=made.inputs_embeds, cache=cache)
         mx.eval([layer.state for layer in cache])

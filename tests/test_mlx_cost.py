@@ -150,6 +150,7 @@ class TestProfile:
         """Two heads in float32; tiles of 64 patches (tests/checkpoints/smolvlm.py)."""
         told = SmolVlm().profile_of(ModelRef(model=str(checkpoints("smolvlm", "float"))))
         assert told.attention_per_pair == 2 * 4
+        assert told.activations_per_token == (4 * 64 + 3 * 128) * 4
         assert told.per_tile == 2 * 64**2 * 4
 
     def test_imports_no_model_library(self, checkpoints: Checkpoints) -> None:

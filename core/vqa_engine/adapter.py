@@ -181,10 +181,10 @@ class MemoryProfile:
     the adapter's default checkpoint, after `load` they are exact for the one loaded
     (`exact` says which). `strategies` are applied by the engine, in this order.
 
-    Two more figures sharpen the first predictions, and are learned when they are left
+    Three more figures sharpen the first predictions, and are learned when they are left
     out: `attention_per_pair`, the bytes that one prompt token of a prefill step takes per
-    token of context while the step is computed, and `per_tile`, the bytes of one image
-    tile in the vision encoder.
+    token of context while the step is computed, `activations_per_token`, what it takes
+    whatever the context, and `per_tile`, the bytes of one image tile in the vision encoder.
     """
 
     backend: Backend = "none"
@@ -192,6 +192,7 @@ class MemoryProfile:
     kv_per_token: int | None = None
     image_tokens: ImageTokens | None = None
     attention_per_pair: int | None = None
+    activations_per_token: int | None = None
     per_tile: int | None = None
     strategies: tuple[CleanupStrategy, ...] = ()
     exact: bool = False
@@ -240,11 +241,19 @@ class QuestionCost:
     `prompt_tokens` is the whole prompt with the image's share, `reused_tokens` the part
     of it that is already computed and kept, `image_tiles` the tiles or crops that the
     vision encoder still has to encode.
+
+    The rest sharpens the prediction of its memory. `apart_tokens` of the new tokens, the
+    first ones, are computed by themselves before the others. `cache_tokens` are positions
+    for which the KV cache takes memory anew, where that differs from the new tokens.
+    `freed_bytes` of kept caches make room before anything is computed.
     """
 
     prompt_tokens: int
     image_tiles: int = 0
     reused_tokens: int = 0
+    apart_tokens: int = 0
+    cache_tokens: int | None = None
+    freed_bytes: int = 0
 
 
 @runtime_checkable

@@ -41,9 +41,11 @@ def test_real_models_change_places_and_leave_nothing(checkpoints: Checkpoints) -
             PLAN,
             model=ModelRef(model=str(checkpoints(model_type, "float"))),
         ).released
-        for model_type in ("smolvlm", "llava_next", "smolvlm")
+        for model_type in ("smolvlm", "llava_next", "smolvlm", "llava_next")
     ]
-    assert [one.residue for one in released] == [0, 0, 0]
+    residues = [one.residue or 0 for one in released]
+    assert residues[2:] == [0, 0]
+    assert max(residues) < 4096  # constants that MLX keeps from a family's first use
 
 
 def test_the_core_path_does_not_leak(checkpoints: Checkpoints) -> None:

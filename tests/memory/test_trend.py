@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import mul
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
-from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, features
+from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, stages
 from vqa_engine.memory.trend import rising, theil_sen
 
 slopes = st.integers(-10_000, 10_000)
@@ -48,6 +50,7 @@ def test_rising_is_one_for_the_sorted_and_minus_one_for_the_reversed(values: lis
 coefficients = st.tuples(
     st.integers(0, 50_000_000),
     st.integers(1_000, 500_000),
+    st.integers(0, 500_000),
     st.integers(1, 200),
     st.integers(0, 5_000_000),
 )
@@ -67,8 +70,8 @@ def varied(number: int) -> tuple[QuestionCost, GenerationPlan]:
 @given(coefficients)
 def test_the_form_is_learned_from_a_dozen_questions(truth: tuple[int, int, int, int]) -> None:
     estimator = Estimator(MemoryProfile())
-    cases = [features(*varied(number)) for number in range(60)]
-    needs = [int(sum(c * x for c, x in zip(truth, case, strict=True))) for case in cases]
+    cases = [stages(*varied(number)) for number in range(60)]
+    needs = [max(int(sum(map(mul, truth, chunk))) for chunk in case.chunks) for case in cases]
     for case, need in zip(cases[:24], needs, strict=False):
         estimator.learn(case, need)
     errors = [
@@ -83,8 +86,8 @@ def test_the_form_is_learned_from_a_dozen_questions(truth: tuple[int, int, int, 
 def test_an_encoder_that_sets_the_peak_is_told_apart(line: Callable[..., int]) -> None:
     estimator, errors = Estimator(MemoryProfile()), []
     for number in range(120):
-        case = features(*varied(number))
-        _, tokens, pairs, tiles = case
+        case = stages(*varied(number))
+        _, tokens, _, pairs, tiles = max(case.chunks, key=lambda chunk: chunk[3])
         need = int(line(100_000 + 450_000 * tiles, 200_000 + 700 * tokens + 16 * pairs))
         errors.append(abs(estimator.predict(case) - need) / need)
         estimator.learn(case, need)
@@ -96,8 +99,8 @@ def test_an_encoder_that_sets_the_peak_is_told_apart(line: Callable[..., int]) -
 def test_predictions_stay_finite_and_the_margin_one_sided(needs: list[int]) -> None:
     estimator = Estimator(MemoryProfile(kv_per_token=1000))
     for number, need in enumerate(needs):
-        estimator.learn(features(*varied(number)), need)
-        assert 0.0 <= estimator.predict(features(*varied(number + 1))) < float("inf")
+        estimator.learn(stages(*varied(number)), need)
+        assert 0.0 <= estimator.predict(stages(*varied(number + 1))) < float("inf")
         assert estimator.margin >= LEAST_MARGIN
 
 
@@ -105,18 +108,51 @@ def test_a_seed_predicts_before_anything_was_learned() -> None:
     profile = MemoryProfile(kv_per_token=100, attention_per_pair=2, per_tile=1000)
     estimator = Estimator(profile)
     cost = QuestionCost(prompt_tokens=1000, image_tiles=5)
-    assert estimator.predict(features(cost, GenerationPlan(prefill_step=100))) == 305_000
+    assert (
+        estimator.predict(stages(cost, GenerationPlan(prefill_step=100))) == 300_000
+    )  # the prefill, higher than five tiles
     assert estimator.known
     assert not Estimator(MemoryProfile(kv_per_token=100)).known
 
 
 def test_only_new_tokens_and_tiles_in_hand_count() -> None:
     cost = QuestionCost(prompt_tokens=1000, reused_tokens=900, image_tiles=17)
-    assert features(cost, GenerationPlan(encoder_batch=4)) == (1.0, 100.0, 100_000.0, 4.0)
+    found = stages(cost, GenerationPlan(encoder_batch=4))
+    assert found.encoder == (1.0, 4.0, 17.0)
+    assert found.chunks == ((1.0, 100.0, 100.0, 100_000.0, 0.0),)
+
+
+def test_what_is_computed_apart_has_chunks_of_its_own() -> None:
+    cost = QuestionCost(prompt_tokens=700, apart_tokens=600, cache_tokens=768)
+    assert stages(cost, GenerationPlan(prefill_step=256)).chunks == (
+        (1.0, 600.0, 256.0, 256.0 * 512, 0.0),
+        (1.0, 600.0, 88.0, 88.0 * 600, 0.0),
+        (1.0, 768.0, 100.0, 100.0 * 700, 0.0),
+    )
+
+
+def test_caches_that_make_room_lower_the_need() -> None:
+    estimator = Estimator(MemoryProfile(attention_per_pair=1))
+    alone = QuestionCost(prompt_tokens=100)
+    for _ in range(20):
+        estimator.learn(stages(alone, GenerationPlan()), 1_000_000)
+        estimator.learn(stages(evolve(alone, freed_bytes=400_000), GenerationPlan()), 600_000)
+    found = estimator.predict(stages(evolve(alone, freed_bytes=400_000), GenerationPlan()))
+    assert found == pytest.approx(600_000, rel=0.01)
+    assert estimator.predict(stages(alone, GenerationPlan())) == pytest.approx(1e6, rel=0.01)
+
+
+def test_a_need_far_below_the_usual_one_gets_the_usual_slack() -> None:
+    estimator, small = Estimator(MemoryProfile()), QuestionCost(prompt_tokens=10)
+    for _ in range(20):
+        estimator.learn(stages(QuestionCost(prompt_tokens=1000), GenerationPlan()), 1_000_000)
+    expected = estimator.predict(stages(small, GenerationPlan()))
+    slack = estimator.bound(stages(small, GenerationPlan())) - expected
+    assert slack == pytest.approx(estimator.margin * 1_000_000, rel=0.1)
 
 
 def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:
     estimator, cost = Estimator(MemoryProfile()), QuestionCost(prompt_tokens=1024)
     for _ in range(3):
-        estimator.learn(features(cost, GenerationPlan(prefill_step=32)), 1_000_000)
-    assert estimator.bound(features(cost, GenerationPlan(prefill_step=1024))) >= 32_000_000
+        estimator.learn(stages(cost, GenerationPlan(prefill_step=32)), 1_000_000)
+    assert estimator.bound(stages(cost, GenerationPlan(prefill_step=1024))) >= 32_000_000

@@ -9,6 +9,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
+from PIL import Image
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
 from vqa_engine.memory.strategies import CleanupStrategy
@@ -68,8 +69,11 @@ class Family:
     (`vqa_engine_adapters.mlx.encoding`), None where tiles look at each other or it is unknown.
     `estimate` is the memory profile of the default checkpoint before it is loaded.
     `marker` stands for the image in a prompt, so a question's text must not hold it.
-    `narrow` bounds, while its block runs, the tiles or crops that a processor cuts, by a
-    longest edge in pixels; needed where the processor enlarges what it is given.
+    `pixels` gives what an image processor makes of an image, as numpy's arrays; None where
+    the processor has to be left to itself.
+    `narrow` bounds, while its block runs, the tiles or crops that an image processor cuts,
+    by a longest edge in pixels; needed where it enlarges what it is given. It goes with
+    `pixels`.
     `tail` tokenises what follows the image, so that the processor need not run again for a
     second question about it; None if the whole prompt has to be processed each time.
     `quantises_kv` is False where the model's attention cannot read a quantised cache.
@@ -94,6 +98,7 @@ class Family:
     strategies: tuple[CleanupStrategy, ...] = ()
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
     marker: str | None = None
+    pixels: Callable[[Any, Image.Image], Mapping[str, Any]] | None = None
     narrow: Callable[[Any, int], AbstractContextManager[None]] | None = None
     tail: Tail | None = None
     quantises_kv: bool = True

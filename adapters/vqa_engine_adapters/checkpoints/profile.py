@@ -26,6 +26,7 @@ def profile(family: Family, checkpoint: Description) -> MemoryProfile:
         kv_per_token=kv_per_token(checkpoint.tensors, checkpoint.config),
         image_tokens=family.image_tokens(checkpoint.config, checkpoint.settings),
         attention_per_pair=attention_per_pair(checkpoint.tensors, checkpoint.config),
+        activations_per_token=activations_per_token(checkpoint.tensors, checkpoint.config),
         per_tile=per_tile(family, checkpoint.tensors, checkpoint.config),
         strategies=family.strategies,
         exact=True,
@@ -61,6 +62,19 @@ def attention_per_pair(tensors: Mapping[str, Tensor], config: Config) -> int | N
     heads = {**config, **(config.get("text_config") or {})}.get("num_attention_heads")
     itemsize = _language_itemsize(tensors)
     return None if heads is None or itemsize is None else int(heads) * itemsize
+
+
+def activations_per_token(tensors: Mapping[str, Tensor], config: Config) -> int | None:
+    """Bytes of one layer's activations per token: four of its width, three of its MLP's.
+
+    Queries, keys, values and what attention makes of them; gate, up and their product.
+    """
+    text = {**config, **(config.get("text_config") or {})}
+    hidden, inner = text.get("hidden_size"), text.get("intermediate_size")
+    itemsize = _language_itemsize(tensors)
+    if not (isinstance(hidden, int) and isinstance(inner, int)) or itemsize is None:
+        return None
+    return (4 * hidden + 3 * inner) * itemsize
 
 
 def per_tile(family: Family, tensors: Mapping[str, Tensor], config: Config) -> int | None:

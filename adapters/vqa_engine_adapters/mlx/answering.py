@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from time import perf_counter
 
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
 from vqa_engine_adapters.checkpoints.family import Family
-from vqa_engine_adapters.mlx.encoding import in_batches
+from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
 from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture
-from vqa_engine_adapters.mlx.prefix import Unsuited, check, compute, reserve, rewind, split
+from vqa_engine_adapters.mlx.pixels import Cutter, Pixels
+from vqa_engine_adapters.mlx.prefix import (
+    Unsuited,
+    capacity,
+    check,
+    compute,
+    reserve,
+    rewind,
+    split,
+)
 from vqa_engine_adapters.mlx.reuse import Key, Prefix, Prefixes
 
 log = logging.getLogger(__name__)
@@ -47,14 +57,16 @@ class Answering:
         self._short = family.tail is not None
         self._dearest = 0
         self._tower = family.tower(loaded.model) if family.tower else None
+        self.cutter = (
+            Cutter(loaded.processor, family.pixels, family.narrow) if family.pixels else None
+        )
         self._said: tuple[str, list[int]] = ("", [])
         if reuse:
             self._try()
 
     def generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
         """Answer one prompt."""
-        with in_batches(self._tower, plan.encoder_batch):
-            generated = self._generate(prompt, picture, plan)
+        generated = self._generate(prompt, picture, plan)
         if self._family.sizes is None:
             beside = generated.tokens.prompt - sum(self._texts(prompt))
             self._dearest = max(self._dearest, beside)
@@ -63,7 +75,7 @@ class Answering:
     @property
     def batches(self) -> bool:
         """Whether the vision encoder can be run a few tiles at a time."""
-        return self._tower is not None
+        return self._tower is not None and self.cutter is not None
 
     def cost(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
         """What `generate` would put through the model: tokens at most, tiles exactly.
@@ -75,9 +87,29 @@ class Answering:
         kept = self.prefixes.peek(self.key(prompt, picture, plan)) if self._reuse else None
         if kept is not None:
             whole = kept.positions + after
-            return QuestionCost(prompt_tokens=whole, reused_tokens=kept.positions)
+            return QuestionCost(
+                prompt_tokens=whole,
+                reused_tokens=kept.positions,
+                cache_tokens=max(0, capacity(whole + plan.max_tokens) - kept.capacity),
+            )
         tokens, tiles = self._image(picture, plan)
-        return QuestionCost(prompt_tokens=before + tokens + after, image_tiles=tiles)
+        whole = before + tokens + after
+        return QuestionCost(
+            prompt_tokens=whole,
+            image_tiles=tiles,
+            apart_tokens=before + tokens if self._reuse else 0,
+            cache_tokens=capacity(whole + plan.max_tokens),
+            freed_bytes=self.prefixes.giving_way(self._most) if self._reuse else 0,
+        )
+
+    def cut_ahead(self, picture: Picture) -> Pixels | None:
+        """What the processor makes of a picture, on another thread than the model's.
+
+        None where it cannot be done there, or where the picture's prefix is kept already.
+        """
+        if self.cutter is None or self.prefixes.has(picture.digest):
+            return None
+        return self.cutter(picture.image)
 
     def key(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Key:
         """What the prompt's prefix is kept under."""
@@ -173,11 +205,23 @@ class Answering:
         )
 
     def _prepare(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
-        narrow, longest_edge = self._family.narrow, plan.image_longest_edge
-        if narrow is None or longest_edge is None:
+        if self.cutter is None:
             return prepare(self._loaded, prompt, picture.image)
-        with narrow(self._loaded.processor, longest_edge):
-            return prepare(self._loaded, prompt, picture.image)
+        with self.cutter.bounded(plan.image_longest_edge):
+            return self._cut(self.cutter, prompt, picture, plan)
+
+    def _cut(self, cutter: Cutter, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
+        """The prompt prepared around pixels that stay outside MLX until they are encoded."""
+        started = perf_counter()
+        pixels = picture.take_pixels() or cutter(picture.image)
+        with cutter.given(pixels):
+            prepared = prepare(self._loaded, prompt, picture.image)
+        if self._tower is None:
+            prepared.put_in(pixels)
+        else:
+            batch = plan.encoder_batch or BATCH
+            prepared.stand_in(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
+        return evolve(prepared, seconds=perf_counter() - started)
 
     def _within(self, tokens: int) -> bool:
         """Whether a prompt is short enough for its parts to be computed apart.

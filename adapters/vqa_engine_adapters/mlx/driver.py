@@ -85,6 +85,7 @@ class MlxAdapter(ModelAdapter):
         self._loaded, self._family, self._told = loaded, family, False
         self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
         self._answering = Answering(loaded, family, reuse=reuse, most=_image_bytes(self._profile))
+        self._in_hand = InHand(self._answering.cut_ahead)
         if family.prompt is None and not _has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
 
@@ -126,8 +127,9 @@ class MlxAdapter(ModelAdapter):
         """Let go of the model and of MLX's pool; calling it twice is safe."""
         if self._loaded is None:
             return
-        self._loaded, self._answering, self._family = None, None, self.family
         self._in_hand.close()
+        self._in_hand = InHand()  # the old one's cutter holds on to the model
+        self._loaded, self._answering, self._family = None, None, self.family
         self._profile = self.family.estimate
         _sweep()
 

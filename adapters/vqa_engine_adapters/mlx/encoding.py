@@ -10,9 +10,9 @@ from attrs import frozen
 
 from vqa_engine_adapters.mlx.bounding import lent
 
-BATCH = 4
-"""Tiles at once when the plan does not say. One 512-pixel tile is 1,024 positions, which
-keeps a GPU busy; four are a quarter of what SmolVLM's 17 take."""
+BATCH = 2
+"""Tiles at once when the plan does not say. On the CPU one at a time is as quick as all
+(benchmarks/memory_strategies.py); a 512-pixel tile is 1,024 positions, work enough for a GPU."""
 
 
 @frozen
@@ -21,30 +21,42 @@ class Tower:
 
     `owner.name` is the encoder; a tile does not look at another in it. `pick` gives the
     one array that the model reads, `wrap` puts that array where the model reads it.
+    `connector` names a part of the owner that shrinks what the encoder gives, tile by tile;
+    it is then computed with the tile.
     """
 
     owner: Any
     name: str
     pick: Callable[[Any], Any]
     wrap: Callable[[Any], Any]
+    connector: str | None = None
 
 
 class InBatches:
-    """An encoder that takes its tiles in batches, each computed before the next begins."""
+    """An encoder that takes its tiles in batches, each computed before the next begins.
 
-    def __init__(self, tower: Tower, size: int) -> None:
+    The tiles are not those that it is called with, whose precision alone counts, but
+    numpy's, which MLX gets a batch at a time.
+    """
+
+    def __init__(self, tower: Tower, tiles: Any, size: int) -> None:
         self._encode = getattr(tower.owner, tower.name)
-        self._tower, self._size = tower, size
+        self._connect = getattr(tower.owner, tower.connector) if tower.connector else None
+        self._tower, self._tiles, self._size = tower, tiles, size
 
-    def __call__(self, tiles: Any, *flags: Any, **options: Any) -> Any:
+    def __call__(self, named: Any, *flags: Any, **options: Any) -> Any:
         import mlx.core as mx
 
         found = []
-        for start in range(0, tiles.shape[0], self._size):
+        for start in range(0, len(self._tiles), self._size):
             these = slice(start, start + self._size)
+            tiles = mx.array(self._tiles[these]).astype(named.dtype).transpose(0, 2, 3, 1)
             part = {name: _part(value, these) for name, value in options.items()}
-            found.append(self._tower.pick(self._encode(tiles[these], *flags, **part)))
-            mx.eval(found[-1])
+            states = self._tower.pick(self._encode(tiles, *flags, **part))
+            if self._connect is not None:
+                states = self._connect(states.astype(named.dtype))
+            mx.eval(states)
+            found.append(states)
         return self._tower.wrap(mx.concatenate(found))
 
     def __getattr__(self, name: str) -> Any:
@@ -57,18 +69,33 @@ def _part(value: Any, these: slice) -> Any:
 
 
 @contextmanager
-def in_batches(tower: Tower | None, size: int | None) -> Iterator[None]:
-    """Have the encoder take at most `size` tiles at once while the block runs."""
-    if tower is None or size is None:
-        yield
-        return
-    with lent(tower.owner, tower.name, InBatches(tower, size)):
-        yield
+def in_batches(tower: Tower, tiles: Any, size: int) -> Iterator[None]:
+    """Have the encoder take these tiles, at most `size` at once, while the block runs.
+
+    `tiles` are numpy's, of shape (tiles, channels, height, width).
+    """
+    encoder = InBatches(tower, tiles, size)
+    with lent(tower.owner, tower.name, encoder):
+        if tower.connector is None:
+            yield
+            return
+        with lent(tower.owner, tower.connector, _as_it_is):
+            yield
+
+
+def _as_it_is(states: Any) -> Any:
+    return states
 
 
 def idefics3(model: Any) -> Tower:
     """SmolVLM and Idefics3 read the last state (mlx_vlm/models/idefics3/idefics3.py)."""
-    return Tower(model, "vision_model", lambda output: output[0], lambda state: (state, None))
+    return Tower(
+        model,
+        "vision_model",
+        pick=lambda output: output[0],
+        wrap=lambda features: (features, None),
+        connector="connector",
+    )
 
 
 def llava(model: Any) -> Tower | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.mlx.loading import Loaded, special
+from vqa_engine_adapters.mlx.pixels import Pixels
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 _KV_GROUPS = (64, 32)
@@ -25,6 +26,8 @@ class Prepared:
     `ids` are the prompt's token ids with the image's placeholders in place, shape (1, n),
     `pixels` the image's tiles, `mask` the attention mask, `rest` what else the processor
     made. `text_tokens` counts the ids that are no placeholders. `seconds` is what it took.
+    While `encoding` is entered, the encoder takes its tiles from outside MLX a few at a
+    time, and `pixels` have only their shape.
     """
 
     ids: Any
@@ -33,10 +36,29 @@ class Prepared:
     rest: dict[str, Any]
     text_tokens: int
     seconds: float
+    encoding: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def let_go(self) -> None:
         """Let go of the tiles, which are large, once they are encoded."""
-        self.pixels, self.mask, self.rest = None, None, {}
+        self.pixels, self.mask, self.rest, self.encoding = None, None, {}, nullcontext
+
+    def put_in(self, pixels: Pixels) -> None:
+        """Have `pixels` for the tiles, all of them at once."""
+        import mlx.core as mx
+
+        self.pixels = mx.array(pixels.values)
+
+    def stand_in(
+        self, pixels: Pixels, encoding: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        """Have `pixels` for the tiles, to be encoded while `encoding` is entered.
+
+        What stands for them takes one number's memory, whatever its shape.
+        """
+        import mlx.core as mx
+
+        self.pixels = mx.broadcast_to(mx.array(1.0, mx.float32), pixels.values.shape)
+        self.encoding = encoding
 
 
 @frozen(kw_only=True)
@@ -91,7 +113,8 @@ def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Genera
     from mlx_vlm.models.cache import make_prompt_cache
 
     cache = make_prompt_cache(loaded.model.language_model)
-    ids, finish_reason, positions, prefill, decode = _run(loaded, prepared, plan, cache)
+    with prepared.encoding():
+        ids, finish_reason, positions, prefill, decode = _run(loaded, prepared, plan, cache)
     prompt = positions or int(prepared.ids.size)
     return Generated(
         ids=ids,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from PIL import Image
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
@@ -11,7 +14,7 @@ from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.tail import after
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512), EncoderBatch(encoding.BATCH))
+STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
 
 _EDGE, _PATCH = 336, 14
@@ -47,6 +50,16 @@ def prompt(config: Config) -> str:
     if text.get("model_type") == "mistral":
         return "[INST] <image>\n{question} [/INST]"
     return "USER: <image>\n{question} ASSISTANT:"
+
+
+def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
+    """All crops with their sizes (1.6), or the one picture (1.5).
+
+    Called as by mlx_vlm/models/llava_next/processing_llava_next.py, `__call__`; 1.5's
+    processor has nothing to pad.
+    """
+    made: Mapping[str, Any] = images([image])
+    return made
 
 
 class _WithoutPadding:
@@ -86,6 +99,7 @@ class LlavaMlx(MlxAdapter):
         sizes=sizes.llava,
         tower=encoding.llava,
         marker="<image>",
+        pixels=pixels,
         tail=after("<image>"),
         mend=mend,
         strategies=STRATEGIES,

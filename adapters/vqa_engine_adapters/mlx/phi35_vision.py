@@ -15,9 +15,9 @@ from vqa_engine_adapters.mlx import encoding, sizes
 from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
-"""Every head has its own keys and values, 384 KiB a token: the smallest step of all
-(shared/facts/models.md)."""
+STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
+"""Every head has its own keys and values, 384 KiB a token (shared/facts/models.md), and a
+crop takes more in its encoder than a step of the prefill does."""
 
 
 def image_tokens(_config: Config, settings: Config) -> ImageTokens:
@@ -30,13 +30,23 @@ def image_tokens(_config: Config, settings: Config) -> ImageTokens:
     return ImageTokens(per_tile=144, tile_edge=sizes.CROP, max_tiles=tiles, fixed=1 + 12 * tiles)
 
 
-def fewer_crops(processor: Any, longest_edge: int) -> AbstractContextManager[None]:
+def pixels(images: Any, image: Image.Image) -> dict[str, Any]:
+    """The whole image first, then its crops, and the pixels that they make up.
+
+    As mlx_vlm/models/phi3_v/processing_phi3_v.py, `preprocess`, which makes MLX arrays.
+    """
+    import numpy as np
+
+    values, size = images._process_single_image(drawn(images, image))
+    return {"pixel_values": values[None], "image_sizes": np.array([size])}
+
+
+def fewer_crops(images: Any, longest_edge: int) -> AbstractContextManager[None]:
     """Cut no more crops than a square of this edge fills.
 
     The processor enlarges every image until `num_crops` are used up
     (mlx_vlm/models/phi3_v/processing_phi3_v.py, `_calc_hd_transform_size`).
     """
-    images = processor.image_processor
     return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / sizes.CROP) ** 2))
 
 
@@ -58,16 +68,15 @@ def mend(processor: Any) -> None:
     """
     images = processor.image_processor
     count, preprocess = images.calc_num_image_tokens, images.preprocess
-
-    def widened(image: Image.Image) -> Image.Image:
-        return _resized(image, drawable(image.size, images.num_crops))
-
-    images.calc_num_image_tokens = lambda image: count(widened(image))
-    images.preprocess = lambda several, **rest: preprocess([*map(widened, several)], **rest)
+    images.calc_num_image_tokens = lambda image: count(drawn(images, image))
+    images.preprocess = lambda several, **rest: preprocess(
+        [drawn(images, image) for image in several], **rest
+    )
 
 
-def _resized(image: Image.Image, size: sizes.Size) -> Image.Image:
-    """The image stretched to a size, as the processor stretches every image to its crops."""
+def drawn(images: Any, image: Image.Image) -> Image.Image:
+    """The image stretched to what can be drawn; the processor stretches all of them anyway."""
+    size = drawable(image.size, images.num_crops)
     return image if image.size == size else image.resize(size, Image.Resampling.NEAREST)
 
 
@@ -109,6 +118,7 @@ class Phi35Vision(MlxAdapter):
         # CLIP ViT-L/14-336 whatever the config says (mlx_vlm/models/phi3_v/vision.py).
         encoder=lambda _config: (16, 577),
         marker="<|image_",
+        pixels=pixels,
         narrow=fewer_crops,
         tail=tail,
         mend=mend,

@@ -7,24 +7,38 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define
 from PIL import Image
 
 from vqa_engine.adapter import Question
 from vqa_engine.images import content_hash, open_image
 from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.mlx.pixels import Pixels
 
 
-@frozen
+@define
 class Picture:
-    """RGB pixels as the processor gets them, and the hash that stands for them."""
+    """RGB pixels as the processor gets them, and the hash that stands for them.
+
+    `pixels` are what the processor makes of them, where that was done ahead.
+    """
 
     image: Image.Image
+    pixels: Pixels | None = None
+
+    def take_pixels(self) -> Pixels | None:
+        """The pixels that were cut ahead, which are kept no longer."""
+        pixels, self.pixels = self.pixels, None
+        return pixels
 
     @cached_property
     def digest(self) -> str:
         """`vqa_engine.images.content_hash` of the pixels, computed when first asked for."""
         return content_hash(self.image)
+
+
+Ahead = Callable[[Picture], Pixels | None]
+"""Cuts a picture on the thread; None for one whose pixels nobody will ask for."""
 
 
 class InHand:
@@ -34,7 +48,8 @@ class InHand:
     a file or an image of the caller's may change before it is asked about again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cut: Ahead | None = None) -> None:
+        self._cut = cut
         self._question: Question | None = None
         self._whole: Picture | None = None
         self._bounded: dict[int, Picture] = {}
@@ -43,14 +58,13 @@ class InHand:
         self._pool: ThreadPoolExecutor | None = None
 
     def prefetch(self, question: Question) -> None:
-        """Open and hash the picture of the question that comes next, on a thread.
+        """Open, hash and cut the picture of the question that comes next, on a thread.
 
-        Only Pillow runs there: MLX belongs to the thread that loaded the model, and the
-        processors make MLX arrays.
+        Only Pillow and numpy run there: MLX belongs to the thread that loaded the model.
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        self._coming = question, self._pool.submit(_ready, question)
+        self._coming = question, self._pool.submit(_ready, question, self._cut)
 
     def prompt(self, question: Question, make: Callable[[Question], str]) -> str:
         """The question's prompt, made by `make` when it is first asked for."""
@@ -102,9 +116,9 @@ class InHand:
             self._question = question
 
 
-def _ready(question: Question) -> Picture:
+def _ready(question: Question, cut: Ahead | None) -> Picture:
     picture = Picture(open_image(question))
-    _ = picture.digest
+    picture.pixels = cut(picture) if cut is not None else None
     return picture
 
 

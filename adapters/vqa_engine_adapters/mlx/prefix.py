@@ -81,8 +81,9 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
     cache = make_prompt_cache(loaded.model.language_model)
     ids = prepared.ids[:, :end]
     with mx.stream(generation_stream):
-        embeddings = _embeddings(loaded, prepared, ids)
-        mx.eval(embeddings)
+        with prepared.encoding():
+            embeddings = _embeddings(loaded, prepared, ids)
+            mx.eval(embeddings)
         prepared.let_go()
         positions = int(embeddings.shape[1])
         _prefill(loaded, ids, embeddings, cache, plan)
@@ -135,6 +136,11 @@ def _steps(positions: int, step: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, positions)
 
 
+def capacity(positions: int) -> int:
+    """Positions that a cache's buffers have when so many are in it."""
+    return -(-positions // _STEP) * _STEP
+
+
 def reserve(prefix: Prefix, more: int) -> None:
     """See that `more` positions fit behind the prefix without its buffers growing.
 
@@ -146,9 +152,9 @@ def reserve(prefix: Prefix, more: int) -> None:
     needed = prefix.positions + more
     if needed <= prefix.capacity:
         return
-    capacity = -(-needed // _STEP) * _STEP
-    prefix.nbytes = sum(_remake(layer, prefix.positions, capacity) for layer in prefix.cache)
-    prefix.capacity = capacity
+    wanted = capacity(needed)
+    prefix.nbytes = sum(_remake(layer, prefix.positions, wanted) for layer in prefix.cache)
+    prefix.capacity = wanted
 
 
 def _remake(layer: Any, positions: int, capacity: int) -> int:

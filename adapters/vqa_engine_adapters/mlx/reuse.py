@@ -76,6 +76,10 @@ class Prefixes:
         """The prefix under `key`, which stays where it is."""
         return self._kept.get(key)
 
+    def has(self, digest: str) -> bool:
+        """Whether anything is kept about that image; may be asked from any thread."""
+        return any(key.digest == digest for key in tuple(self._kept))
+
     def take(self, key: Key) -> Prefix | None:
         """The prefix under `key`, which is kept no longer."""
         return self._kept.pop(key, None)
@@ -87,12 +91,23 @@ class Prefixes:
 
     def make_room(self, nbytes: int) -> None:
         """Let go of the prefixes used longest ago until one of that size fits in."""
-        while self._kept and not self._fits(nbytes):
-            self._kept.popitem(last=False)
+        for key in self._in_the_way(nbytes):
+            del self._kept[key]
+
+    def giving_way(self, nbytes: int) -> int:
+        """Bytes that `make_room` would let go of."""
+        return sum(self._kept[key].nbytes for key in self._in_the_way(nbytes))
 
     def clear(self) -> None:
         """Let go of all."""
         self._kept.clear()
 
-    def _fits(self, nbytes: int) -> bool:
-        return len(self._kept) < self._most_images and self.nbytes + nbytes <= self._most_bytes
+    def _in_the_way(self, nbytes: int) -> list[Key]:
+        """Those used longest ago, until the rest and a new one of that size are in bounds."""
+        oldest, left, size = list[Key](), len(self._kept), self.nbytes
+        for key, prefix in self._kept.items():
+            if left < self._most_images and size + nbytes <= self._most_bytes:
+                break
+            oldest.append(key)
+            left, size = left - 1, size - prefix.nbytes
+        return oldest

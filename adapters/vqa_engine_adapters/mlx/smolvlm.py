@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
@@ -15,7 +18,7 @@ from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.tail import after
 
-STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(512), EncoderBatch(encoding.BATCH))
+STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
 
 
@@ -38,13 +41,21 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens | None:
     return ImageTokens(per_tile=per_tile, tile_edge=edge, max_tiles=tiles)
 
 
-def fewer_tiles(processor: Any, longest_edge: int) -> AbstractContextManager[None]:
+def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
+    """All tiles, and in how many rows and columns they lie.
+
+    Called as by mlx_vlm/models/smolvlm/processing_smolvlm.py, `__call__`.
+    """
+    made: Mapping[str, Any] = images([[image]], return_row_col_info=True)
+    return made
+
+
+def fewer_tiles(images: Any, longest_edge: int) -> AbstractContextManager[None]:
     """Scale an image to no more tiles than an edge of this length fills.
 
     The processor scales every image, small ones up, to `size.longest_edge`; so a smaller
     image alone would save nothing.
     """
-    images = processor.image_processor
     tile = images.max_image_size["longest_edge"]
     edge = min(images.size["longest_edge"], tile * ceil(longest_edge / tile))
     return lent(images, "size", {"longest_edge": edge})
@@ -82,6 +93,7 @@ class SmolVlm(MlxAdapter):
         tower=encoding.idefics3,
         encoder=encoder,
         marker="<image>",
+        pixels=pixels,
         narrow=fewer_tiles,
         tail=after("<image><fake_token_around_image>"),
         strategies=STRATEGIES,

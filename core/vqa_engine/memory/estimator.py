@@ -1,15 +1,21 @@
-"""What a question will need above the floor: `a + b·T + c·S·T + d·tiles`, learned online.
+"""What a question will need above the floor, learned online.
 
-T is the prompt's new tokens, S the prefill step. On 48 questions predicted from 12 this
-form was wrong by 4.1 % on average; the last question's figure by 44 %
-(shared/facts/memory.md, "Prediction").
+The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache takes
+anew, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
+this is the form `a + b·T + c·S·T` of shared/facts/memory.md ("Prediction"), which was wrong by
+4.1 % on average on plain questions; told apart by chunks it also holds for a question whose
+image is computed already, or computed by itself first.
 
-The vision encoder runs before the prefill, so the peak is the higher of two, not their
-sum. A second line, of tiles alone, covers the questions whose peak the encoder sets; on
-a split-image SmolVLM it halves the error (benchmarks/memory_strategies.py).
+The vision encoder runs before the prefill, so the peak is the highest of the stages, not
+their sum: a second line, of the tiles encoded at once and of all tiles, covers the questions
+whose peak the encoder sets.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
 from vqa_engine.memory.regression import Regression
@@ -35,20 +41,58 @@ EXPLAINED = 0.05
 """The encoder's line explains a truth that it misses by no more than this share."""
 
 REFUTED = 0.25
-"""A line of tiles alone that overstates a truth by this share is wrong, not imprecise."""
+"""A line that overstates a truth by this share is wrong, not imprecise."""
 
 FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
 
-Vector = tuple[float, float, float, float]
+Vector = tuple[float, ...]
 
 
-def features(cost: QuestionCost, plan: GenerationPlan) -> Vector:
-    """The regressors (1, T, S·T, tiles) of a question under a plan."""
+@frozen
+class Stages:
+    """What a question puts through the model under a plan, stage by stage.
+
+    `encoder` is (1, tiles encoded at once, tiles), None without tiles. `chunks` has
+    (1, K, s, s·C, tiles held) of the prefill's largest chunks, at least one: tiles that are
+    not encoded in batches lie beside the prefill. `freed` are the bytes of
+    caches that make room before it all. `step` is the largest s.
+    """
+
+    encoder: Vector | None
+    chunks: tuple[Vector, ...]
+    freed: int = 0
+
+    @property
+    def step(self) -> float:
+        """Tokens of the largest chunk."""
+        return max(chunk[2] for chunk in self.chunks)
+
+
+def stages(cost: QuestionCost, plan: GenerationPlan) -> Stages:
+    """The regressors of a question under a plan."""
+    tiles = float(cost.image_tiles)
+    held = tiles if plan.encoder_batch is None else 0.0
+    at_once = min(tiles, float(plan.encoder_batch or tiles))
+    return Stages(
+        encoder=(1.0, at_once, tiles) if tiles else None,
+        chunks=tuple(_chunks(cost, plan.prefill_step or DEFAULT_STEP, held)),
+        freed=cost.freed_bytes,
+    )
+
+
+def _chunks(cost: QuestionCost, step: int, held: float) -> Iterator[Vector]:
+    """Of what is computed apart and of the rest: the last whole step, and what remains."""
     new = max(1, cost.prompt_tokens - cost.reused_tokens)
-    step = min(plan.prefill_step or DEFAULT_STEP, new)
-    tiles = min(cost.image_tiles, plan.encoder_batch or cost.image_tiles)
-    return (1.0, float(new), float(step) * cost.prompt_tokens, float(tiles))
+    apart = min(cost.apart_tokens, new - 1)
+    cached = new if cost.cache_tokens is None else cost.cache_tokens
+    for start, tokens, taken in ((0, apart, apart), (apart, new - apart, cached)):
+        before = cost.reused_tokens + start
+        whole = tokens - tokens % step
+        for size, reached in ((step, whole), (tokens % step, tokens)):
+            if size and reached:
+                pairs = float(size) * (before + reached)
+                yield (1.0, float(taken), float(size), pairs, held)
 
 
 class Estimator:
@@ -58,14 +102,19 @@ class Estimator:
     """
 
     def __init__(self, profile: MemoryProfile) -> None:
-        kv, pair, tile = (
+        kv, pair, own, tile = (
             float(figure or 0)
-            for figure in (profile.kv_per_token, profile.attention_per_pair, profile.per_tile)
+            for figure in (
+                profile.kv_per_token,
+                profile.attention_per_pair,
+                profile.activations_per_token,
+                profile.per_tile,
+            )
         )
-        self._whole = Regression((0, 1, 2, 3), (0.0, kv, pair, tile))
-        self._encoder = Regression((0, 3), (0.0, tile))
+        self._prefill = Regression((0, 1, 2, 3, 4), (0.0, kv, own, pair, 0.0))
+        self._encoder = Regression((0, 1, 2), (0.0, tile, 0.0))
         self._seeded = any((pair, tile))
-        self._worst = 0.0
+        self._worst = self._mean = 0.0
         self._least_step, self._most_step = float("inf"), 0.0
         self.learned = 0
 
@@ -80,59 +129,83 @@ class Estimator:
 
     @property
     def margin(self) -> float:
-        """The share added on top of a prediction to get its upper bound."""
+        """The share added on top of a prediction to get its upper bound.
+
+        It is a share of the prediction or of the mean need so far, whichever is more: what
+        wavers is a few buffers more or less, and of a tiny need they are several times it.
+        """
         least = FIRST_MARGIN if self.learned < WARM else LEAST_MARGIN
         return max(least, SAFETY * self._worst)
 
-    def predict(self, regressors: Vector) -> float:
+    def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
-        return max(self._whole.predict(regressors), self._encoder.predict(regressors))
+        return max(0.0, self._need(question) - question.freed)
 
-    def bound(self, regressors: Vector) -> int:
+    def bound(self, question: Stages) -> int:
         """What a question will not need more than, in bytes: prediction and margin.
 
         A step larger than any measured is taken to need as many times more: with terms
         that are not negative it cannot need more than that, and what small steps taught
         says little of the term that large ones are ruled by.
         """
-        expected, reached = self.predict(regressors), self._most_step
-        if not self._seeded and 0.0 < reached < _step(regressors):
-            stretch = _step(regressors) / reached
-            one, tokens, pairs, tiles = regressors
-            expected = max(expected, stretch * self.predict((one, tokens, pairs / stretch, tiles)))
-        return int(expected * (1.0 + self.margin)) + 1
+        expected, reached = self._need(question), self._most_step
+        if not self._seeded and 0.0 < reached < question.step:
+            stretch = question.step / reached
+            expected = max(expected, stretch * self._need(_smaller(question, stretch)))
+        slack = self.margin * max(expected, self._mean)
+        return max(0, int(expected + slack) + 1 - question.freed)
 
-    def has_seen(self, regressors: Vector) -> bool:
+    def has_seen(self, question: Stages) -> bool:
         """Whether a step this small was ever measured; else the prediction extrapolates."""
-        return _step(regressors) >= self._least_step * 0.5
+        return question.step >= self._least_step * 0.5
 
-    def learn(self, regressors: Vector, truth: int) -> None:
+    def learn(self, question: Stages, truth: int) -> None:
         """Take in one question's measured peak above the floor, in bytes.
 
-        The encoder's line learns from what it explains and from what it overstates, the
-        other from the rest; both from the first questions.
+        The encoder's line learns from what the prefill does not explain and from what it
+        overstates itself, the prefill's from the rest; both from the first questions.
         """
+        need = truth + question.freed
         if truth <= 0:
             return
-        whole, encoder = self._whole.predict(regressors), self._encoder.predict(regressors)
+        chunk = max(question.chunks, key=self._prefill.predict)
+        prefill, encoder = self._prefill.predict(chunk), self._encoding(question)
         first = self.learned < SHARED
         if not first:
-            self._mind(truth, max(whole, encoder))
-        if encoder > truth * (1.0 + REFUTED):
-            self._encoder.doubt()
-        if first or encoder > truth * (1.0 - EXPLAINED):
-            self._encoder.learn(regressors, truth)
-        if first or encoder < truth * (1.0 - EXPLAINED) or whole > truth * (1.0 + EXPLAINED):
-            self._whole.learn(regressors, truth)
-        self._least_step = min(self._least_step, _step(regressors))
-        self._most_step = max(self._most_step, _step(regressors))
+            self._mind(need, max(prefill, encoder))
+        whose = self._whose(need, prefill, encoder) if question.encoder else "prefill"
+        if question.encoder and (first or whose == "encoder" or encoder > need * (1 + EXPLAINED)):
+            if encoder > need * (1.0 + REFUTED):
+                self._encoder.doubt()
+            self._encoder.learn(question.encoder, need)
+        if first or whose == "prefill":
+            self._prefill.learn(chunk, need)
+        self._least_step = min(self._least_step, question.step)
+        self._most_step = max(self._most_step, question.step)
         self.learned += 1
+        self._mean += (need - self._mean) / self.learned
+
+    def _whose(self, need: int, prefill: float, encoder: float) -> str:
+        """The stage that set the peak: the one whose line is higher, if it comes near."""
+        if prefill > need * (1.0 + EXPLAINED):
+            return "prefill"
+        return "encoder" if encoder >= prefill else "prefill"
+
+    def _need(self, question: Stages) -> float:
+        return max(self._encoding(question), *map(self._prefill.predict, question.chunks))
+
+    def _encoding(self, question: Stages) -> float:
+        return 0.0 if question.encoder is None else self._encoder.predict(question.encoder)
 
     def _mind(self, truth: int, predicted: float) -> None:
-        under = (truth - predicted) / max(predicted, 1.0)
+        under = (truth - predicted) / max(predicted, self._mean, 1.0)
         self._worst = max(self._worst * FADE, min(under, 4.0))
 
 
-def _step(regressors: Vector) -> float:
-    """S of S·T, relative to the new tokens."""
-    return regressors[2] / regressors[1]
+def _smaller(question: Stages, stretch: float) -> Stages:
+    """The question with chunks so many times smaller, in the same context."""
+    chunks = tuple(
+        (one, cached, size / stretch, pairs / stretch, tiles)
+        for one, cached, size, pairs, tiles in question.chunks
+    )
+    return evolve(question, chunks=chunks)

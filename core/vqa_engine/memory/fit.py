@@ -16,7 +16,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory import rungs
 from vqa_engine.memory.budget import Budget, expected, shown
-from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, features
+from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.planner import guess, refusal
 from vqa_engine.memory.policy import MemoryPolicy
@@ -150,7 +150,7 @@ def _need(profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan) -> t
     kv = (profile.kv_per_token or 0) * (cost.prompt_tokens + plan.max_tokens)
     if plan.kv_bits is not None:
         kv = kv * plan.kv_bits // 16
-    whole = Estimator(profile).predict(features(cost, plan))
+    whole = Estimator(profile).predict(stages(cost, plan))
     work = max(0.0, whole - (profile.kv_per_token or 0) * cost.prompt_tokens)
     return kv, round(work * (1.0 + FIRST_MARGIN))
 

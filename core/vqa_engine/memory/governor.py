@@ -23,7 +23,7 @@ from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.backends import MemoryBackend, backend
 from vqa_engine.memory.budget import Budget, budget
 from vqa_engine.memory.controls import Controls
-from vqa_engine.memory.estimator import Estimator, features
+from vqa_engine.memory.estimator import Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.inspector import Inspector
 from vqa_engine.memory.planner import Planned, Planner
@@ -242,7 +242,7 @@ class Governor:
         self.controls.largest = max(self.controls.largest, truth)
         told = self._planner.estimator.known
         cost = self._planner.corrected(planned, answer)
-        self._planner.estimator.learn(features(cost, answer.plan), truth)
+        self._planner.estimator.learn(stages(cost, answer.plan), truth)
         if told:
             self.prediction = MemoryPrediction(
                 expected=round(planned.expected),

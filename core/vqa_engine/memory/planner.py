@@ -18,7 +18,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget, shown
 from vqa_engine.memory.controls import Controls
-from vqa_engine.memory.estimator import Estimator, Vector, features
+from vqa_engine.memory.estimator import Estimator, Stages, stages
 from vqa_engine.memory.rungs import lossless, lossy
 from vqa_engine.memory.strategies import Moment
 
@@ -37,7 +37,7 @@ class Planned:
 
     plan: GenerationPlan
     cost: QuestionCost
-    regressors: Vector
+    stages: Stages
     expected: float
     bound: int
 
@@ -72,10 +72,10 @@ class Planner:
     def weigh(self, question: Question, plan: GenerationPlan) -> Planned:
         """What a plan is expected to need."""
         cost = self._cost(question, plan)
-        regressors = features(cost, plan if self._batches else evolve(plan, encoder_batch=None))
-        expected, bound = self.estimator.predict(regressors), self.estimator.bound(regressors)
+        through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
+        expected, bound = self.estimator.predict(through), self.estimator.bound(through)
         saved = self._saved_by_quantising(cost, plan)
-        return Planned(plan, cost, regressors, max(0.0, expected - saved), max(0, bound - saved))
+        return Planned(plan, cost, through, max(0.0, expected - saved), max(0, bound - saved))
 
     def corrected(self, planned: Planned, answer: Answer) -> QuestionCost:
         """The cost as the answer tells it: a guess gives way to the true token count.
@@ -164,7 +164,7 @@ class Planner:
         An extrapolated prediction is no ground for a refusal.
         """
         plans = self._lossless(question, asked)
-        if not plans or self.estimator.has_seen(plans[-1].regressors):
+        if not plans or self.estimator.has_seen(plans[-1].stages):
             return None
         certain = (self.controls.profile.kv_per_token or 0) * plans[-1].cost.prompt_tokens
         return plans[-1] if moment.held + certain <= limit else None
