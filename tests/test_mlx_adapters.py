@@ -304,11 +304,11 @@ class TestPlan:
 
     def test_image_bound_makes_fewer_crops(self, checkpoints: Checkpoints) -> None:
         with loaded(checkpoints("phi3_v", "float"), Phi35Vision()) as adapter:
-            processor = adapter._ready().processor
-            processor.image_processor.num_crops = 16
-            with fewer_crops(processor, 512):
-                assert processor.image_processor.num_crops == 4
-            assert processor.image_processor.num_crops == 16
+            images = adapter._ready().processor.image_processor
+            images.num_crops = 16
+            with fewer_crops(images, 512):
+                assert images.num_crops == 4
+            assert images.num_crops == 16
 
     def test_image_bound_shrinks_and_never_enlarges(self) -> None:
         image = picture(256, 100)

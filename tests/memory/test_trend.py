@@ -108,9 +108,8 @@ def test_a_seed_predicts_before_anything_was_learned() -> None:
     profile = MemoryProfile(kv_per_token=100, attention_per_pair=2, per_tile=1000)
     estimator = Estimator(profile)
     cost = QuestionCost(prompt_tokens=1000, image_tiles=5)
-    assert (
-        estimator.predict(stages(cost, GenerationPlan(prefill_step=100))) == 300_000
-    )  # the prefill, higher than five tiles
+    # The prefill's keys, values and scores; they are more than five tiles.
+    assert estimator.predict(stages(cost, GenerationPlan(prefill_step=100))) == 300_000
     assert estimator.known
     assert not Estimator(MemoryProfile(kv_per_token=100)).known
 

@@ -213,7 +213,8 @@ class Answering:
     def _cut(self, cutter: Cutter, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
         """The prompt prepared around pixels that stay outside MLX until they are encoded."""
         started = perf_counter()
-        pixels = picture.take_pixels() or cutter(picture.image)
+        ahead = picture.take_pixels() if plan.image_longest_edge is None else None
+        pixels = ahead or cutter(picture.image)
         with cutter.given(pixels):
             prepared = prepare(self._loaded, prompt, picture.image)
         if self._tower is None:
