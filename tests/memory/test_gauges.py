@@ -171,6 +171,21 @@ def test_macos_pressure_has_a_word(level: int, word: str) -> None:
     assert (figure.value, figure.unit) == (level, word)
 
 
+@pytest.mark.parametrize(("level", "stage"), [(1, 0), (2, 1), (4, 2)])
+def test_macos_pressure_is_a_stage(level: int, stage: int) -> None:
+    assert System(pressure=(PressureLevelGauge(lambda _name: level),)).pressure() == stage
+
+
+@pytest.mark.parametrize(("some", "full", "stage"), [(9.9, 0.1, 0), (30.0, 1.0, 1), (40.0, 12, 2)])
+def test_psi_is_a_stage(tmp_path: Path, some: float, full: float, stage: int) -> None:
+    (tmp_path / "memory").write_text(f"some avg10={some:.2f}\nfull avg10={full:.2f}\n")
+    assert System(pressure=(PsiGauge(tmp_path / "memory"),)).pressure() == stage
+
+
+def test_a_system_that_tells_no_pressure_has_none() -> None:
+    assert System(pressure=(PsiGauge(Path("/nowhere")),)).pressure() == 0
+
+
 def test_pressure_that_cannot_be_read_is_missing() -> None:
     def refuse(_name: str) -> int:
         raise OSError("no sysctl")

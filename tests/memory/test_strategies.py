@@ -14,6 +14,8 @@ from vqa_engine.adapter import GenerationPlan, MemoryProfile, ModelRef
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.backends import MlxBackend, NoBackend
 from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.gauges import PressureLevelGauge, System
+from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import (
     Bound,
@@ -85,6 +87,32 @@ def test_pressure_cleans_once_until_it_is_calm_again() -> None:
     names = [event.strategy for event in controls.drain()]
     normal, aggressive = "OnPressure normal", "OnPressure aggressive"
     assert names == [normal, aggressive, aggressive, normal]
+
+
+def test_pressure_of_the_system_counts_like_the_shares() -> None:
+    controls, bound = bound_to(OnPressure(), budget=100)
+    for number, pressure in enumerate([0, 1, 1, 2, 1, 0, 1], start=1):
+        assert bound.after is not None
+        bound.after(Moment(number=number, active=10, cache=0, budget=100, pressure=pressure))
+    names = [event.strategy for event in controls.drain()]
+    normal, aggressive = "OnPressure normal", "OnPressure aggressive"
+    assert names == [normal, aggressive, aggressive, normal]
+
+
+def test_a_system_short_of_memory_is_noticed_in_a_run() -> None:
+    strain = System(pressure=(PressureLevelGauge(lambda _name: 4),))
+    adapter = with_strategies(OnPressure(threshold=0.9))
+    adapter.load(ModelRef())
+    governor = Governor(adapter.memory_profile(), adapter=adapter, system=strain)
+    governor.bind(adapter.memory_profile())
+    question = a_question(1)
+    plan = governor.plan(question, GenerationPlan())
+    governor.account(adapter.answer(question, plan))
+    calls = [(event.strategy, event.call) for event in governor.drain(question)]
+    assert calls == [
+        ("OnPressure aggressive", "gc.collect"),
+        ("OnPressure aggressive", "clear_cache"),
+    ]
 
 
 def test_pressure_wants_its_thresholds_in_order() -> None:

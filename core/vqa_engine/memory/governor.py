@@ -261,6 +261,8 @@ class Governor:
         """Sample what is too dear for each question: the process and the system."""
         self._watch.look(self._moment.number, self.backend.read_held())
         self._moment.slope = self.audit.slope
+        if self._after:
+            self._moment.pressure = self._system.pressure()
         if self._counts:
             self.budget = self._look_at_budget()
             self._moment.budget = self.controls.budget = self.budget.limit

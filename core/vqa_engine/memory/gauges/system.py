@@ -15,6 +15,12 @@ LEVELS = {1: "normal", 2: "warn", 4: "critical"}
 """`kern.memorystatus_vm_pressure_level` (shared/facts/memory.md, "Pressure signals")."""
 
 
+STALLED = 10.0
+"""Per cent of the last ten seconds in which some task (short of memory) or all of them (very
+short) waited for it. systemd-oomd kills at 60 % of the latter (oomd.conf,
+`DefaultMemoryPressureLimit`), so cleaning at a sixth of that comes well before."""
+
+
 class AvailableGauge:
     """RAM that can be had without swapping: `MemAvailable` on Linux, psutil elsewhere."""
 
@@ -123,10 +129,19 @@ class PressureLevelGauge:
 
 
 class System:
-    """All the system's gauges, and the one question that matters: what is left?"""
+    """All the system's gauges, and two questions: what is left, and is it short?"""
 
-    def __init__(self, *gauges: Gauge) -> None:
+    def __init__(self, *gauges: Gauge, pressure: tuple[Gauge, ...] | None = None) -> None:
         self.gauges = gauges or (AvailableGauge(), CgroupGauge(), RlimitGauge())
+        self._pressure = pressure_gauges() if pressure is None else pressure
+
+    def pressure(self) -> int:
+        """What the platform says of its memory: 0 enough, 1 short, 2 very short.
+
+        0 as well where no source tells.
+        """
+        figures = (figure for gauge in self._pressure for figure in gauge.read())
+        return max((_stage(one) for one in figures if one.value is not None), default=0)
 
     def left(self) -> Figure:
         """The least of what the sources leave, under the name of the one that says so."""
@@ -136,6 +151,14 @@ class System:
         if not known:
             return Figure("left", missing="no source says what the system leaves")
         return min(known, key=lambda figure: figure.value or 0)
+
+
+def _stage(figure: Figure) -> int:
+    """0, 1 or 2 for a figure of one of the pressure gauges."""
+    value = figure.value or 0
+    if figure.name == PressureLevelGauge.name:
+        return {"warn": 1, "critical": 2}.get(LEVELS.get(int(value), ""), 0)
+    return {"psi some": 1, "psi full": 2}.get(figure.name, 0) if value >= STALLED else 0
 
 
 def pressure_gauges() -> tuple[Gauge, ...]:

@@ -30,7 +30,8 @@ class Moment:
     hold. `predicted` is the upper bound of what the question will need above `active`,
     None after it, and None before it as long as nothing is known. `slope` is the growth
     of the process per question outside the allocator, `rise` the growth of the floor
-    since load.
+    since load. `pressure` is the system's own word for its memory: 0 enough, 1 short,
+    2 very short; it is asked for some twenty times a second.
     """
 
     number: int = 0
@@ -40,6 +41,7 @@ class Moment:
     predicted: int | None = None
     slope: float | None = None
     rise: int = 0
+    pressure: int = 0
 
     @property
     def held(self) -> int:

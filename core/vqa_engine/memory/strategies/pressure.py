@@ -17,11 +17,13 @@ SHARE = validators.and_(validators.gt(0.0), validators.le(1.0))
 
 @frozen
 class OnPressure(CleanupStrategy):
-    """Clean when the backend holds more than a share of its budget.
+    """Clean when the backend holds more than a share of its budget, or the system is short.
 
     At `threshold` the `normal` calls are made, at `severe` the `aggressive` ones, each
     once; neither again until use has fallen below `calm` (hysteresis: without it a model
-    that lives near the threshold would clean on every question).
+    that lives near the threshold would clean on every question). Where the system itself
+    says that memory is short (macOS's pressure level, Linux's PSI), that counts as the
+    threshold, and very short as severe, until it says that there is enough.
     """
 
     threshold: float = field(default=0.8, validator=SHARE)
@@ -50,12 +52,17 @@ class _Valve:
 
     def after(self, moment: Moment) -> None:
         share = moment.held / moment.budget if moment.budget else 0.0
-        if share < self._strategy.calm:
+        if share < self._strategy.calm and not moment.pressure:
             self._stage = 0
-        elif share >= self._strategy.severe and self._stage < 2:
-            self._open(2, self._strategy.aggressive)
-        elif share >= self._strategy.threshold and self._stage < 1:
-            self._open(1, self._strategy.normal)
+            return
+        wanted = max(moment.pressure, self._wanted(share))
+        if wanted > self._stage:
+            self._open(wanted, (self._strategy.normal, self._strategy.aggressive)[wanted - 1])
+
+    def _wanted(self, share: float) -> int:
+        if share >= self._strategy.severe:
+            return 2
+        return 1 if share >= self._strategy.threshold else 0
 
     def _open(self, stage: int, calls: tuple[str, ...]) -> None:
         for call in calls:
