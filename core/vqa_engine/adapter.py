@@ -345,6 +345,26 @@ class BatchAdapter(Protocol):
 
 
 @runtime_checkable
+class BatchCostAware(CostAware, Protocol):
+    """A `BatchAdapter` that can say what a batch costs, too, before it runs. Optional.
+
+    Of any other, each question of a batch is taken to need as much as the first one, though
+    questions about one image may share most of the work.
+    """
+
+    @abstractmethod
+    def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        """The cost of all these together, as if they were one question.
+
+        What they share counts once. `prompt_tokens` also counts what is reserved for the
+        answers of all but one. Called after `load`, and cheap.
+
+        Raises:
+            ImageError: an image cannot be used.
+        """
+
+
+@runtime_checkable
 class Prefetcher(Protocol):
     """An adapter that makes an image ready while another question is answered. Optional."""
 

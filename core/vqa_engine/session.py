@@ -195,10 +195,13 @@ class LocalSession:
         if len(outcomes) != len(asked):
             problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
             raise AnswerError(problem, cause="adapter")
-        memory, replies = governor.account(None), [_outcome(outcome) for outcome in outcomes]
-        last = replies[-1]
+        replies = [_outcome(outcome) for outcome in outcomes]
+        memory = governor.account(next((one.answer for one in replies if one.answer), None))
         replies[-1] = evolve(
-            last, events=governor.drain(asked[-1]), recycle=governor.controls.recycle
+            replies[-1],
+            events=governor.drain(asked[-1]),
+            prediction=governor.prediction,
+            recycle=governor.controls.recycle,
         )
         return tuple(_with_memory(reply, memory) for reply in replies)
 

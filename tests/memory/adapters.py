@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
+from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
@@ -15,6 +17,7 @@ from vqa_engine.adapter import (
     QuestionCost,
     TokenCounts,
 )
+from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.strategies import CleanupStrategy
 
 ROW = 512
@@ -215,3 +218,33 @@ class Hoarding(Filling):
 
     def drop_caches(self) -> None:
         self.history = []
+
+
+class Crowding(Seeded):
+    """Answers up to eight questions together, which share all but eight tokens each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together = 0
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(8, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> Sequence[Answer | VqaEngineError]:
+        self.together += len(questions)
+        return [self.answer(whole(questions), plan)] * len(questions)
+
+
+class Sharing(Crowding):
+    """Says what they cost together."""
+
+    def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        return self.cost(whole(questions), plan)
+
+
+def whole(questions: Sequence[Question]) -> Question:
+    """The question that costs as much as all these together."""
+    more = 8 * (len(questions) - 1)
+    return evolve(questions[0], question_id=int(str(questions[0].question_id)) + more)

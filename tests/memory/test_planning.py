@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import a_question
-from tests.memory.adapters import Chunked, Filling, Hoarding, Seeded
-from tests.memory.running import run
+from tests.memory.adapters import Chunked, Crowding, Filling, Hoarding, Seeded, Sharing
+from tests.memory.running import run, run_together
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question, QuestionCost
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import PrefillStep
@@ -116,3 +116,24 @@ def test_a_cost_that_fails_is_that_questions_failure() -> None:
     failure = run(Clumsy(), 1).replies[0].failure
     assert failure is not None
     assert failure.cause == "python"
+
+
+@pytest.mark.parametrize(("adapter", "least"), [(Crowding, 0), (Sharing, 32)])
+def test_a_batch_is_planned_by_what_it_costs_together(adapter: type[Crowding], least: int) -> None:
+    """Where nobody says that, each question counts as much as the first."""
+    asked, asking = [a_question(400 + number) for number in range(64)], adapter()
+    ran = run_together(asking, asked, MemoryPolicy(budget=12 * MIB))
+    assert all(reply.answer for reply in ran.replies)
+    assert (asking.together > 0) == (least > 0)
+    assert asking.together >= least
+    assert max(ran.peaks) <= 12 * MIB
+
+
+def test_a_batch_teaches_what_the_next_one_will_need() -> None:
+    asked = [a_question(7 * number) for number in range(128)]
+    ran = run_together(Sharing(), asked, MemoryPolicy(budget=200 * MIB))
+    told = [reply.prediction for reply in ran.replies if reply.prediction]
+    pairs = [(one, one.truth) for one in told if one.truth]
+    assert len(pairs) == len(asked) // 8
+    assert all(truth <= one.bound for one, truth in pairs)
+    assert sum(abs(one.expected - truth) / truth for one, truth in pairs[4:]) / 12 < 0.06

@@ -117,13 +117,17 @@ class Governor:
     ) -> GenerationPlan | None:
         """One plan for questions that are answered as a batch.
 
-        None when memory is too short for that: each may need as much as the first.
+        None when memory is too short for that. Unless the adapter says what they need
+        together (`BatchCostAware`), each may need as much as the first.
 
         Raises:
             OutOfMemory: the first alone does not fit under any plan that is allowed.
         """
-        planned = self.plan(questions[0], plan)
-        needed = self._planned.bound * len(questions) if self._planned else 0
+        planned, first = self.plan(questions[0], plan), self._planned
+        if first is None:
+            return planned
+        self._planned = self._planner.weigh_together(questions, first)
+        needed = self._planned.bound if self._planned else first.bound * len(questions)
         limit = self.budget.limit
         if limit is not None and self._moment.held + needed > limit:
             return None
@@ -132,7 +136,8 @@ class Governor:
     def account(self, answer: Answer | None) -> MemoryReading | None:
         """After a question: learn what it cost, audit what stayed, clean what is due.
 
-        `answer` is None when the question failed. The reading is None when nothing was
+        `answer` is None when the question failed; of a batch that was planned together it
+        is any of the answers. The reading is None when nothing was
         looked at this time, as with an adapter that has no counters.
         """
         looked = self._moment.number >= self._watch.due

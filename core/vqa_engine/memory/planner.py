@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import (
     Answer,
+    BatchCostAware,
     CostAware,
     GenerationPlan,
     MemoryProfile,
@@ -65,13 +66,22 @@ class Planner:
         self._allow_lossy = allow_lossy
         self._batches = True
         self._guesses = not isinstance(adapter, CostAware)
+        self._batch_cost = adapter.batch_cost if isinstance(adapter, BatchCostAware) else None
         self._cost: Callable[[Question, GenerationPlan], QuestionCost] = (
             adapter.cost if isinstance(adapter, CostAware) else self._guess
         )
 
     def weigh(self, question: Question, plan: GenerationPlan) -> Planned:
         """What a plan is expected to need."""
-        cost = self._cost(question, plan)
+        return self._weighed(self._cost(question, plan), plan)
+
+    def weigh_together(self, questions: Sequence[Question], first: Planned) -> Planned | None:
+        """What these need together under the plan of the first; None if nobody can say."""
+        if self._batch_cost is None:
+            return None
+        return self._weighed(self._batch_cost(questions, first.plan), first.plan)
+
+    def _weighed(self, cost: QuestionCost, plan: GenerationPlan) -> Planned:
         through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
         expected, bound = self.estimator.predict(through), self.estimator.bound(through)
         saved = self._saved_by_quantising(cost, plan)

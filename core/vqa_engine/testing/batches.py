@@ -21,7 +21,7 @@ class BatchTests:
 
     def test_a_batch_answers_as_one_by_one(self) -> None:
         """Each outcome stands at its question's place, and is the answer it gets alone."""
-        asked = self._offered([pictures.picture() for _ in range(4)])
+        asked = self._offered([pictures.picture()] * 4)
         self.bench.need_independence()
         together = [_told(one) for one in self._outcomes(asked)]
         self.bench.fresh()
