@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ ADAPTERS: dict[str, type[MlxAdapter]] = {
     "llava": LlavaMlx,
     "phi3_v": Phi35Vision,
 }
+
+FAST = ("smolvlm", "idefics3", "llava", "llava_next")
+"""The families whose tiny checkpoint answers in milliseconds: all but Phi."""
 
 Checkpoints = Callable[[str, str], Path]
 """Folder of a tiny checkpoint, by model type and width.
@@ -75,3 +79,37 @@ def picture(width: int = 90, height: int = 70) -> Image.Image:
     image = Image.linear_gradient("L").resize((width, height))
     sideways = Image.linear_gradient("L").rotate(90).resize((width, height))
     return Image.merge("RGB", (image, sideways, Image.radial_gradient("L").resize(image.size)))
+
+
+def turned() -> Image.Image:
+    """As many tokens as `picture()` takes, and something else to see."""
+    return picture().rotate(180)
+
+
+def encoded(image: Image.Image) -> bytes:
+    """The same pixels under no name at all."""
+    file = io.BytesIO()
+    image.save(file, "BMP")
+    return file.getvalue()
+
+
+def mixed(folder: Path) -> list[Question]:
+    """Equal token counts, one picture under three names, in turns, and one of another size."""
+    picture().save(folder / "one.png")
+    picture().save(folder / "other.bmp")
+    images: list[Any] = [
+        picture(), turned(), folder / "one.png", picture(70, 120), encoded(turned()),
+        folder / "other.bmp", turned(),
+    ]  # fmt: skip
+    texts = ["What colour?", "How many dogs are there in it?"]
+    return [ask(image, texts[n % 2]) for n, image in enumerate(images)]
+
+
+def asked(adapter: MlxAdapter, questions: list[Question], plan: GenerationPlan) -> list[Answer]:
+    """All the answers, in order."""
+    return [adapter.answer(question, plan) for question in questions]
+
+
+def ids(answers: list[Answer]) -> list[tuple[int, ...]]:
+    """What was said, token for token."""
+    return [answer.token_ids for answer in answers]

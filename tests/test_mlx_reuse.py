@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import threading
@@ -14,7 +13,18 @@ import pytest
 from attrs import evolve
 from PIL import Image
 
-from tests.mlx_builders import ADAPTERS, Checkpoints, ask, loaded, picture
+from tests.mlx_builders import (
+    ADAPTERS,
+    FAST,
+    Checkpoints,
+    ask,
+    asked,
+    ids,
+    loaded,
+    mixed,
+    picture,
+    turned,
+)
 from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelRef, Prefetcher, Question
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, OutOfMemory
 from vqa_engine.images import open_image
@@ -30,41 +40,6 @@ from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 pytest_plugins = ("tests.mlx_fixtures",)
 
 PLAN = GenerationPlan(max_tokens=6)
-FAST = ("smolvlm", "idefics3", "llava", "llava_next")
-
-
-def turned() -> Image.Image:
-    """As many tokens as `picture()` takes, and something else to see."""
-    return picture().rotate(180)
-
-
-def encoded(image: Image.Image) -> bytes:
-    """The same pixels under no name at all."""
-    file = io.BytesIO()
-    image.save(file, "BMP")
-    return file.getvalue()
-
-
-def mixed(folder: Path) -> list[Question]:
-    """Equal token counts, one picture under three names, in turns, and one of another size."""
-    picture().save(folder / "one.png")
-    picture().save(folder / "other.bmp")
-    images: list[Any] = [
-        picture(), turned(), folder / "one.png", picture(70, 120), encoded(turned()),
-        folder / "other.bmp", turned(),
-    ]  # fmt: skip
-    texts = ["What colour?", "How many dogs are there in it?"]
-    return [ask(image, texts[n % 2]) for n, image in enumerate(images)]
-
-
-def asked(adapter: MlxAdapter, questions: list[Question], plan: GenerationPlan) -> list[Answer]:
-    """All the answers, in order."""
-    return [adapter.answer(question, plan) for question in questions]
-
-
-def ids(answers: list[Answer]) -> list[tuple[int, ...]]:
-    """What was said, token for token."""
-    return [answer.token_ids for answer in answers]
 
 
 def reused(answer: Answer) -> int:

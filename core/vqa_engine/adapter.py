@@ -356,8 +356,7 @@ class BatchCostAware(CostAware, Protocol):
     def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """The cost of all these together, as if they were one question.
 
-        What they share counts once. `prompt_tokens` also counts what is reserved for the
-        answers of all but one. Called after `load`, and cheap.
+        What they share counts once. Called after `load`, and cheap.
 
         Raises:
             ImageError: an image cannot be used.

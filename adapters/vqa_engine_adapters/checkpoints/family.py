@@ -76,6 +76,9 @@ class Family:
     `pixels`.
     `tail` tokenises what follows the image, so that the processor need not run again for a
     second question about it; None if the whole prompt has to be processed each time.
+    `branches` says that questions about one image may go through the model as branches
+    behind one prefix: it takes any mask, and turns positions in each layer's
+    `self_attn.rope` and nowhere else (`vqa_engine_adapters.mlx.batching`).
     `quantises_kv` is False where the model's attention cannot read a quantised cache.
     `mend` repairs a loaded processor in place, where mlx-vlm and transformers disagree.
     `relatives` are the families whose rules apply to their own models in this one.
@@ -101,6 +104,7 @@ class Family:
     pixels: Callable[[Any, Image.Image], Mapping[str, Any]] | None = None
     narrow: Callable[[Any, int], AbstractContextManager[None]] | None = None
     tail: Tail | None = None
+    branches: bool = False
     quantises_kv: bool = True
     mend: Callable[[Any], None] | None = None
     relatives: tuple[Family, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 
@@ -10,9 +11,11 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
 from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.mlx import batching
+from vqa_engine_adapters.mlx.batching import go_on_together
 from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
-from vqa_engine_adapters.mlx.loading import Loaded, special
+from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.pixels import Cutter, Pixels
 from vqa_engine_adapters.mlx.prefix import (
@@ -24,6 +27,7 @@ from vqa_engine_adapters.mlx.prefix import (
     rewind,
     split,
 )
+from vqa_engine_adapters.mlx.prompts import Prompts
 from vqa_engine_adapters.mlx.reuse import Key, Prefix, Prefixes
 
 log = logging.getLogger(__name__)
@@ -33,72 +37,98 @@ log = logging.getLogger(__name__)
 class Ready:
     """A question whose prefix is computed: its key, the ids that follow, tokens reused.
 
-    `seconds` is what making it ready took, without the prefix.
+    `prepare` and `prefill` are the seconds that the prompt and the prefix took.
     """
 
     key: Key
     prefix: Prefix
     suffix: list[int]
     reused: int
-    seconds: float
+    prepare: float
+    prefill: float = 0.0
 
 
 class Answering:
     """Answers formatted prompts about pictures, and keeps the prefixes it computed.
 
     With `reuse` off, or with a model that does not allow it, each question is computed
-    from its first token on. Why a model does not is said once, at info level.
+    from its first token on; with `batch` off, or likewise, each by itself. Why a model
+    does not allow it is said once, at info level.
     """
 
-    def __init__(self, loaded: Loaded, family: Family, *, reuse: bool, most: int = 0) -> None:
+    def __init__(
+        self, loaded: Loaded, family: Family, *, reuse: bool, batch: bool = True, most: int = 0
+    ) -> None:
         self.prefixes = Prefixes()
         self._loaded, self._family, self._most = loaded, family, most
-        self._reuse = reuse
+        self._reuse, self._batch = reuse, batch
         self._short = family.tail is not None
-        self._dearest = 0
+        self._prompts = Prompts(loaded, family)
         self._tower = family.tower(loaded.model) if family.tower else None
         self.cutter = (
             Cutter(loaded.processor, family.pixels, family.narrow) if family.pixels else None
         )
-        self._said: tuple[str, list[int]] = ("", [])
         if reuse:
             self._try()
+        if self._reuse and batch:
+            self._try_together()
 
     def generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
         """Answer one prompt."""
         generated = self._generate(prompt, picture, plan)
-        if self._family.sizes is None:
-            beside = generated.tokens.prompt - sum(self._texts(prompt))
-            self._dearest = max(self._dearest, beside)
+        self._prompts.learn(prompt, generated.tokens.prompt)
         return generated
+
+    def most(self, plan: GenerationPlan) -> int:
+        """How many prompts about one picture `generate_together` takes; 1 if it takes none."""
+        return batching.most(plan) if self._reuse and self._batch and self._short else 1
+
+    def generate_together(
+        self, prompts: Sequence[str], picture: Picture, plan: GenerationPlan
+    ) -> list[Generated]:
+        """Answer several prompts about one picture in one go.
+
+        Raises:
+            Unsuited: these have to be answered one by one; what was computed of the
+                picture is kept for it.
+        """
+        if len({self._prompts.key(prompt, picture, plan) for prompt in prompts}) > 1:
+            raise Unsuited("they do not share what is in front of the image")
+        ready = self._readied(prompts[0], picture, plan)
+        if isinstance(ready, Prepared):
+            raise Unsuited("the first of them is computed from its start")
+        return self._finish_together(ready, prompts, plan)
 
     @property
     def batches(self) -> bool:
         """Whether the vision encoder can be run a few tiles at a time."""
         return self._tower is not None and self.cutter is not None
 
-    def cost(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
-        """What `generate` would put through the model: tokens at most, tiles exactly.
+    def cost(self, prompts: Sequence[str], picture: Picture, plan: GenerationPlan) -> QuestionCost:
+        """What these prompts about one picture would put through the model, all at once.
 
-        Of a model whose family is unknown, an image is taken to cost what the dearest one
-        so far did.
+        To the model they are one: the picture, then all that follows it in any of them.
+        Tokens are told at most, tiles exactly.
         """
-        before, after = self._texts(prompt)
-        kept = self.prefixes.peek(self.key(prompt, picture, plan)) if self._reuse else None
+        before, after = self._prompts.texts(prompts[0])
+        after += sum(len(self._prompts.suffix(prompt)) for prompt in prompts[1:])
+        room = plan.max_tokens * len(prompts)
+        key = self._prompts.key(prompts[0], picture, plan)
+        kept = self.prefixes.peek(key) if self._reuse else None
         if kept is not None:
             whole = kept.positions + after
             return QuestionCost(
                 prompt_tokens=whole,
                 reused_tokens=kept.positions,
-                cache_tokens=max(0, capacity(whole + plan.max_tokens) - kept.capacity),
+                cache_tokens=max(0, capacity(whole + room) - kept.capacity),
             )
-        tokens, tiles = self._image(picture, plan)
+        tokens, tiles = self._prompts.image(picture, plan)
         whole = before + tokens + after
         return QuestionCost(
             prompt_tokens=whole,
             image_tiles=tiles,
             apart_tokens=before + tokens if self._reuse else 0,
-            cache_tokens=capacity(whole + plan.max_tokens),
+            cache_tokens=capacity(whole + room),
             freed_bytes=self.prefixes.giving_way(self._most) if self._reuse else 0,
         )
 
@@ -111,98 +141,85 @@ class Answering:
             return None
         return self.cutter(picture.image)
 
-    def key(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Key:
-        """What the prompt's prefix is kept under."""
-        marker = self._family.marker
-        return Key(
-            digest=picture.digest,
-            longest_edge=plan.image_longest_edge if self._family.narrow else None,
-            kv_bits=plan.kv_bits,
-            before=prompt.partition(marker)[0] if marker else "",
-        )
-
-    def suffix(self, prompt: str) -> list[int]:
-        """The ids of what follows the image, without what comes before."""
-        assert self._family.tail is not None
-        if self._said[0] != prompt:
-            ids = self._family.tail(self._loaded.processor, prompt, special=special(self._loaded))
-            self._said = prompt, ids
-        return self._said[1]
-
-    def _texts(self, prompt: str) -> tuple[int, int]:
-        """Tokens in front of the image and behind it; all behind it, where it is unknown."""
-        if self._family.tail is None:
-            return 0, self._tokens(prompt)
-        return self._tokens(prompt.partition(self._family.marker or "")[0]), len(
-            self.suffix(prompt)
-        )
-
-    def _tokens(self, text: str) -> int:
-        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded))
-        return len(encoded["input_ids"])
-
-    def _image(self, picture: Picture, plan: GenerationPlan) -> tuple[int, int]:
-        """(tokens, tiles) of a picture that has to be computed."""
-        if self._family.sizes is None:
-            return self._dearest, 1
-        found = self._loaded.checkpoint
-        size = picture.image.size
-        return self._family.sizes(found.config, found.settings, size, plan.image_longest_edge)
-
     def _generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
         if not self._reuse:
             return generate(self._loaded, self._prepare(prompt, picture, plan), plan)
-        key = self.key(prompt, picture, plan)
+        ready = self._readied(prompt, picture, plan)
+        if isinstance(ready, Prepared):
+            return generate(self._loaded, ready, plan)
+        return self._finish(ready, plan)
+
+    def _readied(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
+        """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
+        key, started = self._prompts.key(prompt, picture, plan), perf_counter()
         kept = self.prefixes.take(key)
         if kept is not None and self._short:
-            started = perf_counter()
-            suffix = self.suffix(prompt)
-            if self._within(len(kept.ids) + len(suffix)):
-                seconds = perf_counter() - started
-                return self._finish(Ready(key, kept, suffix, kept.positions, seconds), plan)
-        return self._prepared(key, kept, self._prepare(prompt, picture, plan), prompt, plan)
+            suffix = self._prompts.suffix(prompt)
+            if self._prompts.within(len(kept.ids) + len(suffix)):
+                return Ready(key, kept, suffix, kept.positions, perf_counter() - started)
+        return self._processed(key, kept, prompt, self._prepare(prompt, picture, plan), plan)
 
-    def _prepared(
-        self, key: Key, kept: Prefix | None, prepared: Prepared, prompt: str, plan: GenerationPlan
-    ) -> Generated:
-        """Answer with all ids at hand; a kept prefix serves only if its ids are the same."""
+    def _processed(
+        self, key: Key, kept: Prefix | None, prompt: str, prepared: Prepared, plan: GenerationPlan
+    ) -> Ready | Prepared:
+        """With all ids at hand; a kept prefix serves only if its ids are the same."""
         try:
             ready = self._ready(key, kept, prepared, plan)
         except Unsuited as reason:
             self._refuse(reason)
-            ready = None
+            return prepared
         if ready is None:
-            return generate(self._loaded, prepared, plan)
-        self._short = self._short and self.suffix(prompt) == ready.suffix
-        return self._finish(ready, plan)
+            return prepared
+        self._short = self._short and self._prompts.suffix(prompt) == ready.suffix
+        return ready
 
     def _ready(
         self, key: Key, kept: Prefix | None, prepared: Prepared, plan: GenerationPlan
     ) -> Ready | None:
         """The prefix, kept or computed now; None for a prompt that may not be taken apart."""
         ids = prepared.ids[0].tolist()
-        if not self._within(len(ids)):
+        if not self._prompts.within(len(ids)):
             return None
         end = split(self._loaded, ids)
         if kept is not None and kept.ids == tuple(ids[:end]):
             return Ready(key, kept, ids[end:], kept.positions, prepared.seconds)
         del kept
         self.prefixes.make_room(self._most)
+        started = perf_counter()
         prefix = compute(self._loaded, prepared, end, plan)
-        return Ready(key, prefix, ids[end:], 0, prepared.seconds)
+        return Ready(key, prefix, ids[end:], 0, prepared.seconds, perf_counter() - started)
 
     def _finish(self, ready: Ready, plan: GenerationPlan) -> Generated:
         """Generate, and keep the prefix if nothing went wrong."""
         prefix, suffix = ready.prefix, ready.suffix
         reserve(prefix, len(suffix) + plan.max_tokens)
         generated = go_on(self._loaded, prefix, suffix, plan)
-        rewind(prefix)
-        self.prefixes.put(ready.key, prefix)
-        return evolve(
-            generated,
-            tokens=evolve(generated.tokens, reused=ready.reused),
-            timings=evolve(generated.timings, prepare=ready.seconds),
-        )
+        self._keep(ready)
+        return _told(generated, ready.reused, ready.prepare, ready.prefill)
+
+    def _finish_together(
+        self, ready: Ready, prompts: Sequence[str], plan: GenerationPlan
+    ) -> list[Generated]:
+        """Generate for all prompts, and keep the prefix if nothing went wrong.
+
+        The first one's prefix is the others': they share the picture and what is in front
+        of it. All questions share what making ready took.
+        """
+        suffixes = [self._prompts.suffix(prompt) for prompt in prompts] if self._short else []
+        farthest = ready.prefix.positions + max(map(len, suffixes), default=0) + plan.max_tokens
+        if not suffixes or not self._prompts.within(farthest):
+            self._keep(ready)
+            raise Unsuited("what follows the image is not known, or too long")
+        reserve(ready.prefix, sum(map(len, suffixes)) + plan.max_tokens * len(suffixes))
+        said = go_on_together(self._loaded, ready.prefix, suffixes, plan)
+        self._keep(ready)
+        shares = ready.prepare / len(said), ready.prefill / len(said)
+        reused = [ready.reused] + [ready.prefix.positions] * (len(said) - 1)
+        return [_told(one, known, *shares) for one, known in zip(said, reused, strict=True)]
+
+    def _keep(self, ready: Ready) -> None:
+        rewind(ready.prefix)
+        self.prefixes.put(ready.key, ready.prefix)
 
     def _prepare(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
         if self.cutter is None:
@@ -224,17 +241,15 @@ class Answering:
             prepared.stand_in(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
         return evolve(prepared, seconds=perf_counter() - started)
 
-    def _within(self, tokens: int) -> bool:
-        """Whether a prompt is short enough for its parts to be computed apart.
-
-        Past a length that its config names, Phi rotates all positions of a step another
-        way (mlx_vlm/models/rope_utils.py, `SuScaledRoPE`), so there the steps matter.
-        """
-        config = self._loaded.config
-        scaling = getattr(config, "rope_scaling", None) or {}
-        if "long_factor" not in scaling:
-            return True
-        return tokens <= int(getattr(config, "original_max_position_embeddings", 0))
+    def _try_together(self) -> None:
+        try:
+            if not self._family.branches:
+                raise Unsuited("batches are not proven for it")
+            batching.check(self._loaded)
+        except Unsuited as reason:
+            self._batch = False
+            name = self._loaded.config.model_type
+            log.info("%s: questions are answered one by one, for %s", name, reason)
 
     def _try(self) -> None:
         try:
@@ -246,3 +261,13 @@ class Answering:
         self._reuse = False
         name = self._loaded.config.model_type
         log.info("%s: each question is computed from its start, for %s", name, reason)
+
+
+def _told(generated: Generated, reused: int, prepare: float, prefill: float) -> Generated:
+    """With what was known before the question's own tokens, and the seconds it took."""
+    timings = generated.timings
+    return evolve(
+        generated,
+        tokens=evolve(generated.tokens, reused=reused),
+        timings=evolve(timings, prepare=prepare, prefill=prefill + timings.prefill),
+    )

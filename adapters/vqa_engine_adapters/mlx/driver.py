@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import ClassVar
 
 from attrs import evolve
 
@@ -19,23 +19,20 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
-from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, VqaEngineError
+from vqa_engine.errors import AnswerError, CheckpointError, ImageError, VqaEngineError
 from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
 from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.profile import profile
+from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
-from vqa_engine_adapters.mlx.picture import InHand
+from vqa_engine_adapters.mlx.picture import InHand, same_source
+from vqa_engine_adapters.mlx.prefix import Unsuited
 
 log = logging.getLogger(__name__)
-
-OPTIONS = ("instruction", "reuse")
-"""What `ModelRef.options` may hold: the text appended to each question, possibly empty, and
-whether what was computed about an image serves its next question (`on`, as by default, or
-`off`)."""
 
 
 class MlxAdapter(ModelAdapter):
@@ -73,7 +70,7 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        self._instruction, reuse = _instruction(model.options), _reuse(model.options)
+        given = options.read(model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
@@ -83,8 +80,15 @@ class MlxAdapter(ModelAdapter):
             _sweep()
             raise
         self._loaded, self._family, self._told = loaded, family, False
+        self._instruction = given.instruction
         self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
-        self._answering = Answering(loaded, family, reuse=reuse, most=_image_bytes(self._profile))
+        self._answering = Answering(
+            loaded,
+            family,
+            reuse=given.reuse,
+            batch=given.batch,
+            most=_image_bytes(self._profile),
+        )
         self._in_hand = InHand(self._answering.cut_ahead)
         if family.prompt is None and not _has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
@@ -99,29 +103,48 @@ class MlxAdapter(ModelAdapter):
             BackendError: MLX failed.
             AnswerError: nothing is loaded, or this one question failed.
         """
-        loaded = self._ready()
-        plan = self._possible(loaded, plan)
-        try:
+        plan = self._possible(self._ready(), plan)
+        with self._careful():
             generated = self._generate(question, plan)
-        except VqaEngineError as error:
-            forget(error)
-            raise
-        except Exception as error:
-            forget(error)
-            self.drop_caches()
-            _discard()
-            raise classify(error, "mlx_vlm") from error
-        finally:
-            self._in_hand.put_down()
-        text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
-        return Answer(
-            text=self._family.clean(text, brief=self._instruction is None),
-            plan=plan,
-            token_ids=generated.ids,
-            finish_reason=generated.finish_reason,
-            tokens=generated.tokens,
-            timings=generated.timings,
-        )
+        return self._answer(generated, plan)
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        """How many of the first questions are about one image, as far as they go together."""
+        plan = self._possible(self._ready(), plan)
+        assert self._answering is not None
+        most = self._answering.most(plan)
+        others = (n for n, one in enumerate(upcoming[:most]) if not _same_image(upcoming[0], one))
+        return next(others, min(most, len(upcoming)))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Answer | VqaEngineError]:
+        """Answer questions about one image together, or each by itself where one cannot be.
+
+        Raises:
+            OutOfMemory: MLX said so. As after every error, what was computed is gone.
+            BackendError: MLX failed.
+        """
+        possible = self._possible(self._ready(), plan)
+        try:
+            with self._careful():
+                said = self._generate_together(questions, possible)
+        except (Unsuited, ImageError, AnswerError):
+            return [self._outcome(question, plan) for question in questions]
+        return [self._answer(generated, possible) for generated in said]
+
+    def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        """What these questions about one image will together put through the model.
+
+        Raises:
+            ImageError: their image cannot be used.
+            AnswerError: nothing is loaded, or a question's text has an image marker.
+        """
+        plan = self._possible(self._ready(), plan)
+        assert self._answering is not None
+        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
+        prompts = self._in_hand.prompts(questions, self.prompt)
+        return self._answering.cost(prompts, picture, plan)
 
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
@@ -167,7 +190,7 @@ class MlxAdapter(ModelAdapter):
         assert self._answering is not None
         prompt = self._in_hand.prompt(question, self.prompt)
         picture = self._in_hand.picture(question, plan.image_longest_edge)
-        return self._answering.cost(prompt, picture, plan)
+        return self._answering.cost([prompt], picture, plan)
 
     def prefetch(self, question: Question) -> None:
         """Decode and hash the next question's image on a thread, while this one is answered."""
@@ -208,6 +231,51 @@ class MlxAdapter(ModelAdapter):
         picture = self._in_hand.picture(question, plan.image_longest_edge)
         return self._answering.generate(prompt, picture, plan)
 
+    def _generate_together(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Generated]:
+        """As `_generate`, for questions about one image."""
+        assert self._answering is not None
+        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
+        prompts = self._in_hand.prompts(questions, self.prompt)
+        return self._answering.generate_together(prompts, picture, plan)
+
+    def _outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+        """The answer, or the error that concerns this question alone."""
+        try:
+            return self.answer(question, plan)
+        except (ImageError, AnswerError) as error:
+            return error
+
+    def _answer(self, generated: Generated, plan: GenerationPlan) -> Answer:
+        """The record of what was generated."""
+        tokenizer = self._ready().tokenizer
+        text = tokenizer.decode(list(generated.ids), skip_special_tokens=True)
+        return Answer(
+            text=self._family.clean(text, brief=self._instruction is None),
+            plan=plan,
+            token_ids=generated.ids,
+            finish_reason=generated.finish_reason,
+            tokens=generated.tokens,
+            timings=generated.timings,
+        )
+
+    @contextmanager
+    def _careful(self) -> Iterator[None]:
+        """Say what an error in the block was, and let go of all that had to do with it."""
+        try:
+            yield
+        except (VqaEngineError, Unsuited) as error:
+            forget(error)
+            raise
+        except Exception as error:
+            forget(error)
+            self.drop_caches()
+            _discard()
+            raise classify(error, "mlx_vlm") from error
+        finally:
+            self._in_hand.put_down()
+
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
         """The plan without what this model cannot do, and with what it says nothing of.
 
@@ -230,25 +298,9 @@ class MlxAdapter(ModelAdapter):
         return self._loaded
 
 
-def _instruction(options: Mapping[str, Any]) -> str | None:
-    """The caller's instruction, None when the family's own is to be used."""
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown model option {', '.join(unknown)}; known: {', '.join(OPTIONS)}."
-        )
-    instruction = options.get("instruction")
-    if instruction is not None and not isinstance(instruction, str):
-        raise ConfigurationError(f"The model option instruction is no text: {instruction!r}.")
-    return instruction
-
-
-def _reuse(options: Mapping[str, Any]) -> bool:
-    """Whether prefixes are kept; the command line gives options as text."""
-    asked = options.get("reuse", "on")
-    if asked not in ("on", "off", True, False):
-        raise ConfigurationError(f"The model option reuse is neither on nor off: {asked!r}.")
-    return asked in ("on", True)
+def _same_image(one: Question, other: Question) -> bool:
+    """Whether two questions that are asked at once are about one image."""
+    return one.image is other.image or same_source(one, other)
 
 
 def _image_bytes(profile: MemoryProfile) -> int:

@@ -101,6 +101,7 @@ class LlavaMlx(MlxAdapter):
         marker="<image>",
         pixels=pixels,
         tail=after("<image>"),
+        branches=True,
         mend=mend,
         strategies=STRATEGIES,
         # shared/facts/models.md and memory.md, "Prediction".

@@ -121,6 +121,7 @@ class Phi35Vision(MlxAdapter):
         pixels=pixels,
         narrow=fewer_crops,
         tail=tail,
+        branches=True,
         mend=mend,
         strategies=STRATEGIES,
         estimate=MemoryProfile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,7 @@ class InHand:
         self._whole: Picture | None = None
         self._bounded: dict[int, Picture] = {}
         self._prompt: str | None = None
+        self._together: tuple[Sequence[Question], list[str]] | None = None
         self._coming: tuple[Question, Future[Picture]] | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -73,6 +74,13 @@ class InHand:
             self._prompt = make(question)
         return self._prompt
 
+    def prompts(self, questions: Sequence[Question], make: Callable[[Question], str]) -> list[str]:
+        """The prompts of questions that are asked together; the first one is in hand."""
+        self._take(questions[0])
+        if self._together is None or self._together[0] is not questions:
+            self._together = questions, [make(question) for question in questions]
+        return self._together[1]
+
     def picture(self, question: Question, longest_edge: int | None) -> Picture:
         """The question's picture, its longer side at most `longest_edge` pixels.
 
@@ -91,7 +99,7 @@ class InHand:
 
     def put_down(self) -> None:
         """Forget the question and its pixels."""
-        self._question = self._whole = self._prompt = None
+        self._question = self._whole = self._prompt = self._together = None
         self._bounded.clear()
 
     def close(self) -> None:
@@ -123,11 +131,14 @@ def _ready(question: Question, cut: Ahead | None) -> Picture:
 
 
 def _same(one: Question, other: Question) -> bool:
-    """Whether two questions are about one file or the same bytes.
+    """Whether what was opened for one question may serve the other.
 
     A PIL image may have changed, so there only the question itself will do.
     """
-    if one is other:
-        return True
+    return one is other or same_source(one, other)
+
+
+def same_source(one: Question, other: Question) -> bool:
+    """Whether two questions are about one file or the same bytes."""
     told = isinstance(one.image, (Path, bytes)) and isinstance(other.image, (Path, bytes))
     return told and (one.image, one.image_root) == (other.image, other.image_root)

@@ -13,7 +13,7 @@ from vqa_engine_adapters.mlx.reuse import Prefix
 _STEP = 256
 """Positions by which mlx-vlm's caches grow (mlx_vlm/models/cache.py, `KVCache.step`)."""
 
-_DEFAULT_PREFILL = 2048
+DEFAULT_PREFILL = 2048
 """mlx-vlm's own prefill step (mlx_vlm/generate/common.py)."""
 
 _ALONE = {"inputs_embeds"}
@@ -116,7 +116,7 @@ def _prefill(
     import mlx.core as mx
     from mlx_vlm.generate.common import maybe_quantize_kv_cache
 
-    for start, stop in _steps(int(embeddings.shape[1]), plan.prefill_step or _DEFAULT_PREFILL):
+    for start, stop in steps(int(embeddings.shape[1]), plan.prefill_step or DEFAULT_PREFILL):
         loaded.model.language_model(
             inputs=ids[:, start:stop],
             inputs_embeds=embeddings[:, start:stop],
@@ -131,7 +131,8 @@ def _prefill(
         mx.clear_cache()
 
 
-def _steps(positions: int, step: int) -> Iterator[tuple[int, int]]:
+def steps(positions: int, step: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each step of so many positions."""
     for start in range(0, positions, step):
         yield start, min(start + step, positions)
 

@@ -96,6 +96,7 @@ class SmolVlm(MlxAdapter):
         pixels=pixels,
         narrow=fewer_tiles,
         tail=after("<image><fake_token_around_image>"),
+        branches=True,
         strategies=STRATEGIES,
         # 507 M parameters in bfloat16; 32 layers with 5 KV heads, 64 wide
         # (config.json of the default checkpoint's source, HuggingFaceTB/SmolVLM2-500M).
