@@ -4,10 +4,12 @@
 
 Each way runs in a process of its own, on the same random checkpoint of a real
 architecture. What is compared: the peak above the weights, the pool (its largest after a
-question, and at the end), the processor's time (other work on the machine does not count),
-and whether the token ids are the same. `first remedy` is the seed document's code
-(shared/seed/enhanced-mlx-memory-management.md), without its prints. `no reuse` computes
-each question from its image on, `small plan` is what a tight budget leads to.
+question, and at the end), the most memory that the process had resident above where it
+stood with the weights loaded (pixels that numpy holds count here), the processor's time
+(other work on the machine does not count), and whether the token ids are the same. `first
+remedy` is the seed document's code (shared/seed/enhanced-mlx-memory-management.md), without
+its prints. `no reuse` computes each question from its image on, `small plan` is what a tight
+budget leads to.
 
 Without `--case` all cases run but the large one, and then the prediction.
 """
@@ -135,20 +137,23 @@ CASES = {
 }
 
 LARGE = "smolvlm, 256M-shaped"
-"""Takes minutes a question with MLX's reference BLAS; preload OpenBLAS for it."""
+"""Takes minutes a question with MLX's reference BLAS; run it with OpenBLAS preloaded:
+LD_PRELOAD=/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0."""
 
 
 @frozen(kw_only=True)
 class Result:
     """One way's figures: bytes, CPU seconds for all questions, and a digest of all token ids.
 
-    `largest` is the largest pool after a question, `pool` the one at the end.
+    `largest` is the largest pool after a question, `pool` the one at the end, `resident` the
+    most that the whole process took above what it had when the model was loaded.
     """
 
     weights: int
     peak: int
     largest: int
     pool: int
+    resident: int
     seconds: float
     digest: str
 
@@ -176,6 +181,8 @@ class Meter:
         self._mx, self._peak, self._largest = mx, 0, 0
         self._ids = hashlib.sha256()
         self._weights = mx.get_active_memory()
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest figure so far
+        self._resident = _status("VmRSS")
         self._started = time.process_time()
         mx.reset_peak_memory()
 
@@ -191,9 +198,16 @@ class Meter:
             peak=self._peak,
             largest=self._largest,
             pool=self._mx.get_cache_memory(),
+            resident=max(0, _status("VmHWM") - self._resident),
             seconds=time.process_time() - self._started,
             digest=self._ids.hexdigest()[:12],
         )
+
+
+def _status(name: str) -> int:
+    """Bytes of a line in this process's status (proc_pid_status(5))."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
 
 def ours(
@@ -349,14 +363,15 @@ def compare(name: str, count: int | None) -> None:
         results = {way: apart(name, way, folder, count or case.questions) for way in WAYS}
     first = next(iter(results.values()))
     print(f"\n{name}: {count or case.questions} questions, weights {shown(first.weights)}\n")
-    print("| way | peak above weights | of stock | pool, largest | at the end | CPU time ", end="")
-    print("| same tokens |\n|---|---|---|---|---|---|---|")
+    print("| way | peak above weights | of stock | resident | of stock | pool, largest ", end="")
+    print("| at the end | CPU time | same tokens |\n|---|---|---|---|---|---|---|---|---|")
     for way, found in results.items():
         above, whole = found.peak - found.weights, first.peak - first.weights
         same = "yes" if found.digest == first.digest else "NO"
         print(
-            f"| {way} | {shown(above)} | {above / whole:.0%} | {shown(found.largest)} "
-            f"| {shown(found.pool)} "
+            f"| {way} | {shown(above)} | {above / whole:.0%} | {shown(found.resident)} "
+            f"| {found.resident / first.resident:.0%} "
+            f"| {shown(found.largest)} | {shown(found.pool)} "
             f"| {found.seconds:.1f} s | {same} |",
             flush=True,
         )
