@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, runtime_checkable
 
 from attrs import Factory, field, frozen, validators
 
@@ -28,6 +28,11 @@ BUILTIN = "builtin"
 QuestionId = int | str
 Backend = Literal["mlx", "torch", "none"]
 FinishReason = Literal["stop", "length"]
+
+Lever = Literal["prefill_step", "encoder_batch", "kv_bits", "image_longest_edge"]
+"""A field of the plan by which a question becomes cheaper, where the model obeys it."""
+
+LEVERS: frozenset[Lever] = frozenset(get_args(Lever))
 
 
 @frozen(kw_only=True)
@@ -185,15 +190,25 @@ class MemoryProfile:
     out: `attention_per_pair`, the bytes that one prompt token of a prefill step takes per
     token of context while the step is computed, `activations_per_token`, what it takes
     whatever the context, and `per_tile`, the bytes of one image tile in the vision encoder.
+
+    `device` is where the model lies, in its library's own words (`cuda:1`, `cpu`); None is
+    the backend's preferred device. The engine counts there, and nowhere else. Name it
+    before `load` as well where the model's options tell it (`Sizable.profile_of`): what the
+    device held before is known only then, and a release in this process is verified by it.
+
+    `levers` are the fields of a plan that the model obeys. The engine tries no cheaper plan
+    that turns another one, and counts on no saving from it.
     """
 
     backend: Backend = "none"
+    device: str | None = None
     weights: int | None = None
     kv_per_token: int | None = None
     image_tokens: ImageTokens | None = None
     attention_per_pair: int | None = None
     activations_per_token: int | None = None
     per_tile: int | None = None
+    levers: frozenset[Lever] = LEVERS
     strategies: tuple[CleanupStrategy, ...] = ()
     exact: bool = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import LEVERS, GenerationPlan, Lever
 from vqa_engine.results import Cause
 
 PREFILL_STEPS = (512, 128, 32)
@@ -37,11 +37,13 @@ class Ladder:
     """Where a plan stands, and what is below it.
 
     `standing_step` is the prefill step of plans that ask for none, as far as known.
+    `levers` are what the model obeys: a rung that turns none of them is no rung.
     `allow_lossy` adds the rungs that may change the text; the lossless ones are then
     taken in one stride, because three workers are all that a question gets.
     """
 
     standing_step: int | None = None
+    levers: frozenset[Lever] = LEVERS
     allow_lossy: bool = False
 
     def below(self, plan: GenerationPlan, cause: Cause) -> GenerationPlan | None:
@@ -57,17 +59,28 @@ class Ladder:
         return None if cause in NEVER_AS_IT_IS else plan
 
     def _smaller_step(self, plan: GenerationPlan) -> GenerationPlan | None:
+        if "prefill_step" not in self.levers:
+            return self._smaller_batch(plan)
         now = plan.prefill_step or self.standing_step
         steps = [step for step in PREFILL_STEPS if step < (now or FIRST_STEP + 1)]
         if not steps:
             return None
         step = steps[-1] if self.allow_lossy else steps[0]
-        return evolve(plan, prefill_step=step, encoder_batch=1)
+        cheaper = evolve(plan, prefill_step=step)
+        return self._smaller_batch(cheaper) or cheaper
+
+    def _smaller_batch(self, plan: GenerationPlan) -> GenerationPlan | None:
+        """It comes with a smaller step; alone only where a model knows no steps."""
+        if "encoder_batch" not in self.levers or plan.encoder_batch == 1:
+            return None
+        return evolve(plan, encoder_batch=1)
 
     def _lossy(self, plan: GenerationPlan) -> GenerationPlan | None:
         if not self.allow_lossy:
             return None
-        if plan.kv_bits is None or plan.kv_bits > KV_BITS:
+        if "kv_bits" in self.levers and (plan.kv_bits is None or plan.kv_bits > KV_BITS):
             return evolve(plan, kv_bits=KV_BITS)
+        if "image_longest_edge" not in self.levers:
+            return None
         edges = [e for e in IMAGE_EDGES if e < (plan.image_longest_edge or IMAGE_EDGES[0] + 1)]
         return evolve(plan, image_longest_edge=edges[0]) if edges else None

@@ -98,11 +98,13 @@ class LocalSession:
     def load(self) -> Loaded:
         started = perf_counter()
         self._notes.open()
-        profile = expected_profile(self._adapter, self._model)
-        if self._library is not None and profile.backend == "mlx":
+        expected = expected_profile(self._adapter, self._model)
+        if self._library is not None and expected.backend == "mlx":
             blas.take(self._library)  # before the governor imports MLX
-        governor = Governor(profile, self._policy, adapter=self._adapter)
-        refuse(profile, governor.budget, lossy=self._policy is not None and self._policy.lossy)
+        governor = Governor(expected, self._policy, adapter=self._adapter)
+        # With its library loaded an adapter may know the precision that it will load in.
+        expected = expected_profile(self._adapter, self._model)
+        refuse(expected, governor.budget, lossy=self._policy is not None and self._policy.lossy)
         self._governor = governor
         events = self._bring_in(governor)
         return Loaded(
@@ -112,7 +114,7 @@ class LocalSession:
             events=events,
             budget=governor.budget.limit,
             reach=REACH if self._batches else NEXT if self._prefetches else 1,
-            advice=blas.advice() if profile.backend == "mlx" else "",
+            advice=blas.advice() if expected.backend == "mlx" else "",
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:

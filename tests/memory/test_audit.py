@@ -104,7 +104,7 @@ def test_growth_outside_the_allocator_is_judged_by_slope(step: int, wobble: int,
     audit = Audit()
     watch = Watch(audit, Growing(sizes), period=0.0)
     for number in range(1, 201):
-        watch.look(number, held=0)
+        watch.look(number, outside=int)
     assert audit.verdict().kind == kind
 
 

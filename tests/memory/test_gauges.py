@@ -13,7 +13,6 @@ import mlx.core as mx
 import pytest
 import torch
 
-from vqa_engine.adapter import MemoryReading
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.backends import NoBackend, TorchBackend
 from vqa_engine.memory.budget import budget, expected, parse_size, shown
@@ -28,7 +27,6 @@ from vqa_engine.memory.gauges import (
     RlimitGauge,
     System,
     process_gauge,
-    torch_gauge,
 )
 
 GIB = 1 << 30
@@ -62,15 +60,6 @@ def test_mlx_counts_and_says_what_its_device_does_not_tell() -> None:
 
 def test_an_old_mlx_is_named_call_by_call() -> None:
     assert all(figure.missing for figure in MlxGauge(SimpleNamespace()).read())
-
-
-def test_torch_on_the_cpu_counts_nothing_and_says_so() -> None:
-    assert {figure.missing for figure in torch_gauge(torch).read()} == {
-        "torch counts nothing on the CPU"
-    }
-    backend = TorchBackend(torch)
-    assert backend.read() == MemoryReading()
-    assert "clear_cache" not in backend.calls
 
 
 def metal(recommended: int) -> SimpleNamespace:
@@ -111,42 +100,6 @@ def test_nothing_known_is_no_limit() -> None:
     silent = System(Fixed(Figure("available", missing="not here")))
     assert budget(NoBackend(), silent).limit is None
     assert silent.left().missing
-
-
-def mps() -> SimpleNamespace:
-    """torch on a Mac after a leak in MPSGraph: current 3.3 GB flat, driver 32 GB."""
-    return SimpleNamespace(
-        cuda=SimpleNamespace(is_available=lambda: False),
-        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: True)),
-        mps=SimpleNamespace(
-            current_allocated_memory=lambda: 3_300_000_000,
-            driver_allocated_memory=lambda: 32_000_000_000,
-            recommended_max_memory=lambda: 18 * GIB,
-            empty_cache=lambda: None,
-        ),
-    )
-
-
-def test_mps_is_judged_by_its_driver() -> None:
-    backend = TorchBackend(mps())
-    assert backend.read() == MemoryReading(active=3_300_000_000, cache=28_700_000_000)
-    assert backend.limit().value == 18 * GIB
-    assert "clear_cache" in backend.calls
-
-
-def test_cuda_tells_its_memory() -> None:
-    cuda = SimpleNamespace(
-        is_available=lambda: True,
-        mem_get_info=lambda: (60 * GIB, 80 * GIB),
-        memory_allocated=lambda: 5 * GIB,
-        memory_reserved=lambda: 7 * GIB,
-        max_memory_allocated=lambda: 6 * GIB,
-        empty_cache=lambda: None,
-        reset_peak_memory_stats=lambda: None,
-    )
-    backend = TorchBackend(SimpleNamespace(cuda=cuda, mps=None))
-    assert backend.read() == MemoryReading(active=5 * GIB, cache=2 * GIB, peak=6 * GIB)
-    assert backend.limit().value == 80 * GIB
 
 
 @pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch)])

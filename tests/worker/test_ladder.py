@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import LEVERS, GenerationPlan
 from vqa_engine.ladder import NEEDS_LESS, Ladder
 from vqa_engine.results import Cause
 
@@ -61,6 +61,20 @@ def test_what_is_already_smaller_is_left() -> None:
     plan = GenerationPlan(prefill_step=16, kv_bits=4, image_longest_edge=600)
     (only,) = walk(Ladder(allow_lossy=True), plan, "too_big")
     assert (only.prefill_step, only.kv_bits, only.image_longest_edge) == (16, 4, 512)
+
+
+def test_a_rung_that_the_model_does_not_obey_is_skipped() -> None:
+    plans = walk(Ladder(allow_lossy=True, levers=LEVERS - {"kv_bits"}), PLAN, "out_of_memory")
+    assert [plan.kv_bits for plan in plans] == [None] * 3
+    assert [plan.image_longest_edge for plan in plans] == [None, 1024, 512]
+    (batch, *_) = walk(Ladder(levers=frozenset({"encoder_batch"})), PLAN, "too_big")
+    assert (batch.prefill_step, batch.encoder_batch) == (None, 1)
+
+
+def test_a_model_that_obeys_nothing_gets_a_fresh_worker_only() -> None:
+    none = Ladder(allow_lossy=True, levers=frozenset())
+    assert none.below(PLAN, "out_of_memory") == PLAN
+    assert none.below(PLAN, "too_big") is None
 
 
 @pytest.mark.parametrize(("cause", "below"), [("too_big", None), ("watchdog", None)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vqa_engine.adapter import MemoryProfile
+from vqa_engine.adapter import LEVERS, MemoryProfile
 from vqa_engine_adapters.checkpoints.checkpoint import Description
 from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.checkpoints.headers import Tensor
@@ -28,6 +28,7 @@ def profile(family: Family, checkpoint: Description) -> MemoryProfile:
         attention_per_pair=attention_per_pair(checkpoint.tensors, checkpoint.config),
         activations_per_token=activations_per_token(checkpoint.tensors, checkpoint.config),
         per_tile=per_tile(family, checkpoint.tensors, checkpoint.config),
+        levers=LEVERS if family.quantises_kv else LEVERS - {"kv_bits"},
         strategies=family.strategies,
         exact=True,
     )

@@ -130,7 +130,7 @@ class OpenAiServer(ModelAdapter):
 
     def memory_profile(self) -> MemoryProfile:
         """Nothing: the model is in another process, or on another machine."""
-        return MemoryProfile(backend="none")
+        return MemoryProfile(backend="none", levers=frozenset({"image_longest_edge"}))
 
     def _outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
         try:

@@ -81,7 +81,9 @@ class MlxAdapter(ModelAdapter):
             raise
         self._loaded, self._family, self._told = loaded, family, False
         self._instruction = given.instruction
-        self._profile = evolve(profile(family, checkpoint), weights=loaded.weights)
+        described = profile(family, checkpoint)
+        levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
+        self._profile = evolve(described, weights=loaded.weights, levers=levers)
         self._answering = Answering(
             loaded,
             family,

@@ -6,6 +6,7 @@ from typing import Any
 
 from vqa_engine.adapter import BUILTIN
 from vqa_engine.errors import ConfigurationError
+from vqa_engine.memory.gauges.torch import preferred
 from vqa_engine.memory.strategies import (
     CleanupStrategy,
     EncoderBatch,
@@ -22,17 +23,18 @@ STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
 """Bounds that hold everywhere; neither changes what comes out."""
 
 
-def strategies(device: str) -> tuple[CleanupStrategy, ...]:
-    """What keeps memory in bounds on this kind of device.
+def strategies(device: str, *, plain: bool) -> tuple[CleanupStrategy, ...]:
+    """What keeps memory in bounds on this kind of device; only `plain` models take steps.
 
     The CPU has no pool to clear, and its C library keeps freed pages: a slope of the
     process says nothing there.
     """
+    standing = STANDING if plain else ()
     if device == "cuda":
-        return (*STANDING, OnPressure())
+        return (*standing, OnPressure())
     if device == "mps":
-        return (*STANDING, OnPressure(), RecycleWorker(slope=SLOPE))
-    return STANDING
+        return (*standing, OnPressure(), RecycleWorker(slope=SLOPE))
+    return standing
 
 
 def choose_device(torch: Any, asked: str | None) -> Any:
@@ -42,7 +44,7 @@ def choose_device(torch: Any, asked: str | None) -> Any:
         ConfigurationError: there is no such device here.
     """
     if asked is None:
-        return torch.device(_best(torch))
+        return torch.device(preferred(torch))
     try:
         device = torch.device(asked)
         torch.empty(0, device=device)
@@ -70,11 +72,7 @@ def choose_dtype(torch: Any, device: Any, model: str | None, asked: str | None) 
 
 def synchronise(torch: Any, device: Any) -> None:
     """Wait for the device; an error of what it was still computing is raised here."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
-
-
-def _best(torch: Any) -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

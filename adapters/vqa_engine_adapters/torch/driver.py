@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -29,8 +28,6 @@ from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, prepare
 from vqa_engine_adapters.torch.whole import generate_whole
-
-log = logging.getLogger(__name__)
 
 
 class TorchAdapter(ModelAdapter):
@@ -121,13 +118,15 @@ class TorchAdapter(ModelAdapter):
         return self._profile
 
     def profile_of(self, model: ModelRef) -> MemoryProfile:
-        """What a checkpoint needs as it is stored; torch is not imported.
+        """What a checkpoint needs; exact once its precision is known. torch is not imported.
 
         Raises:
             CheckpointError: its files cannot be reached or read.
+            ConfigurationError: `model.options` holds something unknown or unusable.
         """
         checkpoint = self._checkpoint(model)
-        return profile.stored(self.family.of(checkpoint.config), checkpoint)
+        family, given = self.family.of(checkpoint.config), options.read(model.options)
+        return profile.expected(family, checkpoint, model, given)
 
     def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
         """The question's exact cost; what it took to know is not done again by `answer`.
@@ -209,17 +208,9 @@ class TorchAdapter(ModelAdapter):
 
 
 def _possible(loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-    """The plan without what this model cannot do; the answer records it like that.
-
-    transformers' quantised caches need a package of their own and cannot share a prefix,
-    so there is none here; the rungs below that one still help.
-    """
-    if plan.kv_bits is not None:
-        log.warning("the torch adapters have no quantised KV cache; kv_bits is left out")
-        plan = evolve(plan, kv_bits=None)
-    if loaded.steps is None:
-        plan = evolve(plan, prefill_step=None)
-    return plan if loaded.tiles is not None else evolve(plan, encoder_batch=None)
+    """The plan without what this model cannot do; the answer records it like that."""
+    plan = evolve(plan, kv_bits=None)
+    return plan if loaded.steps is not None else evolve(plan, prefill_step=None, encoder_batch=None)
 
 
 def _has_template(loaded: Loaded) -> bool:

@@ -27,6 +27,7 @@ from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.failures import classify, forget
 from vqa_engine_adapters.torch.loading import quiet, require, unloadable
 from vqa_engine_adapters.torch.options import Options
+from vqa_engine_adapters.torch.profile import WHOLE
 
 REVISION = "2025-06-21"
 """The release that this adapter was written for. Other releases have other methods, and code
@@ -41,7 +42,10 @@ FAMILY = Family(
     instruction=BRIEF,
     # 1.93 B parameters in bfloat16; 24 layers of 32 heads, 64 wide (its config.py).
     estimate=MemoryProfile(
-        backend="torch", weights=3_850_000_000, kv_per_token=2 * 24 * 32 * 64 * 2
+        backend="torch",
+        weights=3_850_000_000,
+        kv_per_token=2 * 24 * 32 * 64 * 2,
+        levers=WHOLE,
     ),
 )
 
@@ -91,7 +95,8 @@ class Moondream2(ModelAdapter):
         self._profile = evolve(
             FAMILY.estimate,
             weights=sum(tensor.nbytes for tensor in self._model.parameters()),
-            strategies=strategies(device.type)[2:],  # the two bounds on steps are not obeyed
+            device=str(device),
+            strategies=strategies(device.type, plain=False),
             exact=True,
         )
 

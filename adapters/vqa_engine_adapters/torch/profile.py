@@ -2,37 +2,87 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from attrs import evolve
 
-from vqa_engine.adapter import MemoryProfile
+from vqa_engine.adapter import BUILTIN, LEVERS, Lever, MemoryProfile, ModelRef
+from vqa_engine.memory.gauges.torch import preferred
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.checkpoints.profile import profile as stored_profile
 from vqa_engine_adapters.torch.device import strategies
-from vqa_engine_adapters.torch.loading import Loaded
+from vqa_engine_adapters.torch.loading import PLAIN, Loaded
+from vqa_engine_adapters.torch.options import Options
+
+WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+WHOLE: frozenset[Lever] = frozenset({"image_longest_edge"})
+"""What a model obeys that goes through `generate` as a whole."""
+
+STEPWISE: frozenset[Lever] = LEVERS - {"kv_bits"}
+"""transformers' quantised caches need a package of their own, and none is used here."""
 
 
-def stored(family: Family, checkpoint: Checkpoint) -> MemoryProfile:
-    """What the checkpoint needs in the precision it is stored in.
+def expected(
+    family: Family, checkpoint: Checkpoint, model: ModelRef, options: Options
+) -> MemoryProfile:
+    """What the checkpoint will need: exact as soon as the precision is known.
 
-    Not exact: the precision that it is loaded in depends on the device, which nobody
-    knows before torch is imported.
+    That depends on the device, which nobody knows before torch is imported unless the
+    options say it. Until then the figures are those of the precision it is stored in.
     """
-    return evolve(stored_profile(family, checkpoint), backend="torch", exact=False)
+    plain = checkpoint.config.get("model_type") in PLAIN
+    profile = evolve(
+        stored_profile(family, checkpoint),
+        backend="torch",
+        device=options.device,
+        levers=STEPWISE if plain else WHOLE,
+        exact=False,
+    )
+    width = _loaded_width(model, options, sys.modules.get("torch"))
+    if width is None:
+        return profile
+    numbers = sum(tensor.nbytes // (tensor.itemsize or 1) for tensor in checkpoint.tensors.values())
+    return evolve(_in_width(profile, checkpoint, width), weights=numbers * width, exact=True)
 
 
 def as_loaded(family: Family, loaded: Loaded) -> MemoryProfile:
     """What the loaded model needs: weights as they lie there, KV in the model's precision."""
-    profile = stored(family, loaded.checkpoint)
-    kv, width = profile.kv_per_token, _width(loaded.checkpoint.tensors)
+    plain, profile = loaded.steps is not None, stored_profile(family, loaded.checkpoint)
     return evolve(
-        profile,
+        _in_width(profile, loaded.checkpoint, loaded.model.dtype.itemsize),
+        backend="torch",
+        device=str(loaded.device),
         weights=loaded.weights,
-        kv_per_token=None if kv is None else kv * loaded.model.dtype.itemsize // width,
-        strategies=strategies(loaded.device.type),
+        levers=STEPWISE if plain else WHOLE,
+        strategies=strategies(loaded.device.type, plain=plain),
         exact=True,
     )
+
+
+def _in_width(profile: MemoryProfile, checkpoint: Checkpoint, width: int) -> MemoryProfile:
+    """The figures of computation for numbers of another width than the stored ones."""
+    names = ("kv_per_token", "attention_per_pair", "activations_per_token", "per_tile")
+    given, stored = {name: getattr(profile, name) for name in names}, _width(checkpoint.tensors)
+    return evolve(
+        profile,
+        **{name: size and size * width // stored for name, size in given.items()},
+    )
+
+
+def _loaded_width(model: ModelRef, options: Options, torch: Any) -> int | None:
+    """Bytes per number once loaded, by the rules of `choose_dtype`; None if not known yet."""
+    if options.quantization is not None:
+        return None
+    if options.dtype is not None:
+        return WIDTHS[options.dtype]
+    if model.model == BUILTIN:
+        return WIDTHS["float32"]
+    device = options.device or (torch and preferred(torch))
+    return None if device is None else WIDTHS["float32" if device == "cpu" else "float16"]
 
 
 def _width(tensors: dict[str, Tensor]) -> int:

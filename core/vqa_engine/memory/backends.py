@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from vqa_engine.adapter import Backend, MemoryReading
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.gauges import Figure, Gauge, MlxGauge, torch_gauge
-from vqa_engine.memory.gauges.mlx import DEVICE
+from vqa_engine.memory.gauges import Figure, MlxGauge, torch_gauge
 
 Call = Callable[[], object]
 
@@ -22,11 +22,13 @@ Call = Callable[[], object]
 class MemoryBackend(Protocol):
     """A library's memory counters and calls; sizes are bytes.
 
+    `device` names the one device that is counted, None where all are counted together.
     `calls` are the cleanup calls it really has, by name; `array` is the type of its
     arrays, None where the garbage collector does not see them.
     """
 
     name: Backend
+    device: str | None
     calls: Mapping[str, Call]
     array: type | None
 
@@ -38,6 +40,15 @@ class MemoryBackend(Protocol):
 
     def limit(self) -> Figure:
         """What the device says may be held, or why it says nothing."""
+
+    def free(self) -> Figure:
+        """What nobody uses of the device's own memory; missing where it is the system's."""
+
+    def outside(self, process: int) -> int:
+        """What lies outside the allocator, given the bytes of the process.
+
+        What grows there no counter explains, and no call is known to give it back.
+        """
 
     def reset_peak(self) -> None:
         """Start a new peak."""
@@ -54,6 +65,7 @@ class NoBackend:
     """An adapter without a tensor library: nothing is counted, nothing can be called."""
 
     name: Backend = "none"
+    device: str | None = None
     calls: Mapping[str, Call] = {}
     array: type | None = None
 
@@ -65,6 +77,12 @@ class NoBackend:
 
     def limit(self) -> Figure:
         return Figure("limit", missing="an adapter without a backend has no counters")
+
+    def free(self) -> Figure:
+        return Figure("free", missing="an adapter without a backend has no device")
+
+    def outside(self, process: int) -> int:
+        return process
 
     def reset_peak(self) -> None:
         """Nothing here keeps a peak."""
@@ -81,6 +99,7 @@ class MlxBackend:
     """
 
     name: Backend = "mlx"
+    device: str | None = None
 
     def __init__(self) -> None:
         self._mx = _import("mlx.core", "mlx")
@@ -103,9 +122,15 @@ class MlxBackend:
 
     def limit(self) -> Figure:
         """Metal's working set or CUDA's memory: the first that this device tells."""
-        figures = {figure.name: figure for figure in self._gauge.device()}
-        working_set, _ram, vram, _free = (figures[name] for name in DEVICE)
+        working_set, _ram, vram, _free = self._gauge.device()
         return working_set if working_set.value is not None else vram
+
+    def free(self) -> Figure:
+        """Told on CUDA only."""
+        return self._gauge.device()[3]
+
+    def outside(self, process: int) -> int:
+        return process - self.read_held()
 
     def set_cache_limit(self, limit: int) -> int:
         return int(self._set_cache_limit(limit))
@@ -123,31 +148,49 @@ class MlxBackend:
 
 
 class TorchBackend:
-    """PyTorch: CUDA and MPS have counters and a pool, the CPU has neither."""
+    """PyTorch: CUDA and MPS have counters and a pool, the CPU has neither.
+
+    `device` is torch's name of the device to count on, its preferred one by default.
+    """
 
     name: Backend = "torch"
     array: type | None = None
 
-    def __init__(self, torch: Any = None) -> None:
-        self._torch = torch or _import("torch", "torch")
-        self._gauge: Gauge = torch_gauge(self._torch)
-        device = self._gauge.name.removeprefix("torch ")
-        self._device: Any = {"cuda": self._torch.cuda, "mps": self._torch.mps}.get(device)
-        self.calls: Mapping[str, Call] = (
-            {"clear_cache": self._device.empty_cache} if self._device else {}
-        )
-        self._reset: Call | None = getattr(self._device, "reset_peak_memory_stats", None)
+    def __init__(self, torch: Any = None, device: str | None = None) -> None:
+        torch = torch or _import("torch", "torch")
+        self._gauge = torch_gauge(torch, device)
+        self.device: str | None = self._gauge.device
+        kind, _, index = self._gauge.device.partition(":")
+        self.calls: Mapping[str, Call] = {}
+        self._reset: Call | None = None
+        if kind == "cuda":
+            self.calls = {"clear_cache": torch.cuda.empty_cache}
+            self._reset = partial(torch.cuda.reset_peak_memory_stats, int(index))
+        elif kind == "mps":
+            self.calls = {"clear_cache": torch.mps.empty_cache}
+        self._shares = kind == "mps"
 
     def read(self) -> MemoryReading:
-        active, held, peak, *_rest = (figure.bytes for figure in self._gauge.read())
+        active, held, peak = (figure.bytes for figure in self._gauge.counters())
         pool = None if active is None or held is None else max(0, held - active)
         return MemoryReading(active=active, cache=pool, peak=peak)
 
     def read_held(self) -> int:
-        return self._gauge.read()[1].bytes or 0
+        return self._gauge.counters()[1].bytes or 0
 
     def limit(self) -> Figure:
-        return self._gauge.read()[3]
+        return self._gauge.memory()[0]
+
+    def free(self) -> Figure:
+        return self._gauge.memory()[1]
+
+    def outside(self, process: int) -> int:
+        """On MPS also what the driver holds beyond the allocator, pool and MPSGraph alike:
+        only clearing the pool tells them apart. CUDA's memory is no part of the process."""
+        if not self._shares:
+            return process
+        active, held, _peak = (figure.bytes or 0 for figure in self._gauge.counters())
+        return max(0, process - held) + held - active
 
     def reset_peak(self) -> None:
         if self._reset is not None:
@@ -157,15 +200,15 @@ class TorchBackend:
         raise _missing("set_cache_limit", self.name)
 
 
-def backend(name: Backend) -> MemoryBackend:
-    """The backend an adapter's profile names.
+def backend(name: Backend, device: str | None = None) -> MemoryBackend:
+    """The backend and the device that an adapter's profile names.
 
     Raises:
         BackendError: its library is missing or lacks a call we need.
     """
     if name == "mlx":
         return MlxBackend()
-    return TorchBackend() if name == "torch" else NoBackend()
+    return TorchBackend(device=device) if name == "torch" else NoBackend()
 
 
 def collect() -> None:

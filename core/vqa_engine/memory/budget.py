@@ -80,10 +80,13 @@ def budget(backend: MemoryBackend, system: System, override: int | None = None) 
     """What the backend may hold on this machine now.
 
     The caller's figure, else the device's less a reserve; in both cases no more than
-    what the backend holds already and the system still leaves.
+    what the backend holds already and what is left: of the device's memory where it has
+    some of its own, else of the system's.
     """
     own = Budget(override, "given") if override else _device(backend.limit())
-    return _least(own, _system(system, backend.read_held()))
+    free = backend.free()
+    left = system.left() if free.bytes is None else free
+    return _least(own, _rest(left, backend.read_held()))
 
 
 def expected(backend: Backend, system: System, override: int | None = None) -> Budget:
@@ -94,7 +97,7 @@ def expected(backend: Backend, system: System, override: int | None = None) -> B
         own = _device(_metal())
     else:
         own = Budget(None, "")
-    return _least(own, _system(system, 0))
+    return _least(own, _rest(system.left(), 0))
 
 
 def _device(figure: Figure) -> Budget:
@@ -103,8 +106,7 @@ def _device(figure: Figure) -> Budget:
     return Budget(_less_reserve(figure.bytes), f"{figure.name} less a reserve")
 
 
-def _system(system: System, held: int) -> Budget:
-    left = system.left()
+def _rest(left: Figure, held: int) -> Budget:
     if left.bytes is None:
         return Budget(None, left.missing)
     return Budget(held + _less_reserve(left.bytes), f"{left.name} less a reserve")

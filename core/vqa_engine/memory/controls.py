@@ -91,6 +91,11 @@ class Controls:
         """Live buffers and pool now."""
         return self.backend.read_held()
 
+    def outside(self) -> int | None:
+        """What lies outside the allocator now, None where the process cannot be read."""
+        process = process_gauge().read()[1].bytes
+        return None if process is None else self.backend.outside(process)
+
     def ask_recycle(self, strategy: str, reason: str) -> None:
         """Ask for the model to be loaded afresh before the next question; once is enough."""
         if not self.recycle:

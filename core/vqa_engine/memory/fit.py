@@ -119,7 +119,9 @@ def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:
 def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, lossy: bool) -> Fit:
     """The first plan under which the profile fits in the budget, or why none does."""
     cost, weights = guess(profile, QUESTION), profile.weights or 0
-    plans = (plan, *rungs.lossless(plan), *(rungs.lossy(plan) if lossy else ()))
+    levers = profile.levers
+    cheaper = (*rungs.lossless(plan, levers), *(rungs.lossy(plan, levers) if lossy else ()))
+    plans = (plan, *cheaper)
     room = None if budget.limit is None else budget.limit - weights
     needs = {one: _need(profile, cost, one) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
@@ -148,7 +150,7 @@ def _smallest(image: ImageTokens | None) -> ImageTokens | None:
 def _need(profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan) -> tuple[int, int]:
     """(KV cache, work space with its margin) of a question under a plan."""
     kv = (profile.kv_per_token or 0) * (cost.prompt_tokens + plan.max_tokens)
-    if plan.kv_bits is not None:
+    if plan.kv_bits is not None and "kv_bits" in profile.levers:
         kv = kv * plan.kv_bits // 16
     whole = Estimator(profile).predict(stages(cost, plan))
     work = max(0.0, whole - (profile.kv_per_token or 0) * cost.prompt_tokens)

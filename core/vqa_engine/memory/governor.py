@@ -56,7 +56,7 @@ class Governor:
         system: System | None = None,
         memory: MemoryBackend | None = None,
     ) -> None:
-        self.backend: MemoryBackend = memory or backend(profile.backend)
+        self.backend: MemoryBackend = memory or backend(profile.backend, profile.device)
         self.floor = self.backend.read().active
         self.prediction: MemoryPrediction | None = None
         self._policy, self._adapter = policy or MemoryPolicy(), adapter
@@ -81,6 +81,7 @@ class Governor:
             BackendError: naming the call that a strategy needs and the backend lacks.
         """
         self._estimator = self._estimator or Estimator(profile)
+        self._follow(profile)
         self._start(profile)
         self._bounds = []
         for strategy in profile.strategies:
@@ -90,6 +91,9 @@ class Governor:
         self._before = [bound.before for bound in self._bounds if bound.before]
         self._after = [bound.after for bound in self._bounds if bound.after]
         self._busy = self._counts or bool(self._narrows or self._before or self._after)
+        if self._policy.budget is not None and not self._counts:
+            why = self.backend.limit().missing
+            self.controls.note("budget", "only the weights are held to it", why)
         return self.controls.drain()
 
     def plan(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
@@ -193,6 +197,19 @@ class Governor:
         events = self.controls.drain()
         return tuple(evolve(event, question_id=question.question_id) for event in events)
 
+    def _follow(self, profile: MemoryProfile) -> None:
+        """Count on the device where the model lies, if that shows only now.
+
+        What the device held before is then not known, and a release cannot be verified.
+        """
+        if profile.device is None or self.backend.device is None:
+            return
+        there = backend(profile.backend, profile.device)
+        if there.device != self.backend.device:
+            self.backend, self.floor = there, None
+            self._counts = there.read().active is not None
+            self.budget = self._look_at_budget()
+
     def _start(self, profile: MemoryProfile) -> None:
         """A fresh count for a model that was just loaded, or will be."""
         self.controls = Controls(self.backend, profile, self._adapter)
@@ -264,7 +281,7 @@ class Governor:
 
     def _look(self) -> None:
         """Sample what is too dear for each question: the process and the system."""
-        self._watch.look(self._moment.number, self.backend.read_held())
+        self._watch.look(self._moment.number, self.backend.outside)
         self._moment.slope = self.audit.slope
         if self._after:
             self._moment.pressure = self._system.pressure()
@@ -273,8 +290,6 @@ class Governor:
             self._moment.budget = self.controls.budget = self.budget.limit
 
     def _look_at_budget(self) -> Budget:
-        if not self._counts:
-            return Budget(None, self.backend.limit().missing or "the backend counts nothing")
         return budget(self.backend, self._system, self._policy.budget)
 
     def _residue(self) -> int | None:

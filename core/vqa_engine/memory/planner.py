@@ -11,6 +11,7 @@ from vqa_engine.adapter import (
     BatchCostAware,
     CostAware,
     GenerationPlan,
+    Lever,
     MemoryProfile,
     ModelAdapter,
     Question,
@@ -64,7 +65,7 @@ class Planner:
         self.estimator, self.controls = estimator, controls
         self._cautious = cautious
         self._allow_lossy = allow_lossy
-        self._batches = True
+        self._batches = "encoder_batch" in controls.profile.levers
         self._guesses = not isinstance(adapter, CostAware)
         self._batch_cost = adapter.batch_cost if isinstance(adapter, BatchCostAware) else None
         self._cost: Callable[[Question, GenerationPlan], QuestionCost] = (
@@ -158,11 +159,13 @@ class Planner:
         self, question: Question, asked: Planned, moment: Moment, limit: int
     ) -> Planned | None:
         """Ask for a fresh process, if giving back what stayed since load would do."""
-        room = limit - moment.held + moment.rise
+        # What is left in the pool after it was cleared: fragments, or a driver's own caches.
+        stayed = moment.rise + (moment.cache or 0)
+        room = limit - moment.held + stayed
         least = min(plan.bound for plan in (asked, *self._lossless(question, asked)))
-        if moment.rise <= 0 or least > room:
+        if stayed <= 0 or least > room:
             return None
-        reason = f"{shown(moment.rise)} stayed since load, and the next question needs them"
+        reason = f"{shown(stayed)} stayed since load, and the next question needs them"
         self.controls.ask_recycle("plan", reason)
         raise OutOfMemory(f"A fresh process is needed: {reason}.", budget=limit)
 
@@ -184,11 +187,11 @@ class Planner:
     ) -> Planned | None:
         if not self._allow_lossy:
             return None
-        plans = (self.weigh(question, plan) for plan in lossy(asked.plan))
+        plans = (self.weigh(question, plan) for plan in lossy(asked.plan, self._levers))
         return self._first(plans, moment, limit)
 
     def _lossless(self, question: Question, asked: Planned) -> list[Planned]:
-        return [self.weigh(question, plan) for plan in lossless(asked.plan)]
+        return [self.weigh(question, plan) for plan in lossless(asked.plan, self._levers)]
 
     def _refuse(
         self, question: Question, asked: Planned, moment: Moment, budget: Budget
@@ -197,10 +200,14 @@ class Planner:
         raise refusal(least.bound, moment.held, budget, allow_lossy=self._allow_lossy)
 
     def _saved_by_quantising(self, cost: QuestionCost, plan: GenerationPlan) -> int:
-        if plan.kv_bits is None:
+        if plan.kv_bits is None or "kv_bits" not in self._levers:
             return 0
         whole = (self.controls.profile.kv_per_token or 0) * cost.prompt_tokens
         return whole * (HALF_BITS - plan.kv_bits) // HALF_BITS
+
+    @property
+    def _levers(self) -> frozenset[Lever]:
+        return self.controls.profile.levers
 
     def _guess(self, question: Question, plan: GenerationPlan) -> QuestionCost:
         return guess(self.controls.profile, question.text)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import LEVERS, GenerationPlan, Lever
 from vqa_engine.ladder import Ladder
 from vqa_engine.memory.estimator import DEFAULT_STEP
 
 
-def lossless(plan: GenerationPlan) -> Iterator[GenerationPlan]:
+def lossless(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> Iterator[GenerationPlan]:
     """Smaller prefill steps and encoder batches; the same text comes out of them."""
-    return _below(plan, Ladder(standing_step=DEFAULT_STEP))
+    return _below(plan, Ladder(standing_step=DEFAULT_STEP, levers=levers))
 
 
-def lossy(plan: GenerationPlan) -> Iterator[GenerationPlan]:
+def lossy(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> Iterator[GenerationPlan]:
     """Plans that may change the text: a quantised KV cache, then smaller images."""
-    for cheaper in _below(plan, Ladder(standing_step=DEFAULT_STEP, allow_lossy=True)):
+    ladder = Ladder(standing_step=DEFAULT_STEP, levers=levers, allow_lossy=True)
+    for cheaper in _below(plan, ladder):
         if (cheaper.kv_bits, cheaper.image_longest_edge) != (plan.kv_bits, plan.image_longest_edge):
             yield cheaper
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 from time import perf_counter
 
@@ -33,12 +34,12 @@ class Watch:
         """The process's footprint now."""
         return self._process.read()[0].bytes
 
-    def look(self, number: int, held: int) -> None:
-        """Sample after question `number`; `held` is the allocator's part of the process."""
+    def look(self, number: int, outside: Callable[[int], int]) -> None:
+        """Sample after question `number`; `outside` tells what of it is not the allocator's."""
         footprint, anonymous, *_rest = self._process.read()
         self.footprint = footprint.bytes
         if anonymous.bytes is not None:
-            self._audit.outside(number, anonymous.bytes - held)
+            self._audit.outside(number, outside(anonymous.bytes))
         now = perf_counter()
         wanted = ceil(self._stride * self._period / max(now - self._last, 1e-9))
         self._stride = min(max(1, wanted), self._stride * 2, LONGEST_STRIDE)

@@ -58,7 +58,7 @@ def _model(adapter: ModelAdapter) -> str | None:
 def _bindings(adapter: ModelAdapter, profile: MemoryProfile) -> tuple[Binding, ...]:
     """Each declared strategy, bound to the real backend and let go again."""
     try:
-        counted = backend(profile.backend)
+        counted = backend(profile.backend, profile.device)
     except BackendError as error:
         return (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
     controls = Controls(counted, profile, adapter)

@@ -11,6 +11,7 @@ import pytest
 from vqa_engine import registry, shape
 from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelAdapter, Question
 from vqa_engine.errors import VqaEngineError
+from vqa_engine.memory.fit import expected_profile
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -188,8 +189,9 @@ class Bench:
         return adapter.cached_bytes() if isinstance(adapter, CacheHolder) else 0
 
     def meter(self) -> Meter:
-        """A meter for the backend that the adapter's profile names."""
-        return meter(self.make().memory_profile().backend)
+        """A meter for the backend and the device that the adapter's profile names."""
+        profile = expected_profile(self.make(), self.capabilities.model)
+        return meter(profile.backend, profile.device)
 
     def _find_block(self) -> str:
         try:

@@ -105,7 +105,7 @@ class MemoryTests:
         """Every cleanup strategy of the profile finds the backend calls that it needs."""
         adapter = self.bench.loaded()
         profile = adapter.memory_profile()
-        controls = Controls(backend(profile.backend), profile, adapter)
+        controls = Controls(backend(profile.backend, profile.device), profile, adapter)
         controls.budget = BUDGET
         unbound = dict(_unbound(profile, controls))
         assert unbound == {}, "Take the strategy out of memory_profile(), or name its backend."

@@ -95,13 +95,13 @@ class Traced(Meter):
             tracemalloc.stop()
 
 
-def meter(name: Backend) -> Meter:
-    """The most exact meter for a backend.
+def meter(name: Backend, device: str | None = None) -> Meter:
+    """The most exact meter for a backend on a device, its preferred one by default.
 
     Raises:
         BackendError: the backend's library is missing.
     """
-    counted = backend(name)
+    counted = backend(name, device)
     if counted.read().active is not None:
         return Allocator(counted)
     return Tensors() if name == "torch" else Traced()

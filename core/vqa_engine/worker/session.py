@@ -111,7 +111,8 @@ class WorkerSession:
             self.release()
             raise
         self._loaded, self._fresh, self._deaths = True, True, 0
-        self._ladder = evolve(self._ladder, standing_step=_standing_step(loaded))
+        step, levers = _standing_step(loaded), loaded.profile.levers
+        self._ladder = evolve(self._ladder, standing_step=step, levers=levers)
         return loaded
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:

@@ -2,67 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from vqa_engine.memory.gauges.base import Figure, Gauge, called
 
-NAMES = ("active", "held", "peak", "limit", "free")
+COUNTERS, DEVICE = ("active", "held", "peak"), ("limit", "free")
+
+
+class TorchGauge(Gauge, Protocol):
+    """The figures of one of torch's devices; `device` is its name with its index."""
+
+    device: str
+
+    def counters(self) -> tuple[Figure, ...]:
+        """`COUNTERS`, cheap enough for every question."""
+
+    def memory(self) -> tuple[Figure, ...]:
+        """`DEVICE`: what the device has in all, and what nobody uses of it."""
 
 
 class CudaGauge:
-    """`torch.cuda`; `held` is what the caching allocator reserves."""
+    """`torch.cuda`; `held` is what the caching allocator reserves.
+
+    One call gives all counters, as nested mappings: `memory_allocated` and its like flatten
+    the same mappings each time, for every figure.
+    """
 
     name = "torch cuda"
 
-    def __init__(self, torch: Any) -> None:
+    def __init__(self, torch: Any, index: int | None = None) -> None:
         self._cuda = torch.cuda
+        self._index: int = torch.cuda.current_device() if index is None else index
+        self.device = f"cuda:{self._index}"
+
+    def counters(self) -> tuple[Figure, ...]:
+        told: Mapping[str, Any] = self._cuda.memory_stats_as_nested_dict(self._index)
+        allocated, reserved = (
+            told.get(kind, {}).get("all", {}) for kind in ("allocated_bytes", "reserved_bytes")
+        )
+        return (
+            Figure("active", allocated.get("current", 0)),  # nothing is told before first use
+            Figure("held", reserved.get("current", 0)),
+            Figure("peak", allocated.get("peak", 0)),
+        )
+
+    def memory(self) -> tuple[Figure, ...]:
+        free, total = self._cuda.mem_get_info(self._index)
+        return Figure("limit", total), Figure("free", free)
 
     def read(self) -> tuple[Figure, ...]:
-        free, total = self._cuda.mem_get_info()
-        return (
-            Figure("active", self._cuda.memory_allocated()),
-            Figure("held", self._cuda.memory_reserved()),
-            Figure("peak", self._cuda.max_memory_allocated()),
-            Figure("limit", total),
-            Figure("free", free),
-        )
+        return *self.counters(), *self.memory()
 
 
 class MpsGauge:
     """`torch.mps`; `held` is the driver's figure, the only one that shows MPSGraph's
     caches (shared/facts/memory.md, "PyTorch")."""
 
-    name = "torch mps"
+    name, device = "torch mps", "mps:0"
 
     def __init__(self, torch: Any) -> None:
         self._mps = torch.mps
 
-    def read(self) -> tuple[Figure, ...]:
+    def counters(self) -> tuple[Figure, ...]:
         return (
             called("active", self._mps, "current_allocated_memory", "torch.mps"),
             called("held", self._mps, "driver_allocated_memory", "torch.mps"),
             Figure("peak", missing="torch.mps keeps no peak"),
-            called("limit", self._mps, "recommended_max_memory", "torch.mps"),
-            Figure("free", missing="torch.mps does not say it"),
         )
 
-
-class TorchCpuGauge:
-    """PyTorch on the CPU."""
-
-    name = "torch cpu"
+    def memory(self) -> tuple[Figure, ...]:
+        return (
+            called("limit", self._mps, "recommended_max_memory", "torch.mps"),
+            Figure("free", missing="a Mac's memory is the system's"),
+        )
 
     def read(self) -> tuple[Figure, ...]:
-        return tuple(Figure(name, missing="torch counts nothing on the CPU") for name in NAMES)
+        return *self.counters(), *self.memory()
 
 
-def torch_gauge(torch: Any) -> Gauge:
-    """The gauge of the device that torch would use.
+class UncountedGauge:
+    """PyTorch on the CPU, and on devices that we cannot read."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.name, self.device = f"torch {device}", device
+        self._missing = f"torch counts nothing on the device {device!r} that we could read"
+
+    def counters(self) -> tuple[Figure, ...]:
+        return tuple(Figure(name, missing=self._missing) for name in COUNTERS)
+
+    def memory(self) -> tuple[Figure, ...]:
+        return tuple(Figure(name, missing=self._missing) for name in DEVICE)
+
+    def read(self) -> tuple[Figure, ...]:
+        return *self.counters(), *self.memory()
+
+
+def torch_gauge(torch: Any, device: str | None = None) -> TorchGauge:
+    """The gauge of a device (`cuda:1`), or of the one that torch would use.
 
     `is_available` is asked first: `torch.mps` and `torch.accelerator` raise without one.
     """
-    if torch.cuda.is_available():
-        return CudaGauge(torch)
-    if torch.backends.mps.is_available():
+    kind, _, index = (device or preferred(torch)).partition(":")
+    if kind == "cuda" and torch.cuda.is_available():
+        return CudaGauge(torch, int(index) if index else None)
+    if kind == "mps" and torch.backends.mps.is_available():
         return MpsGauge(torch)
-    return TorchCpuGauge()
+    return UncountedGauge(kind)
+
+
+def preferred(torch: Any) -> str:
+    """CUDA before MPS before the CPU."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

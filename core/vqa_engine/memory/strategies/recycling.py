@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 POSITIVE = validators.optional(validators.gt(0))
 
+PATIENCE = 8
+"""Questions between two clearings of the pool that are to tell it from a leak."""
+
 
 @frozen
 class RecycleWorker(CleanupStrategy):
@@ -21,6 +24,9 @@ class RecycleWorker(CleanupStrategy):
     `after` questions, or when the process grows by `slope` bytes per question outside
     the allocator, or when the floor has risen by `residue` bytes since load. Ending the
     process is the one cure that always works (shared/facts/memory.md, "PyTorch").
+
+    A slope is believed only once the pool was cleared: on MPS the driver's figure holds
+    the pool as well, and what clearing gives back is no reason for a fresh process.
     """
 
     after: int | None = field(default=None, validator=POSITIVE)
@@ -36,19 +42,42 @@ class RecycleWorker(CleanupStrategy):
             controls.call("footprint")
         if self.residue is not None:
             controls.call("read active")
+        return Bound(after=_Recycling(self, controls).after)
 
-        def after(moment: Moment) -> None:
-            reason = self._reason(moment)
-            if reason:
-                controls.ask_recycle(self.name, reason)
 
-        return Bound(after=after)
+class _Recycling:
+    """One bound `RecycleWorker`: when the pool was last cleared to see what stays."""
 
-    def _reason(self, moment: Moment) -> str:
-        if self.after is not None and moment.number >= self.after:
+    def __init__(self, strategy: RecycleWorker, controls: Controls) -> None:
+        self._strategy, self._controls = strategy, controls
+        self._cleared = 0
+
+    def after(self, moment: Moment) -> None:
+        reason = self._counted(moment) or self._grown(moment)
+        if reason:
+            self._controls.ask_recycle(self._strategy.name, reason)
+
+    def _counted(self, moment: Moment) -> str:
+        wanted = self._strategy
+        if wanted.after is not None and moment.number >= wanted.after:
             return f"{moment.number} questions since load"
-        if self.residue is not None and moment.rise >= self.residue:
+        if wanted.residue is not None and moment.rise >= wanted.residue:
             return f"the floor rose by {moment.rise} bytes since load"
-        if self.slope is not None and moment.slope is not None and moment.slope >= self.slope:
-            return f"the process grows by {moment.slope:.0f} bytes per question"
         return ""
+
+    def _grown(self, moment: Moment) -> str:
+        bound, questions = self._strategy.slope, moment.number - self._cleared
+        if bound is None or moment.slope is None or moment.slope < bound or questions < PATIENCE:
+            return ""
+        self._cleared = moment.number
+        slope = moment.slope - self._given_back() / questions
+        return f"the process grows by {slope:.0f} bytes per question" if slope >= bound else ""
+
+    def _given_back(self) -> int:
+        """Bytes outside the allocator that clearing the pool takes away."""
+        if not self._controls.has("clear_cache"):
+            return 0
+        before = self._controls.outside()
+        self._controls.act(self._strategy.name, "clear_cache")
+        after = self._controls.outside()
+        return 0 if before is None or after is None else max(0, before - after)
