@@ -24,6 +24,7 @@ from vqa_engine.blas import Blas, chosen
 from vqa_engine.contender import Adapter, Contender, contenders
 from vqa_engine.errors import (
     AnswerError,
+    BackendGone,
     ConfigurationError,
     QuestionSetError,
     RunError,
@@ -335,10 +336,16 @@ class Engine:
             if ledger is not None:
                 ledger.begin(question for _, question in entering)
             upcoming = [question for _, question in window]
-            answered = _ask(resident, upcoming, self._plan)
+            answered, gone = _ask(resident, upcoming, self._plan), ""
             self._tell_notes()
             for row, events in answered:
-                yield window.popleft()[0], row, events
+                position, _question = window.popleft()
+                if row.failure is not None and row.failure.cause == "gone":
+                    gone = row.failure.message
+                else:
+                    yield position, row, events
+            if gone:
+                raise BackendGone(gone)  # what has no row stays open
 
     def _take(
         self, ledger: Ledger, position: int, row: Row, events: tuple[MemoryEvent, ...]

@@ -9,6 +9,7 @@
     │   └── AdapterInvalid       it was imported, but does not fit the contract
     ├── CheckpointError          a model's files cannot be reached or read
     ├── BackendError             a backend call is missing or failed
+    ├── BackendGone              no question can be answered until somebody acts
     ├── OutOfMemory              the model ran out of memory, or would
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
@@ -122,6 +123,14 @@ class BackendError(VqaEngineError):
     def __init__(self, call: str, reason: str, remedy: str = "") -> None:
         self.call, self.reason = call, reason
         super().__init__(f"{call}: {reason}.{' ' + remedy if remedy else ''}")
+
+
+class BackendGone(VqaEngineError):
+    """What answers is away for good, and no cheaper plan or fresh process brings it back.
+
+    A run ends here: what is not answered yet stays open, so that the same command goes on
+    later. A server that was stopped is the usual case.
+    """
 
 
 class OutOfMemory(VqaEngineError):

@@ -20,11 +20,13 @@ Cause = Literal[
     "hung",
     "exited",
     "backend",
+    "gone",
     "adapter",
     "python",
 ]
 """Why a question failed (shared/facts/memory.md, "Texts to classify"). `refused` is the
-governor's word that no plan fits, so that trying again would be no use."""
+governor's word that no plan fits, so that trying again would be no use. `gone` concerns
+every question: it ends the run of its adapter and is no row of its own."""
 
 
 @frozen(kw_only=True)

@@ -27,7 +27,14 @@ from vqa_engine.adapter import (
     Prefetcher,
     Question,
 )
-from vqa_engine.errors import AnswerError, BackendError, ImageError, OutOfMemory, VqaEngineError
+from vqa_engine.errors import (
+    AnswerError,
+    BackendError,
+    BackendGone,
+    ImageError,
+    OutOfMemory,
+    VqaEngineError,
+)
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
@@ -255,6 +262,8 @@ def _cause(error: VqaEngineError) -> Cause:
             return "image"
         case OutOfMemory():
             return "out_of_memory"
+        case BackendGone():
+            return "gone"
         case BackendError():
             return "backend"
         case _:

@@ -6,10 +6,9 @@ import base64
 import io
 import json
 import logging
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from vqa_engine import Engine
 from vqa_engine.adapter import AdapterSpec, Answer, BatchAdapter, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import (
     AnswerError,
-    BackendError,
     CheckpointError,
     ConfigurationError,
     ImageError,
@@ -147,28 +145,6 @@ class TestRetries:
         assert adapter.answer(ask(), PLAN).text == "late"
         assert len(script.asked) == 2
 
-    def test_outlast_an_absence(self) -> None:
-        """The server goes away between two questions and comes back on the same port."""
-        script, adapter = Script(), OpenAiServer()
-        with serving(script) as url:
-            adapter.load(ModelRef(options={"base_url": url, "patience": 20}))
-            adapter.answer(ask(), PLAN)
-        port = int(url.rpartition(":")[2].removesuffix("/v1"))
-        with back_in(0.3, script, port):
-            assert adapter.answer(ask(2), PLAN).text == "yes"
-        adapter.release()
-
-    def test_give_up_on_an_absence_once(self) -> None:
-        adapter = OpenAiServer()
-        with serving(Script()) as url:
-            adapter.load(ModelRef(options={"base_url": url, "patience": 0.2}))
-        for _ in range(2):
-            with pytest.raises(BackendError, match="Start the server again"):
-                adapter.answer(ask(), PLAN)
-        assert adapter._client is not None
-        assert adapter._client._given_up
-        adapter.release()
-
     def test_do_not_go_on_after_release(self, opened: Opened) -> None:
         adapter, script = opened(Reply(429, headers=(("retry-after", "30"),)))
         assert adapter._client is not None
@@ -176,25 +152,6 @@ class TestRetries:
         with pytest.raises(AnswerError, match="released"):
             adapter.answer(ask(), PLAN)
         assert len(script.asked) == 1
-
-
-@contextmanager
-def back_in(seconds: float, script: Script, port: int) -> Iterator[None]:
-    """A server that comes back on its port while the block runs."""
-    done = threading.Event()
-
-    def run() -> None:
-        done.wait(seconds)
-        with serving(script, port):
-            done.wait()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 class TestBatch:
@@ -242,13 +199,6 @@ class TestLoad:
         script = Script(models={"data": [{"id": "a"}, {"id": "b"}]})
         with serving(script) as url, pytest.raises(CheckpointError, match=r"offers a, b"):
             OpenAiServer().load(ModelRef(options={"base_url": url}))
-
-    def test_finds_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-        with pytest.raises(BackendError, match="the server is away"):
-            OpenAiServer().load(ModelRef(options={"base_url": url, "patience": 0.1}))
 
     @pytest.mark.parametrize(
         ("options", "named"),

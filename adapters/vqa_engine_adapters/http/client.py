@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from vqa_engine.errors import AnswerError, BackendError, ConfigurationError, VqaEngineError
+from vqa_engine.errors import AnswerError, BackendGone, ConfigurationError, VqaEngineError
 from vqa_engine_adapters.http.options import Options
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Client:
         Raises:
             ConfigurationError: the server wants another key.
             AnswerError: it refuses the request, or keeps failing on it.
-            BackendError: it stayed away longer than the patience allows.
+            BackendGone: it stayed away longer than the patience allows.
         """
         whole = 0.0 if self._given_up else self._options.patience
         deadline = monotonic() + min(whole, whole if patience is None else patience)
@@ -141,12 +141,11 @@ class Client:
             text = text.replace(self._key, "***")
         return text[:300] or "no text"
 
-    def _lost(self, fault: _Fault) -> BackendError:
+    def _lost(self, fault: _Fault) -> BackendGone:
         self._given_up = True
-        return BackendError(
-            self._options.base_url,
-            f"{fault.reason}, and went on being so",
-            "Start the server again; the same command continues the run.",
+        return BackendGone(
+            f"{self._options.base_url}: {fault.reason}, and went on being so. "
+            "Start the server; the same command begins the run, or continues it."
         )
 
 

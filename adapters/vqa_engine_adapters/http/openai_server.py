@@ -71,7 +71,8 @@ class OpenAiServer(ModelAdapter):
         Raises:
             ConfigurationError: an option is wrong, or the server wants another key.
             CheckpointError: the server has no such model, or several and none was named.
-            BackendError: it cannot be reached, or httpx2 is not installed.
+            BackendGone: it cannot be reached.
+            BackendError: httpx2 is not installed.
         """
         self.release()
         self._options = options.read(model.options)
@@ -91,7 +92,7 @@ class OpenAiServer(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the server failed on this question.
             ConfigurationError: the server does not take the key any more.
-            BackendError: it stayed away.
+            BackendGone: it stayed away.
         """
         if self._client is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
