@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import evolve
 
-from vqa_engine.adapter import MemoryProfile
+from vqa_engine.adapter import MemoryProfile, ModelRef
 from vqa_engine.memory.strategies import RecycleWorker
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
@@ -29,3 +29,10 @@ class Recycled(SmolVlmTorch):
     def memory_profile(self) -> MemoryProfile:
         profile = super().memory_profile()
         return evolve(profile, strategies=(*profile.strategies, RecycleWorker(after=2)))
+
+
+class Unreadable(SmolVlmTorch):
+    """Its weights must not be asked for."""
+
+    def load(self, model: ModelRef) -> None:
+        raise AssertionError("it was loaded")

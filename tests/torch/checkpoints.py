@@ -55,6 +55,7 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
             "llava": _llava,
             "llava_next": _llava_next,
             "idefics2": _idefics2,
+            "qwen2_vl": _qwen2_vl,
             "moondream2": _moondream,
         }[kind](folder, seed)
     return folder
@@ -144,10 +145,20 @@ def _idefics2(folder: Path, seed: int) -> None:
     _save(folder, Idefics2ForConditionalGeneration(Idefics2Config(**config)), seed)
 
 
-def _rename_processor(folder: Path) -> None:
+def _qwen2_vl(folder: Path, seed: int) -> None:
+    """A checkpoint whose processor wants torchvision; nobody gets as far as its weights."""
+    _idefics3(folder, seed)
+    _rename(folder, "Idefics3", "Qwen2VL")
+    write_json(folder, "config.json", {"model_type": "qwen2_vl"})
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
     for file in folder.glob("*_config.json"):
-        text = file.read_text().replace("Idefics3", "Idefics2")
-        file.write_text(text)
+        file.write_text(file.read_text().replace(old, new))
+
+
+def _rename_processor(folder: Path) -> None:
+    _rename(folder, "Idefics3", "Idefics2")
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     settings |= {"size": {"longest_edge": 64, "shortest_edge": 32}, "do_image_splitting": False}
     settings.pop("max_image_size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -122,6 +123,32 @@ def classified(statement: str) -> Failed:
         meaning = classify(error, "it")
         return Failed(type(meaning).__name__, str(meaning), {})
     raise AssertionError(f"{statement} raised nothing")
+
+
+def functions(target: str, question: Question, plan: GenerationPlan) -> set[str]:
+    """The names of torch's functions that an answer really calls."""
+    from torch.overrides import TorchFunctionMode
+
+    names = set()
+
+    class Noting(TorchFunctionMode):  # type: ignore[misc]  # torch is not followed
+        def __torch_function__(
+            self, function: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            names.add(getattr(function, "__name__", ""))
+            return function(*args, **(kwargs or {}))
+
+    with Noting():
+        _ADAPTERS[target].answer(question, plan)
+    return names
+
+
+def numbers(target: str) -> dict[str, int]:
+    """How many weights the loaded model has, by the type that holds them."""
+    held = Counter[str]()
+    for parameter in _ADAPTERS[target]._ready().model.parameters():
+        held[type(parameter.data).__name__] += parameter.numel()
+    return dict(held)
 
 
 def gap(target: str, question: Question, plan: GenerationPlan, ids: tuple[int, ...]) -> float:

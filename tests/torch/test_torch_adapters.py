@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,18 @@ from tests.mlx_builders import ask, picture
 from tests.torch import inside
 from tests.torch.conftest import Folder
 from tests.torch.inside import Remote
-from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.adapter import LEVERS, GenerationPlan, ModelRef
 from vqa_engine_adapters.torch.llava import LlavaTorch
 
 PLAN = GenerationPlan(max_tokens=6)
 TARGETS = {
     "idefics3": "vqa_engine_adapters.torch.smolvlm:SmolVlmTorch",
+    "smolvlm": "vqa_engine_adapters.torch.smolvlm:SmolVlmTorch",
     "llava": "vqa_engine_adapters.torch.llava:LlavaTorch",
     "llava_next": "vqa_engine_adapters.torch.llava:LlavaTorch",
     "idefics2": "vqa_engine_adapters.torch.generic:Transformers",
 }
-PLAIN = ("idefics3", "llava", "llava_next")
+PLAIN = ("idefics3", "smolvlm", "llava", "llava_next")
 IMAGES = {
     "rgb": picture(),
     "tall": picture(50, 160),
@@ -161,6 +164,12 @@ class TestPlan:
         assert smol.ids(ask(picture()), warm) == first
         assert smol.ids(ask(picture()), evolve(warm, seed=5)) != first
 
+    def test_levers_are_what_is_obeyed(self, family: Remote) -> None:
+        asked = evolve(PLAN, kv_bits=8, prefill_step=32, encoder_batch=2, image_longest_edge=64)
+        used = family.call("answer", ask(picture()), asked).plan
+        levers = family.call("memory_profile").levers
+        assert {lever for lever in LEVERS if getattr(used, lever) is not None} == levers
+
     def test_leaves_out_what_it_cannot_do(self, smol: Remote) -> None:
         asked = evolve(PLAN, kv_bits=8, prefill_step=32, encoder_batch=2)
         answer = smol.call("answer", ask(picture()), asked)
@@ -214,6 +223,30 @@ class TestOptions:
         assert half.weights < 0.6 * whole.weights
         assert len(smol.ids(ask(picture()), PLAN)) > 0
 
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    def test_attention_is_computed_as_asked(
+        self, smol: Remote, folder: Folder, attention: str
+    ) -> None:
+        smol.load(folder("idefics3"), attn_implementation=attention)
+        job = smol.pool.submit(inside.functions, smol.target, ask(picture()), PLAN)
+        assert ("scaled_dot_product_attention" in job.result()) == (attention == "sdpa")
+
+    @pytest.mark.skipif(
+        not (find_spec("torchao") and find_spec("accelerate")), reason="needs torchao, accelerate"
+    )
+    def test_quantisation_is_real(self, smol: Remote, folder: Folder) -> None:
+        whole, ids = smol.call("memory_profile"), smol.ids(ask(picture()), PLAN)
+        eight = {"_type": "Int8WeightOnlyConfig", "_version": 2, "_data": {}}
+        asked = json.dumps({"quant_method": "torchao", "quant_type": {"default": eight}})
+        assert smol.load(folder("idefics3"), quantization=asked) is None
+        held = smol.pool.submit(inside.numbers, smol.target).result()
+        assert held["Int8Tensor"] > held["Tensor"]
+        small = smol.call("memory_profile")
+        assert 0.25 * whole.weights < small.weights < 0.5 * whole.weights
+        first, second = smol.ids(ask(picture()), PLAN), smol.ids(ask(picture()), PLAN)
+        assert first == second
+        assert first[0] == ids[0]
+
     def test_quantisation_is_passed_on(self, smol: Remote, folder: Folder) -> None:
         """Its package is not installed here, so transformers names it."""
         failed = smol.load(folder("idefics3"), quantization="4bit")
@@ -239,8 +272,10 @@ class TestErrors:
         assert failed.kind == "CheckpointError"
         assert "--adapter transformers" in failed.text
 
-    def test_a_processor_that_needs_torchvision(self, smol: Remote, folder: Folder) -> None:
-        failed = smol.load(folder("smolvlm"))
+    def test_a_processor_that_needs_torchvision(
+        self, process: ProcessPoolExecutor, folder: Folder
+    ) -> None:
+        failed = Remote(process, TARGETS["idefics2"]).load(folder("qwen2_vl"))
         assert failed.kind == "CheckpointError"
         assert "pip install torchvision" in failed.text
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.mlx_builders import ask, picture
 from tests.torch.conftest import Folder
 from vqa_engine.adapter import AdapterSpec, GenerationPlan, ModelRef
+from vqa_engine.errors import OutOfMemory
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.worker import WorkerSession
 
 PLAN = GenerationPlan(max_tokens=4)
 
 
-def session(folder: Folder, name: str) -> WorkerSession:
+def session(folder: Folder, name: str, budget: int | None = None) -> WorkerSession:
     """A worker with one of `tests.torch.adapters`."""
     model = ModelRef(model=str(folder("idefics3")), options={"device": "cpu"})
-    return WorkerSession(AdapterSpec(name=name, model=model, target=f"tests.torch.adapters:{name}"))
+    spec = AdapterSpec(name=name, model=model, target=f"tests.torch.adapters:{name}")
+    return WorkerSession(spec, policy=MemoryPolicy(budget=budget))
 
 
 def test_out_of_memory_goes_down_the_ladder(folder: Folder) -> None:
@@ -41,3 +46,10 @@ def test_a_fresh_process_answers_the_same(folder: Folder) -> None:
     assert answers[0].token_ids == answers[2].token_ids
     assert answers[0].memory is not None
     assert answers[0].memory.footprint
+
+
+def test_weights_beyond_the_budget_are_refused_before_they_are_read(folder: Folder) -> None:
+    """On the CPU, too, where torch counts nothing."""
+    with pytest.raises(OutOfMemory, match="It does not fit") as caught:
+        session(folder, "Unreadable", budget=2**20).load()
+    assert caught.value.budget == 2**20

@@ -50,9 +50,13 @@ class Loaded:
 
     @property
     def weights(self) -> int:
-        """Bytes of parameters and buffers as they lie in memory; tied ones count once."""
+        """Bytes of parameters and buffers as they lie in memory; tied ones count once.
+
+        Tables that a quantiser keeps elsewhere (bitsandbytes' scales) are not among them.
+        """
         tensors = (*self.model.parameters(), *self.model.buffers())
-        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        parts = (part for tensor in tensors for part in _parts(tensor))
+        return sum({part.data_ptr(): part.nbytes for part in parts}.values())
 
     @property
     def image_token(self) -> int | None:
@@ -63,6 +67,17 @@ class Loaded:
             if isinstance(token, int):
                 return token
         return None
+
+
+def _parts(tensor: Any) -> Iterator[Any]:
+    """A tensor's own storage, or that of the tensors which a quantised one is made of."""
+    parts = getattr(tensor, "__tensor_flatten__", None)
+    if parts is None:
+        yield tensor
+        return
+    names, _ = parts()
+    for name in names:
+        yield from _parts(getattr(tensor, name))
 
 
 def require() -> Any:
@@ -126,9 +141,14 @@ def _passed_on(options: Options, device: Any) -> dict[str, Any]:
 
 
 def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
-    from transformers import AutoProcessor
+    """The checkpoint's processor; for SmolVLM the one of Idefics3, which writes the same.
 
-    return AutoProcessor.from_pretrained(
+    SmolVLM's own wants torchvision and num2words, for videos only.
+    """
+    from transformers import AutoProcessor, Idefics3Processor
+
+    smol = checkpoint.config.get("model_type") == "smolvlm"
+    return (Idefics3Processor if smol else AutoProcessor).from_pretrained(
         checkpoint.folder, trust_remote_code=model.trust_remote_code, local_files_only=True
     )
 
@@ -174,7 +194,7 @@ def unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | Ou
         remedy = "Its processor needs torchvision: pip install torchvision, of torch's own build."
     elif "trust_remote_code" in text:
         remedy = "Read the code that comes with it; if you trust it, say --trust-remote-code."
-    elif isinstance(error, ImportError):
+    elif isinstance(error, ImportError) or "pip install" in text:
         remedy = "Install what it names."
     first = " ".join(text.split())[:300] or "no text"
     return CheckpointError(

@@ -10,11 +10,7 @@ from vqa_engine_adapters.torch.driver import TorchAdapter
 
 
 class SmolVlmTorch(TorchAdapter):
-    """SmolVLM on torch; the default is SmolVLM2 with half a billion parameters.
-
-    Its processor's video part needs torchvision; that of Idefics3 checkpoints, the
-    embedded one among them, does not (shared/facts/mlx_vlm.md).
-    """
+    """SmolVLM on torch; the default is SmolVLM2 with half a billion parameters."""
 
     family = evolve(
         SmolVlm.family,
