@@ -25,6 +25,7 @@ from PIL import Image
 
 from vqa_engine import load_questions
 from vqa_engine.adapter import BUILTIN, AdapterSpec, Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.memory.budget import shown
 from vqa_engine.scoring import metric
 from vqa_engine.worker import WorkerSession
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
@@ -67,9 +68,9 @@ def parity(count: int) -> None:
     print(f"{'backend':16}{'accuracy':>10}{'ids differ':>12}{'text differs':>14}", end="")
     print(f"{'s/question':>12}{'CPU s':>8}{'peak MiB':>10}")
     for outcome in outcomes:
-        ids = _differing(outcomes[0], outcome, lambda answer: answer.token_ids)
+        ids = differing(outcomes[0], outcome, lambda answer: answer.token_ids)
         shown = "none given" if not any(a.token_ids for a in outcome.answers) else str(ids)
-        texts = _differing(outcomes[0], outcome, lambda answer: answer.text)
+        texts = differing(outcomes[0], outcome, lambda answer: answer.text)
         print(
             f"{outcome.name:16}{outcome.accuracy(questions):9.1f}%{shown:>12}{texts:14}"
             f"{outcome.seconds:12.4f}{outcome.busy:8.4f}{outcome.peak / 2**20:10.0f}"
@@ -100,7 +101,8 @@ def _over_http(url: str, pid: int | None, questions: Sequence[Question]) -> Outc
     return Outcome("openai_server", answers, seconds / count, busy / count, _peak(pid))
 
 
-def _differing(one: Outcome, other: Outcome, part: Callable[[Answer], object]) -> int:
+def differing(one: Outcome, other: Outcome, part: Callable[[Answer], object]) -> int:
+    """In how many answers a part of them is not the same."""
     pairs = zip(one.answers, other.answers, strict=True)
     return sum(part(a) != part(b) for a, b in pairs)
 
@@ -114,32 +116,38 @@ def _peak(pid: int | None) -> int:
     return int(psutil.Process(pid).memory_info().rss)
 
 
-def reuse(images: int, edge: int) -> None:
+def reuse(images: int, edge: int, device: str) -> None:
     """Five questions per image, with the prefix kept and without, in one process.
 
-    On one thread: what is compared is the processor's time, and threads that wait for each
-    other on a busy machine burn it.
+    On the CPU on one thread: what is compared there is the processor's time, and threads
+    that wait for each other on a busy machine burn it. On a GPU the clock is compared.
     """
     import torch
 
-    torch.set_num_threads(1)
+    if device == "cpu":
+        torch.set_num_threads(1)
     plan = GenerationPlan(max_tokens=4)
     with tempfile.TemporaryDirectory() as folder:
-        _write_256m(Path(folder), edge)
+        write_256m(Path(folder), edge)
         adapter = SmolVlmTorch()
-        adapter.load(ModelRef(model=folder, options={"prefix_cache": 2**30}))
+        options = {"prefix_cache": 2**30, "device": device}
+        adapter.load(ModelRef(model=folder, options=options))
+    profile = adapter.memory_profile()
     questions = [
-        Question(question_id=n, image=_scene(n // 5), text=f"What is object number {n} there?")
+        Question(question_id=n, image=scene(n // 5), text=f"What is object number {n} there?")
         for n in range(5 * images)
     ]
-    without, _, slow = _timed(lambda: [_afresh(adapter, one, plan) for one in questions])
+    adapter.answer(questions[0], plan)  # what the first one of all takes is not compared
+    without, *slow = _timed(lambda: [_afresh(adapter, one, plan) for one in questions])
     adapter.drop_caches()
-    reused, _, quick = _timed(lambda: [adapter.answer(one, plan) for one in questions])
+    reused, *quick = _timed(lambda: [adapter.answer(one, plan) for one in questions])
     same = sum(a.token_ids == b.token_ids for a, b in zip(without, reused, strict=True))
     tokens = reused[0].tokens
     length = tokens.prompt if tokens else 0
-    print(f"{len(questions)} questions on {images} images, {length} prompt tokens")
-    print(f"CPU: afresh {slow:.1f} s, reused {quick:.1f} s: {slow / quick:.2f} times as fast")
+    print(f"{len(questions)} questions on {images} images, {length} prompt tokens", end=", ")
+    print(f"{profile.kv_per_token} bytes of KV per token, weights {shown(profile.weights)}")
+    for name, one, other in zip(("clock", "CPU"), slow, quick, strict=True):
+        print(f"{name}: afresh {one:.2f} s, reused {other:.2f} s: {one / other:.2f} times as fast")
     print(f"{same} of {len(questions)} with identical ids")
 
 
@@ -148,12 +156,13 @@ def _afresh(adapter: SmolVlmTorch, question: Question, plan: GenerationPlan) -> 
     return adapter.answer(question, plan)
 
 
-def _scene(seed: int) -> Image.Image:
+def scene(seed: int) -> Image.Image:
+    """A picture with much in it, another one for each seed."""
     image = Image.effect_mandelbrot((640, 480), (-2 + seed / 9, -1, 1, 1), 60)
     return image.convert("RGB")
 
 
-def _write_256m(folder: Path, edge: int) -> None:
+def write_256m(folder: Path, edge: int) -> None:
     """SmolVLM-256M's widths and depths (its config.json), random weights, float32."""
     import json
 
@@ -228,6 +237,7 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=("parity", "reuse", "flight"))
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of `reuse`: cpu, cuda, mps")
     parser.add_argument("--edge", type=int, default=1024, help="longest edge: 512 is one tile")
     given = parser.parse_args()
     if given.part is None:
@@ -237,7 +247,7 @@ def main() -> None:
     elif given.part == "parity":
         parity(given.questions)
     elif given.part == "reuse":
-        reuse(given.images, given.edge)
+        reuse(given.images, given.edge, given.device)
     else:
         flight(64)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -20,6 +22,33 @@ class Starved(SmolVlmTorch):
         torch.set_num_threads(1)
         if plan.rung == 0:
             torch.empty(10**16)
+        return super()._generate(loaded, question, plan)
+
+
+class Exhausted(SmolVlmTorch):
+    """Takes all that the GPU's allocator may have, until the plan is a cheaper one."""
+
+    def _generate(self, loaded: Any, question: Any, plan: Any) -> Any:
+        import torch
+
+        if plan.rung > 0:
+            return super()._generate(loaded, question, plan)
+        torch.cuda.set_per_process_memory_fraction(0.05, loaded.device)
+        taken = []
+        while True:
+            taken.append(torch.empty(2**28, dtype=torch.uint8, device=loaded.device))
+
+
+class Poisoned(SmolVlmTorch):
+    """Loses the GPU's context once: the file that the environment names is then there."""
+
+    def _generate(self, loaded: Any, question: Any, plan: Any) -> Any:
+        import torch
+
+        told = Path(os.environ["VQA_ENGINE_TEST_POISONED"])
+        if not told.exists():
+            told.touch()
+            torch.zeros(2, device=loaded.device)[torch.tensor([7], device=loaded.device)]
         return super()._generate(loaded, question, plan)
 
 

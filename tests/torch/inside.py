@@ -35,8 +35,9 @@ class Remote:
     target: str
 
     def load(self, folder: Path | str | None, trust: bool = False, **options: Any) -> Any:
-        """Load a folder with these model options."""
+        """Load a folder with these model options; in float32, so that ids can be compared."""
         name = None if folder is None else str(folder)
+        options = {"dtype": "float32", **options}
         return self.call("load", ModelRef(model=name, trust_remote_code=trust, options=options))
 
     def ids(self, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
@@ -91,6 +92,7 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
     adapter = _ADAPTERS[target]
     loaded, prompt = adapter._ready(), adapter.prompt(question)
     inputs = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
+    inputs = inputs.to(loaded.device)
     for bound in (loaded.steps, loaded.tiles):
         if bound is not None:
             bound.step = bound.size = None
@@ -162,6 +164,7 @@ def gap(target: str, question: Question, plan: GenerationPlan, ids: tuple[int, .
     inputs = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
     whole = torch.cat([inputs.pop("input_ids"), torch.tensor([ids], dtype=torch.long)], dim=1)
     inputs.pop("attention_mask")
+    whole, inputs = whole.to(loaded.device), inputs.to(loaded.device)
     with torch.inference_mode():
         logits = loaded.model(input_ids=whole, **inputs).logits[0, -1]
     first, second = logits.topk(2).values.tolist()

@@ -197,7 +197,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "named"),
         [
-            ({"device": "cuda"}, "cuda"),
+            ({"device": "cuda:99"}, "cuda"),
             ({"device": "abacus"}, "abacus"),
             ({"dtype": "int4"}, "dtype"),
             ({"prefix_cache": "many"}, "many"),
@@ -272,6 +272,7 @@ class TestErrors:
         assert failed.kind == "CheckpointError"
         assert "--adapter transformers" in failed.text
 
+    @pytest.mark.skipif(bool(find_spec("torchvision")), reason="torchvision is here")
     def test_a_processor_that_needs_torchvision(
         self, process: ProcessPoolExecutor, folder: Folder
     ) -> None:
