@@ -158,7 +158,7 @@ def _afresh(adapter: SmolVlmTorch, question: Question, plan: GenerationPlan) -> 
 
 def scene(seed: int) -> Image.Image:
     """A picture with much in it, another one for each seed."""
-    image = Image.effect_mandelbrot((640, 480), (-2 + seed / 9, -1, 1, 1), 60)
+    image = Image.effect_mandelbrot((640, 480), (-2 + seed % 20 / 9, -1, 1, 1), 60)
     return image.convert("RGB")
 
 

@@ -105,7 +105,8 @@ def cuda(devices: int = 2) -> SimpleNamespace:
     def stats(index: int) -> dict[str, dict[str, dict[str, int]]]:
         active, held = (5 + index) * GIB, 7 * GIB
         return {
-            "allocated_bytes": {"all": {"current": active, "peak": active + GIB}},
+            "requested_bytes": {"all": {"current": active, "peak": active + GIB}},
+            "allocated_bytes": {"all": {"current": active + 512, "peak": active + GIB + 512}},
             "reserved_bytes": {"all": {"current": held, "peak": held}},
         }
 
@@ -144,6 +145,16 @@ def test_before_its_first_use_cuda_holds_nothing() -> None:
     library = cuda()
     library.cuda.memory_stats_as_nested_dict = lambda _index: {}
     assert TorchBackend(library).read() == MemoryReading(active=0, cache=0, peak=0)
+
+
+def test_without_a_count_of_what_was_asked_for_the_rounded_one_serves() -> None:
+    library = cuda()
+    library.cuda.memory_stats_as_nested_dict = lambda _index: {
+        "requested_bytes": {"all": {"current": 0, "peak": 0}},
+        "allocated_bytes": {"all": {"current": 512, "peak": 1024}},
+        "reserved_bytes": {"all": {"current": 2048}},
+    }
+    assert TorchBackend(library).read() == MemoryReading(active=512, cache=1536, peak=1024)
 
 
 def test_a_device_with_memory_of_its_own_is_not_bounded_by_the_systems() -> None:

@@ -21,9 +21,10 @@ class TinyConfig(PretrainedConfig):
 
 
 class Encoded:
-    def __init__(self, mean):
+    def __init__(self, mean, device):
         self.mean = mean
-        self.caches = [(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))]
+        keys, values = torch.zeros(2, 1, 2, 3, 4, device=device).unbind()
+        self.caches = [(keys, values)]
 
 
 class TinyMoondream(PreTrainedModel):
@@ -38,7 +39,7 @@ class TinyMoondream(PreTrainedModel):
     def encode_image(self, image):
         self.encoded += 1
         red, green, blue = image.resize((1, 1)).getpixel((0, 0))
-        return Encoded((red, green, blue))
+        return Encoded((red, green, blue), self.scale.device)
 
     def query(self, image, question, settings=None):
         return {"answer": f" {image.mean} {question!r} {settings} {self.encoded}\\n"}

@@ -159,13 +159,11 @@ class Planner:
         self, question: Question, asked: Planned, moment: Moment, limit: int
     ) -> Planned | None:
         """Ask for a fresh process, if giving back what stayed since load would do."""
-        # What is left in the pool after it was cleared: fragments, or a driver's own caches.
-        stayed = moment.rise + (moment.cache or 0)
-        room = limit - moment.held + stayed
+        room = limit - moment.held + moment.rise
         least = min(plan.bound for plan in (asked, *self._lossless(question, asked)))
-        if stayed <= 0 or least > room:
+        if moment.rise <= 0 or least > room:
             return None
-        reason = f"{shown(stayed)} stayed since load, and the next question needs them"
+        reason = f"{shown(moment.rise)} stayed since load, and the next question needs them"
         self.controls.ask_recycle("plan", reason)
         raise OutOfMemory(f"A fresh process is needed: {reason}.", budget=limit)
 

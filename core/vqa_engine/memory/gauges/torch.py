@@ -25,6 +25,10 @@ class TorchGauge(Gauge, Protocol):
 class CudaGauge:
     """`torch.cuda`; `held` is what the caching allocator reserves.
 
+    `active` and `peak` are the bytes that were asked for, so that they add up to those of
+    the tensors: what `memory_allocated` says is rounded up for each of them, by 512 bytes
+    or by a whole remainder of a block (c10/cuda/CUDACachingAllocator.cpp, `should_split`).
+
     One call gives all counters, as nested mappings: `memory_allocated` and its like flatten
     the same mappings each time, for every figure.
     """
@@ -38,13 +42,15 @@ class CudaGauge:
 
     def counters(self) -> tuple[Figure, ...]:
         told: Mapping[str, Any] = self._cuda.memory_stats_as_nested_dict(self._index)
-        allocated, reserved = (
-            told.get(kind, {}).get("all", {}) for kind in ("allocated_bytes", "reserved_bytes")
+        asked, allocated, reserved = (
+            told.get(f"{kind}_bytes", {}).get("all", {})  # nothing is told before first use
+            for kind in ("requested", "allocated", "reserved")
         )
+        live = asked if asked.get("peak") else allocated  # cudaMallocAsync knows no others
         return (
-            Figure("active", allocated.get("current", 0)),  # nothing is told before first use
+            Figure("active", live.get("current", 0)),
             Figure("held", reserved.get("current", 0)),
-            Figure("peak", allocated.get("peak", 0)),
+            Figure("peak", live.get("peak", 0)),
         )
 
     def memory(self) -> tuple[Figure, ...]:
