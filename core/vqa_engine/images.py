@@ -173,8 +173,8 @@ def _formats() -> tuple[str, ...]:
 
 
 def _located(path: Path, root: Path | None) -> Path:
-    """The regular file that `path` means, symlinks resolved, inside `root` if there is one."""
-    real = Path(os.path.realpath(path if root is None else root / path))
+    """The regular file that `path` means; inside `root`, symlinks resolved, if there is one."""
+    real = path if root is None else Path(os.path.realpath(root / path))
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise _Refusal(f"its path leads out of the image folder {root}")
     try:
