@@ -102,11 +102,10 @@ def cli(log_level: str) -> None:
     Without a command it is `run`; without options that asks the embedded model the
     built-in questions.
     """
-    logging.basicConfig(
-        level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_untold)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_untold)
+    form = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
 
 
 for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
