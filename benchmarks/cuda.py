@@ -33,6 +33,9 @@ from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 CAP = "VQA_ENGINE_BENCHMARK_CAP"
 """The environment variable with the bytes that `Capped` leaves to CUDA's allocator."""
 
+WARM_UP = 12
+"""Questions that the prediction learns from before its errors count."""
+
 EDGE = 2048
 """SmolVLM's own bound on the longest edge: up to 17 tiles."""
 
@@ -117,7 +120,10 @@ def _varied(count: int) -> list[Question]:
 
 
 def _told(predictions: Sequence[MemoryPrediction]) -> None:
-    pairs = [(one, one.truth) for one in predictions if one.truth]
+    for number, one in enumerate(predictions):
+        if one.truth and one.truth > one.bound:
+            print(f"question {number + 2}: {one} is above its bound")
+    pairs = [(one, one.truth) for one in predictions[WARM_UP:] if one.truth]
     errors = [(one.expected - truth) / truth for one, truth in pairs]
     above = sum(truth > one.bound for one, truth in pairs)
     largest = max(truth for _, truth in pairs)

@@ -112,6 +112,7 @@ def cuda(devices: int = 2) -> SimpleNamespace:
 
     return SimpleNamespace(
         reset=reset,
+        _C=SimpleNamespace(),
         mps=None,
         cuda=SimpleNamespace(
             is_available=lambda: devices > 0,

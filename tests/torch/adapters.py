@@ -33,7 +33,7 @@ class Exhausted(SmolVlmTorch):
 
         if plan.rung > 0:
             return super()._generate(loaded, question, plan)
-        torch.cuda.set_per_process_memory_fraction(0.05, loaded.device)
+        torch.cuda.set_per_process_memory_fraction(0.05)
         taken = []
         while True:
             taken.append(torch.empty(2**28, dtype=torch.uint8, device=loaded.device))

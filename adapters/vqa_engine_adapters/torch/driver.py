@@ -230,15 +230,13 @@ def _templated(loaded: Loaded, text: str) -> str:
 def sweep() -> None:
     """Collect cycles that hold tensors, then give the pool back.
 
-    cuBLAS keeps a work space for each stream that has multiplied matrices. Only a device
-    that is there may be asked: `torch.mps.empty_cache` raises without one
+    Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
     (shared/facts/memory.md, "PyTorch").
     """
     import torch
 
     gc.collect()
     if torch.cuda.is_available():
-        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()

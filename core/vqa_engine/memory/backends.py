@@ -164,7 +164,7 @@ class TorchBackend:
         self.calls: Mapping[str, Call] = {}
         self._reset: Call | None = None
         if kind == "cuda":
-            self.calls = {"clear_cache": torch.cuda.empty_cache}
+            self.calls = {"clear_cache": partial(_clear_cuda, torch)}
             self._reset = partial(torch.cuda.reset_peak_memory_stats, int(index))
         elif kind == "mps":
             self.calls = {"clear_cache": torch.mps.empty_cache}
@@ -198,6 +198,14 @@ class TorchBackend:
 
     def set_cache_limit(self, limit: int) -> int:
         raise _missing("set_cache_limit", self.name)
+
+
+def _clear_cuda(torch: Any) -> None:
+    """Give back cuBLAS's work spaces, one for each stream that has multiplied, and the pool."""
+    clear_work_spaces = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if clear_work_spaces is not None:  # no public call reaches them
+        clear_work_spaces()
+    torch.cuda.empty_cache()
 
 
 def backend(name: Backend, device: str | None = None) -> MemoryBackend:

@@ -48,12 +48,16 @@ class Meter(AbstractContextManager["Meter"]):
 
 
 class Allocator(Meter):
-    """A backend with counters of its own: MLX, and PyTorch on CUDA or MPS."""
+    """A backend with counters of its own: MLX, and PyTorch on CUDA or MPS.
+
+    The pool is cleared first: with it go cuBLAS's work spaces, which belong to no model.
+    """
 
     def __init__(self, counted: MemoryBackend) -> None:
         self._backend = counted
 
     def _held(self) -> int:
+        self._backend.calls["clear_cache"]()
         return self._backend.read().active or 0
 
 
