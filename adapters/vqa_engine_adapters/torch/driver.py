@@ -137,10 +137,14 @@ class TorchAdapter(ModelAdapter):
         """
         prepared = self._prepare(self._ready(), question, plan)
         self._ahead = (question, plan, prepared)
+        whole, split, kept = len(prepared.ids), prepared.split, prepared.prefix is not None
         return QuestionCost(
-            prompt_tokens=len(prepared.ids),
+            prompt_tokens=whole,
             image_tiles=prepared.tiles,
-            reused_tokens=prepared.split if prepared.prefix is not None else 0,
+            reused_tokens=split if kept else 0,
+            apart_tokens=0 if kept else split,
+            # The prefix is kept as it is, and the question's cache is a copy that grows.
+            cache_tokens=whole if kept else whole + split,
         )
 
     def cached_bytes(self) -> int:
