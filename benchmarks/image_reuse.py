@@ -3,16 +3,18 @@
     LD_PRELOAD=libopenblas.so.0 python benchmarks/image_reuse.py [--case NAME]
         [--images N] [--questions N] [--tokens N]
 
-Per image the three ways take turns, in one process and on the same loaded model, so what
-else the machine does falls on all of them:
+Per image the ways take turns, in one process and on the same loaded model, so what else
+the machine does falls on all of them:
 
 - `plain`: `mlx_vlm.generate`, question by question;
-- `ours`: the adapter's `answer`, from the undecoded file on;
+- `reuse`: the adapter's `answer`, question by question, from the undecoded file on;
+- `batched`: the same through `batch_size` and `answer_batch`, as the engine asks;
 - `limit`: the arithmetic alone, with everything else made before the clock starts: one
   encoding (in the same batches, which is faster than at once), one prefill of the prefix,
-  and per question its own tokens and its decoding.
+  and per question its own tokens and its decoding, one question after the other. What is
+  batched may be quicker.
 
-The weights are random and float32. The token ids of `ours` have to be those of `plain`.
+The weights are random and float32. The token ids have to be the same in all ways.
 Without `--case` the small cases run; `smolvlm-256m` has the real model's sizes and wants a
 fast BLAS.
 """
@@ -36,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.checkpoints import llava, phi3_v, smolvlm
 
-from vqa_engine.adapter import GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.errors import VqaEngineError
 from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.llava import LlavaMlx
@@ -57,7 +60,7 @@ VOCABULARY = 49_280
 TOWER_LAYERS = 6
 """CLIP layers of the small Phi; the real one has 24."""
 
-WAYS = ("plain", "ours", "limit")
+WAYS = ("plain", "reuse", "batched", "limit")
 
 
 @frozen
@@ -153,7 +156,7 @@ def pictures(case: Case, folder: Path, count: int) -> Iterator[Path]:
 
 
 class Ways:
-    """The three ways to ask one loaded model all questions about one picture."""
+    """The ways to ask one loaded model all questions about one picture."""
 
     def __init__(self, adapter: MlxAdapter, tokens: int, texts: tuple[str, ...]) -> None:
         self._adapter, self._loaded = adapter, adapter._ready()
@@ -179,9 +182,17 @@ class Ways:
 
         return [one(question) for question in questions]
 
-    def ours(self, questions: list[Question]) -> list[tuple[int, ...]]:
-        """The adapter as the engine calls it."""
+    def reuse(self, questions: list[Question]) -> list[tuple[int, ...]]:
+        """The adapter, asked one by one."""
         return [self._adapter.answer(question, self._plan).token_ids for question in questions]
+
+    def batched(self, questions: list[Question]) -> list[tuple[int, ...]]:
+        """The adapter as the engine asks it, which has not seen the image yet."""
+        answers: list[Answer | VqaEngineError] = []
+        while upcoming := questions[len(answers) :]:
+            size = self._adapter.batch_size(upcoming, self._plan)
+            answers += self._adapter.answer_batch(upcoming[:size], self._plan)
+        return [answer.token_ids for answer in answers if isinstance(answer, Answer)]
 
     def limit(self, questions: list[Question], times: Times) -> None:
         """The arithmetic alone."""
@@ -236,23 +247,24 @@ def run(name: str, images: int, count: int, tokens: int) -> None:
             ]
             with times.of("plain"):
                 expected = ways.plain(asked)
-            with times.of("ours"):
-                said = ways.ours(asked)
+            with times.of("reuse"):
+                single = ways.reuse(asked)
+            adapter.drop_caches()
+            with times.of("batched"):
+                together = ways.batched(asked)
             ways.limit(asked, times)
-            same = same and said == expected
+            same = same and single == together == expected
         adapter.release()
     _print(name, images * count, times, same)
 
 
 def _print(name: str, asked: int, times: Times, same: bool) -> None:
     cells = [f"{times.wall[way]:8.2f} ({times.processor[way]:7.2f})" for way in WAYS]
-    ratio = times.wall["plain"] / times.wall["ours"]
-    share = times.wall["limit"] / times.wall["ours"]
+    ratios = [times.wall["plain"] / times.wall[way] for way in ("reuse", "batched")]
+    shares = [times.wall["limit"] / times.wall[way] for way in ("reuse", "batched")]
+    figures = " | ".join(f"{figure:5.2f}" for figure in ratios + shares)
     ids = "identical" if same else "DIFFERENT"
-    print(
-        f"| {name:<13} | {asked:>3} | {' | '.join(cells)} | {ratio:5.2f} | {share:5.2f} | {ids} |",
-        flush=True,
-    )
+    print(f"| {name:<13} | {asked:>3} | {' | '.join(cells)} | {figures} | {ids} |", flush=True)
 
 
 def main() -> None:
@@ -264,8 +276,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4)
     given = parser.parse_args()
     print("Seconds on the clock (of the processor) for all questions.")
-    print("| case | questions | plain | ours | limit | plain/ours | limit/ours | ids |")
-    print("|---|---|---|---|---|---|---|---|")
+    compared = ("plain/reuse", "plain/batched", "limit/reuse", "limit/batched")
+    print(f"| case | questions | {' | '.join((*WAYS, *compared))} | ids |")
+    print("|---" * (3 + len(WAYS) + len(compared)) + "|")
     for name in given.case or [name for name in CASES if name != LARGE]:
         run(name, given.images, given.questions, given.tokens)
 
