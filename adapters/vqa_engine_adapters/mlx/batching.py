@@ -26,7 +26,12 @@ from vqa_engine_adapters.mlx.prefix import DEFAULT_PREFILL, Unsuited, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 MOST_QUESTIONS = 16
-"""Questions that go together at most."""
+"""Questions that go together at most.
+
+Processor time per question of a SmolVLM with 17 tiles, four tokens each, OpenBLAS: 98 ms one
+by one, 48, 44, 35, 35 and 49 ms in batches of 2, 4, 8, 16 and 32. What the mask hides is
+computed as well, and grows with the square of the batch.
+"""
 
 MOST_PLACES = 512
 """Places in the cache that the answers of a batch may take: 16 of the default 32 tokens.
