@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from tests.builders import a_question
 from tests.memory.adapters import Chunked, Crowding, Filling, Hoarding, Seeded, Sharing
 from tests.memory.running import run, run_together
-from vqa_engine.adapter import GenerationPlan, ModelRef, Question, QuestionCost
+from vqa_engine.adapter import (
+    LEVERS,
+    GenerationPlan,
+    MemoryProfile,
+    ModelRef,
+    Question,
+    QuestionCost,
+)
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import PrefillStep
 from vqa_engine.session import LocalSession
@@ -68,6 +76,23 @@ def test_lossy_plans_are_used_only_when_allowed() -> None:
     loose = run(Expensive(70_000), 1, policy=MemoryPolicy(budget=5 * MIB, lossy=True))
     assert loose.replies[0].answer is not None
     assert loose.replies[0].answer.plan.kv_bits == 8
+
+
+class Unquantised(Expensive):
+    """Has no quantised KV cache, and says so."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return evolve(super().memory_profile(), levers=LEVERS - {"kv_bits"})
+
+
+def test_a_lever_that_the_model_lacks_saves_nothing() -> None:
+    """The same budget as above: the quantised cache that made it fit is not there."""
+    policy = MemoryPolicy(budget=5 * MIB, lossy=True)
+    failure = run(Unquantised(70_000), 1, policy=policy).replies[0].failure
+    assert failure is not None
+    assert failure.cause == "refused"
+    asked = run(Unquantised(70_000), 1, policy=policy, plan=GenerationPlan(kv_bits=8))
+    assert asked.replies[0].answer is None
 
 
 def test_declared_caches_are_dropped_before_a_question_is_refused() -> None:

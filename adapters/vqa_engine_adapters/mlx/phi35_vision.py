@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from vqa_engine.adapter import ImageTokens, MemoryProfile
+from vqa_engine.adapter import LEVERS, ImageTokens, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
 from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.mlx import encoding, sizes
@@ -129,6 +129,7 @@ class Phi35Vision(MlxAdapter):
             weights=2_330_000_000,
             kv_per_token=384 * 2**10,
             image_tokens=image_tokens({}, {}),
+            levers=LEVERS - {"kv_bits"},
             strategies=STRATEGIES,
         ),
         # Its attention calls mx.fast directly, which takes no quantised cache.

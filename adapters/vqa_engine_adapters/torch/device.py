@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqa_engine.adapter import BUILTIN
+from vqa_engine.adapter import BUILTIN, LEVERS, Lever
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.memory.gauges.torch import preferred
 from vqa_engine.memory.strategies import (
@@ -21,6 +21,13 @@ keeps something for each new shape and gives nothing back (shared/facts/memory.m
 
 STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
 """Bounds that hold everywhere; neither changes what comes out."""
+
+
+STEPWISE: frozenset[Lever] = LEVERS - {"kv_bits"}
+"""What a plain model obeys: transformers' quantised caches need a package of their own."""
+
+WHOLE: frozenset[Lever] = frozenset({"image_longest_edge"})
+"""What a model obeys that goes through `generate` as a whole."""
 
 
 def strategies(device: str, *, plain: bool) -> tuple[CleanupStrategy, ...]:

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine_adapters.checkpoints.family import Family
-from vqa_engine_adapters.torch.device import STANDING
+from vqa_engine_adapters.torch.device import STANDING, STEPWISE
 from vqa_engine_adapters.torch.driver import TorchAdapter
 from vqa_engine_adapters.torch.llava import LlavaTorch
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
@@ -27,5 +27,5 @@ class Transformers(TorchAdapter):
             evolve(adapter.family, adapter="transformers") for adapter in (LlavaTorch, SmolVlmTorch)
         ),
         strategies=STANDING,
-        estimate=MemoryProfile(backend="torch", strategies=STANDING),
+        estimate=MemoryProfile(backend="torch", levers=STEPWISE, strategies=STANDING),
     )

@@ -7,7 +7,7 @@ from attrs import evolve
 from vqa_engine.adapter import ImageTokens
 from vqa_engine_adapters.checkpoints.family import Config
 from vqa_engine_adapters.mlx.llava import LlavaMlx
-from vqa_engine_adapters.torch.device import STANDING
+from vqa_engine_adapters.torch.device import STANDING, STEPWISE
 from vqa_engine_adapters.torch.driver import TorchAdapter
 
 _EDGE, _PATCH = 336, 14
@@ -46,6 +46,7 @@ class LlavaTorch(TorchAdapter):
         estimate=evolve(
             LlavaMlx.family.estimate,
             backend="torch",
+            levers=STEPWISE,
             weights=15_130_000_000,
             image_tokens=image_tokens({"model_type": "llava_next"}, {}),
             strategies=STANDING,

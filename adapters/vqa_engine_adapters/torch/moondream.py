@@ -22,12 +22,17 @@ from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
 from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx.bounding import bounded
 from vqa_engine_adapters.torch import options
-from vqa_engine_adapters.torch.device import choose_device, choose_dtype, strategies, synchronise
+from vqa_engine_adapters.torch.device import (
+    WHOLE,
+    choose_device,
+    choose_dtype,
+    strategies,
+    synchronise,
+)
 from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.failures import classify, forget
 from vqa_engine_adapters.torch.loading import quiet, require, unloadable
 from vqa_engine_adapters.torch.options import Options
-from vqa_engine_adapters.torch.profile import WHOLE
 
 REVISION = "2025-06-21"
 """The release that this adapter was written for. Other releases have other methods, and code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
-from vqa_engine_adapters.torch.device import STANDING
+from vqa_engine_adapters.torch.device import STANDING, STEPWISE
 from vqa_engine_adapters.torch.driver import TorchAdapter
 
 
@@ -17,5 +17,7 @@ class SmolVlmTorch(TorchAdapter):
         adapter="smolvlm_torch",
         model="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         strategies=STANDING,
-        estimate=evolve(SmolVlm.family.estimate, backend="torch", strategies=STANDING),
+        estimate=evolve(
+            SmolVlm.family.estimate, backend="torch", levers=STEPWISE, strategies=STANDING
+        ),
     )
