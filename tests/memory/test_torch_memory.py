@@ -20,6 +20,7 @@ from vqa_engine.memory.gauges import Figure, System, torch_gauge
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import RecycleWorker
+from vqa_engine.memory.strategies.base import VERDICT
 from vqa_engine_adapters.torch.device import SLOPE
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
@@ -197,6 +198,15 @@ def test_a_budget_that_nothing_counts_is_reported() -> None:
     [event] = governor.bind(profile)
     assert event.call == "only the weights are held to it"
     assert "counts nothing" in event.detail
+
+
+def test_the_slope_has_the_last_word_where_nothing_is_counted() -> None:
+    profile = MemoryProfile(backend="torch", device="cpu")
+    governor = Governor(profile, memory=TorchBackend(torch, "cpu"))
+    governor.bind(profile)
+    residue, [event] = governor.settle()
+    assert (residue, event.call) == (None, VERDICT)
+    assert event.detail.startswith("unknown: nothing counts")
 
 
 def test_an_option_names_the_device_before_anything_is_loaded() -> None:

@@ -73,6 +73,9 @@ class Audit:
         return self._outer() or inner
 
     def _inner(self) -> LeakVerdict:
+        if self.first is None:
+            text = "nothing counts the model's arrays, and no growth of the process stands out"
+            return LeakVerdict(kind="unknown", text=text)
         points = self._floors.points()
         if len(points) < ENOUGH:
             return LeakVerdict(kind="unknown", text="too few questions for a verdict")

@@ -180,7 +180,7 @@ class Governor:
             if bound.undo is not None:
                 bound.undo()
         self._bounds = []
-        if self._counts:
+        if self.backend.name != "none":
             verdict = self.verdict()
             self.controls.note("audit", VERDICT, f"{verdict.kind}: {verdict.text}")
         if self._residue():
