@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,8 +16,9 @@ import pytest
 from tests import fakes
 from tests.builders import a_question, png
 from vqa_engine import Answer, Engine, GenerationPlan, Question
-from vqa_engine.engine import Isolation
+from vqa_engine.engine import MAX_DEATHS, Isolation
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
+from vqa_engine.run_directory import open_journal
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
@@ -112,6 +116,17 @@ def test_the_fault_of_one_costs_no_other_its_answer() -> None:
     assert [row.failure is None for row in rows] == [True, True, False, True]
     assert rows[2].failure is not None
     assert rows[2].failure.message == "beyond me"
+
+
+def test_a_question_that_kills_the_whole_process_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Inline there is no worker: each death ends the host, and the next one continues."""
+    command = [sys.executable, "-m", "tests.deadly", str(tmp_path / "run")]
+    ends = [subprocess.run(command, check=False).returncode for _ in range(MAX_DEATHS + 1)]
+    assert ends == [-signal.SIGKILL] * MAX_DEATHS + [0]
+    with closing(open_journal(tmp_path / "run")) as journal:
+        rows = list(journal.rows())
+    assert [row.question.question_id for row in rows if row.failure] == [2]
+    assert len(rows) == 8
 
 
 def test_answers_of_a_batch_come_in_the_callers_order() -> None:

@@ -329,7 +329,7 @@ class Engine:
         """Put questions to a model, as many at once as its adapter takes."""
         window: deque[tuple[int, Question]] = deque()
         while True:
-            entering = list(islice(pairs, resident.reach - len(window)))
+            entering = list(islice(pairs, self._reach(resident, ledger) - len(window)))
             window.extend(entering)
             if not window:
                 return
@@ -346,6 +346,15 @@ class Engine:
                     yield position, row, events
             if gone:
                 raise BackendGone(gone)  # what has no row stays open
+
+    def _reach(self, resident: _Resident, ledger: Ledger | None) -> int:
+        """Questions in flight at one time.
+
+        Where a death takes this whole process, what was in flight then goes one by one: so
+        no question is given up for another's sake.
+        """
+        alone = self._isolation == "inline" and ledger is not None and ledger.suspects
+        return 1 if alone else resident.reach
 
     def _take(
         self, ledger: Ledger, position: int, row: Row, events: tuple[MemoryEvent, ...]

@@ -206,6 +206,14 @@ class Journal:
         return int(found[0]) if found else 0
 
     @_guarded
+    def begun(self, adapter: str) -> frozenset[QuestionId]:
+        """The questions that were begun and have no row."""
+        found = self._db.execute(
+            "SELECT id FROM rows WHERE adapter = ? AND record IS NULL", (adapter,)
+        )
+        return frozenset(key for (key,) in found)
+
+    @_guarded
     def tally(self, adapter: str) -> Tally:
         """The counts of one adapter."""
         done, failed, degraded = self._db.execute(

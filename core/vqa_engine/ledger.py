@@ -26,6 +26,7 @@ class Ledger:
         for row in journal.rows(label):
             self._count(row)
         self._resumed = self._done
+        self._suspects = set(journal.begun(label))
 
     @property
     def finished(self) -> bool:
@@ -40,6 +41,11 @@ class Ledger:
         """How often the whole process died while this question was in flight."""
         return self._journal.tries(self.label, question.question_id)
 
+    @property
+    def suspects(self) -> int:
+        """How many questions are still open that were in flight when an earlier process died."""
+        return len(self._suspects)
+
     def begin(self, questions: Iterable[Question]) -> None:
         """Note that the questions are in flight."""
         self._journal.begin(self.label, *(question.question_id for question in questions))
@@ -51,6 +57,7 @@ class Ledger:
     def add(self, position: int, row: Row, events: tuple[MemoryEvent, ...]) -> None:
         """Take a row; `position` is the question's place in the caller's order."""
         self._journal.record(position, row, events)
+        self._suspects.discard(row.question.question_id)
         self._count(row)
 
     def scores(self) -> tuple[ScoreTable, ...]:
