@@ -104,3 +104,18 @@ def test_arguments_that_do_not_fit_cost_no_answer(capsys: pytest.CaptureFixture[
     log.info("%d", "no number")
     notes.close()
     assert "Logging error" in capsys.readouterr().err
+
+
+def test_two_that_listen_at_one_time_make_nobody_hear_twice(
+    logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each closes when it likes; whoever is above hears a warning once all the while."""
+    logger.setLevel(logging.WARNING)
+    heard = list[Note]()
+    first, second = Notes(Noting(), heard.append), Notes(Noting(), heard.append)
+    for change in (first.open, second.open, first.close, second.close):
+        change()
+        log.warning("once")
+    assert [record.message for record in caplog.records] == ["once"] * 4
+    assert len(heard) == 1 + 2 + 1
+    assert (logger.level, logger.propagate) == (logging.WARNING, True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +12,7 @@ from attrs import frozen
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.mlx.failures import classify
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> 
     """
     load_model = _imported()
     try:
-        with _quiet():
+        with quiet():
             model, processor = load_model(
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
@@ -88,7 +87,7 @@ def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> 
 
 def _imported() -> Any:
     try:
-        with _quiet():
+        with quiet():
             from mlx_vlm import load as load_model
     except Exception as error:  # an import runs code, which may raise anything
         raise BackendError(
@@ -137,23 +136,3 @@ def _unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | O
         f"{type(error).__name__}: {first}",
         "Its files fit no model that this mlx-vlm knows; a newer mlx-vlm may.",
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Turn the progress bars and warnings of the libraries below into debug messages."""
-    from transformers.utils import logging as chatter
-
-    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        chatter.set_verbosity(level)
-        if bars:
-            chatter.enable_progress_bar()
-    for warning in caught:
-        log.debug("while loading: %s", warning.message)

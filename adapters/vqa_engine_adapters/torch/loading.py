@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
@@ -14,6 +12,7 @@ from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.failures import classify
 from vqa_engine_adapters.torch.options import Options
@@ -203,22 +202,3 @@ def unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | Ou
         f"{type(error).__name__}: {first}",
         remedy,
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Turn the progress bars and warnings of the libraries below into debug messages."""
-    from transformers.utils import logging as chatter
-
-    level = chatter.get_verbosity()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        chatter.set_verbosity(level)
-        chatter.enable_progress_bar()
-    for warning in caught:
-        log.debug("while loading: %s", warning.message)

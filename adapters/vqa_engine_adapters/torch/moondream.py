@@ -20,6 +20,7 @@ from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.images import content_hash, open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
 from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.mlx.bounding import bounded
 from vqa_engine_adapters.torch import options
 from vqa_engine_adapters.torch.device import (
@@ -31,7 +32,7 @@ from vqa_engine_adapters.torch.device import (
 )
 from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.failures import classify, forget
-from vqa_engine_adapters.torch.loading import quiet, require, unloadable
+from vqa_engine_adapters.torch.loading import require, unloadable
 from vqa_engine_adapters.torch.options import Options
 
 REVISION = "2025-06-21"
