@@ -195,7 +195,7 @@ class MlxAdapter(ModelAdapter):
         return self._answering.cost([prompt], picture, plan)
 
     def prefetch(self, question: Question) -> None:
-        """Decode and hash the next question's image on a thread, while this one is answered."""
+        """Open, hash and cut the next question's image on a thread, while this one is answered."""
         if self._loaded is not None:
             self._in_hand.prefetch(question)
 
