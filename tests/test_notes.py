@@ -14,6 +14,7 @@ from vqa_engine.engine import Isolation
 from vqa_engine.errors import CheckpointError
 from vqa_engine.notes import Notes
 from vqa_engine.results import Note
+from vqa_engine.session import LocalSession
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,12 @@ def test_arguments_that_do_not_fit_cost_no_answer(capsys: pytest.CaptureFixture[
     log.info("%d", "no number")
     notes.close()
     assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_load_that_fails_leaves_the_loggers_as_they_were(logger: logging.Logger) -> None:
+    with pytest.raises(CheckpointError):
+        LocalSession(Refusing(), ModelRef()).load()
+    assert (logger.level, logger.propagate, logger.handlers) == (logging.ERROR, True, [])
 
 
 def test_two_that_listen_at_one_time_make_nobody_hear_twice(

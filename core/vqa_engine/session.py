@@ -103,8 +103,15 @@ class LocalSession:
         self._notes = Notes(adapter, on_note)
 
     def load(self) -> Loaded:
-        started = perf_counter()
         self._notes.open()
+        try:
+            return self._load()
+        except BaseException:
+            self._notes.close()  # nobody has to release what was never loaded
+            raise
+
+    def _load(self) -> Loaded:
+        started = perf_counter()
         expected = expected_profile(self._adapter, self._model)
         if self._library is not None and expected.backend == "mlx":
             blas.take(self._library)  # before the governor imports MLX
