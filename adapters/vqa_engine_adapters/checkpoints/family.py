@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
-from PIL import Image
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
 from vqa_engine.memory.strategies import CleanupStrategy
 
 if TYPE_CHECKING:
     from vqa_engine_adapters.mlx.encoding import Tower
+    from vqa_engine_adapters.mlx.pixels import Cut, Narrow
 
 Config = Mapping[str, Any]
 
@@ -101,8 +100,8 @@ class Family:
     strategies: tuple[CleanupStrategy, ...] = ()
     estimate: MemoryProfile = field(factory=lambda: MemoryProfile(backend="mlx"))
     marker: str | None = None
-    pixels: Callable[[Any, Image.Image], Mapping[str, Any]] | None = None
-    narrow: Callable[[Any, int], AbstractContextManager[None]] | None = None
+    pixels: Cut | None = None
+    narrow: Narrow | None = None
     tail: Tail | None = None
     branches: bool = False
     quantises_kv: bool = True

@@ -126,6 +126,7 @@ class InHand:
 
 def _ready(question: Question, cut: Ahead | None) -> Picture:
     picture = Picture(open_image(question))
+    _ = picture.digest
     picture.pixels = cut(picture) if cut is not None else None
     return picture
 

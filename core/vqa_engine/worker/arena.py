@@ -34,8 +34,8 @@ class Outbox:
     """The host's side: puts images in.
 
     An image equal to the last one is not written again: bytes are compared, PIL images
-    are taken to be the same when they are the same object, so one
-    that is changed in place has to be copied (`Engine.ask` does).
+    are taken to be the same when they are the same object, so one that is changed in
+    place has to be copied (`Engine.ask` does).
     """
 
     def __init__(self) -> None:
