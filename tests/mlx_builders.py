@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,3 +114,8 @@ def asked(adapter: MlxAdapter, questions: list[Question], plan: GenerationPlan) 
 def ids(answers: list[Answer]) -> list[tuple[int, ...]]:
     """What was said, token for token."""
     return [answer.token_ids for answer in answers]
+
+
+def edit(file: Path, **entries: Any) -> None:
+    """Give a JSON file's object other entries."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.checkpoints import phi3_v, quantised
-from tests.mlx_builders import WRITERS, Checkpoints, picture
+from tests.mlx_builders import WRITERS, Checkpoints, loaded, picture
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 TOWER_LAYERS = 1
 """CLIP layers of the tiny Phi. Its features are the last layer's input, so with one layer
@@ -76,3 +78,10 @@ def image_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def _translucent(image: Image.Image) -> Image.Image:
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     return image
+
+
+@pytest.fixture
+def smol(checkpoints: Checkpoints) -> Iterator[MlxAdapter]:
+    """The smallest of them, for what does not depend on the family."""
+    with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:
+        yield adapter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,6 @@ def alone(folder: Path, adapter: MlxAdapter, questions: list[Question]) -> list[
     """The answers of a model that computes each question from its start."""
     with loaded(folder, adapter, reuse="off") as fresh:
         return asked(fresh, questions, PLAN)
-
-
-@pytest.fixture
-def smol(checkpoints: Checkpoints) -> Iterator[MlxAdapter]:
-    """The smallest of them, for what does not depend on the family."""
-    with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:
-        yield adapter
 
 
 class TestSameAnswers:

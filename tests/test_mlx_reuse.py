@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,6 @@ def reused(answer: Answer) -> int:
     """Prompt tokens that cost nothing."""
     assert answer.tokens
     return answer.tokens.reused
-
-
-@pytest.fixture
-def smol(checkpoints: Checkpoints) -> Iterator[MlxAdapter]:
-    """The smallest of them, for what does not depend on the family."""
-    with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:
-        yield adapter
 
 
 class TestSameAnswers:

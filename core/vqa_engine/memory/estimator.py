@@ -41,7 +41,7 @@ EXPLAINED = 0.05
 """The encoder's line explains a truth that it misses by no more than this share."""
 
 REFUTED = 0.25
-"""A line that overstates a truth by this share is wrong, not imprecise."""
+"""A line of tiles alone that overstates a truth by this share is wrong, not imprecise."""
 
 FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
@@ -55,8 +55,8 @@ class Stages:
 
     `encoder` is (1, tiles encoded at once, tiles), None without tiles. `chunks` has
     (1, K, s, s·C, tiles held) of the prefill's largest chunks, at least one: tiles that are
-    not encoded in batches lie beside the prefill. `freed` are the bytes of
-    caches that make room before it all. `step` is the largest s.
+    not encoded in batches lie beside the prefill. `freed` are the bytes of caches that make
+    room before it all.
     """
 
     encoder: Vector | None
@@ -173,23 +173,19 @@ class Estimator:
         first = self.learned < SHARED
         if not first:
             self._mind(need, max(prefill, encoder))
-        whose = self._whose(need, prefill, encoder) if question.encoder else "prefill"
-        if question.encoder and (first or whose == "encoder" or encoder > need * (1 + EXPLAINED)):
+        # The higher line's, unless the prefill's overstates it already.
+        encoders = question.encoder is not None and prefill <= encoder
+        encoders = encoders and prefill <= need * (1.0 + EXPLAINED)
+        if question.encoder and (first or encoders or encoder > need * (1.0 + EXPLAINED)):
             if encoder > need * (1.0 + REFUTED):
                 self._encoder.doubt()
             self._encoder.learn(question.encoder, need)
-        if first or whose == "prefill":
+        if first or not encoders:
             self._prefill.learn(chunk, need)
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
         self.learned += 1
         self._mean += (need - self._mean) / self.learned
-
-    def _whose(self, need: int, prefill: float, encoder: float) -> str:
-        """The stage that set the peak: the one whose line is higher, if it comes near."""
-        if prefill > need * (1.0 + EXPLAINED):
-            return "prefill"
-        return "encoder" if encoder >= prefill else "prefill"
 
     def _need(self, question: Stages) -> float:
         return max(self._encoding(question), *map(self._prefill.predict, question.chunks))
