@@ -24,8 +24,9 @@ from attrs import frozen
 from PIL import Image
 
 from vqa_engine import load_questions
-from vqa_engine.adapter import BUILTIN, AdapterSpec, Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, ModelRef, Question
 from vqa_engine.memory.budget import shown
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.scoring import metric
 from vqa_engine.worker import WorkerSession
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
@@ -95,7 +96,7 @@ def _over_http(url: str, pid: int | None, questions: Sequence[Question]) -> Outc
     openai_server.FIRST_PATIENCE = 200.0  # the server has just been started
     adapter = openai_server.OpenAiServer()
     adapter.load(ModelRef(options={"base_url": url, "instruction": INSTRUCTION, "in_flight": 4}))
-    outcomes, seconds, busy = _timed(lambda: adapter.answer_batch(questions, PLAN), pid)
+    outcomes, seconds, busy = _timed(lambda: adapter.answer_batch(questions, PLAN, None), pid)
     adapter.release()
     answers, count = [one for one in outcomes if isinstance(one, Answer)], len(questions)
     return Outcome("openai_server", answers, seconds / count, busy / count, _peak(pid))
@@ -214,7 +215,7 @@ def flight(count: int) -> None:
             adapter = OpenAiServer()
             adapter.load(ModelRef(options={"base_url": url, "in_flight": most}))
             started = perf_counter()
-            adapter.answer_batch(questions, PLAN)
+            adapter.answer_batch(questions, PLAN, None)
             seconds = perf_counter() - started
             adapter.release()
             share = count / seconds / (most / 0.1)

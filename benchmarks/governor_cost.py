@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import timeit
+from collections.abc import Callable, Sequence
 from time import process_time
 
 import mlx.core as mx
@@ -37,7 +38,7 @@ from vqa_engine.memory.strategies import (
     PrefillStep,
     RecycleWorker,
 )
-from vqa_engine.session import LocalSession
+from vqa_engine.session.local import LocalSession
 
 EVERY: tuple[CleanupStrategy, ...] = (
     CacheLimit(),
@@ -55,7 +56,7 @@ class Instant:
 
     def __init__(self, backend: str, strategies: tuple[CleanupStrategy, ...] = ()) -> None:
         self._profile = MemoryProfile(
-            backend=backend,  # type: ignore[arg-type]
+            backend=backend,
             kv_per_token=100_000,
             image_tokens=ImageTokens(per_tile=64, tile_edge=512, max_tiles=17),
             strategies=strategies,
@@ -65,7 +66,7 @@ class Instant:
     def load(self, model: ModelRef) -> None:
         """Nothing to load."""
 
-    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         return QuestionCost(prompt_tokens=100 + self._asked % 900, image_tiles=5)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
@@ -99,9 +100,9 @@ def cost(adapter: Instant, questions: int, policy: MemoryPolicy) -> float:
     return (all_in - own) * 1e6
 
 
-def least(call: object, times: int) -> float:
+def least(call: Callable[[], object], times: int) -> float:
     """CPU seconds per call, the least of five rounds."""
-    return min(timeit.repeat(call, number=times, repeat=5, timer=process_time)) / times  # type: ignore[arg-type]
+    return min(timeit.repeat(call, number=times, repeat=5, timer=process_time)) / times
 
 
 def main() -> None:

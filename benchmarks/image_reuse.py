@@ -202,7 +202,7 @@ class Ways:
         answers: list[Answer | VqaEngineError] = []
         while upcoming := questions[len(answers) :]:
             size = self._adapter.batch_size(upcoming, self._plan)
-            answers += self._adapter.answer_batch(upcoming[:size], self._plan)
+            answers += self._adapter.answer_batch(upcoming[:size], self._plan, None)
         return [answer.token_ids for answer in answers if isinstance(answer, Answer)]
 
     def limit(self, questions: list[Question], times: Times) -> None:

@@ -31,7 +31,7 @@ from tests.fakes import Instant
 from vqa_engine import Engine, Observer, Progress, Row, load_questions
 from vqa_engine.engine import Isolation
 from vqa_engine.results import Loaded
-from vqa_engine.run_directory import open_journal
+from vqa_engine.runs.directory import open_journal
 
 MIB = 1 << 20
 

@@ -40,7 +40,7 @@ from tests.checkpoints import llava, phi3_v, smolvlm
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.memory.budget import shown
-from vqa_engine.session import LocalSession
+from vqa_engine.session.local import LocalSession
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision

@@ -19,8 +19,8 @@ import psutil
 from PIL import Image
 
 from vqa_engine.adapter import Question
-from vqa_engine.ordering import by_image
 from vqa_engine.questions.given import as_question_set
+from vqa_engine.questions.ordering import by_image
 
 EACH = 5.3
 """Questions an image, as in VQA v2's validation set."""

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.builders import a_distribution  # noqa: E402
 from tests.environments import Environment, Wheels  # noqa: E402
-from tests.test_tutorial import Reader, blocks  # noqa: E402
+from tests.testing.test_tutorial import Reader, blocks  # noqa: E402
 
 HEALTHY, BROKEN = 40, 10
 GOOD = "from tests.fakes import Instant as Adapter"
@@ -101,7 +101,7 @@ def _reader(folder: Path) -> Reader:
 
 
 def _sections() -> Iterator[tuple[int, str]]:
-    from tests.test_tutorial import TUTORIAL
+    from tests.testing.test_tutorial import TUTORIAL
 
     for line in TUTORIAL.read_text("utf-8").splitlines():
         number, _, title = line.removeprefix("## ").partition(". ")

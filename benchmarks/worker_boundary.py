@@ -23,7 +23,6 @@ from PIL import Image
 
 from vqa_engine.adapter import (
     BUILTIN,
-    AdapterSpec,
     Answer,
     GenerationPlan,
     ImageSource,
@@ -32,7 +31,8 @@ from vqa_engine.adapter import (
     Question,
 )
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.session import LocalSession, Session
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.session.local import LocalSession, Session
 from vqa_engine.worker import Restart, WorkerSession
 
 PLAN = GenerationPlan()

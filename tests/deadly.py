@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from tests.test_batches import Together, asked
+from tests.engine.test_batches import Together, asked
 from vqa_engine import Answer, Engine, GenerationPlan, Question
 
 

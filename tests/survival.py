@@ -15,7 +15,7 @@ from attrs import define
 
 from tests.fakes import Instant
 from vqa_engine import Answer, Engine, GenerationPlan, Observer, Progress, Question, Row
-from vqa_engine.journal import FILE, Journal
+from vqa_engine.runs.journal import FILE, Journal
 
 PAUSE = 0.004
 """Seconds an answer takes, so that a kill mostly finds a question in flight."""

@@ -14,10 +14,10 @@ from tests.builders import a_question, png
 from tests.environments import ROOT, Environment
 from vqa_engine import BUILTIN, AdapterSpec, Engine, ModelRef, Observer
 from vqa_engine.blas import chosen, found, trouble
+from vqa_engine.interpreter import Interpreter
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.results import Note
 from vqa_engine.worker import WorkerSession
-from vqa_engine.worker.interpreter import Interpreter
 from vqa_engine_cli.main import cli
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MLX has Accelerate elsewhere")

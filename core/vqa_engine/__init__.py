@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vqa_engine.adapter import (
         BUILTIN,
-        AdapterSpec,
         Answer,
         GenerationPlan,
         MemoryProfile,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from vqa_engine.errors import VqaEngineError
     from vqa_engine.images import open_image
     from vqa_engine.observer import Observer, Progress
+    from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.questions import QuestionSet, load_questions
     from vqa_engine.results import Failure, Row
 

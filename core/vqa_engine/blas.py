@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.worker.interpreter import Interpreter, say
+from vqa_engine.interpreter import Interpreter, say
 
 Blas = Literal["off", "auto"] | Path
 """Which BLAS workers get: MLX's own, the first OpenBLAS that works, or this library."""

@@ -18,10 +18,8 @@ from typing import Literal, Self
 
 from attrs import field, frozen
 
-from vqa_engine import manifest
 from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
 from vqa_engine.blas import Blas, chosen
-from vqa_engine.contender import Adapter, Contender, contenders
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -30,21 +28,23 @@ from vqa_engine.errors import (
     RunError,
     VqaEngineError,
 )
-from vqa_engine.journal import Journal, Tally
-from vqa_engine.ledger import Ledger
-from vqa_engine.manifest import Manifest
+from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
-from vqa_engine.ordering import by_image
+from vqa_engine.plugins.contender import Adapter, Contender, contenders
 from vqa_engine.questions.given import as_question_set
+from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
-from vqa_engine.report import as_text, score_tables
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
-from vqa_engine.run_directory import RunDirectory, fresh, open_journal
+from vqa_engine.runs import manifest
+from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
+from vqa_engine.runs.journal import Journal, Tally
+from vqa_engine.runs.ledger import Ledger
+from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import ScoreTable, metric
-from vqa_engine.session import LocalSession, Session
+from vqa_engine.scoring.report import as_text, score_tables
+from vqa_engine.session.local import LocalSession, Session
 from vqa_engine.worker import Timeouts, WorkerSession
-from vqa_engine.worker.interpreter import Interpreter
 
 log = logging.getLogger(__name__)
 

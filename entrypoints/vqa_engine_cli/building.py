@@ -17,7 +17,7 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
     from attrs import evolve
 
-    from vqa_engine.contender import DEFAULT
+    from vqa_engine.plugins.contender import DEFAULT
 
     names = given["adapters"] or (DEFAULT.name,)
     pythons = _pythons_of(names, given)

@@ -9,8 +9,8 @@ import msgspec
 from rich.console import Console
 
 from vqa_engine import Answer, RunResult
-from vqa_engine.report import score_tables
 from vqa_engine.scoring import ScoreTable
+from vqa_engine.scoring.report import score_tables
 from vqa_engine_cli.live import observer
 
 __all__ = [

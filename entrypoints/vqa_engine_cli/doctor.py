@@ -15,9 +15,9 @@ from vqa_engine_cli.options import json_option, options, python_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from vqa_engine.diagnosis import Diagnosis
-    from vqa_engine.examination import Examination
-    from vqa_engine.listing import Listed
+    from vqa_engine.doctor.diagnosis import Diagnosis
+    from vqa_engine.doctor.examination import Examination
+    from vqa_engine.plugins.listing import Listed
 
 LABEL = 16
 
@@ -34,7 +34,7 @@ def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
     Example:
       vqa-engine doctor --python old_palette=~/other-env/bin/python
     """
-    from vqa_engine.examination import examine
+    from vqa_engine.doctor.examination import examine
 
     found = examine(interpreters(pythons), longest=timeout)
     if as_json:
@@ -57,7 +57,7 @@ def _show(found: Sequence[Examination]) -> None:
 
 
 def _show_plugins(found: Sequence[Listed]) -> None:
-    from vqa_engine.registry import GROUP
+    from vqa_engine.plugins.registry import GROUP
 
     adapters = [one for one in found if one.group == GROUP]
     click.echo()
@@ -99,7 +99,7 @@ def _calls(adapters: Iterable[Listed]) -> Iterator[str]:
 
 def _others(found: Iterable[Listed]) -> Iterator[str]:
     """Plugins of the other groups, a line each."""
-    from vqa_engine.plugins import KINDS
+    from vqa_engine.plugins.entry_points import KINDS
 
     for one in found:
         wrong = f": {one.reason}. {one.remedy}" if one.reason else ""

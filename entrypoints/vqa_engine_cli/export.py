@@ -12,7 +12,7 @@ import click
 from vqa_engine_cli.options import FOLDER, options
 
 if TYPE_CHECKING:
-    from vqa_engine.journal import Journal
+    from vqa_engine.runs.journal import Journal
 
 
 @click.command()
@@ -50,8 +50,8 @@ def export(
     Example:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
     """
-    from vqa_engine import export as exporter
-    from vqa_engine.run_directory import open_journal
+    from vqa_engine.runs import export as exporter
+    from vqa_engine.runs.directory import open_journal
 
     journal = open_journal(run)
     try:

@@ -24,8 +24,8 @@ def fit(**given: Any) -> None:
     Example:
       vqa-engine fit --adapter phi35_vision --memory-budget 6GiB
     """
-    from vqa_engine import registry
     from vqa_engine.memory.fit import fit as check
+    from vqa_engine.plugins import registry
 
     findings = []
     for spec in specs(given):

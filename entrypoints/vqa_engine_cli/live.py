@@ -21,11 +21,11 @@ from rich.progress import (
 )
 
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.export import record
 from vqa_engine.memory.budget import shown
-from vqa_engine.memory.timeline import line
 from vqa_engine.observer import Observer, Progress
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
+from vqa_engine.runs.export import record
+from vqa_engine.runs.timeline import line
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""

@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; `vqa_engine.notes` marks those that one does."""
+    """Whether no observer shows it; `vqa_engine.session.notes` marks those that one does."""
     return not hasattr(record, "vqa_engine_noted")
 
 

@@ -21,8 +21,8 @@ def memory(run: Path, adapter: str | None, summary: bool) -> None:
     The timeline has a line for each action: time, question, strategy, call, bytes freed,
     milliseconds. The summary: peak, floor, predicted against true, actions, leak verdict.
     """
-    from vqa_engine.memory.timeline import summarise, summary_lines, timeline
-    from vqa_engine.run_directory import open_journal
+    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.timeline import summarise, summary_lines, timeline
 
     journal = open_journal(run)
     try:

@@ -20,7 +20,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def _complete_adapter(
     _ctx: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    from vqa_engine import registry
+    from vqa_engine.plugins import registry
 
     return [
         CompletionItem(plugin.name, help=plugin.source)

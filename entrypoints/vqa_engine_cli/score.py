@@ -31,7 +31,7 @@ def score(
       vqa-engine score runs/kettles
     """
     from vqa_engine.engine import DEFAULT_METRICS
-    from vqa_engine.rescoring import score_run
+    from vqa_engine.runs.rescoring import score_run
     from vqa_engine.scoring import metric, score_results
     from vqa_engine_cli.display import show_scores, show_scores_json
 

@@ -344,7 +344,7 @@ class KeepsItsCache(Good):
 class Cheap(Good):
     """Counts the text, and forgets the image."""
 
-    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         return QuestionCost(prompt_tokens=10)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
@@ -359,7 +359,7 @@ class Batches(Good):
         return len(upcoming)
 
     def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
         return [self.outcome(question, plan) for question in questions]
 
@@ -374,9 +374,9 @@ class MixesUp(Batches):
     """Gives the answers as they come, not as they were asked for."""
 
     def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
-        outcomes = super().answer_batch(questions, plan)
+        outcomes = super().answer_batch(questions, plan, following)
         answers = [one for one in outcomes if isinstance(one, Answer)]
         return outcomes if len(answers) < len(outcomes) else answers[::-1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mlx_builders import Checkpoints
+from tests.mlx.builders import Checkpoints
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.testing import AdapterConformance, Capabilities
 from vqa_engine_adapters.mlx.generic import MlxVlm
@@ -12,7 +12,7 @@ from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
-pytest_plugins = ("tests.mlx_fixtures",)
+pytest_plugins = ("tests.mlx.fixtures",)
 pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
 
 QUESTION = "What colour is the kettle?"

@@ -13,8 +13,9 @@ import pytest
 
 from tests.http.scripted import Script, serving
 from vqa_engine import Engine, Observer, Progress, Row, RunResult, load_questions
-from vqa_engine.adapter import AdapterSpec, GenerationPlan, ModelRef
+from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.errors import BackendGone
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import MemoryEvent
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 

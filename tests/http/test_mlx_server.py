@@ -9,7 +9,8 @@ import pytest
 
 from tests.http.mlx_server import Server, running
 from vqa_engine import Engine, Observer, Progress, Row, load_questions
-from vqa_engine.adapter import BUILTIN, AdapterSpec, Answer, GenerationPlan, ModelRef
+from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, ModelRef
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 from vqa_engine_adapters.http import openai_server
 from vqa_engine_adapters.http.openai_server import OpenAiServer
@@ -47,7 +48,7 @@ def test_answers_are_those_of_the_adapter_in_process(server: Server) -> None:
     expected = [reply.answer.text if reply.answer else reply.failure for reply in replies]
     adapter = OpenAiServer()
     adapter.load(ModelRef(options=options(server)))
-    outcomes = adapter.answer_batch(QUESTIONS, PLAN)
+    outcomes = adapter.answer_batch(QUESTIONS, PLAN, None)
     adapter.release()
     assert [one.text if isinstance(one, Answer) else one for one in outcomes] == expected
 

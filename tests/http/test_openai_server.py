@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.http.scripted import KEY, Reply, Script, serving
 from vqa_engine import Engine
-from vqa_engine.adapter import AdapterSpec, Answer, BatchAdapter, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, BatchAdapter, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import (
     AnswerError,
     CheckpointError,
@@ -26,6 +26,7 @@ from vqa_engine.errors import (
     ImageError,
 )
 from vqa_engine.images import content_hash
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine_adapters.http import client
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 
@@ -164,7 +165,7 @@ class TestBatch:
         replies = [Reply(content=str(n), delay=0.05) for n in range(12)]
         adapter, script = opened(*replies, in_flight=3)
         questions = [ask(n, text=f"Question {n}?") for n in range(12)]
-        outcomes = adapter.answer_batch(questions, PLAN)
+        outcomes = adapter.answer_batch(questions, PLAN, None)
         assert script.most == 3
         asked = [body["messages"][0]["content"][1]["text"].split()[1] for body in script.asked]
         told = {f"{n}?": str(place) for place, n in enumerate(map(_number, asked))}
@@ -179,7 +180,7 @@ class TestBatch:
     def test_one_fault_costs_one_answer(self, opened: Opened, tmp_path: Path) -> None:
         adapter, _ = opened()
         questions = [ask(1), ask(2, image=tmp_path / "none.png"), ask(3)]
-        first, second, third = adapter.answer_batch(questions, PLAN)
+        first, second, third = adapter.answer_batch(questions, PLAN, None)
         assert isinstance(second, ImageError)
         assert isinstance(first, Answer)
         assert isinstance(third, Answer)
@@ -222,7 +223,10 @@ class TestLoad:
     def test_not_loaded(self) -> None:
         adapter = OpenAiServer()
         adapter.release()
-        for call in (lambda: adapter.answer(ask(), PLAN), lambda: adapter.answer_batch([], PLAN)):
+        for call in (
+            lambda: adapter.answer(ask(), PLAN),
+            lambda: adapter.answer_batch([], PLAN, None),
+        ):
             with pytest.raises(AnswerError, match="not loaded"):
                 call()
 

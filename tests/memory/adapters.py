@@ -10,6 +10,7 @@ from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    CleanupStrategy,
     GenerationPlan,
     MemoryProfile,
     ModelRef,
@@ -18,7 +19,6 @@ from vqa_engine.adapter import (
     TokenCounts,
 )
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.memory.strategies import CleanupStrategy
 
 ROW = 512
 """Float32 numbers in 2,048 bytes."""
@@ -154,8 +154,8 @@ class Chunked(Steady):
 
     heads = 4
 
-    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
-        return QuestionCost(prompt_tokens=self.tokens(question))
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        return QuestionCost(prompt_tokens=self.tokens(whole(questions)))
 
     @staticmethod
     def tokens(question: Question) -> int:
@@ -231,17 +231,10 @@ class Crowding(Seeded):
         return min(8, len(upcoming))
 
     def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
         self.together += len(questions)
         return [self.answer(whole(questions), plan)] * len(questions)
-
-
-class Sharing(Crowding):
-    """Says what they cost together."""
-
-    def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
-        return self.cost(whole(questions), plan)
 
 
 def whole(questions: Sequence[Question]) -> Question:

@@ -17,7 +17,7 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import LeakVerdict, Loaded, MemoryEvent, Released, Reply
-from vqa_engine.session import LocalSession
+from vqa_engine.session.local import LocalSession
 
 
 @frozen(kw_only=True)

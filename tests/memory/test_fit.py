@@ -11,7 +11,7 @@ from vqa_engine.memory.budget import Budget
 from vqa_engine.memory.fit import examine, fit
 from vqa_engine.memory.gauges import Figure, System
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.session import LocalSession
+from vqa_engine.session.local import LocalSession
 
 MIB, GIB = 1 << 20, 1 << 30
 

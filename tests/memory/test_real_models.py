@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.memory.running import run_all
-from tests.mlx_builders import ADAPTERS, Checkpoints, ask, picture
+from tests.mlx.builders import ADAPTERS, Checkpoints, ask, picture
 from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.memory.policy import MemoryPolicy
 
-pytest_plugins = ["tests.mlx_fixtures"]
+pytest_plugins = ["tests.mlx.fixtures"]
 
 MIB = 1 << 20
 LONG = [ask(picture(), "what colour is the kettle " * (200 + 20 * n)) for n in range(3)]

@@ -10,28 +10,33 @@ from attrs import frozen
 from tests.builders import a_question
 from tests.memory.adapters import Leaking, Steady
 from tests.memory.running import Ran, run
-from vqa_engine.adapter import GenerationPlan, MemoryProfile, ModelRef
+from vqa_engine.adapter import (
+    Bound,
+    CleanupStrategy,
+    Controls,
+    Described,
+    GenerationPlan,
+    MemoryProfile,
+    ModelRef,
+    Moment,
+    portable,
+    restore,
+)
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.backends import MlxBackend, NoBackend
-from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import (
-    Bound,
     CacheLimit,
-    CleanupStrategy,
-    Described,
     EncoderBatch,
     EveryQuestions,
-    Moment,
     OnPressure,
     Predictive,
     RecycleWorker,
-    portable,
-    restore,
 )
-from vqa_engine.session import LocalSession
+from vqa_engine.session.local import LocalSession
 
 MIB = 1 << 20
 
@@ -179,7 +184,7 @@ def test_a_strategy_that_cannot_act_is_refused_by_the_name_of_the_call(
     strategy: CleanupStrategy, call: str
 ) -> None:
     with pytest.raises(BackendError) as error:
-        strategy.bind(Controls(NoBackend(), MemoryProfile()))
+        strategy.bind(MemoryControls(NoBackend(), MemoryProfile()))
     assert error.value.call == call
 
 
@@ -251,7 +256,7 @@ def test_a_profile_crosses_the_process_boundary_as_descriptions() -> None:
 def test_a_pool_without_a_number_follows_the_model_and_the_budget(
     weights: int, budget: int | None, limit: int
 ) -> None:
-    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx", weights=weights))
+    controls = MemoryControls(MlxBackend(), MemoryProfile(backend="mlx", weights=weights))
     controls.budget = budget
     bound = CacheLimit().bind(controls)
     assert bound.undo is not None
@@ -260,7 +265,7 @@ def test_a_pool_without_a_number_follows_the_model_and_the_budget(
 
 
 def test_a_pool_shrinks_to_what_questions_were_seen_to_need() -> None:
-    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx", weights=4 << 30))
+    controls = MemoryControls(MlxBackend(), MemoryProfile(backend="mlx", weights=4 << 30))
     bound = CacheLimit().bind(controls)
     controls.largest = 40 * MIB
     assert bound.after is not None
@@ -274,7 +279,7 @@ def test_a_budget_is_told_at_load() -> None:
     assert run(Steady(), 0, policy=MemoryPolicy(budget=9 * MIB)).loaded.budget == 9 * MIB
 
 
-def bound_to(strategy: CleanupStrategy, budget: int) -> tuple[Controls, Bound]:
-    controls = Controls(MlxBackend(), MemoryProfile(backend="mlx"))
+def bound_to(strategy: CleanupStrategy, budget: int) -> tuple[MemoryControls, Bound]:
+    controls = MemoryControls(MlxBackend(), MemoryProfile(backend="mlx"))
     controls.budget = budget
     return controls, strategy.bind(controls)

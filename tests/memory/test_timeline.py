@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.builders import a_question
 from tests.memory.adapters import Leaking
 from tests.memory.running import Ran, run
-from vqa_engine.journal import TimedEvent
 from vqa_engine.memory.strategies import EveryQuestions
-from vqa_engine.memory.timeline import line, summarise, summary_lines, timeline
 from vqa_engine.results import MemoryEvent, MemoryPrediction, Row
+from vqa_engine.runs.journal import TimedEvent
+from vqa_engine.runs.timeline import line, summarise, summary_lines, timeline
 
 
 def told(ran: Ran) -> tuple[list[Row], list[TimedEvent]]:

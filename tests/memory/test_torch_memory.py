@@ -14,13 +14,13 @@ from attrs import define
 
 from tests.builders import a_question
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, MemoryReading, ModelRef
+from vqa_engine.adapter.strategy import VERDICT
 from vqa_engine.memory.backends import TorchBackend
 from vqa_engine.memory.budget import budget
 from vqa_engine.memory.gauges import Figure, System, torch_gauge
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import RecycleWorker
-from vqa_engine.memory.strategies.base import VERDICT
 from vqa_engine_adapters.torch.device import SLOPE
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 

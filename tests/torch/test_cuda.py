@@ -9,13 +9,14 @@ import pytest
 import torch
 from attrs import frozen
 
-from tests.mlx_builders import ask, picture
+from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
 from tests.torch.inside import Remote
 from vqa_engine import load_questions
-from vqa_engine.adapter import BUILTIN, AdapterSpec, GenerationPlan, ModelRef
+from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
@@ -47,7 +48,7 @@ class Seen:
 
 def watched() -> Seen:
     """Runs inside the torch process."""
-    from vqa_engine.session import LocalSession
+    from vqa_engine.session.local import LocalSession
 
     local = LocalSession(SmolVlmTorch(), ModelRef(model=BUILTIN))
     loaded = local.load()

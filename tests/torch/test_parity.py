@@ -15,7 +15,8 @@ import pytest
 from tests.torch import inside
 from tests.torch.inside import Remote
 from vqa_engine import load_questions
-from vqa_engine.adapter import BUILTIN, AdapterSpec, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef, Question
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 
 PLAN = GenerationPlan(max_tokens=8)

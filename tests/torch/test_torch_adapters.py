@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 from PIL import Image, ImageOps
 
-from tests.mlx_builders import ask, picture
+from tests.mlx.builders import ask, picture
 from tests.torch import inside
 from tests.torch.conftest import Folder
 from tests.torch.inside import Remote

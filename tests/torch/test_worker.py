@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mlx_builders import ask, picture
+from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
-from vqa_engine.adapter import AdapterSpec, GenerationPlan, ModelRef
+from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 
 PLAN = GenerationPlan(max_tokens=4)

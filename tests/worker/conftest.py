@@ -9,7 +9,8 @@ from typing import Unpack
 import pytest
 
 from tests.worker import Opener, Settings
-from vqa_engine.adapter import AdapterSpec, ModelRef
+from vqa_engine.adapter import ModelRef
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import Timeouts, WorkerSession
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from tests.worker import PLAN, ask
-from vqa_engine.adapter import AdapterSpec
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 
 

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from vqa_engine.adapter import LEVERS, GenerationPlan
-from vqa_engine.ladder import NEEDS_LESS, Ladder
+from vqa_engine.memory.ladder import NEEDS_LESS, Ladder
 from vqa_engine.results import Cause
 
 PLAN = GenerationPlan()

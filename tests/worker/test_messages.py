@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vqa_engine.adapter import (
     Answer,
+    Described,
     GenerationPlan,
     MemoryProfile,
     MemoryReading,
@@ -20,8 +21,9 @@ from vqa_engine.adapter import (
     Question,
     Timings,
     TokenCounts,
+    portable,
 )
-from vqa_engine.memory.strategies import Described, PrefillStep, portable
+from vqa_engine.memory.strategies import PrefillStep
 from vqa_engine.results import Attempt, Failure, Loaded, MemoryEvent, Released, Reply
 from vqa_engine.worker import messages as m
 

@@ -14,16 +14,16 @@ from PIL import Image
 
 from tests.worker import PLAN, Opener, answered, ask, failed, running
 from tests.worker.adapters import Looks
-from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, Described, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, WorkerError
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.memory.strategies import Described
 from vqa_engine.results import Reply
-from vqa_engine.session import LocalSession, Session
+from vqa_engine.session.local import LocalSession, Session
 
 HOST = """
 import sys
-from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
+from vqa_engine.adapter import (GenerationPlan, Question)
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 sys.path.insert(0, {root!r})
 session = WorkerSession(AdapterSpec(name="x", target="tests.worker.adapters:Leaks",

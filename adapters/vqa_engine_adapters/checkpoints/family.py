@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
-from vqa_engine.memory.strategies import CleanupStrategy
+from vqa_engine.adapter import CleanupStrategy, ImageTokens, MemoryProfile, Question
 
 if TYPE_CHECKING:
     from vqa_engine_adapters.mlx.encoding import Tower

@@ -109,7 +109,7 @@ class OpenAiServer(ModelAdapter):
         return min(len(upcoming), self._options.in_flight * ROUNDS)
 
     def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan
+        self, questions: Sequence[Question], plan: GenerationPlan, _following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
         """One outcome for each question, in their order.
 

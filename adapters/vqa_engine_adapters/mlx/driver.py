@@ -119,34 +119,27 @@ class MlxAdapter(ModelAdapter):
         return next(others, min(most, len(upcoming)))
 
     def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> list[Answer | VqaEngineError]:
         """Answer questions about one image together, or each by itself where one cannot be.
+
+        The next image is opened, hashed and cut on a thread meanwhile.
 
         Raises:
             OutOfMemory: MLX said so. As after every error, what was computed is gone.
             BackendError: MLX failed.
         """
         possible = self._possible(self._ready(), plan)
+        if following is not None and not _same_image(questions[-1], following):
+            self._in_hand.prefetch(following)
+        if len(questions) == 1:
+            return [self._outcome(questions[0], plan)]
         try:
             with self._careful():
                 said = self._generate_together(questions, possible)
         except (Unsuited, ImageError, AnswerError):
             return [self._outcome(question, plan) for question in questions]
         return [self._answer(generated, possible) for generated in said]
-
-    def batch_cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
-        """What these questions about one image will together put through the model.
-
-        Raises:
-            ImageError: their image cannot be used.
-            AnswerError: nothing is loaded, or a question's text has an image marker.
-        """
-        plan = self._possible(self._ready(), plan)
-        assert self._answering is not None
-        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
-        prompts = self._in_hand.prompts(questions, self.prompt)
-        return self._answering.cost(prompts, picture, plan)
 
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
@@ -178,26 +171,21 @@ class MlxAdapter(ModelAdapter):
             return self.family.estimate
         return profile(self.family.of(found.config), found)
 
-    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
-        """What the question will put through the model under this plan.
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        """What these questions about one image will together put through the model.
 
-        Its image is decoded and its prompt formatted here, once for this and for the
-        answer; further plans for the same question are weighed in microseconds.
+        The image is decoded and the prompts formatted here, once for this and for the
+        answers; further plans for the same questions are weighed in microseconds.
 
         Raises:
-            ImageError: the question's image cannot be used.
-            AnswerError: nothing is loaded, or the question's text has an image marker.
+            ImageError: the image cannot be used.
+            AnswerError: nothing is loaded, or a question's text has an image marker.
         """
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
-        prompt = self._in_hand.prompt(question, self.prompt)
-        picture = self._in_hand.picture(question, plan.image_longest_edge)
-        return self._answering.cost([prompt], picture, plan)
-
-    def prefetch(self, question: Question) -> None:
-        """Open, hash and cut the next question's image on a thread, while this one is answered."""
-        if self._loaded is not None:
-            self._in_hand.prefetch(question)
+        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
+        prompts = self._in_hand.prompts(questions, self.prompt)
+        return self._answering.cost(prompts, picture, plan)
 
     def cached_bytes(self) -> int:
         """Bytes of the prefixes that are kept, as the allocator counts them."""

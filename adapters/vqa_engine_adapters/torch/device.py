@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqa_engine.adapter import BUILTIN, LEVERS, Lever
+from vqa_engine.adapter import BUILTIN, LEVERS, CleanupStrategy, Lever
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.memory.gauges.torch import preferred
-from vqa_engine.memory.strategies import (
-    CleanupStrategy,
-    EncoderBatch,
-    OnPressure,
-    PrefillStep,
-    RecycleWorker,
-)
+from vqa_engine.memory.strategies import EncoderBatch, OnPressure, PrefillStep, RecycleWorker
 
 SLOPE = float(2**20)
 """Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph

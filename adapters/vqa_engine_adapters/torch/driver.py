@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -128,13 +129,14 @@ class TorchAdapter(ModelAdapter):
         family, given = self.family.of(checkpoint.config), options.read(model.options)
         return profile.expected(family, checkpoint, model, given)
 
-    def cost(self, question: Question, plan: GenerationPlan) -> QuestionCost:
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """The question's exact cost; what it took to know is not done again by `answer`.
 
         Raises:
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
+        (question,) = questions
         prepared = self._prepare(self._ready(), question, plan)
         self._ahead = (question, plan, prepared)
         whole, split, kept = len(prepared.ids), prepared.split, prepared.prefix is not None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from vqa_engine.adapter import Backend, MemoryReading
+from vqa_engine.adapter import MemoryReading
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.gauges import Figure, MlxGauge, torch_gauge
 
@@ -27,7 +27,7 @@ class MemoryBackend(Protocol):
     arrays, None where the garbage collector does not see them.
     """
 
-    name: Backend
+    name: str
     device: str | None
     calls: Mapping[str, Call]
     array: type | None
@@ -64,7 +64,7 @@ class MemoryBackend(Protocol):
 class NoBackend:
     """An adapter without a tensor library: nothing is counted, nothing can be called."""
 
-    name: Backend = "none"
+    name: str = "none"
     device: str | None = None
     calls: Mapping[str, Call] = {}
     array: type | None = None
@@ -98,7 +98,7 @@ class MlxBackend:
     process's footprint, which costs sixty times that, is not part of it.
     """
 
-    name: Backend = "mlx"
+    name: str = "mlx"
     device: str | None = None
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class TorchBackend:
     `device` is torch's name of the device to count on, its preferred one by default.
     """
 
-    name: Backend = "torch"
+    name: str = "torch"
     array: type | None = None
 
     def __init__(self, torch: Any = None, device: str | None = None) -> None:
@@ -208,7 +208,7 @@ def _clear_cuda(torch: Any) -> None:
     torch.cuda.empty_cache()
 
 
-def backend(name: Backend, device: str | None = None) -> MemoryBackend:
+def backend(name: str, device: str | None = None) -> MemoryBackend:
     """The backend and the device that an adapter's profile names.
 
     Raises:

@@ -13,7 +13,6 @@ from vqa_engine.memory.gauges import AvailableGauge, Figure, System
 from vqa_engine.memory.gauges.system import sysctl
 
 if TYPE_CHECKING:
-    from vqa_engine.adapter import Backend
     from vqa_engine.memory.backends import MemoryBackend
 
 MIB = 1 << 20
@@ -89,7 +88,7 @@ def budget(backend: MemoryBackend, system: System, override: int | None = None) 
     return _least(own, _rest(left, backend.read_held()))
 
 
-def expected(backend: Backend, system: System, override: int | None = None) -> Budget:
+def expected(backend: str, system: System, override: int | None = None) -> Budget:
     """The budget of a process that has not started yet, without its library."""
     if override:
         own = Budget(override, "given")

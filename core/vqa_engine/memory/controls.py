@@ -12,7 +12,7 @@ from vqa_engine.memory.gauges import process_gauge
 from vqa_engine.results import MemoryEvent
 
 
-class Controls:
+class MemoryControls:
     """One loaded model's memory calls.
 
     `budget` is what the backend may hold, None when nobody knows; `largest` the most
@@ -101,6 +101,16 @@ class Controls:
         if not self.recycle:
             self.recycle = reason
             self.note(strategy, "recycle", reason)
+
+    @property
+    def backend_name(self) -> str:
+        """The backend's entry-point name."""
+        return self.backend.name
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the model's weights, 0 if nobody knows."""
+        return self.profile.weights or 0
 
     @property
     def pending(self) -> bool:

@@ -12,24 +12,25 @@ from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    Bound,
     GenerationPlan,
     MemoryProfile,
     MemoryReading,
     ModelAdapter,
+    Moment,
     Question,
 )
+from vqa_engine.adapter.strategy import VERDICT
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.backends import MemoryBackend, backend
 from vqa_engine.memory.budget import Budget, budget
-from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.estimator import Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.inspector import Inspector
 from vqa_engine.memory.planner import Planned, Planner
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.memory.strategies import Bound, Moment
-from vqa_engine.memory.strategies.base import VERDICT
 from vqa_engine.memory.watch import Watch
 from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
@@ -122,7 +123,7 @@ class Governor:
         """One plan for questions that are answered as a batch.
 
         None when memory is too short for that. Unless the adapter says what they need
-        together (`BatchCostAware`), each may need as much as the first.
+        together (`CostAware`), each may need as much as the first.
 
         Raises:
             OutOfMemory: the first alone does not fit under any plan that is allowed.
@@ -212,7 +213,7 @@ class Governor:
 
     def _start(self, profile: MemoryProfile) -> None:
         """A fresh count for a model that was just loaded, or will be."""
-        self.controls = Controls(self.backend, profile, self._adapter)
+        self.controls = MemoryControls(self.backend, profile, self._adapter)
         self.controls.budget = self.budget.limit
         self.audit = Audit()
         self._inspector = Inspector(self.audit, self.controls, self._adapter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vqa_engine.adapter import CacheHolder, ModelAdapter
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.budget import shown
-from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.holders import holders
 from vqa_engine.results import LeakVerdict
 
@@ -23,7 +23,9 @@ class Inspector:
     What an adapter keeps on purpose (`CacheHolder`) is not part of the floor.
     """
 
-    def __init__(self, audit: Audit, controls: Controls, adapter: ModelAdapter | None) -> None:
+    def __init__(
+        self, audit: Audit, controls: MemoryControls, adapter: ModelAdapter | None
+    ) -> None:
         self._audit, self._controls = audit, controls
         self._cached = adapter.cached_bytes if isinstance(adapter, CacheHolder) else None
         self._next = SUSPICIOUS

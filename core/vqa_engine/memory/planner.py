@@ -8,21 +8,20 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import (
     Answer,
-    BatchCostAware,
     CostAware,
     GenerationPlan,
     Lever,
     MemoryProfile,
     ModelAdapter,
+    Moment,
     Question,
     QuestionCost,
 )
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget, shown
-from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.estimator import Estimator, Stages, stages
 from vqa_engine.memory.rungs import lossless, lossy
-from vqa_engine.memory.strategies import Moment
 
 CHARACTERS_PER_TOKEN = 3
 """English text has about four characters per token; three errs on the safe side."""
@@ -56,7 +55,7 @@ class Planner:
     def __init__(
         self,
         estimator: Estimator,
-        controls: Controls,
+        controls: MemoryControls,
         *,
         adapter: ModelAdapter | None = None,
         allow_lossy: bool = False,
@@ -67,20 +66,19 @@ class Planner:
         self._allow_lossy = allow_lossy
         self._batches = "encoder_batch" in controls.profile.levers
         self._guesses = not isinstance(adapter, CostAware)
-        self._batch_cost = adapter.batch_cost if isinstance(adapter, BatchCostAware) else None
-        self._cost: Callable[[Question, GenerationPlan], QuestionCost] = (
+        self._cost: Callable[[Sequence[Question], GenerationPlan], QuestionCost] = (
             adapter.cost if isinstance(adapter, CostAware) else self._guess
         )
 
     def weigh(self, question: Question, plan: GenerationPlan) -> Planned:
         """What a plan is expected to need."""
-        return self._weighed(self._cost(question, plan), plan)
+        return self._weighed(self._cost([question], plan), plan)
 
     def weigh_together(self, questions: Sequence[Question], first: Planned) -> Planned | None:
         """What these need together under the plan of the first; None if nobody can say."""
-        if self._batch_cost is None:
+        if self._guesses:
             return None
-        return self._weighed(self._batch_cost(questions, first.plan), first.plan)
+        return self._weighed(self._cost(questions, first.plan), first.plan)
 
     def _weighed(self, cost: QuestionCost, plan: GenerationPlan) -> Planned:
         through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
@@ -207,8 +205,8 @@ class Planner:
     def _levers(self) -> frozenset[Lever]:
         return self.controls.profile.levers
 
-    def _guess(self, question: Question, plan: GenerationPlan) -> QuestionCost:
-        return guess(self.controls.profile, question.text)
+    def _guess(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        return guess(self.controls.profile, questions[0].text)
 
 
 def guess(profile: MemoryProfile, text: str) -> QuestionCost:

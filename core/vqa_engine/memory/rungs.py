@@ -1,6 +1,6 @@
 """The ladder as the governor walks it: before a question runs, not after it failed.
 
-The rungs themselves are `vqa_engine.ladder`'s, so that a plan means the same whether it
+The rungs themselves are `vqa_engine.memory.ladder`'s, so that a plan means the same whether it
 was chosen by prediction or after a crash.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vqa_engine.adapter import LEVERS, GenerationPlan, Lever
-from vqa_engine.ladder import Ladder
 from vqa_engine.memory.estimator import DEFAULT_STEP
+from vqa_engine.memory.ladder import Ladder
 
 
 def lossless(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> Iterator[GenerationPlan]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vqa_engine import plugins
 from vqa_engine.errors import ConfigurationError
+from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
 from vqa_engine.questions.source import Source

@@ -102,7 +102,7 @@ def _environment() -> Any:
 
 def _release() -> str:
     """The major and minor number of this vqa-engine, what a new adapter asks for."""
-    from vqa_engine.manifest import environment
+    from vqa_engine.runs.manifest import environment
 
     version, _ = environment()
     return ".".join(version.split(".")[:2])

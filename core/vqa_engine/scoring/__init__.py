@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vqa_engine import plugins
 from vqa_engine.errors import ConfigurationError
+from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.scoring.metric import Metric
 from vqa_engine.scoring.results import score_results
 from vqa_engine.scoring.scoreboard import Score, Scoreboard, ScoreTable

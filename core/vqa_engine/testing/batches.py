@@ -54,7 +54,7 @@ class BatchTests:
         adapter = self.bench.loaded()
         assert isinstance(adapter, BatchAdapter)
         try:
-            outcomes = adapter.answer_batch(asked, self.bench.capabilities.plan)
+            outcomes = adapter.answer_batch(asked, self.bench.capabilities.plan, None)
         except Exception as error:  # noqa: BLE001  an adapter may raise anything
             self.bench.let_go()
             pytest.fail(

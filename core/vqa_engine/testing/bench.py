@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from vqa_engine import registry, shape
 from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelAdapter, Question
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.fit import expected_profile
+from vqa_engine.plugins import registry, signatures
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -198,9 +198,9 @@ class Bench:
             made = self.make()
         except Exception:  # noqa: BLE001  the contract test shows what it was
             return CONTRACT
-        if shape.missing_methods(made):
+        if signatures.missing_methods(made):
             return CONTRACT
-        return SIGNATURES if shape.wrong_signatures(made) else self._find_silence()
+        return SIGNATURES if signatures.wrong_signatures(made) else self._find_silence()
 
     def _find_silence(self) -> str:
         question = pictures.question(pictures.picture(), self.capabilities.question)

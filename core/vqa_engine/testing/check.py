@@ -15,8 +15,8 @@ from typing import BinaryIO
 import msgspec
 from attrs import evolve
 
-from vqa_engine import registry
 from vqa_engine.errors import WorkerError
+from vqa_engine.plugins import registry
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.subject import VARIABLE, Outcome, Subject
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vqa_engine import shape
-from vqa_engine.adapter import Answer, MemoryProfile
-from vqa_engine.memory.strategies import CleanupStrategy
+from vqa_engine.adapter import Answer, CleanupStrategy, MemoryProfile
+from vqa_engine.plugins import signatures
 from vqa_engine.testing import pictures
 from vqa_engine.testing.bench import Bench, ours, shown
 from vqa_engine.testing.lightness import weigh
@@ -23,12 +22,12 @@ class ContractTests:
             made = self.bench.make()
         except Exception as error:  # noqa: BLE001  a factory may raise anything
             pytest.fail(f"Making the adapter without arguments failed: {shown(error)}.", False)
-        missing = shape.missing_methods(made)
+        missing = signatures.missing_methods(made)
         assert missing == [], "Write every method of vqa_engine.ModelAdapter."
 
     def test_signatures(self) -> None:
         """Each method takes the arguments that the engine passes."""
-        wrong = shape.wrong_signatures(self.bench.make())
+        wrong = signatures.wrong_signatures(self.bench.make())
         assert wrong == [], "The engine calls the methods with positional arguments."
 
     def test_import_is_light(self) -> None:

@@ -19,7 +19,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.audit import judge
 from vqa_engine.memory.backends import backend
-from vqa_engine.memory.controls import Controls
+from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.results import LeakVerdict
 from vqa_engine.testing import pictures
 from vqa_engine.testing.bench import Bench, Said, ours, said, shown
@@ -105,7 +105,7 @@ class MemoryTests:
         """Every cleanup strategy of the profile finds the backend calls that it needs."""
         adapter = self.bench.loaded()
         profile = adapter.memory_profile()
-        controls = Controls(backend(profile.backend, profile.device), profile, adapter)
+        controls = MemoryControls(backend(profile.backend, profile.device), profile, adapter)
         controls.budget = BUDGET
         unbound = dict(_unbound(profile, controls))
         assert unbound == {}, "Take the strategy out of memory_profile(), or name its backend."
@@ -154,7 +154,7 @@ class MemoryTests:
         adapter = self.bench.loaded()
         if not isinstance(adapter, CostAware):
             pytest.skip("the adapter does not tell a question's cost (no CostAware)")
-        told = adapter.cost(self._asked(), self.bench.capabilities.plan).prompt_tokens
+        told = adapter.cost([self._asked()], self.bench.capabilities.plan).prompt_tokens
         taken = self.bench.ask(self._asked()).tokens
         assert taken is None or self._near(told, taken.prompt), "cost() counts the whole prompt."
 
@@ -190,7 +190,7 @@ def _leaks(verdict: LeakVerdict, meter: Meter) -> bool:
     return verdict.leaks and verdict.rate > meter.drip
 
 
-def _unbound(profile: MemoryProfile, controls: Controls) -> Iterator[tuple[str, str]]:
+def _unbound(profile: MemoryProfile, controls: MemoryControls) -> Iterator[tuple[str, str]]:
     """Strategies whose calls are missing, with the backend's word; the others are undone."""
     for strategy in profile.strategies:
         try:

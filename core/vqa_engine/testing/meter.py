@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
-from vqa_engine.adapter import Backend
 from vqa_engine.memory.backends import MemoryBackend, backend
 
 KIB = 1 << 10
@@ -99,7 +98,7 @@ class Traced(Meter):
             tracemalloc.stop()
 
 
-def meter(name: Backend, device: str | None = None) -> Meter:
+def meter(name: str, device: str | None = None) -> Meter:
     """The most exact meter for a backend on a device, its preferred one by default.
 
     Raises:

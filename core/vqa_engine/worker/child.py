@@ -20,17 +20,17 @@ from typing import NoReturn
 
 from attrs import evolve
 
-from vqa_engine import registry
-from vqa_engine.adapter import AdapterSpec, Question
+from vqa_engine.adapter import Question, portable
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.memory.strategies import portable
+from vqa_engine.interpreter import version
+from vqa_engine.plugins import registry
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Failure, Note, Released, Reply
-from vqa_engine.session import LocalSession, describe
+from vqa_engine.session.local import LocalSession, describe
 from vqa_engine.worker.arena import Inbox
 from vqa_engine.worker.evidence import vitals
 from vqa_engine.worker.exit import WIRE_LOST
 from vqa_engine.worker.guard import follow, out_of_reach
-from vqa_engine.worker.interpreter import version
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,

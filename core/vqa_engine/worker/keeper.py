@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question
+from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
+from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, Note, Released, Reply
 from vqa_engine.worker.arena import Outbox
-from vqa_engine.worker.interpreter import Interpreter
 from vqa_engine.worker.limits import Limits, Timeouts
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (

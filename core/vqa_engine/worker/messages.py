@@ -13,9 +13,8 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, field, msgpack
 
-from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId
+from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, restore
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.memory.strategies import restore
 from vqa_engine.results import Cause, Loaded, Note, Released, Reply
 
 PROTOCOL = 2

@@ -14,9 +14,9 @@ import psutil
 from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
+from vqa_engine.interpreter import Interpreter
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
-from vqa_engine.worker.interpreter import Interpreter
 from vqa_engine.worker.limits import Timeouts
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (

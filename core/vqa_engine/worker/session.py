@@ -8,11 +8,11 @@ from time import perf_counter
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import AdapterSpec, GenerationPlan, Question, QuestionId
+from vqa_engine.adapter import Described, GenerationPlan, Question, QuestionId
 from vqa_engine.errors import AnswerError, WorkerError
-from vqa_engine.ladder import Ladder
+from vqa_engine.memory.ladder import Ladder
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.memory.strategies import Described
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import (
     Attempt,
     Cause,
@@ -51,7 +51,7 @@ class Restart:
 
 
 class WorkerSession:
-    """A session in a process of its own; see `vqa_engine.session.Session`.
+    """A session in a process of its own; see `vqa_engine.session.local.Session`.
 
     `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is the
     caller's word on memory; the ladder, too, goes on to plans that may change the text

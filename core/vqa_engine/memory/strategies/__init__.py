@@ -2,23 +2,13 @@
 
 A strategy is data with one method: it binds itself to the backend's calls when the model
 is loaded, and the governor runs what it bound. See docs/memory.md.
-
-Other packages add strategies by an entry point in the group
-`vqa_engine.cleanup_strategies`: its object is the class.
 """
 
-import inspect
-
-from vqa_engine import plugins
-from vqa_engine.errors import ConfigurationError
-from vqa_engine.memory.strategies.base import (
+from vqa_engine.adapter.strategy import (
     Bound,
     CleanupStrategy,
     Described,
     Moment,
-    describe,
-    portable,
-    restore,
 )
 from vqa_engine.memory.strategies.periodic import EveryQuestions
 from vqa_engine.memory.strategies.pressure import OnPressure, Predictive
@@ -37,24 +27,4 @@ __all__ = [
     "Predictive",
     "PrefillStep",
     "RecycleWorker",
-    "describe",
-    "portable",
-    "restore",
-    "strategy",
 ]
-
-
-def strategy(name: str) -> type[CleanupStrategy]:
-    """The strategy class of this entry-point name, from whatever package offers it.
-
-    Raises:
-        ConfigurationError: there is none, two packages offer it, its import failed, or it
-            is no subclass of `CleanupStrategy`.
-    """
-    found = plugins.load(plugins.CLEANUP_STRATEGIES, name)
-    if not (inspect.isclass(found) and issubclass(found, CleanupStrategy)):
-        raise ConfigurationError(
-            f"The cleanup strategy {name!r} is {found!r}, no subclass of CleanupStrategy. "
-            "Its author has to change that."
-        )
-    return found

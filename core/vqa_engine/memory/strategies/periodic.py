@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import field, frozen, validators
 
-from vqa_engine.memory.strategies.base import Bound, CleanupStrategy, Moment
-
-if TYPE_CHECKING:
-    from vqa_engine.memory.controls import Controls
+from vqa_engine.adapter import Bound, CleanupStrategy, Controls, Moment
 
 LONGEST = 16
 """A dynamic interval grows to this multiple of what was asked for."""

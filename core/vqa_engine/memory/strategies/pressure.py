@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import field, frozen, validators
 
+from vqa_engine.adapter import Bound, CleanupStrategy, Controls, Moment
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.strategies.base import Bound, CleanupStrategy, Moment
-
-if TYPE_CHECKING:
-    from vqa_engine.memory.controls import Controls
 
 SHARE = validators.and_(validators.gt(0.0), validators.le(1.0))
 
@@ -101,6 +96,6 @@ def _need_budget(strategy: CleanupStrategy, controls: Controls) -> None:
     if controls.budget is None:
         raise BackendError(
             f"{strategy.name}: budget",
-            f"the backend {controls.profile.backend!r} tells no limit on this machine",
+            f"the backend {controls.backend_name!r} tells no limit on this machine",
             "Give one: --memory-budget 6GiB",
         )

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import evolve, field, frozen, validators
 
-from vqa_engine.memory.strategies.base import Bound, CleanupStrategy, Moment
-
-if TYPE_CHECKING:
-    from vqa_engine.adapter import GenerationPlan
-    from vqa_engine.memory.controls import Controls
+from vqa_engine.adapter import Bound, CleanupStrategy, Controls, GenerationPlan, Moment
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -45,7 +39,7 @@ class CacheLimit(CleanupStrategy):
         return Bound(undo=undo, after=lambda moment: self._retune(controls, moment))
 
     def _first(self, controls: Controls) -> int:
-        weights = controls.profile.weights or 0
+        weights = controls.weights
         wanted = min(max(weights // 16, SMALLEST_POOL), LARGEST_POOL)
         if controls.budget is None:
             return wanted
@@ -71,7 +65,7 @@ class PrefillStep(CleanupStrategy):
     tokens: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
     def bind(self, controls: Controls) -> Bound:
-        step = self.tokens or self._by_size(controls.profile.weights or 0)
+        step = self.tokens or self._by_size(controls.weights)
         controls.note(self.name, f"plan.prefill_step={step}")
 
         def narrow(plan: GenerationPlan) -> GenerationPlan:

@@ -1,0 +1,77 @@
+"""The contract between the engine and a model: `ModelAdapter` and its records.
+
+Everything here is public. A change needs a reason in the CHANGELOG.
+Sizes are bytes, times are seconds, lengths are tokens, unless a name says otherwise.
+"""
+
+from vqa_engine.adapter.memory import (
+    LEVERS,
+    ImageTokens,
+    Lever,
+    MemoryProfile,
+    QuestionCost,
+    portable,
+)
+from vqa_engine.adapter.model import (
+    BatchAdapter,
+    CacheHolder,
+    CostAware,
+    ModelAdapter,
+    Sizable,
+)
+from vqa_engine.adapter.records import (
+    BUILTIN,
+    Answer,
+    FinishReason,
+    GenerationPlan,
+    ImageSource,
+    MemoryReading,
+    ModelRef,
+    Question,
+    QuestionId,
+    Timings,
+    TokenCounts,
+)
+from vqa_engine.adapter.strategy import (
+    VERDICT,
+    Bound,
+    CleanupStrategy,
+    Controls,
+    Described,
+    Moment,
+    describe,
+    restore,
+)
+
+__all__ = [
+    "BUILTIN",
+    "LEVERS",
+    "VERDICT",
+    "Answer",
+    "BatchAdapter",
+    "Bound",
+    "CacheHolder",
+    "CleanupStrategy",
+    "Controls",
+    "CostAware",
+    "Described",
+    "FinishReason",
+    "GenerationPlan",
+    "ImageSource",
+    "ImageTokens",
+    "Lever",
+    "MemoryProfile",
+    "MemoryReading",
+    "ModelAdapter",
+    "ModelRef",
+    "Moment",
+    "Question",
+    "QuestionCost",
+    "QuestionId",
+    "Sizable",
+    "Timings",
+    "TokenCounts",
+    "describe",
+    "portable",
+    "restore",
+]

@@ -1,0 +1,99 @@
+"""What a model needs of memory, as its adapter declares it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from attrs import evolve, frozen
+
+from vqa_engine.adapter.strategy import CleanupStrategy, describe
+
+Lever = Literal["prefill_step", "encoder_batch", "kv_bits", "image_longest_edge"]
+"""A field of the plan by which a question becomes cheaper, where the model obeys it."""
+
+LEVERS: frozenset[Lever] = frozenset(get_args(Lever))
+
+
+@frozen(kw_only=True)
+class ImageTokens:
+    """How many prompt tokens an image takes: `per_tile · tiles + fixed`.
+
+    `tile_edge` is a tile's side in pixels, `max_tiles` the most tiles that the
+    processor cuts (the thumbnail included). `per_tile` is exact per family, the number
+    of tiles an upper bound.
+    """
+
+    per_tile: int
+    tile_edge: int
+    max_tiles: int = 1
+    fixed: int = 0
+
+    @property
+    def most(self) -> int:
+        """Tokens of the most expensive image."""
+        return self.per_tile * self.max_tiles + self.fixed
+
+
+@frozen(kw_only=True)
+class QuestionCost:
+    """What a question will put through the model.
+
+    `prompt_tokens` is the whole prompt with the image's share, `reused_tokens` the part
+    of it that is already computed and kept, `image_tiles` the tiles or crops that the
+    vision encoder still has to encode.
+
+    The rest sharpens the prediction of its memory. `apart_tokens` of the new tokens, the
+    first ones, are computed by themselves before the others. `cache_tokens` are positions
+    for which the KV cache takes memory anew, where that differs from the new tokens.
+    `freed_bytes` of kept caches make room before anything is computed.
+    """
+
+    prompt_tokens: int
+    image_tiles: int = 0
+    reused_tokens: int = 0
+    apart_tokens: int = 0
+    cache_tokens: int | None = None
+    freed_bytes: int = 0
+
+
+@frozen(kw_only=True)
+class MemoryProfile:
+    """What a model needs, and how its memory is kept in bounds.
+
+    `backend` is the entry-point name of the library whose counters and calls are used
+    (group `vqa_engine.memory_backends`): `mlx`, `torch`, `none`, or a third party's.
+
+    `weights` and `kv_per_token` are bytes. Before `load` the figures are estimates for
+    the adapter's default checkpoint, after `load` they are exact for the one loaded
+    (`exact` says which). `strategies` are applied by the engine, in this order.
+
+    Three more figures sharpen the first predictions, and are learned when they are left
+    out: `attention_per_pair`, the bytes that one prompt token of a prefill step takes per
+    token of context while the step is computed, `activations_per_token`, what it takes
+    whatever the context, and `per_tile`, the bytes of one image tile in the vision encoder.
+
+    `device` is where the model lies, in its library's own words (`cuda:1`, `cpu`); None is
+    the backend's preferred device. The engine counts there, and nowhere else. Name it
+    before `load` as well where the model's options tell it (`Sizable.profile_of`): what the
+    device held before is known only then, and a release in this process is verified by it.
+
+    `levers` are the fields of a plan that the model obeys. The engine tries no cheaper plan
+    that turns another one, and counts on no saving from it.
+    """
+
+    backend: str = "none"
+    device: str | None = None
+    weights: int | None = None
+    kv_per_token: int | None = None
+    image_tokens: ImageTokens | None = None
+    attention_per_pair: int | None = None
+    activations_per_token: int | None = None
+    per_tile: int | None = None
+    levers: frozenset[Lever] = LEVERS
+    strategies: tuple[CleanupStrategy, ...] = ()
+    exact: bool = False
+
+
+def portable(profile: MemoryProfile) -> MemoryProfile:
+    """The profile as it crosses the process boundary: strategies as `Described`."""
+    return evolve(profile, strategies=tuple(describe(one) for one in profile.strategies))

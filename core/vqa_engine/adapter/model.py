@@ -1,0 +1,145 @@
+"""The protocols that an adapter implements: four methods, and four options."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
+from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.errors import VqaEngineError
+
+
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """One model behind the engine's four calls.
+
+    The engine makes the calls from one thread, in the order `load`, `answer` any
+    number of times, `release`. Importing the module and creating the object must stay
+    cheap: the model library is imported by `load`.
+    """
+
+    @abstractmethod
+    def load(self, model: ModelRef) -> None:
+        """Load the checkpoint.
+
+        Raises:
+            CheckpointError: its files cannot be reached or read.
+            OutOfMemory: it does not fit.
+        """
+
+    @abstractmethod
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        """Answer one question, obeying the plan.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: the backend said so; the answer and its state are discarded.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let go of the model and of all it holds; calling it twice is safe."""
+
+    @abstractmethod
+    def memory_profile(self) -> MemoryProfile:
+        """What this model needs; callable before `load` and after."""
+
+
+@runtime_checkable
+class CostAware(Protocol):
+    """An adapter that can say what questions cost before they run. Optional."""
+
+    @abstractmethod
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        """The cost of these questions together, as if they were one question.
+
+        One question is the usual case; several are asked about only of a `BatchAdapter`,
+        and are those that go together (`batch_size`). What they share counts once. Called
+        after `load`, and cheap.
+
+        Raises:
+            ImageError: an image cannot be used.
+        """
+
+
+@runtime_checkable
+class Sizable(Protocol):
+    """An adapter that knows a checkpoint's needs without loading weights. Optional."""
+
+    @abstractmethod
+    def profile_of(self, model: ModelRef) -> MemoryProfile:
+        """What the checkpoint needs, from its configuration and headers alone.
+
+        Importing the model library is not allowed here: the host calls it.
+
+        Raises:
+            CheckpointError: its files cannot be reached or read.
+        """
+
+
+@runtime_checkable
+class CacheHolder(Protocol):
+    """An adapter that keeps something between questions on purpose. Optional.
+
+    A prefix cache per image is the usual case. What is declared here is not a leak,
+    and the governor may ask for it back.
+    """
+
+    @abstractmethod
+    def cached_bytes(self) -> int:
+        """Bytes of arrays kept on purpose, to the byte; called after each question."""
+
+    @abstractmethod
+    def drop_caches(self) -> None:
+        """Let go of all of them; the next answers are the same, only slower."""
+
+
+@runtime_checkable
+class BatchAdapter(Protocol):
+    """An adapter that answers several questions together, or prepares the next one. Optional.
+
+    Which questions go together is the adapter's decision, so the engine needs no rule of its
+    own: leading questions about one image that are decoded as one batch, rows of a padded
+    batch, or as many requests as a server takes. An adapter that only prepares the next image
+    while it answers says 1.
+
+    The engine asks such an adapter through `answer_batch` alone, also for a single question:
+
+    1. It offers the questions that come next, `upcoming`, in the order they are to be asked.
+    2. `batch_size` says how many of them, from the first on, go together.
+    3. `answer_batch` answers exactly those, under one plan. Each outcome stands at its
+       question's place: an answer, or the error that concerns that question alone. The
+       fault of one question never costs another its answer.
+    4. What concerns all of them (out of memory, a lost device) is raised. Then none has an
+       answer, and each is asked again by itself.
+
+    Both calls come from the thread that makes all the others. Threads that an adapter starts
+    answer nothing after `answer_batch` has returned; one may still prepare the next image.
+    All questions of a batch are in flight at once: if the process dies, none is answered.
+    The answers are those of one question at a time, token for token where the backend can
+    promise it.
+    """
+
+    @abstractmethod
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        """How many of `upcoming`, from the first on, `answer_batch` takes at once.
+
+        At least 1 and at most all of them. Called after `load`; opens no image and changes
+        nothing.
+        """
+
+    @abstractmethod
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        """One outcome for each question, in their order.
+
+        `following` is the question that comes next, None when nobody knows: its image may be
+        prepared meanwhile. Whatever is wrong with it is reported when it is asked.
+
+        Raises:
+            OutOfMemory: together they do not fit; one by one they may.
+            VqaEngineError: another fault that concerns them all.
+        """

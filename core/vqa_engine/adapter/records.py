@@ -1,0 +1,144 @@
+"""The records that cross the contract: what is asked, how, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+from attrs import field, frozen, validators
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ImageSource = Union[Path, bytes, "Image.Image"]
+"""A path, an encoded file's bytes, or a PIL image; PIL is imported by who opens one."""
+
+BUILTIN = "builtin"
+"""The `ModelRef.model` that means the checkpoint shipped in this package."""
+
+QuestionId = int | str
+FinishReason = Literal["stop", "length"]
+
+
+@frozen(kw_only=True)
+class ModelRef:
+    """Which checkpoint to load.
+
+    `model` is a hub id (`owner/name`), a local folder, `builtin`, or None for the
+    adapter's default. `revision` pins a hub id to a branch, tag or commit. Code that
+    comes with a checkpoint runs only with `trust_remote_code`. `options` are the
+    adapter's own and pass through unread.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Question:
+    """One visual question.
+
+    `image` is a path, an encoded file's bytes, or a PIL image; `vqa_engine.images`
+    opens all three. `answers` are the ground truths (VQA v2 has ten; empty when
+    unknown). `choices` are the options of a multiple-choice question. `origin` says
+    where the question stands (`file:line`), for messages. A path must stay inside
+    `image_root` when that is given.
+    """
+
+    question_id: QuestionId
+    image: ImageSource
+    text: str
+    answers: tuple[str, ...] = ()
+    image_id: QuestionId | None = None
+    question_type: str | None = None
+    answer_type: str | None = None
+    choices: tuple[str, ...] = ()
+    origin: str | None = None
+    image_root: Path | None = None
+
+
+@frozen(kw_only=True)
+class GenerationPlan:
+    """How one answer is to be generated; the adapter obeys it.
+
+    `temperature` 0 is greedy, and then `seed` has no effect. `prefill_step` is the
+    number of prompt tokens computed at once, `image_longest_edge` a bound in pixels
+    on the image before the processor sees it, `kv_bits` the width of a quantised KV
+    cache, `encoder_batch` the number of tiles or crops that the vision encoder takes at
+    once; None leaves each to the model. `rung` counts the steps taken down the
+    ladder of cheaper plans: 0 is the plan as asked for.
+    """
+
+    max_tokens: int = field(default=32, validator=validators.ge(1))
+    temperature: float = field(default=0.0, validator=validators.ge(0.0))
+    seed: int = 0
+    prefill_step: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    image_longest_edge: int | None = field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+    kv_bits: int | None = field(
+        default=None, validator=validators.optional(validators.in_((2, 3, 4, 6, 8)))
+    )
+    encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    rung: int = field(default=0, validator=validators.ge(0))
+
+
+@frozen(kw_only=True)
+class TokenCounts:
+    """Tokens of one answer: the whole prompt, the image's share of it, the completion.
+
+    `reused` are those of the prompt that were already computed for an earlier question
+    about the same image, and cost nothing this time.
+    """
+
+    prompt: int
+    completion: int
+    image: int | None = None
+    reused: int = 0
+
+
+@frozen(kw_only=True)
+class Timings:
+    """Seconds of one answer: image and prompt made ready, prefill, decode."""
+
+    prepare: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+
+@frozen(kw_only=True)
+class MemoryReading:
+    """Bytes at one moment, None where the platform has no such figure.
+
+    `active` and `cache` are the backend's live buffers and its reclaimable pool,
+    `peak` the highest `active` since the question began, `footprint` the process's
+    (phys_footprint on macOS, resident set elsewhere).
+    """
+
+    active: int | None = None
+    cache: int | None = None
+    peak: int | None = None
+    footprint: int | None = None
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What a model said, and what it cost.
+
+    `token_ids` are the generated ids without the end token. `plan` is the plan that
+    was really used. The engine fills in `memory`; an adapter may leave it out.
+    """
+
+    text: str
+    plan: GenerationPlan
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason = "stop"
+    tokens: TokenCounts | None = None
+    timings: Timings | None = None
+    memory: MemoryReading | None = None
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,163 @@
+"""Which Python runs a worker, and whether it can."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from attrs import frozen
+
+from vqa_engine.errors import InterpreterError
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker.messages import PROTOCOL, Hello
+
+T = TypeVar("T")
+
+MODULE = "vqa_engine.worker.child"
+OLDEST = "3.11"
+
+_FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
+"""Variables that lead one interpreter to another's modules."""
+
+
+class _Statement(msgspec.Struct):
+    """What `say` writes: the value, and which vqa-engine and Python say it."""
+
+    version: str
+    python: str
+    value: msgspec.Raw
+
+
+@frozen
+class Interpreter:
+    """A worker's Python. `ours` says whether it is the one that runs the host.
+
+    Two virtual environments share one binary, so a path is compared as it is given,
+    with no link followed.
+    """
+
+    label: str
+    python: str
+    ours: bool
+
+    @classmethod
+    def of(cls, spec: AdapterSpec) -> Interpreter:
+        """The interpreter that a spec asks for; a bare `~` is the home folder."""
+        own = os.path.abspath(sys.executable)  # noqa: PTH100  Path.resolve follows links
+        asked = own if spec.python is None else os.path.abspath(spec.python.expanduser())  # noqa: PTH100
+        return cls(spec.label, asked, asked == own)
+
+    def command(self, descriptors: Sequence[int]) -> list[str]:
+        """The command of a worker.
+
+        `-P` keeps the working folder out of its module path, where any `json.py` would
+        be found first; `-u` keeps what it prints from being lost when it dies.
+        """
+        return [self.python, "-P", "-u", "-m", MODULE, *map(str, descriptors)]
+
+    def environment(self) -> dict[str, str]:
+        """The worker's environment: ours, without what would mislead another Python."""
+        hidden = () if self.ours else _FOREIGN
+        return {name: value for name, value in os.environ.items() if name not in hidden}
+
+    def module_path(self) -> tuple[str, ...] | None:
+        """The `sys.path` for the worker; None leaves another interpreter its own."""
+        if not self.ours:
+            return None
+        return tuple(str(Path.cwd()) if entry == "" else entry for entry in sys.path)
+
+    def ask(self, module: str, *arguments: str, kind: type[T], longest: float | None = None) -> T:
+        """What a module of vqa-engine, run as a program, says by `say`.
+
+        Raises:
+            InterpreterError: it cannot be started, has no vqa-engine of this version, or
+                says nothing within `longest` seconds.
+        """
+        command = [self.python, "-P", "-m", module, *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=longest, env=self.environment(), check=False
+            )
+        except OSError as error:
+            raise self.cannot_start(error) from error
+        except subprocess.TimeoutExpired as error:
+            raise self.did_not_greet(f"nothing within {longest:g} seconds", "") from error
+        try:
+            said = msgspec.json.decode(done.stdout.splitlines()[-1], type=_Statement)
+            self._compare(said.version, said.python, same=True)
+            return msgspec.json.decode(said.value, type=kind)
+        except (IndexError, msgspec.MsgspecError) as error:
+            how, why = f"exit code {done.returncode}", done.stderr.decode(errors="replace")
+            raise self.did_not_greet(how, why) from error
+
+    def check(self, hello: Hello) -> None:
+        """Compare versions.
+
+        Raises:
+            InterpreterError: the worker's vqa-engine is another one.
+        """
+        self._compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
+
+    def cannot_start(self, error: OSError) -> InterpreterError:
+        """The error for a program that the system does not start."""
+        reason = error.strerror or str(error)
+        return self._error(
+            f"The interpreter {self.python} of {self.label!r} cannot be started: {reason}. "
+            "Give the path of a Python interpreter."
+        )
+
+    def did_not_greet(self, how: str, said: str) -> InterpreterError:
+        """The error for a program that ended, or went on, without a greeting."""
+        if "No module named" in said and "vqa_engine" in said:
+            return self._error(
+                f"The interpreter {self.python} has no vqa-engine. "
+                f"Install it there: {self._install(version())}",
+                said,
+            )
+        return self._error(
+            f"The interpreter {self.python} of {self.label!r} did not start a worker ({how}). "
+            f"It must be a Python {OLDEST} or newer with vqa-engine. It said: "
+            f"{_last_line(said) or 'nothing'}",
+            said,
+        )
+
+    def _compare(self, theirs: str, python: str, *, same: bool) -> None:
+        own = version()
+        if theirs != own or not same:
+            raise self._error(
+                f"The interpreter {self.python} (Python {python}) has vqa-engine "
+                f"{theirs or 'of an unknown version'}, and this one is {own}. "
+                f"Install the same there: {self._install(own)}"
+            )
+
+    def _install(self, wanted: str) -> str:
+        return f"{self.python} -m pip install vqa-engine=={wanted}"
+
+    def _error(self, message: str, said: str = "") -> InterpreterError:
+        return InterpreterError(message, label=self.label, python=self.python, detail=said)
+
+
+def say(value: object) -> None:
+    """Answer `Interpreter.ask`, on a line of its own: libraries print what they like before."""
+    said = _Statement(version(), platform.python_version(), msgspec.Raw(msgspec.json.encode(value)))
+    sys.stdout.write(f"\n{msgspec.json.encode(said).decode()}\n")
+
+
+def version() -> str:
+    """The version of the vqa-engine that runs here, empty when it is not installed."""
+    try:
+        return metadata.version("vqa-engine")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

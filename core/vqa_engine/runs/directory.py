@@ -1,0 +1,140 @@
+"""A run directory: lock, manifest and journal, opened together or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from vqa_engine.errors import JournalError, RunError, RunLocked, RunMismatch
+from vqa_engine.runs import journal, manifest
+from vqa_engine.runs.journal import Journal
+from vqa_engine.runs.manifest import Manifest
+
+_LOCK = "lock"
+
+
+class RunDirectory:
+    """One run on disk, held by this process alone until `close`.
+
+    Raises:
+        RunLocked: another process holds it.
+        RunMismatch: it was started with other settings.
+        RunError: it cannot be made, or is no run.
+        JournalError: its journal cannot be opened.
+    """
+
+    def __init__(self, path: Path, wanted: Manifest) -> None:
+        self.path = path
+        self._lock = _locked(path)
+        try:
+            _agree(path, wanted)
+            self.journal = Journal(path / journal.FILE)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    @property
+    def logs(self) -> Path:
+        """Where workers' output goes."""
+        return self.path / "logs"
+
+    def close(self) -> None:
+        """Close the journal and let the directory go; twice is safe."""
+        self.journal.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_journal(path: Path) -> Journal:
+    """The journal of a run that is there already, to read.
+
+    Raises:
+        RunError: the directory holds no run.
+    """
+    file = path / journal.FILE
+    if not file.is_file():
+        raise RunError(path, f"{path} is no run directory: it has no {journal.FILE}.")
+    return Journal(file)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a run.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+    """
+    file = path / manifest.FILE
+    try:
+        return manifest.decode(file.read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        what = f"{file} cannot be read as the manifest of a run: {error}. Give another --output."
+        raise RunError(path, what) from error
+
+
+def fresh(path: Path) -> Path:
+    """The first free name beside `path`: `path`, `path-2`, `path-3`, …"""
+    names = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in range(1, 10_000))
+    return next(name for name in names if not name.exists())
+
+
+def _locked(path: Path) -> int:
+    """Make the directory and take its lock; the file descriptor holds it.
+
+    The kernel drops the lock with the process, so a crash leaves nothing to clean.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        what = f"The run directory {path} cannot be written: {error}. Give another --output."
+        raise RunError(path, what) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise RunLocked(path, int(owner) if owner.isdigit() else None) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    return lock
+
+
+def _agree(path: Path, wanted: Manifest) -> None:
+    """Write the manifest of a new run, or compare it with that of an old one."""
+    file = path / manifest.FILE
+    if not file.exists():
+        if (path / journal.FILE).exists():
+            raise JournalError(path, f"{path} has a journal, but no manifest. Use --fresh.")
+        _write(file, wanted.encode())
+        return
+    if found := manifest.differences(read_manifest(path), wanted):
+        raise RunMismatch(path, found)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write all or nothing: a torn manifest would lock its run for ever."""
+    part = file.with_suffix(".part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except OSError as error:
+        raise RunError(file.parent, f"{file} cannot be written: {error}.") from error

@@ -1,0 +1,198 @@
+"""The listing and the doctor: what is broken harms nobody else, and is told with a remedy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.builders import a_distribution
+from tests.environments import ROOT, Environment
+from vqa_engine.doctor import diagnosis
+from vqa_engine.doctor.examination import examine
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins import registry
+from vqa_engine_cli.main import cli
+
+GOOD = "from tests.fakes import Instant as Adapter"
+LONGEST = 8.0
+"""Seconds: enough for a fork on a busy machine, and what the hanging plugin costs."""
+
+BROKEN = {
+    "raises": ("raise RuntimeError('bad day')", "broken", "RuntimeError: bad day"),
+    "exits": ("import sys; sys.exit('bye')", "broken", "SystemExit: bye"),
+    "asserts": ("assert False, 'never'", "broken", "AssertionError: never"),
+    "needs": ("import no_such_library", "broken", "No module named 'no_such_library'"),
+    "quits": ("import os; os._exit(7)", "broken", "ended the process: exit code 7"),
+    "crashes": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "broken",
+        "ended the process: SIGKILL",
+    ),
+    "hangs": ("import time; time.sleep(600)", "broken", "did not end within 8 seconds"),
+    "lacks": (
+        f"{GOOD}\nclass Adapter(Adapter): release = None",
+        "invalid",
+        "the method release() is missing",
+    ),
+    "differs": (
+        f"{GOOD}\nclass Adapter(Adapter):\n    def answer(self, q): ...",
+        "invalid",
+        "answer(self, q) should be answer(self, question, plan)",
+    ),
+    "unsure": (
+        f"{GOOD}\nclass Adapter(Adapter):\n    def memory_profile(self): 1 / 0",
+        "invalid",
+        "ZeroDivisionError",
+    ),
+    "binds": (
+        f"{GOOD}\nfrom vqa_engine.adapter import MemoryProfile\n"
+        "from vqa_engine.memory.strategies import CacheLimit\n"
+        "class Adapter(Adapter):\n    default_model = 'a/model'\n"
+        "    def memory_profile(self): return MemoryProfile(strategies=(CacheLimit(1),))",
+        "healthy",
+        "",
+    ),
+    "prints": (f"print('hello'); {GOOD}", "healthy", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    for name, (source, _, _) in BROKEN.items():
+        modules = {f"doc_{name}": source}
+        a_distribution(folder, f"pkg_{name}", {name: f"doc_{name}:Adapter"}, modules=modules)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(site: Path) -> dict[str, registry.PluginReport]:
+    """One listing of all of them, each strategy bound."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        found = registry.report(_found(tuple(BROKEN)), longest=LONGEST, bind=True)
+    return {report.plugin.name: report for report in found}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_plugin_is_told_apart(name: str, reports: dict[str, registry.PluginReport]) -> None:
+    _, state, reason = BROKEN[name]
+    report = reports[name]
+    assert report.state == state
+    assert reason in report.reason
+    assert bool(report.remedy) == bool(reason)
+
+
+def test_a_strategy_whose_call_is_missing_is_named(
+    reports: dict[str, registry.PluginReport],
+) -> None:
+    (binding,) = reports["binds"].bindings
+    assert binding.strategy == "CacheLimit"
+    assert "set_cache_limit" in binding.error
+    assert reports["binds"].model == "a/model"
+
+
+def test_nothing_is_imported_here(reports: dict[str, registry.PluginReport]) -> None:
+    assert not [name for name in sys.modules if name.startswith("doc_")]
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_the_table_fits_and_shows_reason_and_remedy(
+    site: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    _only(monkeypatch, site, "needs", "binds")
+    result = _invoke("adapters")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert "No module named 'no_such_library'" in result.stdout
+    assert "→ It needs the module 'no_such_library'" in result.stdout
+    (row,) = (line for line in lines if line.startswith("binds"))
+    assert row.split() == ["binds", "healthy", "pkg_binds", "1.0", "none", "a/model"]
+
+
+def test_the_doctor_tells_all_as_json(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _only(monkeypatch, site, "binds")
+    result = _invoke("doctor", "--json", "--python", "binds=/no/such/python")
+    assert result.exit_code == 3
+    here, there = json.loads(result.stdout)["interpreters"]
+    assert here["interpreter"] == here["diagnosis"]["executable"] == sys.executable
+    assert {one["name"] for one in here["diagnosis"]["backends"]} == {"mlx", "torch"}
+    binds, *others = here["plugins"]
+    assert "set_cache_limit" in binds["calls"][0]["error"]
+    assert {one["state"] for one in others} == {"healthy"}
+    assert (here["workers"], there["workers"]) == ([], ["binds"])
+    assert "The interpreter /no/such/python of 'binds' cannot be started" in there["failures"][0]
+
+
+def test_each_interpreter_of_a_worker_has_a_heading_with_its_own_plugins(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _only(monkeypatch, site, "prints")
+    python = _another_python(tmp_path, "pkg_there")
+    result = _invoke("doctor", "--python", f"there={python}", "--python", f"nowhere={python}")
+    assert result.exit_code == 3
+    here, there = result.stdout.split(f"interpreter      {python} (Python ")
+    assert "runs workers of  prints\n" in here
+    assert "runs workers of  there, nowhere\n" in there
+    assert f"The interpreter {python} has no adapter 'nowhere'; it has: " in there
+    (row,) = (line for line in there.splitlines() if line.startswith("there "))
+    assert row.split() == ["there", "healthy", "pkg_there", "1.0", "none", "a/model"]
+    assert "\nthere: CacheLimit: FAILED" in there
+    assert "there: CacheLimit" not in here
+
+
+@pytest.mark.parametrize("given", ["/bin/python", "smolvlm=", "=/bin/python"])
+def test_an_interpreter_needs_the_name_of_its_adapter(given: str) -> None:
+    result = _invoke("doctor", "--python", given)
+    assert result.exit_code == 2
+    assert "--python takes NAME=PATH, such as smolvlm=" in result.stderr
+
+
+def test_run_and_doctor_read_python_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _invoke("run", "-a", "smolvlm@builtin", "--python", "smolvml=/bin/python")
+    assert result.exit_code == 2
+    assert "--python names 'smolvml', but what runs is: smolvlm." in result.stderr
+
+
+def test_an_interpreter_without_vqa_engine_is_named() -> None:
+    (here, there) = examine({"smolvlm": Path("/bin/sh")})
+    assert not here.sick
+    assert "/bin/sh" in there.failures[0]
+
+
+def test_the_hub_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/somewhere/hub")
+    assert diagnosis.hub_cache() == Path("/somewhere/hub")
+
+
+def _invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments], catch_exceptions=False)
+
+
+def _only(monkeypatch: pytest.MonkeyPatch, site: Path, *names: str) -> None:
+    """Let some of ours be all the adapters that are installed here."""
+    find = plugins.find
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(
+        "vqa_engine.plugins.registry.find",
+        lambda group=registry.GROUP: _found(names) if group == registry.GROUP else find(group),
+    )
+
+
+def _another_python(folder: Path, package: str) -> Path:
+    """An interpreter with the adapter `there`, which has a strategy that cannot be bound."""
+    made = Environment.make(folder / "environment")
+    (site,) = made.folder.glob("lib/*/site-packages")
+    (site / "sources.pth").write_text("\n".join(map(str, (ROOT / "core", ROOT / "adapters", ROOT))))
+    modules = {f"doc_{package}": BROKEN["binds"][0]}
+    a_distribution(site, package, {"there": f"doc_{package}:Adapter"}, modules=modules)
+    return made.python
+
+
+def _found(names: tuple[str, ...]) -> list[plugins.Plugin]:
+    return [plugin for plugin in plugins.find(registry.GROUP) if plugin.name in names]

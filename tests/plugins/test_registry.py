@@ -1,0 +1,163 @@
+"""Plugins: found from metadata, loaded one at a time, checked, and never fatal to others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stevedore import NamedExtensionManager
+
+from tests.builders import a_distribution
+from tests.fakes import Instant
+from vqa_engine.adapter import ModelAdapter
+from vqa_engine.errors import AdapterBroken, AdapterClash, AdapterInvalid, AdapterNotInstalled
+from vqa_engine.plugins import registry
+from vqa_engine.plugins.spec import AdapterSpec
+
+GOOD = "from tests.fakes import Instant as Adapter"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path to install distributions in."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def state_of(name: str) -> registry.PluginReport:
+    return next(report for report in registry.report() if report.plugin.name == name)
+
+
+def test_finding_reads_metadata_and_imports_nothing(site: Path) -> None:
+    a_distribution(site, "loud", {"loud": "loud_mod:Adapter"}, modules={"loud_mod": "1 / 0"})
+    plugin = next(plugin for plugin in registry.find() if plugin.name == "loud")
+    assert (plugin.distribution, plugin.version) == ("loud", "1.0")
+    assert "loud_mod" not in sys.modules
+
+
+def test_a_plugin_that_was_installed_a_moment_ago_is_loaded(site: Path) -> None:
+    NamedExtensionManager(registry.GROUP, names=[])  # fills stevedore's caches
+    a_distribution(site, "fresh", {"fresh": "fresh_mod:Adapter"}, modules={"fresh_mod": GOOD})
+    assert registry.load("fresh") is Instant
+
+
+def test_a_name_that_nobody_offers_is_not_installed() -> None:
+    with pytest.raises(AdapterNotInstalled, match="pip install vqa-engine-no-such") as caught:
+        registry.load("no_such")
+    assert "smolvlm" in caught.value.known
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_library", "no_such_library"),
+        ("raise RuntimeError('bad day')", "RuntimeError: bad day"),
+        ("assert False, 'asserted'", "AssertionError: asserted"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("x = (", "SyntaxError"),
+        ("", "AttributeError"),
+    ],
+)
+def test_a_plugin_whose_import_fails_is_broken_not_missing(
+    site: Path, source: str, reason: str
+) -> None:
+    module = f"broken_mod_{abs(hash(source))}"
+    a_distribution(site, "bad", {"bad": f"{module}:Adapter"}, modules={module: source})
+    with pytest.raises(AdapterBroken, match="is installed, but its import failed") as caught:
+        registry.load("bad")
+    assert reason in caught.value.reason
+    assert (caught.value.distribution, caught.value.version) == ("bad", "1.0")
+
+
+def test_broken_plugins_are_listed_beside_healthy_ones(site: Path) -> None:
+    a_distribution(site, "bad2", {"bad2": "bad2_mod:Adapter"}, modules={"bad2_mod": "exit(3)"})
+    a_distribution(site, "good2", {"good2": "good2_mod:Adapter"}, modules={"good2_mod": GOOD})
+    assert state_of("bad2").state == "broken"
+    assert "SystemExit" in str(state_of("bad2").error)
+    assert state_of("good2").state == "healthy"
+
+
+def test_a_clash_names_both_distributions_even_when_another_name_stands_between(
+    site: Path,
+) -> None:
+    modules = {"clash_mod": GOOD}
+    a_distribution(site, "one", {"x": "clash_mod:Adapter"}, modules=modules)
+    a_distribution(site, "ten", {"y": "clash_mod:Adapter"})
+    a_distribution(site, "two", {"x": "clash_mod:Adapter"}, version="2.5")
+    with pytest.raises(AdapterClash, match=r"one 1\.0.* and by two 2\.5") as caught:
+        registry.load("x")
+    assert len(caught.value.distributions) == 2
+    assert state_of("x").state == "clash"
+    assert state_of("y").state == "healthy"
+
+
+class NoRelease:
+    def load(self, model: object) -> None: ...
+    def answer(self, question: object, plan: object) -> object: ...
+    def memory_profile(self) -> object: ...
+
+
+class WrongAnswer(Instant):
+    def answer(self, question: object) -> object:  # type: ignore[override]
+        return question
+
+
+class NeedsArgument(Instant):
+    def __init__(self, path: str) -> None: ...
+
+
+class OtherNames(Instant):
+    def load(self, m: object) -> None: ...
+    def answer(self, q: object, p: object, *more: object) -> object: ...  # type: ignore[override]
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [
+        (NoRelease, r"the method release\(\) is missing"),
+        (WrongAnswer, r"answer\(self, question\) should be answer\(self, question, plan\)"),
+        (NeedsArgument, "callable without arguments"),
+        ("text", "neither a class nor a function"),
+    ],
+)
+def test_a_misfit_is_named_exactly(factory: object, problem: str) -> None:
+    with pytest.raises(AdapterInvalid, match=problem):
+        registry.check("misfit", factory)
+
+
+def test_parameter_names_are_the_author_s_own() -> None:
+    registry.check("other", OtherNames)
+
+
+def test_a_factory_function_is_checked_by_what_it_makes(site: Path) -> None:
+    source = "def make(): return object()"
+    a_distribution(site, "fac", {"fac": "fac_mod:make"}, modules={"fac_mod": source})
+    with pytest.raises(AdapterInvalid, match="release"):
+        registry.make(AdapterSpec(name="fac"))
+
+
+def test_an_importable_class_needs_no_entry_point() -> None:
+    adapter = registry.make(AdapterSpec(name="instant", target="tests.fakes:Instant"))
+    assert isinstance(adapter, ModelAdapter)
+
+
+def test_first_party_adapters_come_through_the_same_door_and_are_healthy() -> None:
+    states = {
+        r.plugin.name: r.state for r in registry.report() if r.plugin.distribution == "vqa-engine"
+    }
+    assert {"llava_mlx", "mlx_vlm", "phi35_vision", "smolvlm"} <= set(states)
+    assert set(states.values()) == {"healthy"}
+
+
+def test_listing_and_checking_every_adapter_imports_no_model_library() -> None:
+    code = (
+        "import sys, vqa_engine; from vqa_engine import registry;"
+        "[registry.load(plugin.name)().memory_profile() for plugin in registry.find()];"
+        "print({'mlx', 'mlx_vlm', 'torch', 'transformers'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
