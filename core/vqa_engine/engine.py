@@ -418,7 +418,7 @@ class Engine:
     def _library(self, contender: Contender) -> Path | None:
         """The BLAS for a contender's worker; found once, for a trial costs a process."""
         if contender.label not in self._libraries:
-            interpreter = Interpreter.of(contender.spec)
+            interpreter = Interpreter.of(contender.label, contender.spec.python)
             self._libraries[contender.label] = chosen(self._blas, interpreter)
         return self._libraries[contender.label]
 

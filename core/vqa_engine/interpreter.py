@@ -15,12 +15,9 @@ import msgspec
 from attrs import frozen
 
 from vqa_engine.errors import InterpreterError
-from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.worker.messages import PROTOCOL, Hello
 
 T = TypeVar("T")
 
-MODULE = "vqa_engine.worker.child"
 OLDEST = "3.11"
 
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
@@ -48,19 +45,19 @@ class Interpreter:
     ours: bool
 
     @classmethod
-    def of(cls, spec: AdapterSpec) -> Interpreter:
-        """The interpreter that a spec asks for; a bare `~` is the home folder."""
+    def of(cls, label: str, python: Path | None = None) -> Interpreter:
+        """The interpreter at a path, None for our own; a bare `~` is the home folder."""
         own = os.path.abspath(sys.executable)  # noqa: PTH100  Path.resolve follows links
-        asked = own if spec.python is None else os.path.abspath(spec.python.expanduser())  # noqa: PTH100
-        return cls(spec.label, asked, asked == own)
+        asked = own if python is None else os.path.abspath(python.expanduser())  # noqa: PTH100
+        return cls(label, asked, asked == own)
 
-    def command(self, descriptors: Sequence[int]) -> list[str]:
-        """The command of a worker.
+    def command(self, module: str, descriptors: Sequence[int]) -> list[str]:
+        """The command that runs a module of ours with inherited descriptors.
 
         `-P` keeps the working folder out of its module path, where any `json.py` would
         be found first; `-u` keeps what it prints from being lost when it dies.
         """
-        return [self.python, "-P", "-u", "-m", MODULE, *map(str, descriptors)]
+        return [self.python, "-P", "-u", "-m", module, *map(str, descriptors)]
 
     def environment(self) -> dict[str, str]:
         """The worker's environment: ours, without what would mislead another Python."""
@@ -91,19 +88,11 @@ class Interpreter:
             raise self.did_not_greet(f"nothing within {longest:g} seconds", "") from error
         try:
             said = msgspec.json.decode(done.stdout.splitlines()[-1], type=_Statement)
-            self._compare(said.version, said.python, same=True)
+            self.compare(said.version, said.python, same=True)
             return msgspec.json.decode(said.value, type=kind)
         except (IndexError, msgspec.MsgspecError) as error:
             how, why = f"exit code {done.returncode}", done.stderr.decode(errors="replace")
             raise self.did_not_greet(how, why) from error
-
-    def check(self, hello: Hello) -> None:
-        """Compare versions.
-
-        Raises:
-            InterpreterError: the worker's vqa-engine is another one.
-        """
-        self._compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
 
     def cannot_start(self, error: OSError) -> InterpreterError:
         """The error for a program that the system does not start."""
@@ -128,7 +117,12 @@ class Interpreter:
             said,
         )
 
-    def _compare(self, theirs: str, python: str, *, same: bool) -> None:
+    def compare(self, theirs: str, python: str, *, same: bool) -> None:
+        """Compare versions; `same` says whether the messages are the same as ours.
+
+        Raises:
+            InterpreterError: the other vqa-engine is another one.
+        """
         own = version()
         if theirs != own or not same:
             raise self._error(

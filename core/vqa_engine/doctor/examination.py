@@ -14,7 +14,6 @@ from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.listing import Listed, listed, listed_by
 from vqa_engine.plugins.probe import LONGEST
-from vqa_engine.plugins.spec import AdapterSpec
 
 GROUPS = (registry.GROUP, *plugins.KINDS)
 
@@ -47,11 +46,8 @@ def examine(
     `pythons` are those others by the adapter's name. A plugin may take `longest` seconds
     to import.
     """
-    here = Interpreter.of(AdapterSpec(name="vqa-engine"))
-    asked = [
-        Interpreter.of(AdapterSpec(name=name, python=python))
-        for name, python in (pythons or {}).items()
-    ]
+    here = Interpreter.of("vqa-engine")
+    asked = [Interpreter.of(name, python) for name, python in (pythons or {}).items()]
     moved = [one.label for one in asked if not one.ours]
     others = {one.python: one for one in asked if not one.ours}
     return (

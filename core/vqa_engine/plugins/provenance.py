@@ -97,7 +97,7 @@ def _elsewhere(spec: AdapterSpec) -> Origin:
     """The word of another interpreter; one that cannot run says why when its worker starts."""
     arguments = (spec.name, spec.target or "")
     try:
-        return Interpreter.of(spec).ask(
+        return Interpreter.of(spec.label, spec.python).ask(
             "vqa_engine.plugins.provenance", *arguments, kind=Origin, longest=LONGEST
         )
     except InterpreterError as error:

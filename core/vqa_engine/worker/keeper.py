@@ -84,7 +84,7 @@ class Keeper:
         self._spec, self._log_directory, self._policy = spec, log_directory, policy
         self._timeouts, self._limits = timeouts, limits
         self._library, self._on_note = library, on_note
-        self._interpreter = Interpreter.of(spec)
+        self._interpreter = Interpreter.of(spec.label, spec.python)
         self._tools: _Tools | None = None
         self.worker: Worker | None = None
 

@@ -20,6 +20,7 @@ from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.limits import Timeouts
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
+    PROTOCOL,
     Hello,
     Ready,
     Said,
@@ -30,6 +31,8 @@ from vqa_engine.worker.messages import (
     encode_to_child,
 )
 from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
+
+CHILD = "vqa_engine.worker.child"
 
 GREETING = 60.0
 """Seconds until a started program must have greeted. It has only to import vqa-engine, and
@@ -109,7 +112,7 @@ class Worker:
         except WireClosed as error:
             raise self._ended_early() from error
         assert isinstance(hello, Hello)
-        self._interpreter.check(hello)
+        self._interpreter.compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
 
     def exchange(self, message: ToChild, seconds: float) -> ToHost:
         """Say something, and wait for the reply.
@@ -233,7 +236,7 @@ def _popen(
     interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        interpreter.command(descriptors),
+        interpreter.command(CHILD, descriptors),
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=output.descriptor,
