@@ -65,7 +65,7 @@ def recycled(graph: int, pool: int) -> tuple[str, Mps]:
     governor = Governor(profile, memory=TorchBackend(mac(mps)))
     governor.bind(profile)
     for number in range(ASKED):
-        governor.plan(a_question(number), GenerationPlan())
+        governor.plan([a_question(number)], GenerationPlan())
         mps.graph, mps.pool = mps.graph + graph, mps.pool + pool
         governor.account(None)
     return governor.controls.recycle, mps

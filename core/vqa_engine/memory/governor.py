@@ -97,7 +97,13 @@ class Governor:
             self.controls.note("budget", "only the weights are held to it", why)
         return self.controls.drain()
 
-    def plan(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
+    def plan(self, questions: Sequence[Question], plan: GenerationPlan) -> GenerationPlan | None:
+        """One plan for questions that are answered together."""
+        if len(questions) == 1:
+            return self._plan_one(questions[0], plan)
+        return self.plan_together(questions, plan)
+
+    def _plan_one(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
         """The plan as the strategies and the budget allow it.
 
         Raises:
@@ -128,7 +134,7 @@ class Governor:
         Raises:
             OutOfMemory: the first alone does not fit under any plan that is allowed.
         """
-        planned, first = self.plan(questions[0], plan), self._planned
+        planned, first = self._plan_one(questions[0], plan), self._planned
         if first is None:
             return planned
         self._planned = self._planner.weigh_together(questions, first)
