@@ -37,9 +37,9 @@ from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
+from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
-from vqa_engine.runs.ledger import Ledger
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.scoring.report import as_text, score_tables
@@ -76,7 +76,7 @@ class RunResult:
     @property
     def complete(self) -> bool:
         """Whether every adapter ran and every question has an answer."""
-        return not self.errors and all(tally.failed == 0 for tally in self.tallies.values())
+        return not self.errors and all(tally.open == 0 for tally in self.tallies.values())
 
     def rows(self, adapter: str | None = None) -> Iterator[Row]:
         """Rows of one adapter, or of all, in the caller's question order; lazy."""
@@ -268,18 +268,18 @@ class Engine:
 
     def _run_all(self, questions: QuestionSet, journal: Journal, path: Path | None) -> RunResult:
         count = len(questions)
-        ledgers = [Ledger(c.label, journal, self._metrics, count) for c in self._contenders]
+        accounts = [Account(c.label, journal, self._metrics, count) for c in self._contenders]
         errors: dict[str, VqaEngineError] = {}
-        for contender, ledger in zip(self._contenders, ledgers, strict=True):
-            self._observer.started(ledger.label, ledger.progress())
-            if not ledger.finished:
-                self._run_one(contender, questions, ledger, journal, errors)
+        for contender, account in zip(self._contenders, accounts, strict=True):
+            self._observer.started(account.label, account.progress())
+            if not account.finished:
+                self._run_one(contender, questions, account, journal, errors)
         if len(errors) == len(self._contenders):
             raise next(iter(errors.values()))
         return RunResult(
             directory=path,
-            scores={ledger.label: ledger.scores() for ledger in ledgers},
-            tallies={ledger.label: journal.tally(ledger.label) for ledger in ledgers},
+            scores={account.label: account.scores() for account in accounts},
+            tallies={account.label: account.tally() for account in accounts},
             errors=errors,
             journal=journal if path is None else None,
         )
@@ -288,7 +288,7 @@ class Engine:
         self,
         contender: Contender,
         questions: QuestionSet,
-        ledger: Ledger,
+        account: Account,
         journal: Journal,
         errors: dict[str, VqaEngineError],
     ) -> None:
@@ -296,8 +296,10 @@ class Engine:
         self._journal = journal
         try:
             session = self._hold(contender)
-            for position, row, events in self._put(session, self._todo(questions, ledger), ledger):
-                self._take(ledger, position, row, events)
+            for position, row, events in self._put(
+                session, self._todo(questions, account), account
+            ):
+                self._take(account, position, row, events)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
@@ -306,17 +308,15 @@ class Engine:
                 self._observer.failed(contender.label, error)
         finally:
             self.close()
-            ledger.abandon()  # the process lives, so what was in flight did not kill it
+            account.abandon()  # the process lives, so what was in flight did not kill it
             journal.flush()
             self._journal = None
 
-    def _todo(self, questions: QuestionSet, ledger: Ledger) -> Iterator[tuple[int, Question]]:
+    def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
-        for position, question in by_image(questions):
-            if ledger.has(question):
-                continue
-            if self._isolation == "inline" and ledger.deaths(question) >= MAX_DEATHS:
-                self._take(ledger, position, _given_up(ledger.label, question), ())
+        for position, question in by_image(questions, account.has):
+            if self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS:
+                self._take(account, position, _given_up(account.label, question), ())
             else:
                 yield position, question
 
@@ -324,17 +324,17 @@ class Engine:
         self,
         resident: _Resident,
         pairs: Iterator[tuple[int, Question]],
-        ledger: Ledger | None = None,
+        account: Account | None = None,
     ) -> Iterator[tuple[int, Row, tuple[MemoryEvent, ...]]]:
         """Put questions to a model, as many at once as its adapter takes."""
         window: deque[tuple[int, Question]] = deque()
         while True:
-            entering = list(islice(pairs, self._reach(resident, ledger) - len(window)))
+            entering = list(islice(pairs, self._reach(resident, account) - len(window)))
             window.extend(entering)
             if not window:
                 return
-            if ledger is not None:
-                ledger.begin(question for _, question in entering)
+            if account is not None:
+                account.begin(question.question_id for _, question in entering)
             upcoming = [question for _, question in window]
             answered, gone = _ask(resident, upcoming, self._plan), ""
             self._tell_notes()
@@ -347,23 +347,23 @@ class Engine:
             if gone:
                 raise BackendGone(gone)  # what has no row stays open
 
-    def _reach(self, resident: _Resident, ledger: Ledger | None) -> int:
+    def _reach(self, resident: _Resident, account: Account | None) -> int:
         """Questions in flight at one time.
 
         Where a death takes this whole process, what was in flight then goes one by one: so
         no question is given up for another's sake.
         """
-        alone = self._isolation == "inline" and ledger is not None and ledger.suspects
+        alone = self._isolation == "inline" and account is not None and account.suspects
         return 1 if alone else resident.reach
 
     def _take(
-        self, ledger: Ledger, position: int, row: Row, events: tuple[MemoryEvent, ...]
+        self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
     ) -> None:
         """Record a row, and tell of it."""
-        ledger.add(position, row, events)
+        row = account.add(position, row, events)
         for event in events:
-            self._observer.memory(ledger.label, event)
-        self._observer.answered(row, ledger.progress())
+            self._observer.memory(account.label, event)
+        self._observer.answered(row, account.progress())
 
     def _named(self, label: str | None) -> Contender:
         for contender in self._contenders:
