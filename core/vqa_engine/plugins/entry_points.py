@@ -17,10 +17,12 @@ from vqa_engine.errors import ConfigurationError
 
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
+AGGREGATES = "vqa_engine.aggregates"
 
 KINDS = {
     QUESTION_SETS: "question set",
     METRICS: "metric",
+    AGGREGATES: "aggregate",
 }
 """What messages call a plugin of each group."""
 
