@@ -271,7 +271,7 @@ class Live(_Counting):
 
 def accuracy(progress: Progress) -> str:
     """The accuracy so far in the first metric."""
-    percent = progress.board.snapshot().overall.percent
+    percent = progress.board.percent
     return "–" if math.isnan(percent) else f"{percent:.1f} %"
 
 

@@ -67,11 +67,10 @@ def run(output: Path | None, fresh: bool, as_json: bool, verbose: bool, **given:
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
-    from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine_cli.display import observer
 
     shown = observer(as_json=as_json, verbose=verbose)
-    return engine(given, shown, metrics=given["metrics"] or DEFAULT_METRICS)
+    return engine(given, shown, metrics=given["metrics"] or None)
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:

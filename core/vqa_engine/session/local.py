@@ -17,18 +17,6 @@ from vqa_engine.session.protocol import Exchange, OnBegun
 from vqa_engine.session.resident import Resident
 
 
-_UNKNOWN = {
-    "answers": (),
-    "image_id": None,
-    "question_type": None,
-    "answer_type": None,
-    "right": None,
-    "group": None,
-    "labels": {},
-}
-"""What only scoring needs of a question, as a model sees it."""
-
-
 class LocalSession(Host):
     """A session over an adapter object in this process.
 
@@ -94,7 +82,16 @@ def _bare(question: Question) -> tuple[Question, Question]:
 
 def asked_of_model(question: Question) -> Question:
     """The question as a model may see it: without what only scoring needs."""
-    return evolve(question, **_UNKNOWN)
+    return evolve(
+        question,
+        answers=(),
+        image_id=None,
+        question_type=None,
+        answer_type=None,
+        right=None,
+        group=None,
+        labels={},
+    )
 
 
 def cannot_load(label: str, error: Exception) -> WorkerError:
