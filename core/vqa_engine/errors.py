@@ -268,7 +268,7 @@ class RunMismatch(RunError):
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
-            "Use the same settings to continue it, --fresh to start anew beside it, "
+            "Use the same settings to continue it, --fresh to start a new run beside it, "
             "or another --output.",
         )
 

@@ -49,7 +49,7 @@ def parse_size(text: str) -> int:
     """Bytes from "6GiB", "512 MB" or "1048576"; KiB is 1024 bytes, KB is 1000.
 
     Raises:
-        ConfigurationError: it is no size, or it is zero.
+        ConfigurationError: it is not a size, or it is zero.
     """
     match = _SIZE.fullmatch(text)
     size = 0
@@ -59,7 +59,7 @@ def parse_size(text: str) -> int:
             float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
         )
     if size < 1:
-        raise ConfigurationError(f"{text!r} is no size in bytes. Write it like 6GiB or 800MB.")
+        raise ConfigurationError(f"{text!r} is not a valid size. Write it like 6GiB or 800MB.")
     return size
 
 
