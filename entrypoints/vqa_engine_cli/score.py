@@ -26,6 +26,7 @@ from vqa_engine_cli.options import json_option, metric_option, options, question
 @click.pass_context
 def score(
     ctx: click.Context,
+    /,
     results: Path,
     partial: bool,
     metrics: tuple[str, ...],
