@@ -134,7 +134,7 @@ class MemoryBackend(Protocol):
 
     def reset_peak(self) -> None:
         """Start a new peak."""
-        return  # noqa: PLR1711  a protocol's empty method would be abstract
+        return  # a protocol's empty method would be abstract
 
     def set_cache_limit(self, limit: int) -> int:
         """Bound the pool of freed buffers, and return the previous bound.
