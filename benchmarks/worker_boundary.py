@@ -32,8 +32,9 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.session.local import LocalSession, Session
-from vqa_engine.worker import Restart, WorkerSession
+from vqa_engine.session.local import LocalSession
+from vqa_engine.session.protocol import Session
+from vqa_engine.worker import WorkerSession
 
 PLAN = GenerationPlan()
 MEGAPIXEL = (1024, 1024)
@@ -64,7 +65,7 @@ def per_question(session: Session, images: Iterable[ImageSource], count: int) ->
     for number, image in zip(range(count), images, strict=False):
         question = Question(question_id=number, image=image, text="What colour is it?")
         started = perf_counter()
-        session.answer(question, PLAN)
+        session.ask([question], PLAN)
         seconds.append(perf_counter() - started)
     return seconds
 
@@ -126,18 +127,18 @@ def show_starts(spec: AdapterSpec, times: int) -> None:
 
 
 def show_crashes(spec: AdapterSpec, crashes: int, kill: Callable[[WorkerSession], str]) -> None:
-    """What a death costs the run: the lost try, and the time until a worker is ready."""
-    heard: list[Restart] = []
-    session = WorkerSession(spec, on_restart=heard.append)
+    """What deaths cost the run: the time until a worker is ready again."""
+    seconds: list[float] = []
+    session = WorkerSession(spec)
     session.load()
     for number in range(crashes):
         text = kill(session)
         question = Question(question_id=number, image=photo(), text=text)
-        session.answer(question, PLAN)
-        session.answer(evolve(question, text="What colour is it?"), PLAN)
+        for asked in (question, evolve(question, text="What colour is it?")):
+            [(_, reply)] = session.ask([asked], PLAN)
+            seconds += [e.seconds for e in reply.events if e.strategy == "fresh worker"]
     session.release()
-    row(f"{spec.label}: the lost try", [restart.lost for restart in heard])
-    row(f"{spec.label}: until a fresh worker is ready", [restart.reload for restart in heard])
+    row(f"{spec.label}: until a fresh worker is ready", seconds)
 
 
 def photo() -> Image.Image:

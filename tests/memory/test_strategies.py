@@ -37,6 +37,7 @@ from vqa_engine.memory.strategies import (
     RecycleWorker,
 )
 from vqa_engine.session.local import LocalSession
+from vqa_engine.session.resident import Resident
 from vqa_engine_adapters.mlx.memory import MlxBackend
 
 MIB = 1 << 20
@@ -150,12 +151,14 @@ def test_recycling_loads_afresh(strategy: CleanupStrategy, loads: int) -> None:
     assert all(reply.answer for reply in ran.replies)
 
 
-def test_recycling_in_a_worker_is_a_request() -> None:
-    session = LocalSession(with_strategies(RecycleWorker(after=2)), ModelRef(), in_place=False)
-    session.load()
-    replies = [session.answer(a_question(number), GenerationPlan()) for number in range(2)]
-    session.release()
-    assert [reply.recycle for reply in replies] == ["", "2 questions since load"]
+def test_recycling_is_a_wish_of_the_exchange() -> None:
+    resident = Resident(with_strategies(RecycleWorker(after=2)), ModelRef())
+    resident.load()
+    exchanges = [
+        resident.ask([a_question(n)], 1, GenerationPlan(), lambda _begun: None) for n in range(2)
+    ]
+    resident.release()
+    assert [exchange.recycle for exchange in exchanges] == ["", "2 questions since load"]
 
 
 def test_recycling_wants_a_reason() -> None:
