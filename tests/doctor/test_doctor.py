@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from tests.builders import a_distribution
 from tests.environments import ROOT, Environment
-from vqa_engine.doctor import diagnosis
 from vqa_engine.doctor.examination import examine
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
@@ -163,11 +162,6 @@ def test_an_interpreter_without_vqa_engine_is_named() -> None:
     (here, there) = examine({"smolvlm": Path("/bin/sh")})
     assert not here.sick
     assert "/bin/sh" in there.failures[0]
-
-
-def test_the_hub_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", "/somewhere/hub")
-    assert diagnosis.hub_cache() == Path("/somewhere/hub")
 
 
 def _invoke(*arguments: str) -> Result:

@@ -20,7 +20,8 @@ from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
-from vqa_engine.runs import manifest
+from vqa_engine.runs import manifest, provenance
+from vqa_engine.runs.checkpoint import hub_cache
 
 LONGEST = 180
 """Seconds that a diagnosis may take; the first import of torch on a cold disk takes 60."""
@@ -77,19 +78,11 @@ def here() -> Diagnosis:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
         left=_left(),
-        libraries=manifest.libraries(),
+        libraries=provenance.libraries(),
         backends=_backends(),
         hub_cache=str(cache),
         hub_state=_hub_state(cache),
     )
-
-
-def hub_cache() -> Path:
-    """Where checkpoints from the hub are kept (huggingface_hub, "Environment variables")."""
-    home = (
-        os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface"
-    )
-    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
 
 
 def _left() -> str:
