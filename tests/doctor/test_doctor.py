@@ -149,13 +149,13 @@ def test_each_interpreter_of_a_worker_has_a_heading_with_its_own_plugins(
 def test_an_interpreter_needs_the_name_of_its_adapter(given: str) -> None:
     result = _invoke("doctor", "--python", given)
     assert result.exit_code == 2
-    assert "--python takes NAME=PATH, such as smolvlm=" in result.stderr
+    assert "--python must be NAME=PATH, such as smolvlm=" in result.stderr
 
 
 def test_run_and_doctor_read_python_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     result = _invoke("run", "-a", "smolvlm@builtin", "--python", "smolvml=/bin/python")
     assert result.exit_code == 2
-    assert "--python names 'smolvml', but what runs is: smolvlm." in result.stderr
+    assert "--python names 'smolvml', but the adapters of this run are: smolvlm." in result.stderr
 
 
 def test_an_interpreter_without_vqa_engine_is_named() -> None:
