@@ -23,7 +23,7 @@ from vqa_engine.adapter import (
     restore,
 )
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import MlxBackend, NoBackend
+from vqa_engine.memory.backend import NoBackend
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
 from vqa_engine.memory.governor import Governor
@@ -38,6 +38,7 @@ from vqa_engine.memory.strategies import (
 )
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.resident import Resident
+from vqa_engine_adapters.mlx.memory import MlxBackend
 
 MIB = 1 << 20
 
