@@ -324,10 +324,14 @@ class Engine:
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
         for position, question in by_image(questions, account.has):
-            if self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS:
+            if account.suspects and self._is_given_up(account, question):
                 self._record(account, position, _given_up(account.label, question), ())
             else:
                 yield position, question
+
+    def _is_given_up(self, account: Account, question: Question) -> bool:
+        """Where a death takes this whole process, a question gets as many tries as workers."""
+        return self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS
 
     def _put(
         self,

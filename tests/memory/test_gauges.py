@@ -25,6 +25,7 @@ from vqa_engine.memory.gauges import (
     PsiGauge,
     RlimitGauge,
     System,
+    memory_groups,
     process_gauge,
 )
 from vqa_engine_adapters.mlx.memory import MlxBackend
@@ -167,6 +168,11 @@ def a_machine(root: Path, member: str, mounts: str, files: dict[str, str]) -> Pa
 
 V2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+EVENTS = "low 0\nhigh 0\nmax 12\noom 3\noom_kill {}\noom_group_kill 0\n"
+CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
+SECOND = ("memory.max", "memory.events", EVENTS)
+FIRST = ("memory.limit_in_bytes", "memory.oom_control", CONTROL)
+CONTAINED = "31 23 0:28 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 HYBRID = V1 + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 
 
@@ -202,11 +208,38 @@ def test_cgroup_1_and_hybrid_machines_are_found(tmp_path: Path) -> None:
     assert figures(CgroupGauge(root))["cgroup left"].value == 2000
 
 
+@pytest.mark.parametrize(
+    ("member", "mounts", "group", "written"),
+    [
+        ("0::/app/worker\n", V2, "app/worker", SECOND),
+        ("0::/docker/abc\n", CONTAINED, "", SECOND),
+        ("4:memory:/job\n", V1, "memory/job", FIRST),
+        ("4:memory:/job\n0::/user\n", HYBRID, "memory/job", FIRST),
+    ],
+    ids=["v2", "v2 in a container", "v1", "hybrid"],
+)
+def test_kills_are_counted_in_the_processs_own_group(
+    tmp_path: Path, member: str, mounts: str, group: str, written: tuple[str, str, str]
+) -> None:
+    inner = Path("sys/fs/cgroup") / group
+    folders = {inner: 2, inner.parent: 5} if group else {inner: 2}
+    (limit, counter, text), files = written, dict[str, str]()
+    for folder, kills in folders.items():
+        files |= {str(folder / limit): "9000\n", str(folder / counter): text.format(kills)}
+    root = a_machine(tmp_path, member, mounts, files)
+    assert memory_groups(root)[0].oom_kills() == 2
+
+
+def test_a_group_without_a_counter_has_counted_nothing(tmp_path: Path) -> None:
+    root = a_machine(tmp_path, "0::/\n", V2, {"sys/fs/cgroup/memory.max": "max\n"})
+    assert memory_groups(root)[0].oom_kills() == 0
+
+
 def test_a_container_that_mounts_only_its_own_group(tmp_path: Path) -> None:
     root = a_machine(
         tmp_path,
         "0::/docker/abc\n",
-        "31 23 0:28 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        CONTAINED,
         {
             "sys/fs/cgroup/memory.max": "100\n",
             "sys/fs/cgroup/memory.current": "60\n",

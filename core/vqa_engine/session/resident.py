@@ -209,7 +209,8 @@ def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
     told = [_with_memory(reply, memory) for reply in replies]
-    told[-1] = evolve(told[-1], prediction=governor.prediction)
+    if governor.prediction is not None:
+        told[-1] = evolve(told[-1], prediction=governor.prediction)
     return Exchange(
         begun=len(asked),
         replies=tuple(told),
