@@ -78,9 +78,12 @@ class Interpreter:
                 says nothing within `longest` seconds.
         """
         command = [self.python, "-P", "-m", module, *arguments]
+        environment = self.environment()
+        if path := self.module_path():
+            environment["PYTHONPATH"] = os.pathsep.join(path)
         try:
             done = subprocess.run(
-                command, capture_output=True, timeout=longest, env=self.environment(), check=False
+                command, capture_output=True, timeout=longest, env=environment, check=False
             )
         except OSError as error:
             raise self.cannot_start(error) from error
