@@ -19,7 +19,6 @@ from typing import Literal, Self
 from attrs import field, frozen
 
 from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
-from vqa_engine.blas import Blas, chosen
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -28,7 +27,6 @@ from vqa_engine.errors import (
     RunError,
     VqaEngineError,
 )
-from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.contender import Adapter, Contender, contenders
@@ -111,9 +109,7 @@ class Engine:
     process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
     a worker counts as hung. `memory_budget` is
     the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
-    plans that may change an answer's text, which is then recorded on it. `blas` is what
-    models on MLX multiply by on Linux: `"off"` for MLX's own library, `"auto"` for the
-    first OpenBLAS that is found, or a path; it is recorded in the manifest. The engine is
+    plans that may change an answer's text, which is then recorded on it. The engine is
     used from one thread, and is a context manager that lets the model go at its end.
 
     Raises:
@@ -131,7 +127,6 @@ class Engine:
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
-        blas: Blas = "off",
         observer: Observer = SILENT,
     ) -> None:
         self._contenders = contenders(adapters)
@@ -140,8 +135,6 @@ class Engine:
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
-        self._blas = blas
-        self._libraries: dict[str, Path | None] = {}
         self._advised: set[str] = set()
         self._timeouts = timeouts or Timeouts()
         self._resident: _Resident | None = None
@@ -416,11 +409,7 @@ class Engine:
         )
 
     def _library(self, contender: Contender) -> Path | None:
-        """The BLAS for a contender's worker; found once, for a trial costs a process."""
-        if contender.label not in self._libraries:
-            interpreter = Interpreter.of(contender.label, contender.spec.python)
-            self._libraries[contender.label] = chosen(self._blas, interpreter)
-        return self._libraries[contender.label]
+        return None
 
     def _advise(self, label: str, advice: str) -> None:
         """Give a piece of advice, once however many models it concerns."""

@@ -110,12 +110,14 @@ class Attempt:
 class Failure:
     """Why a question has no answer.
 
-    `message` is one sentence, `detail` a traceback or a tail of stderr, `attempts`
-    every try, oldest first.
+    `message` is one sentence, `reason` what all failures of this sort share, without what
+    belongs to one question. `detail` is a traceback or a tail of stderr, `attempts` every
+    try, oldest first.
     """
 
     cause: Cause
     message: str
+    reason: str = ""
     detail: str = ""
     attempts: tuple[Attempt, ...] = ()
 

@@ -14,20 +14,21 @@ import pytest
 import torch
 
 from vqa_engine.errors import BackendError, ConfigurationError
-from vqa_engine.memory.backends import NoBackend, TorchBackend
+from vqa_engine.memory.backend import MemoryBackend, NoBackend
 from vqa_engine.memory.budget import budget, expected, parse_size, shown
 from vqa_engine.memory.gauges import (
     AvailableGauge,
     CgroupGauge,
     Figure,
     Gauge,
-    MlxGauge,
     PressureLevelGauge,
     PsiGauge,
     RlimitGauge,
     System,
     process_gauge,
 )
+from vqa_engine_adapters.mlx.memory import MlxBackend
+from vqa_engine_adapters.torch.memory import TorchBackend
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -52,27 +53,22 @@ class Fixed:
 def test_mlx_counts_and_says_what_its_device_does_not_tell() -> None:
     kept = mx.zeros((1000,))
     mx.eval(kept)
-    read = figures(MlxGauge(mx))
-    assert (read["active"].value or 0) >= kept.nbytes
-    assert read["max_recommended_working_set_size"].value is None
-    assert "device_info" in read["max_recommended_working_set_size"].missing
+    backend = MlxBackend()
+    assert (backend.read().active or 0) >= kept.nbytes
+    assert backend.limit().value is None
+    assert "device_info" in backend.limit().missing
 
 
 def test_an_old_mlx_is_named_call_by_call() -> None:
-    assert all(figure.missing for figure in MlxGauge(SimpleNamespace()).read())
+    with pytest.raises(BackendError, match=r"mlx\.core\.get_active_memory.*0\.32\.1"):
+        MlxBackend(mx=SimpleNamespace())
 
 
-def metal(recommended: int) -> SimpleNamespace:
-    """mlx.core as it is on a Mac: real counters, Metal's device figures."""
+def metal(recommended: int = 18 * GIB) -> MlxBackend:
+    """MLX as it is on a Mac: Metal's device figures, and nothing is held."""
     info = {"max_recommended_working_set_size": recommended, "memory_size": 24 * GIB}
-    return SimpleNamespace(device_info=lambda: info, get_active_memory=mx.get_active_memory)
-
-
-class MetalBackend(NoBackend):
-    """A backend that reports Metal's working set."""
-
-    def limit(self) -> Figure:
-        return MlxGauge(metal(18 * GIB)).device()[0]
+    calls = {name: lambda: 0 for name in dir(mx) if name.endswith(("_memory", "_cache", "_limit"))}
+    return MlxBackend(mx=SimpleNamespace(device_info=lambda: info, array=mx.array, **calls))
 
 
 def roomy() -> System:
@@ -80,19 +76,19 @@ def roomy() -> System:
 
 
 def test_the_budget_is_the_working_set_less_a_reserve() -> None:
-    found = budget(MetalBackend(), roomy())
+    found = budget(metal(), roomy())
     assert found.limit == 18 * GIB - round(1.8 * GIB)
     assert "max_recommended_working_set_size" in found.source
 
 
 def test_the_budget_is_capped_by_what_the_system_leaves() -> None:
-    found = budget(MetalBackend(), System(Fixed(Figure("cgroup left", 4 * GIB))))
+    found = budget(metal(), System(Fixed(Figure("cgroup left", 4 * GIB))))
     assert found.limit == 4 * GIB - round(0.4 * GIB)
     assert "cgroup left" in found.source
 
 
 def test_the_callers_budget_replaces_the_devices() -> None:
-    assert budget(MetalBackend(), roomy(), 6 * GIB).limit == 6 * GIB
+    assert budget(metal(), roomy(), 6 * GIB).limit == 6 * GIB
     assert expected("mlx", roomy(), 6 * GIB).limit == 6 * GIB
 
 
@@ -102,8 +98,8 @@ def test_nothing_known_is_no_limit() -> None:
     assert silent.left().missing
 
 
-@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch)])
-def test_a_bound_that_a_backend_lacks_is_an_error(backend: NoBackend) -> None:
+@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch=torch)])
+def test_a_bound_that_a_backend_lacks_is_an_error(backend: MemoryBackend) -> None:
     with pytest.raises(BackendError, match="set_cache_limit"):
         backend.set_cache_limit(5)
 

@@ -23,7 +23,7 @@ from vqa_engine.adapter import (
     restore,
 )
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import MlxBackend, NoBackend
+from vqa_engine.memory.backend import NoBackend
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
 from vqa_engine.memory.governor import Governor
@@ -37,6 +37,7 @@ from vqa_engine.memory.strategies import (
     RecycleWorker,
 )
 from vqa_engine.session.local import LocalSession
+from vqa_engine_adapters.mlx.memory import MlxBackend
 
 MIB = 1 << 20
 
@@ -111,7 +112,8 @@ def test_a_system_short_of_memory_is_noticed_in_a_run() -> None:
     governor = Governor(adapter.memory_profile(), adapter=adapter, system=strain)
     governor.bind(adapter.memory_profile())
     question = a_question(1)
-    plan = governor.plan(question, GenerationPlan())
+    plan = governor.plan([question], GenerationPlan())
+    assert plan is not None
     governor.account(adapter.answer(question, plan))
     calls = [(event.strategy, event.call) for event in governor.drain(question)]
     assert calls == [

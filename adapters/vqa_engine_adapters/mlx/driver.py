@@ -20,13 +20,13 @@ from vqa_engine.adapter import (
     QuestionCost,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ImageError, VqaEngineError
+from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
 from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
-from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.picture import InHand, same_source

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,6 @@ from typing import Protocol
 
 from attrs import evolve
 
-from vqa_engine import blas
 from vqa_engine.adapter import (
     Answer,
     BatchAdapter,
@@ -26,20 +24,13 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
-from vqa_engine.errors import (
-    AnswerError,
-    BackendError,
-    BackendGone,
-    ImageError,
-    OutOfMemory,
-    VqaEngineError,
-)
+from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
+from vqa_engine.failures import describe
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.session.notes import Notes
-from vqa_engine.worker.exit import cause_of
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +99,6 @@ class LocalSession:
     def _load(self) -> Loaded:
         started = perf_counter()
         expected = expected_profile(self._adapter, self._model)
-        if self._library is not None and expected.backend == "mlx":
-            blas.take(self._library)  # before the governor imports MLX
         governor = Governor(expected, self._policy, adapter=self._adapter)
         # With its library loaded an adapter may know the precision that it will load in.
         expected = expected_profile(self._adapter, self._model)
@@ -123,7 +112,6 @@ class LocalSession:
             events=events,
             budget=governor.budget.limit,
             reach=REACH if self._batches else 1,
-            advice=blas.advice() if expected.backend == "mlx" else "",
         )
 
     def answer(self, question: Question, plan: GenerationPlan) -> Reply:
@@ -170,7 +158,8 @@ class LocalSession:
     def _ask(self, question: Question, plan: GenerationPlan) -> Reply:
         governor = self._loaded()
         try:
-            planned = governor.plan(question, plan)
+            planned = governor.plan([question], plan)
+            assert planned is not None  # one question is refused in words
         except OutOfMemory as error:
             return _failed(governor, question, Failure(cause="refused", message=str(error)))
         except Exception as error:  # noqa: BLE001  an adapter's `cost` may raise anything, too
@@ -194,7 +183,7 @@ class LocalSession:
     ) -> tuple[Reply, ...]:
         """The replies of a batch; empty when the questions may not fit together."""
         governor = self._loaded()
-        planned = governor.plan_together(asked, plan)
+        planned = governor.plan(asked, plan)
         if planned is None:
             return ()
         outcomes = adapter.answer_batch(asked, planned, following)
@@ -242,29 +231,6 @@ class LocalSession:
         if self._governor is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._governor
-
-
-def describe(error: Exception) -> Failure:
-    """A failure row for an exception; one that is not ours keeps its traceback."""
-    if isinstance(error, VqaEngineError):
-        return Failure(cause=_cause(error), message=str(error))
-    detail = "".join(traceback.format_exception(error))
-    message = f"{type(error).__name__}: {error}"
-    return Failure(cause=cause_of(message) or "python", message=message, detail=detail)
-
-
-def _cause(error: VqaEngineError) -> Cause:
-    match error:
-        case ImageError():
-            return "image"
-        case OutOfMemory():
-            return "out_of_memory"
-        case BackendGone():
-            return "gone"
-        case BackendError():
-            return "backend"
-        case _:
-            return "adapter"
 
 
 def _failed(governor: Governor, question: Question, failure: Failure) -> Reply:

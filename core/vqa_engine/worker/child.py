@@ -22,11 +22,12 @@ from attrs import evolve
 
 from vqa_engine.adapter import Question, portable
 from vqa_engine.errors import VqaEngineError
+from vqa_engine.failures import describe
 from vqa_engine.interpreter import version
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Failure, Note, Released, Reply
-from vqa_engine.session.local import LocalSession, describe
+from vqa_engine.session.local import LocalSession
 from vqa_engine.worker.arena import Inbox
 from vqa_engine.worker.evidence import vitals
 from vqa_engine.worker.exit import WIRE_LOST
