@@ -8,7 +8,7 @@ from attrs import evolve
 
 from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
 from vqa_engine.errors import AdapterInvalid, BackendError
-from vqa_engine.memory.backends import backend
+from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import System
@@ -58,8 +58,8 @@ def _adapter(found: PluginReport, factory: Any, *, bind: bool) -> PluginReport:
         known = evolve(found, backend=profile.backend, weights=profile.weights)
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
         return _invalid(found, f"memory_profile() before load failed: {reason(error)}")
-    calls = _bindings(adapter, profile) if bind else ()
-    return evolve(known, model=_model(adapter), calls=calls)
+    known = evolve(known, model=_model(adapter))
+    return _bound_to_backend(known, adapter, profile) if bind else known
 
 
 def _model(adapter: ModelAdapter) -> str | None:
@@ -69,15 +69,21 @@ def _model(adapter: ModelAdapter) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _bindings(adapter: ModelAdapter, profile: MemoryProfile) -> tuple[Binding, ...]:
+def _bound_to_backend(
+    known: PluginReport, adapter: ModelAdapter, profile: MemoryProfile
+) -> PluginReport:
     """Each declared strategy, bound to the real backend and unbound again."""
     try:
-        counted = backend(profile.backend, profile.device)
+        library = backends.load(profile.backend).library
+        if not library.is_installed:
+            return evolve(known, absent=f"pip install '{library.requirement}'")
+        counted = backends.backend(profile.backend, profile.device)
     except BackendError as error:
-        return (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
+        calls = (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
+        return evolve(known, calls=calls)
     controls = MemoryControls(counted, profile, adapter)
     controls.budget = budget(counted, System()).limit
-    return tuple(_bound(strategy, controls) for strategy in profile.strategies)
+    return evolve(known, calls=tuple(_bound(one, controls) for one in profile.strategies))
 
 
 def _bound(strategy: CleanupStrategy, controls: MemoryControls) -> Binding:

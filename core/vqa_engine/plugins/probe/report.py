@@ -30,7 +30,8 @@ class PluginReport:
 
     `backend` and `weights` (bytes) are an adapter's estimate before loading, `model` its
     default checkpoint, None where nobody knows; `calls` are its cleanup strategies, where
-    the backend was asked whether it has what they call.
+    the backend was asked whether it has what they call; `absent` says how to install the
+    library of that backend where it is missing, which is no fault.
     """
 
     group: str
@@ -44,6 +45,7 @@ class PluginReport:
     model: str | None = None
     reason: str = ""
     remedy: str = ""
+    absent: str = ""
     calls: tuple[Binding, ...] = ()
 
     @property
