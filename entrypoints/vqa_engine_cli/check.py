@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,14 +67,11 @@ def check(name: str, timeout: float, as_json: bool, **given: Any) -> None:
 
 
 def _capabilities(given: dict[str, Any]) -> Capabilities:
+    if any(find_spec(module) is None for module in ("pytest", "pytest_timeout", "xdist")):
+        raise click.ClickException(NO_PYTEST)
     from vqa_engine.adapter import ModelRef
+    from vqa_engine.testing.capabilities import Capabilities
 
-    try:
-        from vqa_engine.testing.capabilities import Capabilities
-    except ModuleNotFoundError as error:
-        if error.name != "pytest":
-            raise
-        raise click.ClickException(NO_PYTEST) from error
     facts: dict[str, Any] = {"question": given["question"]} if given["question"] else {}
     return Capabilities(
         model=ModelRef(model=given["model"]),

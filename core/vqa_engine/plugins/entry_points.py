@@ -174,8 +174,9 @@ def _raise(_manager: object, _entry: object, error: BaseException) -> None:
 
 
 def _missing(group: str, name: str, known: list[str]) -> VqaEngineError:
-    close = get_close_matches(_key(name), map(_key, known), n=1)
-    meant = next((one for one in known if close and same(one, close[0])), None)
+    keys = {_key(one).lower(): one for one in known}
+    close = get_close_matches(_key(name).lower(), keys, n=1)
+    meant = keys[close[0]] if close else None
     if group == ADAPTERS:
         return AdapterNotInstalled(name, known, f"vqa-engine-{name.replace('_', '-')}", meant)
     advice = f"did you mean {meant!r}?" if meant else f"choose from: {_listed(known)}."
