@@ -106,7 +106,7 @@ class AdapterInvalid(AdapterError):
         super().__init__(
             adapter,
             f"The adapter {adapter!r} does not fit the ModelAdapter contract: "
-            f"{'; '.join(problems)}. Its author has to change that.",
+            f"{'; '.join(problems)}. Report this to the authors of its package.",
         )
 
 

@@ -28,7 +28,7 @@ MARKS = {"passed": "ok", "skipped": "-", "failed": "FAILED", "died": "DIED", "hu
         "--question",
         help="Question to ask about plain coloured pictures; the answers for two must differ.",
     ),
-    click.option("--sees-no-images", is_flag=True, help="The adapter answers without looking at the image."),
+    click.option("--sees-no-images", is_flag=True, help="The adapter ignores images."),
     click.option(
         "--waive",
         "waived",

@@ -203,4 +203,3 @@ def _another_python(folder: Path, package: str) -> Path:
     modules = {f"doc_{package}": BROKEN["binds"][0]}
     a_distribution(site, package, {"there": f"doc_{package}:Adapter"}, modules=modules)
     return made.python
-

@@ -62,7 +62,7 @@ def test_a_person_sees_a_line_for_each_test(tmp_path: Path) -> None:
 
 def test_a_name_that_nobody_offers_is_refused_at_once() -> None:
     result = CliRunner().invoke(cli, ["check", "no_such"])
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "No adapter named 'no_such' is installed" in result.output
 
 

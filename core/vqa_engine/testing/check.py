@@ -81,7 +81,9 @@ def check(
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or outcomes.error:
         text = outcomes.error or f"pytest ended with exit code {int(code)}"
         last = text.strip().splitlines()[-1]
-        raise WorkerError(f"The tests could not run: {last}", label="check", cause="exited", detail=text)
+        raise WorkerError(
+            f"The tests could not run: {last}", label="check", cause="exited", detail=text
+        )
 
 
 def _arguments(longest: float) -> list[str]:
@@ -132,7 +134,8 @@ class _Outcomes:
 
         name = report.nodeid.rpartition("::")[2]
         title = (getattr(AdapterConformance, name, None).__doc__ or "").partition("\n")[0]
-        state, seconds, text = report.outcome, report.duration, _text(report)
+        state: State = report.outcome
+        seconds, text = report.duration, _text(report)
         if report.when == CRASHED:
             seconds = monotonic() - self.begun[report.nodeid]
             state, text = "died", "it ended its process"
