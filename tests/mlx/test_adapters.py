@@ -17,8 +17,7 @@ from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.errors import (
     ConfigurationError,
 )
-from vqa_engine.images import open_image
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine.images import bounded, open_image
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx

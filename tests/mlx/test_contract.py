@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from tests.mlx.builders import ADAPTERS, Checkpoints, ask, edit, loaded, picture
-from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef
+from vqa_engine.adapter import LEVERS, GenerationPlan, ModelAdapter, ModelRef
 from vqa_engine.errors import (
     AnswerError,
     BackendError,
@@ -67,7 +67,9 @@ class TestMemory:
         import mlx.core as mx
 
         class Unaware(Phi35Vision):
-            family = evolve(Phi35Vision.family, quantises_kv=True)
+            family = evolve(
+                Phi35Vision.family, estimate=evolve(Phi35Vision.family.estimate, levers=LEVERS)
+            )
 
         with loaded(checkpoints("phi3_v", "float"), Unaware()) as adapter:
             before = adapter.answer(ask(picture()), PLAN)

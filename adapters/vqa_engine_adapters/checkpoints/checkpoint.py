@@ -13,8 +13,8 @@ from attrs import frozen
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.checkpoints import hub
-from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
+from vqa_engine_adapters.families.family import Config, Family
 
 
 @frozen(kw_only=True)

@@ -27,12 +27,11 @@ from vqa_engine.adapter import (
     TokenCounts,
 )
 from vqa_engine.errors import AnswerError, BackendError, CheckpointError, VqaEngineError
-from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine.images import bounded, open_image
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.http import options
 from vqa_engine_adapters.http.client import Client
 from vqa_engine_adapters.http.options import Options
-from vqa_engine_adapters.mlx.bounding import bounded
 
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps

@@ -10,10 +10,10 @@ from time import perf_counter
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx import batching
 from vqa_engine_adapters.mlx.batching import go_on_together
 from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.picture import Picture
@@ -57,7 +57,7 @@ class Answering:
     """
 
     def __init__(
-        self, loaded: Loaded, family: Family, *, reuse: bool, batch: bool = True, most: int = 0
+        self, loaded: Loaded, family: MlxFamily, *, reuse: bool, batch: bool = True, most: int = 0
     ) -> None:
         self.prefixes = Prefixes()
         self._loaded, self._family, self._most = loaded, family, most

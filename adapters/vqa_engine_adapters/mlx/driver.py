@@ -21,12 +21,12 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ImageError, VqaEngineError
 from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.failures import classify, forget
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.picture import InHand, same_source
@@ -43,7 +43,7 @@ class MlxAdapter(ModelAdapter):
     last few images and nothing else (`vqa_engine_adapters.mlx.reuse`).
     """
 
-    family: ClassVar[Family]
+    family: ClassVar[MlxFamily]
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -212,6 +212,7 @@ class MlxAdapter(ModelAdapter):
             return written.replace("{question}", text)
         from mlx_vlm import apply_chat_template
 
+        text = self._family.lead + text
         return str(apply_chat_template(loaded.processor, loaded.config, text, num_images=1))
 
     def _generate(self, question: Question, plan: GenerationPlan) -> Generated:

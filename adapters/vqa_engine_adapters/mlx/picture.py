@@ -11,8 +11,7 @@ from attrs import define
 from PIL import Image
 
 from vqa_engine.adapter import Question
-from vqa_engine.images import content_hash, open_image
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.mlx.pixels import Pixels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.reuse import Key
@@ -17,7 +17,7 @@ REMEMBERED = 32
 class Prompts:
     """Takes formatted prompts apart at the image, without the image's pixels."""
 
-    def __init__(self, loaded: Loaded, family: Family) -> None:
+    def __init__(self, loaded: Loaded, family: MlxFamily) -> None:
         self._loaded, self._family = loaded, family
         self._dearest = 0
         self._said: OrderedDict[str, list[int]] = OrderedDict()

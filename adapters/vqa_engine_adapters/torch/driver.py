@@ -20,7 +20,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, CheckpointError
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch import options, profile
 from vqa_engine_adapters.torch.failures import classify, forget
 from vqa_engine_adapters.torch.generation import Generated, generate

@@ -17,11 +17,10 @@ from vqa_engine.adapter import (
     Timings,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
-from vqa_engine.images import content_hash, open_image
+from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.quiet import quiet
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch import options
 from vqa_engine_adapters.torch.device import (
     WHOLE,
