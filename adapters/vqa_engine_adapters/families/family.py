@@ -47,7 +47,8 @@ class Family:
 
     `adapter` is the entry-point name and `model` the default checkpoint (a hub id, None
     when there is none). `model_types` are the `config.json` types that belong to the
-    family, empty for all, and `relatives` the families whose rules apply to their own
+    family, empty for all; models of other types are left to the adapter `generic`.
+    `relatives` are the families whose rules apply to their own
     models in this one, each of this record's class. `builtin` finds the folder of the
     checkpoint shipped with the package. `estimate` is the memory profile of the default
     checkpoint before it is loaded; its backend, levers and strategies are those of every
@@ -69,6 +70,7 @@ class Family:
     adapter: str
     model: str | None
     model_types: tuple[str, ...] = ()
+    generic: str = ""
     relatives: tuple[Family, ...] = ()
     builtin: Callable[[], Path] | None = None
     estimate: MemoryProfile = field(factory=MemoryProfile)

@@ -19,8 +19,8 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
-from vqa_engine.errors import AnswerError, CheckpointError, ImageError, VqaEngineError
-from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
+from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
+from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
@@ -158,18 +158,15 @@ class MlxAdapter(ModelAdapter):
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
 
-        When the adapter's default checkpoint cannot be reached, its estimate has to do.
+        If the adapter's default checkpoint cannot be reached, this is its estimate.
 
         Raises:
             CheckpointError: another checkpoint cannot be reached or read.
         """
-        try:
-            found = describe(self.family, model)
-        except CheckpointError:
-            if self.family.model is None or (model.model or self.family.model) != self.family.model:
-                raise
-            return self.family.estimate
-        return profile(self.family.of(found.config), found)
+        found = within_reach(self.family, model)
+        return (
+            self.family.estimate if found is None else profile(self.family.of(found.config), found)
+        )
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """What these questions about one image will together put through the model.

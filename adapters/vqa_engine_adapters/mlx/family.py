@@ -47,6 +47,7 @@ class MlxFamily(Family):
     `self_attn.rope` and nowhere else (`vqa_engine_adapters.mlx.batching`).
     """
 
+    generic: str = "mlx_vlm"
     lead: str = ""
     mend: Callable[[Any], None] | None = None
     pixels: Cut | None = None
@@ -62,7 +63,7 @@ class MlxFamily(Family):
         """A family with its default checkpoint of so many bytes, and what MLX adds to it."""
         known = {one.name: getattr(family, one.name) for one in fields(Family)}
         estimate = evolve(family.estimate, backend="mlx", weights=weights, strategies=strategies)
-        return cls(**{**known, "estimate": estimate, **rest})
+        return cls(**{**known, "generic": "mlx_vlm", "estimate": estimate, **rest})
 
     @property
     def quantises_kv(self) -> bool:

@@ -29,7 +29,7 @@ WHOLE: frozenset[Lever] = frozenset({"image_longest_edge"})
 def on_torch(family: Family, adapter: str) -> Family:
     """The family as the adapter of this entry-point name runs it."""
     estimate = evolve(family.estimate, backend="torch", levers=STEPWISE, strategies=STANDING)
-    return evolve(family, adapter=adapter, estimate=estimate)
+    return evolve(family, adapter=adapter, generic="transformers", estimate=estimate)
 
 
 def strategies(device: str, *, plain: bool) -> tuple[CleanupStrategy, ...]:
