@@ -172,7 +172,7 @@ def _tiles(adapter: MlxAdapter, shape: tuple[int, int], edge: int | None) -> int
     """How many tiles the processor really cuts."""
     prepared = adapter._answering._prepare(  # type: ignore[union-attr]
         adapter.prompt(ask(picture())),
-        adapter._in_hand.picture(ask(picture(*shape)), edge),
+        adapter._preparation.picture(ask(picture(*shape)), edge),
         evolve(PLAN, image_longest_edge=edge),
     )
     pixels = prepared.pixels
