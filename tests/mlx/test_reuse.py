@@ -362,7 +362,6 @@ class TestBounds:
         kept.put(key("c"), prefix(1000))
         assert kept.nbytes == 1000
 
-
     def test_are_asked_about_from_another_thread(self) -> None:
         """The thread that cuts the next picture asks while the model's thread keeps prefixes."""
         kept, wrong = Prefixes(most_images=64, most_bytes=10**6), list[BaseException]()
