@@ -86,6 +86,7 @@ class TestSameAnswers:
     """A batch changes what an answer costs, and nothing else."""
 
     @pytest.mark.parametrize("model_type", FAST)
+    @pytest.mark.slow
     def test_as_one_by_one(self, checkpoints: Checkpoints, tmp_path: Path, model_type: str) -> None:
         """Off, on and batched: equal token counts, other names for a picture, in turns."""
         folder = checkpoints(model_type, "float")
@@ -99,6 +100,7 @@ class TestSameAnswers:
         assert [answer.tokens for answer in said] == [answer.tokens for answer in single]
         assert [one.finish_reason for one in said] == [one.finish_reason for one in single]
 
+    @pytest.mark.slow
     def test_of_phi(self, checkpoints: Checkpoints) -> None:
         """Its placeholders are negative, its crops dear: a short set."""
         questions = about(picture()) + about(turned(), TEXTS[:2])
@@ -108,6 +110,7 @@ class TestSameAnswers:
             said = together(adapter, questions, PLAN)
         assert ids(said) == ids(alone(folder, Phi35Vision(), questions))
 
+    @pytest.mark.slow
     def test_of_a_model_that_knows_what_it_says(self) -> None:
         questions, adapter = list(ShapesSet(seed=2, count=300)), SmolVlm()
         adapter.load(ModelRef(model=BUILTIN))
@@ -139,6 +142,7 @@ class TestSameAnswers:
         assert ids(together(smol, questions, PLAN)) == expected
         assert ids(asked(smol, questions, PLAN)) == expected
 
+    @pytest.mark.slow
     def test_in_the_callers_order(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         """Through the engine, which brings together what was asked in turns."""
         (tmp_path / "images").mkdir()

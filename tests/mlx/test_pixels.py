@@ -98,6 +98,7 @@ def test_a_picture_that_is_known_is_not_cut_at_all(adapter: MlxAdapter, tmp_path
 
 
 @pytest.mark.parametrize("model_type", ["smolvlm", "phi3_v"])
+@pytest.mark.slow
 def test_a_bound_makes_the_same_answer_ahead_or_not(
     checkpoints: Checkpoints, model_type: str, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ class TestImageTokens:
         assert rule.most == max((h * w + 1) * 144 + 1 + (h + 1) * 12 for h, w in grids)
 
     @pytest.mark.parametrize("model_type", TYPES)
+    @pytest.mark.slow
     def test_bound_what_a_question_takes(self, checkpoints: Checkpoints, model_type: str) -> None:
         """Also through the generic adapter, which knows each family's rule."""
         with loaded(checkpoints(model_type, "float"), MlxVlm()) as adapter:

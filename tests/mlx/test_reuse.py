@@ -53,6 +53,7 @@ class TestSameAnswers:
     """Reuse changes what an answer costs, and nothing else."""
 
     @pytest.mark.parametrize("model_type", FAST)
+    @pytest.mark.slow
     def test_as_without_reuse(
         self, checkpoints: Checkpoints, tmp_path: Path, model_type: str
     ) -> None:
@@ -68,6 +69,7 @@ class TestSameAnswers:
         assert not any(map(reused, alone))
         assert [_counts(answer) for answer in answers] == [_counts(answer) for answer in alone]
 
+    @pytest.mark.slow
     def test_of_phi(self, checkpoints: Checkpoints) -> None:
         """Its placeholders are negative, its crops dear: a short set."""
         questions = [ask(picture(), "Who?"), ask(turned(), "Who?"), ask(picture(), "Is it?")]
@@ -107,6 +109,7 @@ class TestSameAnswers:
         assert smol.answer(one, PLAN).token_ids == first.token_ids
 
     @pytest.mark.parametrize("kv_bits", [None, 8])
+    @pytest.mark.slow
     def test_whatever_the_order(self, checkpoints: Checkpoints, kv_bits: int | None) -> None:
         """In half precision and with a quantised cache too: a resumed run asks others first."""
         plan = evolve(PLAN, kv_bits=kv_bits, prefill_step=48)
@@ -135,6 +138,7 @@ class TestSameAnswers:
         assert smol.answer(long, PLAN).token_ids == answer.token_ids
         assert smol.cached_bytes() == pytest.approx(held, rel=0.1)
 
+    @pytest.mark.slow
     def test_a_prompt_that_phi_rotates_otherwise(self, copied: Callable[[str], Path]) -> None:
         """Past its first length all positions of a step turn: no part may stand alone."""
         folder, question = copied("phi3_v"), ask(picture(), "Who?")

@@ -17,7 +17,7 @@ BASE_URL = "http://127.0.0.1:8080/v1"
 
 API_KEY_ENV = "VQA_ENGINE_API_KEY"
 """The environment variable with the key. Not OPENAI_API_KEY: a key for one company is not to
-be sent to whatever server `base_url` names unless somebody says so."""
+be sent to whatever server `base_url` names unless somebody asks for it."""
 
 
 TIMEOUT = PATIENCE = 100.0

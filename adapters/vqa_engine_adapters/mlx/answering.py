@@ -244,7 +244,7 @@ class Answering:
             prepared.put_in(pixels)
         else:
             batch = plan.encoder_batch or BATCH
-            prepared.stand_in(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
+            prepared.postpone(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
         return evolve(prepared, seconds=perf_counter() - started)
 
     def _try_together(self) -> None:

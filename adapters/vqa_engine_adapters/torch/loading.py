@@ -59,7 +59,7 @@ class Loaded:
 
     @property
     def image_token(self) -> int | None:
-        """The id that stands for an image's positions."""
+        """The id at an image's positions."""
         config = self.model.config
         for name in ("image_token_id", "image_token_index"):
             token = getattr(config, name, None)

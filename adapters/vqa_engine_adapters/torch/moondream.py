@@ -67,7 +67,7 @@ class Moondream2(ModelAdapter):
     """moondream2 at `REVISION`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
-    ids and takes neither a seed nor a prefill step; the answer's plan says so.
+    ids and accepts neither a seed nor a prefill step; the answer's plan has none.
     """
 
     default_model = FAMILY.model

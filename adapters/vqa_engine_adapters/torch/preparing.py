@@ -19,7 +19,7 @@ from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
 class Prepared:
     """The whole prompt's `ids`, placeholders in place, and how to compute them.
 
-    `split` positions belong to the image and what stands before it, `head` of them before
+    `split` positions belong to the image and what comes before it, `head` of them before
     the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
     left for them, and then there are no `inputs`: the tensors that the processor made.
     `image` names the content as the model sees it, `tiles` counts the pictures left to
@@ -96,7 +96,7 @@ def _special(loaded: Loaded, prompt: str) -> dict[str, bool]:
 
 
 def _place(loaded: Loaded, written: list[int]) -> int | None:
-    """Where the one image stands, None for a model whose prompt cannot be cut there."""
+    """The place of the one image, None for a model whose prompt cannot be cut there."""
     if loaded.steps is None or written.count(loaded.image_token or -1) != 1:
         return None
     return written.index(loaded.image_token or -1)

@@ -66,7 +66,7 @@ class Bench:
 
     @property
     def blocked(self) -> str:
-        """The basic test that fails, so that no other can tell anything; empty if none."""
+        """The basic test that fails, so that no other means anything; empty if none."""
         if self._blocked is None:
             self._blocked = self._find_block()
         return self._blocked
