@@ -82,7 +82,7 @@ def _in_worker(name: str, questions: Sequence[Question]) -> Outcome:
     session = WorkerSession(AdapterSpec(name=name, model=ModelRef(model=BUILTIN)))
     session.load()
     replies, seconds, busy = _timed(
-        lambda: [session.answer(question, PLAN) for question in questions], session.pid
+        lambda: [session.ask([question], PLAN)[0][1] for question in questions], session.pid
     )
     peak = _peak(session.pid)
     session.release()

@@ -23,12 +23,12 @@ from benchmarks.backends import PLAN, Outcome, differing, scene, write_256m
 
 from vqa_engine import load_questions
 from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef, Question
-from vqa_engine.memory.backends import TorchBackend
 from vqa_engine.memory.budget import shown
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import MemoryPrediction
 from vqa_engine.session.local import LocalSession
 from vqa_engine.worker import WorkerSession
+from vqa_engine_adapters.torch.memory import TorchBackend
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
 CAP = "VQA_ENGINE_BENCHMARK_CAP"
@@ -96,7 +96,7 @@ def memory(count: int) -> None:
         total = shown(torch.cuda.mem_get_info()[1])
         print(f"budget {shown(loaded.budget)} of {total}, weights", end=" ")
         print(f"{shown(loaded.profile.weights)}, CUDA counts {shown(loaded.memory.active)}")
-        replies = [session.answer(one, GenerationPlan(max_tokens=4)) for one in _varied(count)]
+        replies = [session.ask([one], GenerationPlan(max_tokens=4))[0][1] for one in _varied(count)]
         _told([reply.prediction for reply in replies if reply.prediction])
         backend = TorchBackend()
         held, free = backend.read(), torch.cuda.mem_get_info()[0]
@@ -154,7 +154,7 @@ def exhaustion() -> None:
         spec = AdapterSpec(name="capped", model=ModelRef(model=folder), target=target)
         session = WorkerSession(spec)
         session.load()
-        reply = session.answer(question, dear)
+        reply = session.ask([question], dear)[0][1]
         residue = session.release().residue
     print(f"peaks {shown(peaks[0])} and {shown(peaks[1])}, cap {shown(int(os.environ[CAP]))}")
     for attempt in reply.attempts:
@@ -166,7 +166,7 @@ def exhaustion() -> None:
 def _peak(folder: str, question: Question, plan: GenerationPlan) -> int:
     session = LocalSession(SmolVlmTorch(), ModelRef(model=folder))
     session.load()
-    answer = session.answer(question, plan).answer
+    answer = session.ask([question], plan)[0][1].answer
     session.release()
     assert answer is not None
     assert answer.memory is not None

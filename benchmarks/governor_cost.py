@@ -95,7 +95,7 @@ def cost(adapter: Instant, questions: int, policy: MemoryPolicy) -> float:
     session = LocalSession(adapter, ModelRef(), policy)
     session.load()
     own = least(lambda: adapter.answer(question, plan), questions)
-    all_in = least(lambda: session.answer(question, plan), questions)
+    all_in = least(lambda: session.ask([question], plan)[0][1], questions)
     session.release()
     return (all_in - own) * 1e6
 

@@ -220,7 +220,7 @@ def ours(
     session.load()
     meter = Meter(mx)
     for question in questions(case, folder, count):
-        reply = session.answer(question, plan)
+        reply = session.ask([question], plan)[0][1]
         if reply.answer is None or reply.answer.memory is None:
             raise RuntimeError(reply.failure)
         meter.note(reply.answer.token_ids, reply.answer.memory.peak)
@@ -320,7 +320,7 @@ def prediction(folder: Path, count: int) -> None:
     errors: list[float] = []
     past, worst = 0, 0.0
     for question in many_sizes(count + WARM_UP):
-        reply = session.answer(question, GenerationPlan(max_tokens=2))
+        reply = session.ask([question], GenerationPlan(max_tokens=2))[0][1]
         one = reply.prediction
         if one is None or not one.truth:
             raise RuntimeError(reply.failure)

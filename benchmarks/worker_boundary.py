@@ -13,14 +13,16 @@ import ctypes
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
+from unittest import mock
 
 from attrs import evolve
 from PIL import Image
 
+from vqa_engine import Engine
 from vqa_engine.adapter import (
     BUILTIN,
     Answer,
@@ -32,8 +34,10 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.session.local import LocalSession, Session
-from vqa_engine.worker import Restart, WorkerSession
+from vqa_engine.session.local import LocalSession
+from vqa_engine.session.protocol import Session
+from vqa_engine.worker import WorkerSession, outbox
+from vqa_engine.worker.messages import encode_asked
 
 PLAN = GenerationPlan()
 MEGAPIXEL = (1024, 1024)
@@ -64,7 +68,7 @@ def per_question(session: Session, images: Iterable[ImageSource], count: int) ->
     for number, image in zip(range(count), images, strict=False):
         question = Question(question_id=number, image=image, text="What colour is it?")
         started = perf_counter()
-        session.answer(question, PLAN)
+        session.ask([question], PLAN)
         seconds.append(perf_counter() - started)
     return seconds
 
@@ -102,6 +106,28 @@ def show_questions(folder: Path, count: int) -> None:
     inline.release()
 
 
+class Crowd(Instant):
+    """Answers up to four questions at once."""
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(4, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.answer(question, plan) for question in questions]
+
+
+def show_crossings(count: int) -> None:
+    """How often a question crosses to its worker when batches of 4 of 32 are answered."""
+    with (
+        mock.patch.object(outbox, "encode_asked", wraps=encode_asked) as encode,
+        Engine(adapters=[AdapterSpec(name="crowd", target="worker_boundary:Crowd")]) as engine,
+    ):
+        engine.run([Question(question_id=n, image=b"", text="?") for n in range(count)])
+    print(f"crossings to the worker per question: {encode.call_count / count:.2f}")
+
+
 def row(name: str, seconds: list[float]) -> None:
     """One line of a table, in milliseconds."""
     ordered = sorted(second * 1000 for second in seconds)
@@ -126,18 +152,18 @@ def show_starts(spec: AdapterSpec, times: int) -> None:
 
 
 def show_crashes(spec: AdapterSpec, crashes: int, kill: Callable[[WorkerSession], str]) -> None:
-    """What a death costs the run: the lost try, and the time until a worker is ready."""
-    heard: list[Restart] = []
-    session = WorkerSession(spec, on_restart=heard.append)
+    """What deaths cost the run: the time until a worker is ready again."""
+    seconds: list[float] = []
+    session = WorkerSession(spec)
     session.load()
     for number in range(crashes):
         text = kill(session)
         question = Question(question_id=number, image=photo(), text=text)
-        session.answer(question, PLAN)
-        session.answer(evolve(question, text="What colour is it?"), PLAN)
+        for asked in (question, evolve(question, text="What colour is it?")):
+            [(_, reply)] = session.ask([asked], PLAN)
+            seconds += [e.seconds for e in reply.events if e.strategy == "fresh worker"]
     session.release()
-    row(f"{spec.label}: the lost try", [restart.lost for restart in heard])
-    row(f"{spec.label}: until a fresh worker is ready", [restart.reload for restart in heard])
+    row(f"{spec.label}: until a fresh worker is ready", seconds)
 
 
 def photo() -> Image.Image:
@@ -165,6 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         show_questions(Path(folder), options.questions)
+    show_crossings(options.questions)
     print(f"\n{'per start, ms':<40}{'times':>10}{'median':>9}{'p99':>9}{'largest':>9}")
     embedded = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN))
     show_starts(INSTANT, options.crashes)

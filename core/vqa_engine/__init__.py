@@ -51,6 +51,7 @@ _HOMES = {
     "errors": ("VqaEngineError",),
     "images": ("open_image",),
     "observer": ("Observer", "Progress"),
+    "plugins.spec": ("AdapterSpec",),
     "questions": ("QuestionSet", "load_questions"),
     "results": ("Failure", "Row"),
 }

@@ -10,6 +10,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -18,17 +19,16 @@ from typing import Literal, Self
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
-from vqa_engine.blas import Blas, chosen
+from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question, QuestionId
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
     ConfigurationError,
+    NothingAnswered,
     QuestionSetError,
     RunError,
     VqaEngineError,
 )
-from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.contender import Adapter, Contender, contenders
@@ -37,13 +37,14 @@ from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
+from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
-from vqa_engine.runs.ledger import Ledger
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.scoring.report import as_text, score_tables
-from vqa_engine.session.local import LocalSession, Session
+from vqa_engine.session.local import LocalSession
+from vqa_engine.session.protocol import Session
 from vqa_engine.worker import Timeouts, WorkerSession
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
 """Log records that wait to be told, the latest; an adapter's thread may log without end."""
+
+SAME_FAILURES = 10
+"""A run whose first so many questions all fail in the same way is not worth finishing."""
 
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""
@@ -76,7 +80,7 @@ class RunResult:
     @property
     def complete(self) -> bool:
         """Whether every adapter ran and every question has an answer."""
-        return not self.errors and all(tally.failed == 0 for tally in self.tallies.values())
+        return not self.errors and all(tally.open == 0 for tally in self.tallies.values())
 
     def rows(self, adapter: str | None = None) -> Iterator[Row]:
         """Rows of one adapter, or of all, in the caller's question order; lazy."""
@@ -96,11 +100,11 @@ class RunResult:
 
 @frozen
 class _Resident:
-    """The loaded model; `reach` is how many questions it is offered at once."""
+    """The loaded model; `window` is how many questions it is offered at once."""
 
     contender: Contender
     session: Session
-    reach: int
+    window: int
 
 
 class Engine:
@@ -109,12 +113,11 @@ class Engine:
     `adapters` are names, specs, classes or objects; None is the embedded model. `plan`
     is how every answer is generated. `isolation="process"` runs each model in a worker
     process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
-    a worker counts as hung. `memory_budget` is
-    the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
-    plans that may change an answer's text, which is then recorded on it. `blas` is what
-    models on MLX multiply by on Linux: `"off"` for MLX's own library, `"auto"` for the
-    first OpenBLAS that is found, or a path; it is recorded in the manifest. The engine is
-    used from one thread, and is a context manager that lets the model go at its end.
+    a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
+    the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
+    is then recorded on it. A run of an adapter ends with its error when its first
+    `same_failures` questions all fail in the same way, 0 for never. The engine is used from
+    one thread, and is a context manager that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -131,7 +134,7 @@ class Engine:
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
-        blas: Blas = "off",
+        same_failures: int = SAME_FAILURES,
         observer: Observer = SILENT,
     ) -> None:
         self._contenders = contenders(adapters)
@@ -140,14 +143,13 @@ class Engine:
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
-        self._blas = blas
-        self._libraries: dict[str, Path | None] = {}
-        self._advised: set[str] = set()
+        self._same_failures = same_failures
         self._timeouts = timeouts or Timeouts()
         self._resident: _Resident | None = None
         self._journal: Journal | None = None
         self._logs: Path | None = None
         self._heard: deque[tuple[str, Note]] = deque(maxlen=MOST_NOTES)
+        self._begun = _Begun()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -173,7 +175,7 @@ class Engine:
         source = Path(image) if isinstance(image, str) else _snapshot(image)
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
-        reply = resident.session.answer(question, self._plan)
+        [(_, reply)] = resident.session.ask([question], self._plan)
         self._tell_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
@@ -199,12 +201,14 @@ class Engine:
         output: str | Path | None = None,
         *,
         fresh_start: bool = False,
+        keep_failed: bool = False,
     ) -> RunResult:
         """Put every question to every adapter; journal, score, and resume what was begun.
 
         `output` is the run directory: a new one is made, an old one with the same
-        settings is continued. With `fresh_start` a new one is made beside an old one.
-        An adapter that cannot be run is reported in `errors`, and the next one runs.
+        settings is continued, and every question without an answer is asked again, unless
+        it failed and `keep_failed` is set. With `fresh_start` a new one is made beside an
+        old one. An adapter that cannot be run is reported in `errors`, and the next one runs.
 
         Raises:
             RunError: the directory is in use, has other settings, or cannot be written.
@@ -212,12 +216,12 @@ class Engine:
         """
         asked = as_question_set(questions)
         if output is None:
-            return self._run_in_memory(asked)
+            return self._run_in_memory(asked, keep_failed)
         path = fresh(Path(output)) if fresh_start else Path(output)
         with RunDirectory(path, self.manifest(asked)) as directory:
             self._logs = directory.logs
             try:
-                return self._run_all(asked, directory.journal, path)
+                return self._run_all(asked, directory.journal, path, keep_failed)
             finally:
                 self._logs = None
 
@@ -228,9 +232,7 @@ class Engine:
             vqa_engine=version,
             python=python,
             libraries=manifest.libraries(),
-            adapters={
-                c.label: manifest.adapter_record(c.spec, self._library(c)) for c in self._contenders
-            },
+            adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
             plan=self._plan,
             question_set=questions.name,
             question_count=len(questions),
@@ -260,26 +262,30 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _run_in_memory(self, questions: QuestionSet) -> RunResult:
+    def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
-        result = self._run_all(questions, journal, None)
+        result = self._run_all(questions, journal, None, keep_failed)
         weakref.finalize(result, journal.close)
         return result
 
-    def _run_all(self, questions: QuestionSet, journal: Journal, path: Path | None) -> RunResult:
-        count = len(questions)
-        ledgers = [Ledger(c.label, journal, self._metrics, count) for c in self._contenders]
+    def _run_all(
+        self, questions: QuestionSet, journal: Journal, path: Path | None, keep_failed: bool
+    ) -> RunResult:
+        accounts = [
+            Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
+            for c in self._contenders
+        ]
         errors: dict[str, VqaEngineError] = {}
-        for contender, ledger in zip(self._contenders, ledgers, strict=True):
-            self._observer.started(ledger.label, ledger.progress())
-            if not ledger.finished:
-                self._run_one(contender, questions, ledger, journal, errors)
+        for contender, account in zip(self._contenders, accounts, strict=True):
+            self._observer.started(account.label, account.progress())
+            if not account.finished:
+                self._run_one(contender, questions, account, journal, errors)
         if len(errors) == len(self._contenders):
             raise next(iter(errors.values()))
         return RunResult(
             directory=path,
-            scores={ledger.label: ledger.scores() for ledger in ledgers},
-            tallies={ledger.label: journal.tally(ledger.label) for ledger in ledgers},
+            scores={account.label: account.scores() for account in accounts},
+            tallies={account.label: account.tally() for account in accounts},
             errors=errors,
             journal=journal if path is None else None,
         )
@@ -288,82 +294,86 @@ class Engine:
         self,
         contender: Contender,
         questions: QuestionSet,
-        ledger: Ledger,
+        account: Account,
         journal: Journal,
         errors: dict[str, VqaEngineError],
     ) -> None:
         self.close()  # a model that `ask` left loaded was not loaded under this journal
-        self._journal = journal
         try:
-            session = self._hold(contender)
-            for position, row, events in self._put(session, self._todo(questions, ledger), ledger):
-                self._take(ledger, position, row, events)
+            with ExitStack() as ending:  # each step is taken, whatever another one raises
+                ending.callback(setattr, self, "_begun", _Begun())
+                ending.callback(setattr, self, "_journal", None)
+                ending.callback(journal.flush)
+                ending.callback(account.abandon)  # the process lives: nothing in flight killed it
+                ending.callback(self.close)
+                self._journal = journal
+                self._ask_all(contender, questions, account)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
             errors[contender.label] = error
             if len(self._contenders) > 1:  # a lone one's error is raised
                 self._observer.failed(contender.label, error)
-        finally:
-            self.close()
-            ledger.abandon()  # the process lives, so what was in flight did not kill it
-            journal.flush()
-            self._journal = None
 
-    def _todo(self, questions: QuestionSet, ledger: Ledger) -> Iterator[tuple[int, Question]]:
+    def _ask_all(self, contender: Contender, questions: QuestionSet, account: Account) -> None:
+        alike = _Alike(0 if account.answered_before else self._same_failures)
+        resident = self._hold(contender)
+        for position, row, events in self._put(resident, self._todo(questions, account), account):
+            self._record(account, position, row, events)
+            alike.see(row, account)
+
+    def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
-        for position, question in by_image(questions):
-            if ledger.has(question):
-                continue
-            if self._isolation == "inline" and ledger.deaths(question) >= MAX_DEATHS:
-                self._take(ledger, position, _given_up(ledger.label, question), ())
+        for position, question in by_image(questions, account.has):
+            if account.suspects and self._is_given_up(account, question):
+                self._record(account, position, _given_up(account.label, question), ())
             else:
                 yield position, question
+
+    def _is_given_up(self, account: Account, question: Question) -> bool:
+        """Where a death takes this whole process, a question gets as many tries as workers."""
+        return self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS
 
     def _put(
         self,
         resident: _Resident,
         pairs: Iterator[tuple[int, Question]],
-        ledger: Ledger | None = None,
+        account: Account | None = None,
     ) -> Iterator[tuple[int, Row, tuple[MemoryEvent, ...]]]:
         """Put questions to a model, as many at once as its adapter takes."""
-        window: deque[tuple[int, Question]] = deque()
+        window: dict[int, tuple[int, Question]] = {}
+        self._begun = _Begun(account)
         while True:
-            entering = list(islice(pairs, self._reach(resident, ledger) - len(window)))
-            window.extend(entering)
+            size = self._window_size(resident, account) - len(window)
+            window.update((id(pair[1]), pair) for pair in islice(pairs, size))
             if not window:
                 return
-            if ledger is not None:
-                ledger.begin(question for _, question in entering)
-            upcoming = [question for _, question in window]
-            answered, gone = _ask(resident, upcoming, self._plan), ""
+            if self._journal is not None and resident.window > 1:
+                self._journal.flush()  # a batch begins before its worker's host hears of it
+            upcoming = [question for _, question in window.values()]
+            for question, row, events in _ask(resident, upcoming, self._plan):
+                position, _ = window.pop(id(question))
+                self._begun.forget(question)
+                yield position, row, events
             self._tell_notes()
-            for row, events in answered:
-                position, _question = window.popleft()
-                if row.failure is not None and row.failure.cause == "gone":
-                    gone = row.failure.message
-                else:
-                    yield position, row, events
-            if gone:
-                raise BackendGone(gone)  # what has no row stays open
 
-    def _reach(self, resident: _Resident, ledger: Ledger | None) -> int:
-        """Questions in flight at one time.
+    def _window_size(self, resident: _Resident, account: Account | None) -> int:
+        """Questions that are offered at one time.
 
         Where a death takes this whole process, what was in flight then goes one by one: so
         no question is given up for another's sake.
         """
-        alone = self._isolation == "inline" and ledger is not None and ledger.suspects
-        return 1 if alone else resident.reach
+        alone = self._isolation == "inline" and account is not None and account.suspects
+        return 1 if alone else resident.window
 
-    def _take(
-        self, ledger: Ledger, position: int, row: Row, events: tuple[MemoryEvent, ...]
+    def _record(
+        self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
     ) -> None:
         """Record a row, and tell of it."""
-        ledger.add(position, row, events)
+        stored = account.add(position, row, events)
         for event in events:
-            self._observer.memory(ledger.label, event)
-        self._observer.answered(row, ledger.progress())
+            self._observer.memory(account.label, event)
+        self._observer.answered(stored, account.progress())
 
     def _named(self, label: str | None) -> Contender:
         for contender in self._contenders:
@@ -386,10 +396,9 @@ class Engine:
             raise
         finally:
             self._tell_notes()
-        self._resident = _Resident(contender, session, loaded.reach)
+        self._resident = _Resident(contender, session, loaded.window)
         self._note(contender.label, loaded.events)
         self._observer.loaded(contender.label, loaded)
-        self._advise(contender.label, loaded.advice)
         return self._resident
 
     def _session(self, contender: Contender) -> Session:
@@ -402,7 +411,7 @@ class Engine:
                 log_directory=self._logs,
                 policy=self._policy,
                 timeouts=self._timeouts,
-                library=self._library(contender),
+                on_begun=self._on_begun,
                 on_note=heard,
             )
         if self._isolation == "process":
@@ -411,23 +420,13 @@ class Engine:
             contender.make(),
             contender.spec.model,
             self._policy,
-            library=self._library(contender),
+            label=contender.label,
+            on_begun=self._on_begun,
             on_note=heard,
         )
 
-    def _library(self, contender: Contender) -> Path | None:
-        """The BLAS for a contender's worker; found once, for a trial costs a process."""
-        if contender.label not in self._libraries:
-            interpreter = Interpreter.of(contender.label, contender.spec.python)
-            self._libraries[contender.label] = chosen(self._blas, interpreter)
-        return self._libraries[contender.label]
-
-    def _advise(self, label: str, advice: str) -> None:
-        """Give a piece of advice, once however many models it concerns."""
-        if advice and advice not in self._advised:
-            self._advised.add(advice)
-            note = Note(logger=__name__, level=logging.WARNING, text=advice)
-            self._observer.note(label, note)
+    def _on_begun(self, questions: Sequence[Question]) -> None:
+        self._begun(questions)
 
     def _tell_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
@@ -447,16 +446,69 @@ def _snapshot(image: ImageSource) -> ImageSource:
     return image if isinstance(image, (Path, bytes)) else image.copy()
 
 
+class _Begun:
+    """Journals each question when it is first asked, whatever becomes of it afterwards."""
+
+    def __init__(self, account: Account | None = None) -> None:
+        self._account = account
+        self._ids: set[QuestionId] = set()
+
+    def __call__(self, questions: Sequence[Question]) -> None:
+        new = [q.question_id for q in questions if q.question_id not in self._ids]
+        if self._account is not None and new:
+            self._account.begin(new)
+            self._ids.update(new)
+
+    def forget(self, question: Question) -> None:
+        """The question is through."""
+        self._ids.discard(question.question_id)
+
+
+class _Alike:
+    """Ends a run whose first `most` questions all fail in the same way; 0 never does."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._seen = most, 0
+        self._first = ""
+
+    def see(self, row: Row, account: Account) -> None:
+        """Take a row.
+
+        Raises:
+            NothingAnswered: it was the last of the first ones, and all failed alike.
+        """
+        failure = row.failure
+        reason = f"{failure.cause}: {failure.reason or failure.message}" if failure else ""
+        if not self._most or not reason or self._first not in {"", reason}:
+            self._most = 0
+            return
+        self._first, self._seen = reason, self._seen + 1
+        if failure is not None and self._seen == self._most:
+            raise NothingAnswered(account.label, self._seen, failure.cause, failure.message)
+
+
 def _ask(
     resident: _Resident, upcoming: Sequence[Question], plan: GenerationPlan
-) -> list[tuple[Row, tuple[MemoryEvent, ...]]]:
+) -> Iterator[tuple[Question, Row, tuple[MemoryEvent, ...]]]:
+    """What is settled of these questions.
+
+    Raises:
+        BackendGone: once all others have their rows; what has none stays open.
+    """
     started = perf_counter()
-    replies = resident.session.answers(upcoming, plan)
-    seconds = (perf_counter() - started) / len(replies)
-    return [
-        (_row(resident.contender.label, question, reply, plan, seconds), reply.events)
-        for question, reply in zip(upcoming, replies, strict=False)
-    ]
+    settled = resident.session.ask(upcoming, plan)
+    seconds = (perf_counter() - started) / len(settled)
+    gone = [reply.failure for _, reply in settled if _is_gone(reply)]
+    for question, reply in settled:
+        if not _is_gone(reply):
+            row = _row(resident.contender.label, question, reply, plan, seconds)
+            yield question, row, reply.events
+    if gone:
+        raise BackendGone(gone[0].message if gone[0] else "")
+
+
+def _is_gone(reply: Reply) -> bool:
+    return reply.failure is not None and reply.failure.cause == "gone"
 
 
 def _row(

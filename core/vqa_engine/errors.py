@@ -14,6 +14,7 @@
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
+    ├── NothingAnswered          the first questions of a run all failed in one way
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── ScoringError             answers and ground truths do not fit together
@@ -192,8 +193,24 @@ class AnswerError(VqaEngineError):
         self.cause = cause
 
 
+class NothingAnswered(VqaEngineError):
+    """The first questions of an adapter's run all failed in the same way: the run stops.
+
+    `label` is the adapter's, `count` how many were asked, `cause` one of
+    `vqa_engine.results.Cause`. All questions stay open.
+    """
+
+    def __init__(self, label: str, count: int, cause: str, message: str) -> None:
+        self.label, self.count, self.cause = label, count, cause
+        super().__init__(
+            f"The first {count} questions to {label!r} all failed in the same way, so the rest "
+            f"was not asked. The last failure: {message.rstrip('.')}. Remove the cause and run "
+            "the same command; --same-failures 0 asks all questions whatever fails."
+        )
+
+
 class WorkerError(VqaEngineError):
-    """A worker process cannot load its model, or dies again and again: the run stops.
+    """A worker process cannot load its model, or keeps dying: the run stops.
 
     `label` is the adapter's, `cause` one of `vqa_engine.results.Cause`, `detail` a
     traceback or the end of what the worker printed.

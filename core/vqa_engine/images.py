@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from attrs import frozen
 from PIL import Image, UnidentifiedImageError
 
 from vqa_engine.adapter import Question
@@ -32,7 +31,6 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
 
-_JPEG = ("JPEG", "MPO")
 _ORIENTATION = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -122,41 +120,6 @@ def content_hash(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{pixels.width}x{pixels.height}:".encode())
     digest.update(pixels.tobytes())
     return digest.hexdigest()
-
-
-@frozen
-class Outline:
-    """What a file's header says of its picture: the edges in pixels, the shorter one first
-    because EXIF may turn it, and whether it is a JPEG."""
-
-    edges: tuple[int, int]
-    jpeg: bool
-
-
-def outline(path: Path) -> Outline | None:
-    """The picture's outline, with nothing decoded; None for what `open_image` refuses."""
-    try:
-        with _QUIET, Image.open(_located(path, None), formats=_formats()) as image:
-            small = 0 < image.width * image.height <= MAX_PIXELS
-            edges = (min(image.size), max(image.size))
-            return Outline(edges, image.format in _JPEG) if small else None
-    except Exception:  # noqa: BLE001 - a decoder fed with hostile bytes raises anything
-        return None
-
-
-def sketch(path: Path) -> str | None:
-    """A hash (hex) of a JPEG at an eighth of its edges, upright; None if it is damaged.
-
-    Two files of one picture that differ in metadata or in how they are packed give the same;
-    two pictures may, too. Costs a fifth of what decoding and `content_hash` cost.
-    """
-    try:
-        with _QUIET, Image.open(_located(path, None), formats=_JPEG) as image:
-            image.draft("RGB", (image.width // 8, image.height // 8))
-            small = _upright_rgb(image)
-    except Exception:  # noqa: BLE001 - a decoder fed with hostile bytes raises anything
-        return None
-    return content_hash(small)
 
 
 def _opened(question: Question) -> Image.Image:

@@ -110,12 +110,14 @@ class Attempt:
 class Failure:
     """Why a question has no answer.
 
-    `message` is one sentence, `detail` a traceback or a tail of stderr, `attempts`
-    every try, oldest first.
+    `message` is one sentence, `reason` what all failures of this sort share (the message
+    itself when empty), `detail` a traceback or a tail of stderr, `attempts` every try,
+    oldest first.
     """
 
     cause: Cause
     message: str
+    reason: str = ""
     detail: str = ""
     attempts: tuple[Attempt, ...] = ()
 
@@ -124,9 +126,7 @@ class Failure:
 class Reply:
     """What a session says of one question: an answer or a failure, never both.
 
-    `attempts` are the tries that failed before the answer came. `recycle` is why the
-    session should be released and loaded afresh before the next question, empty when
-    it need not be.
+    `attempts` are the tries that failed before the answer came.
     """
 
     answer: Answer | None = None
@@ -134,7 +134,6 @@ class Reply:
     attempts: tuple[Attempt, ...] = ()
     events: tuple[MemoryEvent, ...] = ()
     prediction: MemoryPrediction | None = None
-    recycle: str = ""
 
 
 @frozen(kw_only=True)
@@ -142,8 +141,7 @@ class Loaded:
     """What a session says after loading: the exact profile, seconds taken, memory.
 
     `budget` is the bytes that the model may hold, None where nobody knows a limit.
-    `reach` is how many of the questions that come next the adapter can make use of.
-    `advice` is how the model would run faster on this machine, empty when nobody knows.
+    `window` is how many of the questions that come next the adapter can make use of.
     """
 
     profile: MemoryProfile
@@ -151,8 +149,7 @@ class Loaded:
     memory: MemoryReading
     events: tuple[MemoryEvent, ...] = ()
     budget: int | None = None
-    reach: int = 1
-    advice: str = ""
+    window: int = 1
 
 
 @frozen(kw_only=True)

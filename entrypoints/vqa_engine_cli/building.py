@@ -9,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
-    from vqa_engine.blas import Blas
     from vqa_engine.memory.policy import MemoryPolicy
 
 
@@ -53,15 +52,9 @@ def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
         timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
         memory_budget=allowed.budget,
         lossy=allowed.lossy,
-        blas=blas(given["blas"]),
         observer=observer,
         **more,
     )
-
-
-def blas(text: str) -> Blas:
-    """What `--blas` means."""
-    return "off" if text == "off" else "auto" if text == "auto" else Path(text)
 
 
 def plan(given: dict[str, Any]) -> GenerationPlan:

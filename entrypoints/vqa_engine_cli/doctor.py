@@ -84,9 +84,6 @@ def _machine(told: Diagnosis) -> Iterator[tuple[str, str]]:
         yield f"backend {one.name}", one.error or one.device
         if not one.error:
             yield "  may hold", one.budget
-            yield "  BLAS", ", ".join(one.blas) or "this platform does not tell"
-        if one.advice:
-            yield "  advice", one.advice
 
 
 def _calls(adapters: Iterable[Listed]) -> Iterator[str]:

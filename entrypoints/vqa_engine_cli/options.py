@@ -108,13 +108,6 @@ process_options = (
     ),
     python_option,
     click.option(
-        "--blas",
-        default="off",
-        show_default=True,
-        metavar="auto|off|PATH",
-        help="OpenBLAS for models on MLX on Linux: faster in float32, and it rounds otherwise.",
-    ),
-    click.option(
         "--load-timeout",
         type=click.FloatRange(0, min_open=True),
         default=600.0,

@@ -49,7 +49,9 @@ class Crowded(Together):
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
-        raise OutOfMemory("too many at once")
+        if len(questions) > 1:
+            raise OutOfMemory("too many at once")
+        return super().answer_batch(questions, plan, following)
 
 
 class Fragile(Together):
@@ -58,8 +60,9 @@ class Fragile(Together):
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return []
+        if len(questions) > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer_batch(questions, plan, following)
 
 
 class Forgetful(Together):
@@ -68,7 +71,7 @@ class Forgetful(Together):
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> Sequence[Answer | VqaEngineError]:
-        return super().answer_batch(questions[1:], plan, following)
+        return super().answer_batch(questions[len(questions) > 1 :], plan, following)
 
 
 def asked(count: int, folder: Path | None = None) -> list[Question]:

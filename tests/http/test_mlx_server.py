@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.asking import reply_to
 from tests.http.mlx_server import Server, running
 from vqa_engine import Engine, Observer, Progress, Row, load_questions
 from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, ModelRef
@@ -43,7 +44,7 @@ def options(server: Server) -> dict[str, object]:
 def test_answers_are_those_of_the_adapter_in_process(server: Server) -> None:
     session = WorkerSession(AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN)))
     session.load()
-    replies = [session.answer(question, PLAN) for question in QUESTIONS]
+    replies = [reply_to(session, question, PLAN) for question in QUESTIONS]
     session.release()
     expected = [reply.answer.text if reply.answer else reply.failure for reply in replies]
     adapter = OpenAiServer()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
+from tests.asking import replies_to, reply_to
 from tests.builders import a_question
 from vqa_engine.adapter import (
     Answer,
@@ -78,14 +79,12 @@ def run_all(
     """Load, ask these questions, release."""
     session = LocalSession(adapter, model or ModelRef(), policy)
     loaded = session.load()
-    replies = [session.answer(question, plan) for question in asked]
+    replies = [reply_to(session, question, plan) for question in asked]
     return Ran(loaded=loaded, replies=replies, released=session.release())
 
 
 def run_together(adapter: ModelAdapter, asked: Sequence[Question], policy: MemoryPolicy) -> Ran:
     """As `run_all`, with as many at once as the adapter takes."""
     session = LocalSession(adapter, ModelRef(), policy)
-    loaded, replies = session.load(), list[Reply]()
-    while len(replies) < len(asked):
-        replies += session.answers(asked[len(replies) :], GenerationPlan())
+    loaded, replies = session.load(), replies_to(session, asked)
     return Ran(loaded=loaded, replies=replies, released=session.release())

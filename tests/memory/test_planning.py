@@ -20,7 +20,7 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import PrefillStep
-from vqa_engine.session.local import LocalSession
+from vqa_engine.session.resident import Resident
 
 MIB = 1 << 20
 
@@ -108,18 +108,19 @@ def test_a_leak_that_fills_the_budget_is_cured_by_a_fresh_start() -> None:
     ran = run(adapter, 40, policy=MemoryPolicy(budget=6 * MIB))
     assert all(reply.answer for reply in ran.replies)
     assert adapter.loads > 1
-    assert not any(reply.recycle for reply in ran.replies)
 
 
-def test_a_worker_passes_the_request_for_a_fresh_start_up() -> None:
-    session = LocalSession(Filling(), ModelRef(), MemoryPolicy(budget=6 * MIB), in_place=False)
-    session.load()
-    replies = [session.answer(a_question(n), GenerationPlan()) for n in range(20)]
-    session.release()
-    asked = next(reply for reply in replies if reply.recycle)
-    assert asked.failure is not None
-    assert asked.failure.cause == "refused"
-    assert "fresh process" in asked.failure.message
+def test_a_refusal_that_a_fresh_process_would_cure_asks_for_one() -> None:
+    resident = Resident(Filling(), ModelRef(), MemoryPolicy(budget=6 * MIB))
+    resident.load()
+    exchanges = [
+        resident.ask([a_question(n)], 1, GenerationPlan(), lambda _begun: None) for n in range(20)
+    ]
+    resident.release()
+    asked = next(exchange for exchange in exchanges if exchange.recycle)
+    failure = asked.replies[0].failure
+    assert failure is not None
+    assert failure.cause == "refused"
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, 128), (32, 32)])

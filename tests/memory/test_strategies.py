@@ -23,7 +23,7 @@ from vqa_engine.adapter import (
     restore,
 )
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import MlxBackend, NoBackend
+from vqa_engine.memory.backend import NoBackend
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
 from vqa_engine.memory.governor import Governor
@@ -37,6 +37,8 @@ from vqa_engine.memory.strategies import (
     RecycleWorker,
 )
 from vqa_engine.session.local import LocalSession
+from vqa_engine.session.resident import Resident
+from vqa_engine_adapters.mlx.memory import MlxBackend
 
 MIB = 1 << 20
 
@@ -111,7 +113,8 @@ def test_a_system_short_of_memory_is_noticed_in_a_run() -> None:
     governor = Governor(adapter.memory_profile(), adapter=adapter, system=strain)
     governor.bind(adapter.memory_profile())
     question = a_question(1)
-    plan = governor.plan(question, GenerationPlan())
+    plan = governor.plan([question], GenerationPlan())
+    assert plan is not None
     governor.account(adapter.answer(question, plan))
     calls = [(event.strategy, event.call) for event in governor.drain(question)]
     assert calls == [
@@ -148,12 +151,14 @@ def test_recycling_loads_afresh(strategy: CleanupStrategy, loads: int) -> None:
     assert all(reply.answer for reply in ran.replies)
 
 
-def test_recycling_in_a_worker_is_a_request() -> None:
-    session = LocalSession(with_strategies(RecycleWorker(after=2)), ModelRef(), in_place=False)
-    session.load()
-    replies = [session.answer(a_question(number), GenerationPlan()) for number in range(2)]
-    session.release()
-    assert [reply.recycle for reply in replies] == ["", "2 questions since load"]
+def test_recycling_is_a_wish_of_the_exchange() -> None:
+    resident = Resident(with_strategies(RecycleWorker(after=2)), ModelRef())
+    resident.load()
+    exchanges = [
+        resident.ask([a_question(n)], 1, GenerationPlan(), lambda _begun: None) for n in range(2)
+    ]
+    resident.release()
+    assert [exchange.recycle for exchange in exchanges] == ["", "2 questions since load"]
 
 
 def test_recycling_wants_a_reason() -> None:

@@ -21,12 +21,12 @@ from vqa_engine.errors import (
     OutOfMemory,
     VqaEngineError,
 )
+from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints import checkpoint as checkpoint_module
 from vqa_engine_adapters.checkpoints import hub as hub_module
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, describe, resolve
 from vqa_engine_adapters.checkpoints.headers import read_header
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.mlx.failures import classify
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import a_question
-from vqa_engine.adapter import Answer, GenerationPlan, MemoryReading, TokenCounts
+from vqa_engine.adapter import Answer, GenerationPlan, MemoryReading, Question, TokenCounts
 from vqa_engine.errors import JournalError
-from vqa_engine.results import Attempt, Failure, MemoryEvent, Row
+from vqa_engine.results import Attempt, Cause, Failure, MemoryEvent, Row
+from vqa_engine.runs.directory import open_journal
 from vqa_engine.runs.journal import FILE, Journal
+from vqa_engine.runs.stored import key
 
 PLAN = GenerationPlan(prefill_step=64, rung=1)
 
@@ -37,12 +42,22 @@ failures = st.builds(
 )
 
 
+class Oddity:
+    """A number of another library, such as NumPy's: JSON knows nothing of it."""
+
+    def __index__(self) -> int:
+        return 5
+
+
 def a_row(question_id: int | str = 1, adapter: str = "a", text: str = "yes") -> Row:
     answer = Answer(text=text, plan=GenerationPlan())
     return Row(adapter=adapter, question=a_question(question_id), answer=answer)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+ids = st.integers() | st.text(st.characters(), max_size=8)
+
+
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(-(2**63), 2**63 - 1) | texts, answers | failures),
@@ -64,17 +79,118 @@ def test_rows_come_back_as_they_went_in(outcomes: list[tuple[int | str, Answer |
     ]
     for position, row in enumerate(rows):
         journal.begin("a", row.question.question_id)
-        journal.record(position, row)
+        assert journal.record(position, row) is row
     assert list(journal.rows()) == rows
     assert journal.tally("a").failed == sum(row.answer is None for row in rows)
+    assert not journal.begun("a")
     journal.close()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Question,
+            question_id=ids,
+            text=st.text(st.characters(), max_size=5),
+            image=st.just(b"") | st.just(Path(os.fsdecode(b"\xff.png"))),
+            image_id=st.none() | ids,
+            choices=st.lists(st.text(st.characters(), max_size=2), max_size=2).map(tuple),
+        ),
+        max_size=6,
+        unique_by=lambda question: (type(question.question_id), question.question_id),
+    )
+)
+def test_any_question_gives_a_row_that_reads_back_as_it_was_stored(asked: list[Question]) -> None:
+    journal = Journal()
+    kept = []
+    for position, question in enumerate(asked):
+        journal.begin("a", question.question_id)
+        row = Row(adapter="a", question=question, answer=Answer(text="yes", plan=PLAN))
+        kept.append(journal.record(position, row))
+    assert list(journal.rows("a")) == kept
+    assert [place for place, _ in journal.placed_rows("a", failed=True)] == [*range(len(asked))]
+    assert not journal.begun("a")
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"question_id": "\ud800"}, r"\ud800"),
+        ({"text": "\ud800?"}, "question cannot be stored"),
+        ({"image": Path(os.fsdecode(b"caf\xe9.jpg"))}, "caf\\udce9.jpg"),
+        ({"image_id": "\udfff"}, "\\udfff"),
+        ({"text": None}, "question cannot be stored"),
+    ],
+)
+def test_a_question_that_cannot_be_stored_is_a_failed_row(
+    facts: dict[str, Any], shown: str
+) -> None:
+    journal = Journal()
+    question = a_question(**{"question_id": 1, **facts})
+    row = Row(adapter="a", question=question, answer=Answer(text="yes", plan=PLAN))
+    event = MemoryEvent(strategy="s", call="c", question_id=question.question_id)
+    kept = journal.record(0, row, (event,))
+    assert list(journal.rows()) == [kept]
+    assert kept.failure is not None
+    assert kept.failure.cause == "adapter"
+    assert shown in str(kept).replace(r"\\", "\\")
+    assert len(list(journal.events("a"))) == 1
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"text": None}, {"text": "\udcff"}, {"token_ids": (Oddity(),)}, {"token_ids": 7}],
+)
+def test_an_answer_that_cannot_be_stored_costs_its_question_alone(facts: dict[str, Any]) -> None:
+    journal = Journal()
+    bad = Answer(**{"text": "yes", "plan": PLAN, **facts})
+    kept = journal.record(0, Row(adapter="a", question=a_question(1), answer=bad))
+    assert kept.failure is not None
+    assert kept.failure.message.startswith("the answer cannot be stored")
+    assert kept.question == a_question(1)
+    journal.record(1, a_row(2))
+    assert [row.answer is None for row in journal.rows()] == [True, False]
+    journal.close()
+
+
+def test_a_failure_that_cannot_be_stored_keeps_its_cause() -> None:
+    journal = Journal()
+    attempt = Attempt(plan=PLAN, cause="hung", message="\udc80")
+    failure = Failure(cause="image", message="no \udce9.jpg", detail="\ud800", attempts=(attempt,))
+    row = Row(adapter="a", question=a_question(1), failure=failure, attempts=(attempt,))
+    kept = journal.record(0, row)
+    assert kept.failure is not None
+    assert (kept.failure.cause, kept.failure.message) == ("image", "no \\udce9.jpg")
+    assert list(journal.rows()) == [kept]
+    journal.close()
+
+
+@given(st.sets(ids, max_size=8))
+def test_no_two_ids_share_a_key(some: set[int | str]) -> None:
+    assert len({(type(key(one)), key(one)) for one in some}) == len(some)
+
+
+@pytest.mark.parametrize("question_id", [2**65, -(2**63), "\ud800", "", "int 5", (1, 2)])
+def test_an_odd_id_is_known_again(tmp_path: Path, question_id: Any) -> None:
+    for tries in (1, 2):
+        with closing(Journal(tmp_path / FILE)) as journal:
+            journal.begin("a", question_id)
+            assert journal.tries("a", question_id) == tries
+    with closing(Journal(tmp_path / FILE)) as journal:
+        for _ in range(2):
+            journal.record(0, a_row(question_id))
+        assert journal.tally("a").done == 1
+        assert journal.tries("a", question_id) == 0
 
 
 def test_the_number_1_and_the_text_1_are_two_questions() -> None:
     journal = Journal()
     journal.record(0, a_row(1))
-    assert journal.has("a", 1)
-    assert not journal.has("a", "1")
+    journal.record(1, a_row("1"))
+    assert [row.question.question_id for row in journal.rows("a")] == [1, "1"]
 
 
 def test_rows_keep_the_caller_s_order_whatever_the_order_of_answering() -> None:
@@ -85,12 +201,40 @@ def test_rows_keep_the_caller_s_order_whatever_the_order_of_answering() -> None:
 
 
 def test_a_question_in_flight_is_no_row_and_counts_its_tries(tmp_path: Path) -> None:
+    for _ in range(2):
+        journal = Journal(tmp_path / FILE)
+        journal.begin("a", 7)
+        journal.close()
     journal = Journal(tmp_path / FILE)
-    journal.begin("a", 7)
-    journal.begin("a", 7)
-    assert (journal.tries("a", 7), journal.has("a", 7), journal.tally("a").done) == (2, False, 0)
+    assert (journal.tries("a", 7), journal.tally("a").done, len(journal.begun("a"))) == (2, 0, 1)
     journal.abandon("a")
     assert journal.tries("a", 7) == 0
+    journal.close()
+
+
+def test_a_failed_row_stays_until_its_question_is_answered() -> None:
+    journal = Journal()
+    failed = Row(adapter="a", question=a_question(7), failure=Failure(cause="hung", message="x"))
+    journal.record(0, failed)
+    journal.begin("a", 7)
+    assert list(journal.rows()) == [failed]
+    journal.abandon("a")
+    assert list(journal.rows()) == [failed]
+    journal.record(0, a_row(7))
+    assert list(journal.rows()) == [a_row(7)]
+    journal.close()
+
+
+def test_a_tally_counts_the_open_questions_by_cause() -> None:
+    journal = Journal()
+    causes: tuple[Cause, ...] = ("image", "out_of_memory", "image")
+    for number, cause in enumerate(causes):
+        failure = Failure(cause=cause, message="")
+        journal.record(number, Row(adapter="a", question=a_question(number), failure=failure))
+    journal.record(3, a_row(3))
+    tally = journal.tally("a", total=6)
+    assert (tally.done, tally.failed, tally.unasked, tally.open) == (4, 3, 2, 5)
+    assert list(tally.causes.items()) == [("image", 2), ("out_of_memory", 1)]
     journal.close()
 
 
@@ -176,6 +320,96 @@ def test_a_full_disk_is_one_clear_sentence_and_loses_nothing(tmp_path: Path) -> 
     assert kept == list(range(len(kept)))
     assert kept
     again.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE rows SET record = '{}' WHERE id = 'two'",
+        "UPDATE rows SET record = NULL WHERE id = 'two'",
+        "UPDATE questions SET record = x'00' WHERE id = 'two'",
+        "DELETE FROM questions WHERE id = 'two'",
+    ],
+)
+def test_a_damaged_row_is_one_sentence_that_names_it(tmp_path: Path, change: str) -> None:
+    with closing(Journal(tmp_path / FILE)) as journal:
+        journal.record(0, a_row("one"))
+        journal.record(1, a_row("two"))
+        journal.flush()
+        journal._db.execute(change)
+    with (
+        closing(open_journal(tmp_path)) as journal,
+        pytest.raises(JournalError, match=r"question 'two' of 'a' .* cannot be read: .*--fresh"),
+    ):
+        list(journal.rows())
+
+
+def test_a_damaged_event_is_one_sentence(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / FILE)) as journal:
+        journal._db.execute("INSERT INTO events VALUES ('a', 0.0, '[]')")
+        with pytest.raises(JournalError, match="memory event of 'a'"):
+            list(journal.events())
+
+
+def test_damage_that_shows_while_reading_is_one_sentence(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / FILE)) as journal:
+        for number in range(400):
+            journal.record(number, a_row(number, text="long " * 100))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[: 4096 * 3] + b"\xff" * (len(whole) - 4096 * 3))
+    with closing(open_journal(tmp_path)) as journal, pytest.raises(JournalError, match="damaged"):
+        list(journal.rows())
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE rows (adapter, id, tries, failed); CREATE TABLE questions (id)",
+        "CREATE TABLE recipes (name)",
+        f"CREATE TABLE t (a); PRAGMA application_id = {0x56514145}; PRAGMA user_version = 99",
+    ],
+)
+def test_another_format_is_one_sentence_and_left_alone(tmp_path: Path, made: str) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as other:
+        other.executescript(made)
+    before = (tmp_path / FILE).read_bytes()
+    for open_it in (Journal, lambda file: open_journal(file.parent)):
+        with pytest.raises(JournalError, match=r"not written by this version.*--output"):
+            open_it(tmp_path / FILE)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What would show a change: each file's inode, size and time of writing."""
+    found = [(path.name, path.stat()) for path in (folder, *folder.iterdir())]
+    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found}
+
+
+def test_reading_a_finished_run_changes_nothing_on_disk(tmp_path: Path) -> None:
+    run = tmp_path / "an archived run, 100 % done?"
+    run.mkdir()
+    with closing(Journal(run / FILE)) as journal:
+        journal.record(0, a_row(1))
+    run.chmod(0o555)
+    before = contents(run)
+    with closing(open_journal(run)) as journal:
+        assert list(journal.rows()) == [a_row(1)]
+        assert journal.tally("a").done == 1
+        assert contents(run) == before
+        with pytest.raises(JournalError, match="readonly"):
+            journal.record_events("a", (MemoryEvent(strategy="s", call="c"),))
+    assert contents(run) == before
+
+
+def test_a_run_in_progress_can_be_read(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / FILE)) as writing:
+        writing.record(0, a_row(1))
+        writing.flush()
+        with closing(open_journal(tmp_path)) as reading:
+            assert list(reading.rows()) == [a_row(1)]
+        writing.record(1, a_row(2))
+        writing.flush()
+        assert writing.tally("a").done == 2
 
 
 @pytest.mark.parametrize("content", [b"this is no database, only text" * 40, b"SQLite format 3\0"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from attrs import frozen
 
+from tests.asking import reply_to
 from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
 from tests.torch.inside import Remote
@@ -53,8 +54,8 @@ def watched() -> Seen:
     local = LocalSession(SmolVlmTorch(), ModelRef(model=BUILTIN))
     loaded = local.load()
     for question in load_questions("shapes:seed=3,count=12"):
-        assert local.answer(question, PLAN).answer
-    governor = local._governor
+        assert reply_to(local, question, PLAN).answer
+    governor = local._place._resident._governor  # type: ignore[attr-defined]
     assert governor is not None
     torch.empty(64 * MIB, dtype=torch.uint8, device="cuda")  # freed at once, into the pool
     pool = governor.backend.read().cache or 0
@@ -86,7 +87,7 @@ def test_the_budget_is_the_cards() -> None:
     total = torch.cuda.get_device_properties(0).total_memory
     worker = session(BUILTIN)
     loaded = worker.load()
-    replies = [worker.answer(one, PLAN) for one in load_questions("shapes:seed=3,count=20")]
+    replies = [reply_to(worker, one, PLAN) for one in load_questions("shapes:seed=3,count=20")]
     worker.release()
     assert loaded.profile.device == "cuda"
     assert loaded.budget is not None
@@ -103,7 +104,7 @@ def test_a_model_on_the_cpu_is_not_judged_by_the_gpu() -> None:
     model = ModelRef(model=BUILTIN, options={"device": "cpu"})
     worker = WorkerSession(AdapterSpec(name="smolvlm_torch", model=model))
     loaded = worker.load()
-    reply = worker.answer(ask(picture()), PLAN)
+    reply = reply_to(worker, ask(picture()), PLAN)
     worker.release()
     assert (loaded.profile.device, loaded.memory.active) == ("cpu", None)
     assert reply.answer is not None
@@ -122,7 +123,7 @@ def test_the_default_precision_is_bfloat16(process: Any, folder: Folder) -> None
 def test_real_exhaustion_goes_down_the_ladder(folder: Folder) -> None:
     worker = session(str(folder("idefics3")), "Exhausted")
     worker.load()
-    reply = worker.answer(ask(picture()), PLAN)
+    reply = reply_to(worker, ask(picture()), PLAN)
     released = worker.release()
     assert [attempt.cause for attempt in reply.attempts] == ["out_of_memory"]
     assert "CUDA out of memory" in reply.attempts[0].message
@@ -138,7 +139,7 @@ def test_a_lost_context_costs_one_restart(
     worker = session(str(folder("idefics3")), "Poisoned")
     worker.load()
     first = worker.pid
-    reply = worker.answer(ask(picture()), PLAN)
+    reply = reply_to(worker, ask(picture()), PLAN)
     second = worker.pid
     worker.release()
     assert [attempt.cause for attempt in reply.attempts] == ["backend"]
@@ -156,7 +157,7 @@ def test_a_small_budget_is_kept(folder: Folder) -> None:
     worker.release()
     worker = session(BUILTIN, budget=(loaded.memory.active or 0) + 64 * MIB)
     worker.load()
-    replies = [worker.answer(one, PLAN) for one in load_questions("shapes:seed=3,count=6")]
+    replies = [reply_to(worker, one, PLAN) for one in load_questions("shapes:seed=3,count=6")]
     worker.release()
     assert {reply.failure.cause for reply in replies if reply.failure} <= {"refused"}
     assert any(reply.answer for reply in replies)

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from tests.asking import reply_to
 from tests.torch import inside
 from tests.torch.inside import Remote
 from vqa_engine import load_questions
@@ -48,7 +49,7 @@ def test_ids_are_the_same(torch_adapter: Remote, mlx_session: WorkerSession) -> 
     questions, differing = list(load_questions(QUESTIONS)), []
     jobs = [torch_adapter.begin("answer", question, PLAN) for question in questions]
     for question, job in zip(questions, jobs, strict=True):
-        reply = mlx_session.answer(question, PLAN)  # while torch is at work as well
+        reply = reply_to(mlx_session, question, PLAN)  # while torch is at work as well
         assert reply.answer, reply.failure
         ours, theirs = job.result().token_ids, reply.answer.token_ids
         if ours != theirs:

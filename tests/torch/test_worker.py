@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.asking import reply_to
 from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
 from vqa_engine.adapter import GenerationPlan, ModelRef
@@ -25,7 +26,7 @@ def session(folder: Folder, name: str, budget: int | None = None) -> WorkerSessi
 def test_out_of_memory_goes_down_the_ladder(folder: Folder) -> None:
     worker = session(folder, "Starved")
     loaded = worker.load()
-    reply = worker.answer(ask(picture()), PLAN)
+    reply = reply_to(worker, ask(picture()), PLAN)
     released = worker.release()
     assert [attempt.cause for attempt in reply.attempts] == ["out_of_memory"]
     assert reply.answer is not None
@@ -38,7 +39,7 @@ def test_a_fresh_process_answers_the_same(folder: Folder) -> None:
     worker = session(folder, "Recycled")
     worker.load()
     first = worker.pid
-    replies = [worker.answer(ask(picture(), text), PLAN) for text in ("Who?", "How?", "Who?")]
+    replies = [reply_to(worker, ask(picture(), text), PLAN) for text in ("Who?", "How?", "Who?")]
     assert worker.pid != first
     worker.release()
     answers = [reply.answer for reply in replies]

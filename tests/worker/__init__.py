@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
 from vqa_engine.adapter import Answer, GenerationPlan, Question
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Failure, Reply
-from vqa_engine.worker import Limits, Restart, Timeouts, WorkerSession
+from vqa_engine.worker import Limits, Timeouts, WorkerSession
 
 PLAN = GenerationPlan()
 
@@ -44,7 +43,6 @@ class Settings(TypedDict, total=False):
     policy: MemoryPolicy
     timeouts: Timeouts
     limits: Limits
-    on_restart: Callable[[Restart], None]
 
 
 class Opener(Protocol):

@@ -14,11 +14,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, ModelRef, Question
-from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
+from vqa_engine.errors import (
+    AnswerError,
+    BackendError,
+    CheckpointError,
+    OutOfMemory,
+    VqaEngineError,
+)
 from vqa_engine.images import open_image
 from vqa_engine.memory.strategies import RecycleWorker
 
@@ -54,7 +61,7 @@ class Looks(Echo):
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         picture = open_image(question)
         colour = picture.getpixel((0, 0))
-        facts = (question.question_id, question.answers, question.choices, question.image_root)
+        facts = (question.question_id, question.choices, question.image_root)
         kind = next(k.__name__ for k in (Path, bytes, object) if isinstance(question.image, k))
         return Answer(text=f"{kind} {picture.size} {colour} {facts}", plan=plan)
 
@@ -89,6 +96,90 @@ class Depends(Echo):
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         return Answer(text=str(importlib.import_module("dependency").VERSION), plan=plan)
+
+
+class Spied(Echo):
+    """Says everything that it is given beside the image and the text."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        facts = question.answers, question.image_id, question.question_type, question.answer_type
+        return Answer(text=str(facts), plan=plan)
+
+
+class Together(WherePlan):
+    """Answers up to four questions together, and says how many; `bad` ones misbehave.
+
+    A question `wrong` gets an answer that fits no record, `raise` an error of its own, and
+    `recover` one that another try may cure.
+    """
+
+    size = 4
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(self.size, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.one(question, plan, len(questions)) for question in questions]
+
+    def one(self, question: Question, plan: GenerationPlan, size: int) -> Answer | VqaEngineError:
+        if question.text == "raise":
+            return AnswerError("beyond me", cause="adapter")
+        if question.text == "wrong":
+            return Answer(text=None, plan=plan)  # type: ignore[arg-type]
+        if question.text == "recover" and size > 1:
+            return OutOfMemory("not beside others")
+        if question.text.startswith(BAD):
+            self.misbehave(question, plan)
+        return Answer(text=f"{question.text} {size} {os.getpid()}", plan=plan)
+
+
+class TogetherDies(Together):
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        os.abort()
+
+
+class TogetherHangs(Together):
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        time.sleep(3600)
+
+
+class TogetherSlow(Together):
+    """Takes half a second for each question of a batch."""
+
+    def one(self, question: Question, plan: GenerationPlan, size: int) -> Answer | VqaEngineError:
+        time.sleep(0.5)
+        return super().one(question, plan, size)
+
+
+class TogetherRecycled(Together):
+    """Wants a fresh process after every six questions."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return MemoryProfile(strategies=(RecycleWorker(after=6),))
+
+
+class TogetherRunsOut(Together):
+    """Has no memory for more than one at a time."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        if len(questions) > 1:
+            raise OutOfMemory("too many at once")
+        return super().answer_batch(questions, plan, following)
+
+
+class TogetherDeviceFails(Together):
+    """A device error of `bad`, which a fresh process cures: it counts its processes."""
+
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        count = Path(self.options["count"])
+        number = int(count.read_text()) if count.exists() else 0
+        count.write_text(str(number + 1))
+        if number < 1:
+            raise BackendError("mlx.core.eval", "the device is lost")
 
 
 class Recycled(WherePlan):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
+from tests.asking import reply_to
 from tests.worker import PLAN, ask
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
@@ -22,7 +23,7 @@ def main() -> None:
     sys.stdout.flush()
     if sys.argv[2:] == ["leave"]:
         return
-    session.answer(ask("bad"), PLAN)
+    reply_to(session, ask("bad"), PLAN)
     time.sleep(3600)
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.asking import reply_to
 from tests.worker import PLAN, Opener, answered, ask
 from vqa_engine.errors import InterpreterError
 
@@ -57,7 +58,7 @@ def test_another_interpreter_answers(
     python = other_python()
     session = open_session("WherePlan", python=python)
     session.load()
-    assert answered(session.answer(ask("?"), PLAN)).text.endswith(str(python))
+    assert answered(reply_to(session, ask("?"), PLAN)).text.endswith(str(python))
 
 
 def test_two_versions_of_one_package_answer_side_by_side(
@@ -71,7 +72,7 @@ def test_two_versions_of_one_package_answer_side_by_side(
     sessions = [open_session("Depends"), open_session("Depends", python=python)]
     for session in sessions:
         session.load()
-    assert [answered(s.answer(ask("?"), PLAN)).text for s in sessions] == ["1", "2"]
+    assert [answered(reply_to(s, ask("?"), PLAN)).text for s in sessions] == ["1", "2"]
 
 
 def test_another_version_is_named_with_the_cure(
@@ -119,7 +120,7 @@ def test_one_that_writes_rubbish_to_the_wire(open_session: Opener, tmp_path: Pat
 def test_the_own_interpreter_by_its_path_is_the_own(open_session: Opener) -> None:
     session = open_session("WherePlan", python=Path(sys.executable))
     session.load()
-    assert session.answer(ask("?"), PLAN).answer
+    assert reply_to(session, ask("?"), PLAN).answer
 
 
 def test_a_module_in_the_working_folder_is_not_imported(
@@ -129,4 +130,4 @@ def test_a_module_in_the_working_folder_is_not_imported(
     monkeypatch.chdir(tmp_path)
     session = open_session("Echo")
     session.load()
-    assert session.answer(ask("?"), PLAN).answer
+    assert reply_to(session, ask("?"), PLAN).answer

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.asking import reply_to
 from tests.worker import PLAN, Opener, answered, ask
 
 pytestmark = [
@@ -22,7 +23,7 @@ def test_a_leak_until_death_loses_no_question(open_session: Opener) -> None:
     """160 MiB of room and 8 MiB a question: a worker dies after about fifteen of them."""
     session = open_session("Leaks", options={"room": 160 * MIB})
     session.load()
-    replies = [session.answer(ask(f"{n}", n), PLAN) for n in range(QUESTIONS)]
+    replies = [reply_to(session, ask(f"{n}", n), PLAN) for n in range(QUESTIONS)]
     assert [answered(reply).text for reply in replies] == [f"{n}" for n in range(QUESTIONS)]
     deaths = [attempt for reply in replies for attempt in reply.attempts]
     assert len(deaths) >= 3

@@ -12,13 +12,15 @@ import attrs
 import pytest
 from PIL import Image
 
+from tests.asking import reply_to
 from tests.worker import PLAN, Opener, answered, ask, failed, running
 from tests.worker.adapters import Looks
 from vqa_engine.adapter import Answer, Described, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError, WorkerError
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Reply
-from vqa_engine.session.local import LocalSession, Session
+from vqa_engine.session.local import LocalSession
+from vqa_engine.session.protocol import Session
 
 HOST = """
 import sys
@@ -29,7 +31,7 @@ sys.path.insert(0, {root!r})
 session = WorkerSession(AdapterSpec(name="x", target="tests.worker.adapters:Leaks",
                                     model={model}))
 session.load()
-session.answer(Question(question_id=1, image=b"", text="?"), GenerationPlan())
+reply_to(session, Question(question_id=1, image=b"", text="?"), GenerationPlan())
 session.release()
 heavy = {{"mlx", "torch", "transformers", "mlx_vlm", "numpy"}} & set(sys.modules)
 sys.exit(f"the host imported {{heavy}}" if heavy else 0)
@@ -45,7 +47,7 @@ def questions(folder: Path) -> list[Question]:
     grey = Image.new("I;16", (5, 7), 40_000)
     turned = Image.open(_turned(folder / "turned.jpg"))
     return [
-        ask("a", image=file, answers=("red",)),
+        ask("a", image=file),
         ask("b", image=Path("red.png"), image_root=folder, choices=("x", "y")),
         ask("c", image=file.read_bytes(), question_id="seven"),
         *(ask("d", image=image) for image in (red, red, palette, grey, turned)),
@@ -72,7 +74,7 @@ def _truncated(path: Path) -> Path:
 def test_it_is_a_session(open_session: Opener) -> None:
     session: Session = open_session("Echo")
     assert session.load().profile.backend == "none"
-    assert answered(session.answer(ask("hello"), PLAN)).text == "hello!"
+    assert answered(reply_to(session, ask("hello"), PLAN)).text == "hello!"
     released = session.release()
     assert released.residue == 0
     assert session.release().residue == 0
@@ -85,7 +87,7 @@ def test_process_and_inline_give_the_same(open_session: Opener, tmp_path: Path) 
     inline.load()
     asked = questions(tmp_path)
     for question in asked:
-        assert bare(session.answer(question, PLAN)) == bare(inline.answer(question, PLAN))
+        assert bare(reply_to(session, question, PLAN)) == bare(reply_to(inline, question, PLAN))
     inline.release()
     for lazy in (q.image for q in asked if isinstance(q.image, Image.Image)):
         lazy.close()
@@ -104,7 +106,7 @@ def test_the_same_image_is_the_same_object(
     session = open_session("Remembers")
     session.load()
     others = [image, image, b"another", image]
-    answers = [answered(session.answer(ask("?", image=other), PLAN)).text for other in others]
+    answers = [answered(reply_to(session, ask("?", image=other), PLAN)).text for other in others]
     assert answers == ["False", "True", "False", "False"]
 
 
@@ -115,14 +117,14 @@ def test_a_relative_path_survives_a_change_of_folder(
     session = open_session("Looks")
     session.load()
     monkeypatch.chdir(tmp_path)
-    reply = session.answer(ask("?", image=Path("red.png")), PLAN)
+    reply = reply_to(session, ask("?", image=Path("red.png")), PLAN)
     assert "(255, 0, 0)" in answered(reply).text
 
 
 def test_it_answers_on_the_main_thread_of_another_process(open_session: Opener) -> None:
     session = open_session("WherePlan")
     session.load()
-    pid, thread, python = answered(session.answer(ask("?"), PLAN)).text.split(" ")
+    pid, thread, python = answered(reply_to(session, ask("?"), PLAN)).text.split(" ")
     assert (int(pid), thread, python) == (session.pid, "True", sys.executable)
     assert os.getsid(running(session)) == session.pid
 
@@ -131,48 +133,50 @@ def test_the_plan_crosses_and_comes_back(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
     plan = GenerationPlan(max_tokens=7, prefill_step=64, kv_bits=8, rung=3, seed=11)
-    assert answered(session.answer(ask("?"), plan)).plan == plan
+    assert answered(reply_to(session, ask("?"), plan)).plan == plan
 
 
 def test_numbers_of_other_libraries_become_plain(open_session: Opener) -> None:
     session = open_session("NumpyNumbers")
     session.load()
-    assert answered(session.answer(ask("?"), PLAN)).token_ids == (0, 1, 2)
+    assert answered(reply_to(session, ask("?"), PLAN)).token_ids == (0, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["lone \ud800 surrogate", ""])
 def test_a_text_that_is_no_unicode_fails_alone(open_session: Opener, text: str) -> None:
     session = open_session("Echo")
     session.load()
-    failure = session.answer(ask(text), PLAN).failure
+    failure = reply_to(session, ask(text), PLAN).failure
     assert (failure is not None) == bool(text)
-    assert answered(session.answer(ask("next"), PLAN)).text == "next!"
+    assert answered(reply_to(session, ask("next"), PLAN)).text == "next!"
 
 
 def test_a_huge_question_id_fails_alone(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
-    assert "cannot cross" in failed(session.answer(ask("?", question_id=1 << 70), PLAN)).message
-    assert session.answer(ask("next"), PLAN).answer
+    assert (
+        "cannot be sent" in failed(reply_to(session, ask("?", question_id=1 << 70), PLAN)).message
+    )
+    assert reply_to(session, ask("next"), PLAN).answer
 
 
 def test_options_that_are_not_plain_data_are_refused(open_session: Opener) -> None:
     session = open_session("Echo", options={"model": object()})
-    with pytest.raises(ConfigurationError, match="options of 'echo' cannot cross"):
+    with pytest.raises(ConfigurationError, match="options of 'echo' cannot be sent"):
         session.load()
 
 
 def test_an_answer_that_is_no_answer_fails_alone(open_session: Opener) -> None:
     session = open_session("WrongRecord")
     session.load()
-    failure = failed(session.answer(ask("?"), PLAN))
+    failure = failed(reply_to(session, ask("?"), PLAN))
     assert failure.cause == "adapter"
     assert "text" in failure.message
 
 
 def test_asking_before_loading_is_an_error(open_session: Opener) -> None:
     with pytest.raises(AnswerError, match="call load first"):
-        open_session("Echo").answer(ask("?"), PLAN)
+        open_session("Echo").ask([ask("?")], PLAN)
 
 
 def test_it_can_be_loaded_again(open_session: Opener) -> None:
@@ -180,19 +184,19 @@ def test_it_can_be_loaded_again(open_session: Opener) -> None:
     first = session.load() and session.pid
     second = session.load() and session.pid
     assert first != second
-    assert session.answer(ask("?"), PLAN).answer
+    assert reply_to(session, ask("?"), PLAN).answer
 
 
 def test_without_a_log_directory_the_output_still_explains(open_session: Opener) -> None:
     session = open_session("RaisesBase", log_directory=None)
     session.load()
-    assert "not even an Exception" in failed(session.answer(ask("bad"), PLAN)).detail
+    assert "not even an Exception" in failed(reply_to(session, ask("bad"), PLAN)).detail
 
 
 def test_the_log_has_a_header_for_each_start(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("Noisy")
     session.load()
-    session.answer(ask("bad"), PLAN)
+    reply_to(session, ask("bad"), PLAN)
     session.load()
     session.release()
     log = (tmp_path / "logs" / "noisy.log").read_bytes()
@@ -205,10 +209,10 @@ def test_a_wish_for_a_fresh_process_is_met_between_questions(open_session: Opene
     (strategy,) = session.load().profile.strategies
     assert isinstance(strategy, Described)
     assert (strategy.name, strategy.settings["after"]) == ("RecycleWorker", 2)
-    replies = [session.answer(ask("?", number), PLAN) for number in range(6)]
+    replies = [reply_to(session, ask("?", number), PLAN) for number in range(6)]
     pids = [answered(reply).text.split()[0] for reply in replies]
     assert [pids.index(pid) for pid in pids] == [0, 0, 2, 2, 4, 4]
-    assert {(reply.recycle, reply.attempts) for reply in replies} == {("", ())}
+    assert {reply.attempts for reply in replies} == {()}
 
 
 @pytest.mark.skipif(find_spec("mlx") is None, reason="needs MLX")
@@ -222,7 +226,7 @@ def test_a_log_that_cannot_be_written_is_a_clear_error(
 ) -> None:
     (tmp_path / "file").touch()
     session = open_session("Echo", log_directory=tmp_path / "file" / "logs")
-    with pytest.raises(WorkerError, match=r"'echo' cannot be prepared: .*Not a directory"):
+    with pytest.raises(WorkerError, match=r"log of 'echo' cannot be written: .*Not a dir"):
         session.load()
 
 
@@ -233,8 +237,8 @@ def test_a_log_does_not_grow_without_end(
     session = open_session("Noisy")
     session.load()
     for _ in range(3):
-        assert session.answer(ask("bad"), PLAN).answer
-    session.answer(ask("good"), PLAN)
+        assert reply_to(session, ask("bad"), PLAN).answer
+    reply_to(session, ask("good"), PLAN)
     assert (tmp_path / "logs" / "noisy.log").stat().st_size < 1 << 20
 
 
@@ -243,12 +247,12 @@ def test_a_process_that_the_host_forked_does_not_end_the_worker(open_session: Op
     session.load()
     code = os.fork()
     if code == 0:
-        assert session._keeper.worker is not None
-        session._keeper.worker._finalizer()
+        assert session._worker_place._resident is not None
+        session._worker_place._resident.worker._finalizer()
         os._exit(0)
     os.waitpid(code, 0)
     pid = session.pid
-    assert session.answer(ask("good"), PLAN).answer
+    assert reply_to(session, ask("good"), PLAN).answer
     assert session.pid == pid
 
 
@@ -267,7 +271,7 @@ def test_the_host_imports_no_model_library() -> None:
 def test_a_forgotten_session_ends_its_worker(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()
-    session._keeper.worker = None  # as if the session were gone; nobody called release
+    session._worker_place._resident = None  # as if the session were gone; nobody called release
 
 
 def test_a_typed_error_of_load_comes_back_as_itself(open_session: Opener) -> None:

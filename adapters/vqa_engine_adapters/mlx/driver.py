@@ -20,12 +20,12 @@ from vqa_engine.adapter import (
     QuestionCost,
 )
 from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
+from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
-from vqa_engine_adapters.mlx.failures import classify, forget
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require

@@ -10,9 +10,9 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
+from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.quiet import quiet
-from vqa_engine_adapters.mlx.failures import classify
 from vqa_engine_adapters.mlx.family import MlxFamily
 
 log = logging.getLogger(__name__)

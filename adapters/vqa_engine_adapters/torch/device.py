@@ -8,9 +8,9 @@ from attrs import evolve
 
 from vqa_engine.adapter import BUILTIN, LEVERS, CleanupStrategy, Lever
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.memory.gauges.torch import preferred
 from vqa_engine.memory.strategies import EncoderBatch, OnPressure, PrefillStep, RecycleWorker
 from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.torch.memory import preferred
 
 SLOPE = float(2**20)
 """Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph

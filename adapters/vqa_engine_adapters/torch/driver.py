@@ -18,11 +18,11 @@ from vqa_engine.adapter import (
     QuestionCost,
 )
 from vqa_engine.errors import AnswerError
+from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch import options, profile
-from vqa_engine_adapters.torch.failures import classify, forget
 from vqa_engine_adapters.torch.generation import Generated, generate
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options

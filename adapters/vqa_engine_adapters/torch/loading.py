@@ -10,11 +10,11 @@ from attrs import frozen
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
+from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
-from vqa_engine_adapters.torch.failures import classify
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
 

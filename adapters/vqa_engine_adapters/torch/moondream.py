@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
     Timings,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
+from vqa_engine.failures import classify, forget
 from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
 from vqa_engine_adapters.checkpoints.quiet import quiet
@@ -30,7 +31,6 @@ from vqa_engine_adapters.torch.device import (
     synchronise,
 )
 from vqa_engine_adapters.torch.driver import sweep
-from vqa_engine_adapters.torch.failures import classify, forget
 from vqa_engine_adapters.torch.loading import require, unloadable
 from vqa_engine_adapters.torch.options import Options
 

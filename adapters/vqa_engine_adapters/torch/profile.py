@@ -8,13 +8,13 @@ from typing import Any
 from attrs import evolve
 
 from vqa_engine.adapter import BUILTIN, MemoryProfile, ModelRef
-from vqa_engine.memory.gauges.torch import preferred
 from vqa_engine_adapters.checkpoints.checkpoint import Description
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.checkpoints.profile import profile as stored_profile
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import STEPWISE, WHOLE, strategies
 from vqa_engine_adapters.torch.loading import PLAIN, Loaded
+from vqa_engine_adapters.torch.memory import preferred
 from vqa_engine_adapters.torch.options import Options
 
 WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -1,4 +1,4 @@
-"""What this machine offers a model: backends, devices, limits, BLAS, cache, interpreter.
+"""What this machine offers a model: backends, devices, limits, cache, interpreter.
 
 Asking a backend means importing it, so `diagnose` does it in another process; that may be
 another interpreter, where a worker will run.
@@ -6,29 +6,24 @@ another interpreter, where a worker will run.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
-from vqa_engine import blas
 from vqa_engine.errors import BackendError
 from vqa_engine.interpreter import Interpreter, say
-from vqa_engine.memory.backends import backend
+from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
 from vqa_engine.runs import manifest
 
 LONGEST = 180
 """Seconds that a diagnosis may take; the first import of torch on a cold disk takes 60."""
-
-LIBRARIES: Mapping[str, str] = {"mlx": "mlx", "torch": "torch"}
 
 
 @frozen(kw_only=True)
@@ -41,8 +36,6 @@ class BackendFacts:
     name: str
     device: str = ""
     budget: str = ""
-    blas: tuple[str, ...] = ()
-    advice: str = ""
     error: str = ""
 
 
@@ -85,7 +78,7 @@ def here() -> Diagnosis:
         else os.cpu_count() or 1,
         left=_left(),
         libraries=manifest.libraries(),
-        backends=tuple(_backend(name) for name in LIBRARIES),
+        backends=_backends(),
         hub_cache=str(cache),
         hub_state=_hub_state(cache),
     )
@@ -104,30 +97,24 @@ def _left() -> str:
     return f"{shown(figure.bytes)} ({figure.name or figure.missing})"
 
 
-def _backend(name: str) -> BackendFacts:
-    if importlib.util.find_spec(LIBRARIES[name]) is None:
-        return BackendFacts(name=name, error=f"not installed: pip install 'vqa-engine[{name}]'")
+def _backends() -> tuple[BackendFacts, ...]:
+    """Every backend that has a library, a broken one with its reason."""
+    found = (_backend(name) for name in backends.installed())
+    return tuple(one for one in found if one is not None)
+
+
+def _backend(name: str) -> BackendFacts | None:
     try:
-        made = backend(name)
+        library = backends.load(name).library
+        if not library.module:
+            return None
+        if not library.is_installed:
+            error = f"not installed: pip install '{library.requirement}'"
+            return BackendFacts(name=name, error=error)
+        made = backends.backend(name)
     except BackendError as error:
         return BackendFacts(name=name, error=str(error))
-    return BackendFacts(
-        name=name,
-        device=_device(name),
-        budget=str(budget(made, System())),
-        blas=blas.mapped(),
-        advice=blas.advice() if name == "mlx" else "",
-    )
-
-
-def _device(name: str) -> str:
-    library: Any = importlib.import_module("mlx.core" if name == "mlx" else name)
-    if name == "mlx":
-        told = library.device_info() if hasattr(library, "device_info") else {}
-        return f"{library.default_device().type.name} {told.get('device_name', '')}".strip()
-    if library.cuda.is_available():
-        return f"cuda {library.cuda.get_device_name(0)}"
-    return "mps" if library.backends.mps.is_available() else "cpu"
+    return BackendFacts(name=name, device=made.describe(), budget=str(budget(made, System())))
 
 
 def _hub_state(cache: Path) -> str:

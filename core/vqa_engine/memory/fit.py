@@ -14,10 +14,11 @@ from vqa_engine.adapter import (
     Sizable,
 )
 from vqa_engine.errors import OutOfMemory
-from vqa_engine.memory import rungs
 from vqa_engine.memory.budget import Budget, expected, shown
 from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
+from vqa_engine.memory.ladder import lossless
+from vqa_engine.memory.ladder import lossy as lossy_plans
 from vqa_engine.memory.planner import guess, refusal
 from vqa_engine.memory.policy import MemoryPolicy
 
@@ -120,8 +121,8 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
     """The first plan under which the profile fits in the budget, or why none does."""
     cost, weights = guess(profile, QUESTION), profile.weights or 0
     levers = profile.levers
-    cheaper = (*rungs.lossless(plan, levers), *(rungs.lossy(plan, levers) if lossy else ()))
-    plans = (plan, *cheaper)
+    degraded = lossy_plans(plan, levers) if lossy else []
+    plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
     needs = {one: _need(profile, cost, one) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)

@@ -56,7 +56,11 @@ def digest_of(questions: Iterable[Question]) -> str:
     """
     sha, encoder, buffer = hashlib.sha256(), msgspec.json.Encoder(), bytearray()
     for question in questions:
-        encoder.encode_into(_identity(question), buffer)
+        identity = _identity(question)
+        try:
+            encoder.encode_into(identity, buffer)
+        except (ValueError, TypeError):  # text that UTF-8 does not hold fails its question later
+            buffer[:] = ascii(identity).encode()
         buffer += b"\n"
         sha.update(buffer)
     return sha.hexdigest()

@@ -63,15 +63,16 @@ class RunDirectory:
 
 
 def open_journal(path: Path) -> Journal:
-    """The journal of a run that is there already, to read.
+    """The journal of a run that is there already, to read; nothing in the folder is changed.
 
     Raises:
         RunError: the directory holds no run.
+        JournalError: its journal cannot be read.
     """
     file = path / journal.FILE
     if not file.is_file():
-        raise RunError(path, f"{path} is no run directory: it has no {journal.FILE}.")
-    return Journal(file)
+        raise RunError(path, f"{path} is not a run directory: it has no {journal.FILE}.")
+    return Journal(file, read_only=True)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -10,33 +10,43 @@ missing, the file is still whole, and resuming asks those questions again
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from time import time
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, Question, QuestionId
+from vqa_engine.adapter import QuestionId
 from vqa_engine.errors import ConfigurationError, JournalError
-from vqa_engine.results import Attempt, Failure, MemoryEvent, MemoryPrediction, Row
+from vqa_engine.results import MemoryEvent, Row
+from vqa_engine.runs import stored
+from vqa_engine.runs.stored import Key
 
 FILE = "journal.sqlite"
 """The journal's name in a run directory."""
 
-# A row without a record is a question in flight. The id columns have no type, so that
-# SQLite keeps 1 and "1" apart, as two questions.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS questions (
-    id PRIMARY KEY, position INTEGER, record BLOB
+FORMAT = 2
+"""SQLite's `user_version` of a journal. Format 1 had none."""
+
+_APPLICATION = int.from_bytes(b"VQAE")
+"""SQLite's `application_id` of a journal (https://sqlite.org/fileformat2.html#application_id)."""
+
+# The id columns have no type, so that SQLite keeps 1 and "1" apart, as two questions.
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE questions (id PRIMARY KEY, position INTEGER, record BLOB) WITHOUT ROWID;
+CREATE TABLE rows (
+    adapter TEXT, id, cause TEXT, degraded INTEGER, record BLOB, PRIMARY KEY (adapter, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rows (
-    adapter TEXT, id, tries INTEGER DEFAULT 1, failed INTEGER, degraded INTEGER, record BLOB,
-    PRIMARY KEY (adapter, id)
+CREATE TABLE in_flight (
+    adapter TEXT, id, tries INTEGER, PRIMARY KEY (adapter, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (adapter TEXT, time REAL, record BLOB);
+CREATE TABLE events (adapter TEXT, time REAL, record BLOB);
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {FORMAT};
+COMMIT;
 """
 _SETTINGS = """
 PRAGMA journal_mode = WAL;
@@ -44,57 +54,48 @@ PRAGMA synchronous = NORMAL;
 PRAGMA wal_autocheckpoint = 8000;
 """
 _ADD_QUESTION = "INSERT OR IGNORE INTO questions VALUES (?, ?, ?)"
-_ADD_ROW = """
-INSERT INTO rows (adapter, id, failed, degraded, record) VALUES (?1, ?2, ?3, ?4, ?5)
-ON CONFLICT (adapter, id) DO UPDATE SET failed = ?3, degraded = ?4, record = ?5
-"""
+_ADD_ROW = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)"
 _ADD_EVENT = "INSERT INTO events VALUES (?, ?, ?)"
 _BEGIN = """
-INSERT INTO rows (adapter, id) VALUES (?, ?)
+INSERT INTO in_flight VALUES (?, ?, 1)
 ON CONFLICT (adapter, id) DO UPDATE SET tries = tries + 1
 """
-_ABANDON = "DELETE FROM rows WHERE adapter = ? AND record IS NULL"
+_END = "DELETE FROM in_flight WHERE adapter = ? AND id = ?"
+_ABANDON = "DELETE FROM in_flight WHERE adapter = ?"
 _ROWS = """
-SELECT rows.adapter, rows.record, questions.record FROM rows JOIN questions USING (id)
-WHERE rows.record IS NOT NULL AND (?1 IS NULL OR rows.adapter = ?1)
-ORDER BY rows.adapter, questions.position
+SELECT rows.adapter, id, position, rows.record, questions.record
+FROM rows LEFT JOIN questions USING (id)
+WHERE (?1 IS NULL OR rows.adapter = ?1) AND (cause IS NULL OR ?2)
+ORDER BY rows.adapter, position
 """
-
-
-@frozen(kw_only=True)
-class _StoredQuestion:
-    """A question without its pixels; `image` is the path when it had one."""
-
-    question_id: QuestionId
-    text: str
-    answers: tuple[str, ...]
-    image: str | None
-    image_id: QuestionId | None
-    question_type: str | None
-    answer_type: str | None
-    choices: tuple[str, ...]
-    origin: str | None
-
-
-@frozen(kw_only=True)
-class _StoredRow:
-    """What a row holds beside its keys."""
-
-    seconds: float
-    answer: Answer | None = None
-    failure: Failure | None = None
-    attempts: tuple[Attempt, ...] = ()
-    prediction: MemoryPrediction | None = None
-    degraded: bool = False
+_EVENTS = """
+SELECT adapter, time, record FROM events WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid
+"""
 
 
 @frozen(kw_only=True)
 class Tally:
-    """How many questions an adapter is through with, and how many of them failed."""
+    """How an adapter did: `done` questions have a row, `failed` of them no answer.
+
+    `causes` counts the failed by cause (`vqa_engine.results.Cause`), the most frequent first.
+    `degraded` were answered by a cheaper plan. `unasked` questions have no row.
+    """
 
     done: int = 0
     failed: int = 0
     degraded: int = 0
+    unasked: int = 0
+    causes: Mapping[str, int] = field(factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All questions of the run."""
+        return self.done + self.unasked
+
+    @property
+    def open(self) -> int:
+        """Questions that have no answer, which the same command asks again."""
+        return self.failed + self.unasked
 
 
 @frozen(kw_only=True)
@@ -128,32 +129,31 @@ def _guarded(
 class Journal:
     """The store of one run.
 
-    `path` None keeps it in a private temporary file that ends with the object.
+    `path` None keeps it in a private temporary file that ends with the object. With
+    `read_only` the file must be there, and nothing in its folder is changed.
 
     Raises:
         JournalError: from every method, when the disk is full, the file is not
-            writable or is no journal. What was committed before stays.
+            writable, is no journal or has another format. What was committed before stays.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
         self.path = path
         self._closed = False
         try:
-            self._db = sqlite3.connect(path or "", isolation_level=None)
-            self._db.executescript(_SETTINGS + _SCHEMA)
+            self._db = _opened_to_read(path) if path and read_only else _opened(path)
         except sqlite3.Error as error:
             raise _explained(path, error) from error
-        self._encode = msgspec.json.Encoder().encode
-        self._row = msgspec.json.Decoder(_StoredRow).decode
-        self._question = msgspec.json.Decoder(_StoredQuestion).decode
-        self._event = msgspec.json.Decoder(MemoryEvent).decode
 
     @_guarded
     def begin(self, adapter: str, *question_ids: QuestionId) -> None:
-        """Commit all rows so far, and the note that these questions are about to be asked."""
+        """Commit all rows so far, and the note that these questions are in flight.
+
+        One that a process left in flight when it died counts one try more.
+        """
         self._open()
         for question_id in question_ids:
-            self._db.execute(_BEGIN, (adapter, question_id))
+            self._db.execute(_BEGIN, (adapter, stored.key(question_id)))
         self._db.execute("COMMIT")
 
     @_guarded
@@ -162,18 +162,22 @@ class Journal:
         self._db.execute(_ABANDON, (adapter,))
 
     @_guarded
-    def record(self, position: int, row: Row, events: tuple[MemoryEvent, ...] = ()) -> None:
+    def record(self, position: int, row: Row, events: tuple[MemoryEvent, ...] = ()) -> Row:
         """Add a row, its question and its memory events; `begin` or `flush` commits them.
 
-        `position` is the question's place in the caller's order, from 0.
+        `position` is the question's place in the caller's order, from 0. What comes back is
+        the row that was stored: the one given, or a failure if that cannot be stored
+        (`vqa_engine.runs.stored`). A row that the question had before is replaced.
         """
-        key, question = row.question.question_id, self._encode(_stored_question(row.question))
+        key = stored.key(row.question.question_id)
+        row, question, record = stored.storable(row)
+        cause = row.failure.cause if row.failure else None
         self._open()
         self._db.execute(_ADD_QUESTION, (key, position, question))
-        stored, failed = self._encode(_stored_row(row)), row.failure is not None
-        self._db.execute(_ADD_ROW, (row.adapter, key, failed, row.degraded, stored))
-        for event in events:
-            self._db.execute(_ADD_EVENT, (row.adapter, time(), self._encode(event)))
+        self._db.execute(_ADD_ROW, (row.adapter, key, cause, row.degraded, record))
+        self._db.execute(_END, (row.adapter, key))
+        self._add_events(row.adapter, events)
+        return row
 
     @_guarded
     def flush(self) -> None:
@@ -184,44 +188,38 @@ class Journal:
     @_guarded
     def record_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
         """Commit memory events that belong to no question."""
-        for event in events:
-            self._db.execute(_ADD_EVENT, (adapter, time(), self._encode(event)))
-
-    @_guarded
-    def has(self, adapter: str, question_id: QuestionId) -> bool:
-        """Whether this adapter is through with this question."""
-        found = self._db.execute(
-            "SELECT 1 FROM rows WHERE adapter = ? AND id = ? AND record IS NOT NULL",
-            (adapter, question_id),
-        )
-        return found.fetchone() is not None
+        self._add_events(adapter, events)
 
     @_guarded
     def tries(self, adapter: str, question_id: QuestionId) -> int:
-        """How often this question was begun and the whole process died before its row."""
-        found = self._db.execute(
-            "SELECT tries FROM rows WHERE adapter = ? AND id = ? AND record IS NULL",
-            (adapter, question_id),
-        ).fetchone()
+        """How often this question was begun without a row since, or `abandon`."""
+        query = "SELECT tries FROM in_flight WHERE adapter = ? AND id = ?"
+        found = self._db.execute(query, (adapter, stored.key(question_id))).fetchone()
         return int(found[0]) if found else 0
 
     @_guarded
-    def begun(self, adapter: str) -> frozenset[QuestionId]:
-        """The questions that were begun and have no row."""
-        found = self._db.execute(
-            "SELECT id FROM rows WHERE adapter = ? AND record IS NULL", (adapter,)
-        )
+    def begun(self, adapter: str) -> frozenset[Key]:
+        """The keys (`vqa_engine.runs.stored.key`) of the questions in flight."""
+        found = self._db.execute("SELECT id FROM in_flight WHERE adapter = ?", (adapter,))
         return frozenset(key for (key,) in found)
 
     @_guarded
-    def tally(self, adapter: str) -> Tally:
-        """The counts of one adapter."""
-        done, failed, degraded = self._db.execute(
-            "SELECT count(*), total(failed), total(degraded) FROM rows "
-            "WHERE adapter = ? AND record IS NOT NULL",
+    def tally(self, adapter: str, total: int | None = None) -> Tally:
+        """The counts of one adapter; `total` is how many questions the run has, if known."""
+        counts = self._db.execute(
+            "SELECT cause, count(*), total(degraded) FROM rows WHERE adapter = ? "
+            "GROUP BY cause ORDER BY count(*) DESC, cause",
             (adapter,),
-        ).fetchone()
-        return Tally(done=done, failed=int(failed), degraded=int(degraded))
+        ).fetchall()
+        done = sum(count for _, count, _ in counts)
+        causes = {cause: count for cause, count, _ in counts if cause is not None}
+        return Tally(
+            done=done,
+            failed=sum(causes.values()),
+            degraded=int(sum(degraded for *_, degraded in counts)),
+            unasked=0 if total is None else max(0, total - done),
+            causes=causes,
+        )
 
     @_guarded
     def labels(self, wanted: str | None = None) -> tuple[str, ...]:
@@ -246,27 +244,20 @@ class Journal:
         A question read back has its image's path; the image of one that had no path
         is `b""`.
         """
-        for label, row, question in self._select(_ROWS, (adapter,)):
-            stored = self._row(row)
-            yield Row(
-                adapter=label,
-                question=_question(self._question(question)),
-                answer=stored.answer,
-                failure=stored.failure,
-                attempts=stored.attempts,
-                seconds=stored.seconds,
-                prediction=stored.prediction,
-                degraded=stored.degraded,
-            )
+        return (row for _, row in self._placed(adapter, failed=True))
+
+    def placed_rows(self, adapter: str, *, failed: bool) -> Iterator[tuple[int, Row]]:
+        """(position, row) of one adapter, with the failed ones or without; lazy."""
+        return self._placed(adapter, failed=failed)
 
     def events(self, adapter: str | None = None) -> Iterator[TimedEvent]:
         """Memory events in the order they happened; lazy."""
-        query = (
-            "SELECT adapter, time, record FROM events "
-            "WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid"
-        )
-        for label, moment, record in self._select(query, (adapter,)):
-            yield TimedEvent(adapter=label, time=moment, event=self._event(record))
+        for label, moment, record in self._select(_EVENTS, (adapter,)):
+            try:
+                event = stored.decoded_event(record)
+            except stored.UNSTORABLE as error:
+                raise self._damaged(f"a memory event of {label!r}", error) from error
+            yield TimedEvent(adapter=label, time=moment, event=event)
 
     def close(self) -> None:
         """Commit and close the file; twice is safe."""
@@ -279,49 +270,74 @@ class Journal:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
-    @_guarded
-    def _select(self, query: str, values: tuple[object, ...]) -> sqlite3.Cursor:
-        return self._db.execute(query, values)
+    def _add_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
+        for event in events:
+            self._db.execute(_ADD_EVENT, (adapter, time(), stored.encoded_event(event)))
+
+    def _placed(self, adapter: str | None, *, failed: bool) -> Iterator[tuple[int, Row]]:
+        for label, key, position, record, question in self._select(_ROWS, (adapter, failed)):
+            try:
+                row = stored.decoded_row(label, record, question)
+            except stored.UNSTORABLE as error:
+                raise self._damaged(f"The row of question {key!r} of {label!r}", error) from error
+            yield position, row
+
+    def _select(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise _explained(self.path, error) from error
+
+    def _damaged(self, what: str, error: Exception) -> JournalError:
+        return _error(self.path, f"{what} in the journal {self.path} cannot be read: {error}")
 
 
-def _stored_question(question: Question) -> _StoredQuestion:
-    image = question.image
-    return _StoredQuestion(
-        question_id=question.question_id,
-        text=question.text,
-        answers=question.answers,
-        image=str(image) if isinstance(image, Path) else None,
-        image_id=question.image_id,
-        question_type=question.question_type,
-        answer_type=question.answer_type,
-        choices=question.choices,
-        origin=question.origin,
-    )
+def _opened(path: Path | None) -> sqlite3.Connection:
+    """A connection to write; an empty file becomes a journal in one transaction."""
+    db = sqlite3.connect(path or "", isolation_level=None)
+    try:
+        if _first(db, "SELECT count(*) FROM sqlite_schema") == 0:
+            db.executescript(_SETTINGS + _SCHEMA)
+        _check_format(path, db)
+        db.executescript(_SETTINGS)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
-def _question(stored: _StoredQuestion) -> Question:
-    return Question(
-        question_id=stored.question_id,
-        image=Path(stored.image) if stored.image else b"",
-        text=stored.text,
-        answers=stored.answers,
-        image_id=stored.image_id,
-        question_type=stored.question_type,
-        answer_type=stored.answer_type,
-        choices=stored.choices,
-        origin=stored.origin,
-    )
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write.
+
+    SQLite makes a -shm and a -wal file for whoever reads in WAL mode, unless it is assured
+    that the file does not change (https://sqlite.org/wal.html#read_only_databases). All that
+    was written is in the file itself when there is no -wal, or nothing in it.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    settled = not log.exists() or log.stat().st_size == 0
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        _check_format(path, db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
-def _stored_row(row: Row) -> _StoredRow:
-    return _StoredRow(
-        seconds=row.seconds,
-        answer=row.answer,
-        failure=row.failure,
-        attempts=row.attempts,
-        prediction=row.prediction,
-        degraded=row.degraded,
-    )
+def _check_format(path: Path | None, db: sqlite3.Connection) -> None:
+    found = _first(db, "PRAGMA application_id"), _first(db, "PRAGMA user_version")
+    if found != (_APPLICATION, FORMAT):
+        raise _error(path, f"The journal {path} was not written by this version of vqa-engine")
+
+
+def _first(db: sqlite3.Connection, query: str) -> int:
+    return int(db.execute(query).fetchone()[0])
+
+
+def _error(path: Path | None, what: str) -> JournalError:
+    directory = path.parent if path else Path()
+    return JournalError(directory, f"{what}. Use --fresh, or give another --output.")
 
 
 def _explained(path: Path | None, error: sqlite3.Error) -> JournalError:
@@ -330,8 +346,8 @@ def _explained(path: Path | None, error: sqlite3.Error) -> JournalError:
         "full": "Free some space and run the same command again: it continues.",
         "readonly": "Make the directory writable, or give another --output.",
         "unable to open": "Make the directory writable, or give another --output.",
-        "not a database": "It is no journal of vqa-engine: give another --output.",
-        "malformed": "It is damaged: give another --output, or --fresh.",
+        "not a database": "It is not a journal of vqa-engine: give another --output.",
+        "malformed": "It is damaged: use --fresh, or give another --output.",
     }
     text = str(error)
     remedy = next((say for part, say in remedies.items() if part in text), "")

@@ -14,14 +14,12 @@ import msgspec
 from attrs import asdict, frozen
 
 from vqa_engine.adapter import GenerationPlan
+from vqa_engine.memory.backends import distributions
 from vqa_engine.plugins.provenance import origin
 from vqa_engine.plugins.spec import AdapterSpec
 
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
-
-LIBRARIES = ("mlx", "mlx-vlm", "torch", "transformers", "Pillow")
-"""Distributions whose version can change an answer."""
 
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
@@ -121,8 +119,9 @@ def _told(name: str, value: object) -> object:
 
 
 def libraries() -> dict[str, str]:
-    """The installed versions of `LIBRARIES`; one that is absent has no key."""
-    return {name: version for name in LIBRARIES if (version := _version(name))}
+    """The installed versions of what can change an answer; one that is absent has no key."""
+    names = ("Pillow", *distributions())
+    return {name: version for name in names if (version := _version(name))}
 
 
 def environment() -> tuple[str, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal
-from vqa_engine.runs.ledger import Ledger
-from vqa_engine.scoring import Metric, ScoreTable
+from vqa_engine.runs.journal import Journal
+from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
 
 
 def score_run(directory: Path, metrics: Sequence[Metric]) -> dict[str, tuple[ScoreTable, ...]]:
@@ -19,8 +20,13 @@ def score_run(directory: Path, metrics: Sequence[Metric]) -> dict[str, tuple[Sco
     """
     journal = open_journal(directory)
     try:
-        return {
-            label: Ledger(label, journal, metrics, total=0).scores() for label in journal.labels()
-        }
+        return {label: _scores(journal, label, metrics) for label in journal.labels()}
     finally:
         journal.close()
+
+
+def _scores(journal: Journal, label: str, metrics: Sequence[Metric]) -> tuple[ScoreTable, ...]:
+    boards = tuple(Scoreboard(metric) for metric in metrics)
+    for row in journal.rows(label):
+        score(row, boards)
+    return tuple(board.snapshot() for board in boards)

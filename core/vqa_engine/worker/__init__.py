@@ -4,7 +4,8 @@ question's event.
 Nothing here imports a model library; only the child does, when its adapter loads.
 """
 
-from vqa_engine.worker.limits import Limits, Timeouts
-from vqa_engine.worker.session import Restart, WorkerSession
+from vqa_engine.session.host import Limits
+from vqa_engine.worker.session import WorkerSession
+from vqa_engine.worker.timeouts import Timeouts
 
-__all__ = ["Limits", "Restart", "Timeouts", "WorkerSession"]
+__all__ = ["Limits", "Timeouts", "WorkerSession"]

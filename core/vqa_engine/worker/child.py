@@ -1,7 +1,7 @@
-"""The child's side: `python -m vqa_engine.worker.child READER WRITER LIFELINE ARENA`.
+"""The child's side: `python -m vqa_engine.worker.child READER WRITER LIFELINE`.
 
 It greets, then does what it is told, one message at a time, on its main thread. The
-four arguments are inherited descriptors.
+three arguments are inherited descriptors.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import signal
 import sys
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
 from attrs import evolve
+from msgspec import Raw
 
 from vqa_engine.adapter import Question, portable
 from vqa_engine.errors import VqaEngineError
+from vqa_engine.failures import describe
 from vqa_engine.interpreter import version
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Failure, Note, Released, Reply
-from vqa_engine.session.local import LocalSession, describe
-from vqa_engine.worker.arena import Inbox
+from vqa_engine.session.resident import Resident
 from vqa_engine.worker.evidence import vitals
 from vqa_engine.worker.exit import WIRE_LOST
 from vqa_engine.worker.guard import follow, out_of_reach
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
-    Asked,
+    Begun,
     Hello,
     Leave,
     Left,
@@ -43,10 +45,12 @@ from vqa_engine.worker.messages import (
     Refused,
     Said,
     ToChild,
+    ToHost,
     decode_in_child,
     encode_to_host,
 )
-from vqa_engine.worker.remote import refined
+from vqa_engine.worker.outbox import Inbox
+from vqa_engine.worker.reraise import refined
 from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
 
 log = logging.getLogger(__name__)
@@ -56,11 +60,11 @@ MOST_NOTES = 100
 
 
 class Child:
-    """A session behind a wire."""
+    """A loaded model behind a wire."""
 
-    def __init__(self, wire: Wire, inbox: Inbox) -> None:
-        self._wire, self._inbox = wire, inbox
-        self._session: LocalSession | None = None
+    def __init__(self, wire: Wire) -> None:
+        self._wire, self._inbox = wire, Inbox()
+        self._resident: Resident | None = None
         self._heard: deque[Note] = deque(maxlen=MOST_NOTES)
         self._owner = os.getpid()
 
@@ -81,61 +85,57 @@ class Child:
         answer = self._do(message)
         if os.getpid() != self._owner:
             os._exit(0)  # the adapter forked, and its child came back here
-        self._wire.send(answer)
+        self._wire.send(encode_to_host(answer))
         return not isinstance(message, Leave)
 
-    def _do(self, message: ToChild) -> bytes:
+    def _do(self, message: ToChild) -> ToHost:
         match message:
             case Load():
-                return encode_to_host(self._load(message))
+                return self._load(message)
             case Ask():
-                return self._answer(message)
+                return self._ask(message)
             case Leave():
-                return encode_to_host(self._release())
+                return self._release()
 
     def _load(self, load: Load) -> Ready | Refused:
         if load.path is not None:
             sys.path[:] = load.path
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
-            adapter = registry.make(spec)
-            session = LocalSession(
-                adapter,
-                spec.model,
-                load.policy,
-                in_place=False,
-                library=load.library,
-                on_note=self._heard.append,
+            resident = Resident(
+                registry.make(spec), spec.model, load.policy, on_note=self._heard.append
             )
-            loaded = session.load()
+            loaded = resident.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
             return _refused(error, self._notes())
-        self._session = session
+        self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))
         return Ready(ready, vitals(), self._notes())
 
-    def _answer(self, ask: Ask) -> bytes:
-        replies = self._replies(ask)
-        try:
-            return encode_to_host(Said(replies, vitals(), self._notes()))
-        except (TypeError, ValueError, OverflowError) as error:
-            failed = _failed(f"The answer cannot cross to the engine: {error}")
-            return encode_to_host(Said((failed,) * len(replies), vitals()))
+    def _ask(self, ask: Ask) -> Said:
+        assert self._resident is not None  # the host asks a loaded model only
+        upcoming = self._inbox.take(ask)
+        exchange = self._resident.ask(
+            upcoming, ask.limit, ask.plan, self._begun if ask.limit > 1 else _silent
+        )
+        return Said(
+            begun=exchange.begun,
+            vitals=vitals(),
+            replies=tuple(_written(reply) for reply in exchange.replies),
+            failure=exchange.failure,
+            events=exchange.events,
+            recycle=exchange.recycle,
+            notes=self._notes(),
+        )
 
-    def _replies(self, ask: Ask) -> tuple[Reply, ...]:
-        if self._session is None:
-            return (_failed("The model is not loaded: call load first."),)
-        return self._session.answers([self._question(one) for one in ask.upcoming], ask.plan)
-
-    def _question(self, asked: Asked) -> Question:
-        facts = {name: getattr(asked, name) for name in asked.__struct_fields__}
-        return Question(**facts | {"image": self._inbox.take(asked.image)})
+    def _begun(self, questions: Sequence[Question]) -> None:
+        self._wire.send(encode_to_host(Begun(len(questions))))
 
     def _release(self) -> Left:
-        session, self._session = self._session, None
-        if session is None:
+        resident, self._resident = self._resident, None
+        if resident is None:
             return Left(Released(residue=0, seconds=0.0))
-        return Left(session.release(), self._notes())
+        return Left(resident.release(), self._notes())
 
     def _notes(self) -> tuple[Note, ...]:
         """What was logged since they were last taken."""
@@ -144,7 +144,7 @@ class Child:
 
 def main() -> None:
     """Set the scene before the adapter can touch anything, then serve."""
-    reader, writer, lifeline, arena = (out_of_reach(int(one)) for one in sys.argv[1:5])
+    reader, writer, lifeline = (out_of_reach(int(one)) for one in sys.argv[1:4])
     # Its own descriptor, so that a native crash, or the host's SIGUSR1 to a hung worker,
     # leaves the Python stack in the log even if the adapter turned the standard streams.
     stderr = out_of_reach(os.dup(2))
@@ -153,10 +153,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     follow(lifeline)
     wire = Wire(reader, writer)
-    os.register_at_fork(after_in_child=lambda: _let_go(wire, lifeline, arena))
+    os.register_at_fork(after_in_child=lambda: _let_go(wire, lifeline))
     sys.argv = ["vqa-engine-worker"]
     wire.send(encode_to_host(_hello()))
-    Child(wire, Inbox(arena)).serve()
+    Child(wire).serve()
     _finish()
 
 
@@ -201,8 +201,17 @@ def _refused(error: Exception, notes: tuple[Note, ...]) -> Refused:
     )
 
 
-def _failed(message: str) -> Reply:
-    return Reply(failure=Failure(cause="adapter", message=message))
+def _written(reply: Reply) -> Raw:
+    """A reply as it crosses; one that cannot is its own question's failure."""
+    try:
+        return Raw(encode_to_host(reply))
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"The answer cannot be sent to the engine: {error}"
+        return Raw(encode_to_host(Reply(failure=Failure(cause="adapter", message=message))))
+
+
+def _silent(_questions: Sequence[Question]) -> None:
+    """The host knows when a single question begins: when it asks."""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the two sides say to each other: typed, tagged msgspec records in msgpack.
 
 The records of `vqa_engine.adapter` and `vqa_engine.results` cross as they are, and are
-validated on arrival. A question's image crosses beside the wire; see `arena`.
+validated on arrival. What crosses when is decided in `outbox`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
-from msgspec import Struct, ValidationError, field, msgpack
+from msgspec import Raw, Struct, ValidationError, field, msgpack
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, restore
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Cause, Loaded, Note, Released, Reply
+from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -38,7 +38,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
     finds the same modules; None leaves the child's own. `policy` is the caller's word
-    on memory, `library` the BLAS that a model on MLX multiplies by.
+    on memory.
     """
 
     name: str
@@ -47,7 +47,6 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     target: str | None = None
     path: tuple[str, ...] | None = None
-    library: Path | None = None
 
 
 class PathImage(Struct, frozen=True, tag="path"):
@@ -57,52 +56,49 @@ class PathImage(Struct, frozen=True, tag="path"):
 
 
 class BytesImage(Struct, frozen=True, tag="bytes", omit_defaults=True):
-    """An encoded file of `length` bytes at `offset` in the arena; a new `serial` is a new
-    image."""
+    """An encoded file; without `data` it is the one that came last under this `serial`."""
 
     serial: int
-    length: int
-    offset: int = 0
+    data: bytes = b""
 
 
 class PixelImage(Struct, frozen=True, tag="pixels", omit_defaults=True):
-    """A PIL image: its raw pixels are in the arena, the rest is here.
-
-    `palette` is the colour table of a palette image, in `palette_mode`. `info` is what
-    of `Image.info` is plain data.
-    """
+    """A PIL image as upright RGB pixels, `size` in pixels (width, height); without `data` it
+    is the one that came last under this `serial`."""
 
     serial: int
-    length: int
-    mode: str
     size: tuple[int, int]
-    palette: bytes | None = None
-    palette_mode: str = "RGB"
-    info: dict[str, Any] = field(default_factory=dict)
+    data: bytes = b""
 
 
 ImageRecord = PathImage | BytesImage | PixelImage
 
 
 class Asked(Struct, frozen=True, omit_defaults=True):
-    """One question; the fields are those of `vqa_engine.adapter.Question`."""
+    """One question as a model may see it: no ground truths, nothing that only scoring needs.
 
+    `serial` names it in later messages.
+    """
+
+    serial: int
     question_id: QuestionId
     image: ImageRecord
     text: str
-    answers: tuple[str, ...] = ()
-    image_id: QuestionId | None = None
-    question_type: str | None = None
-    answer_type: str | None = None
     choices: tuple[str, ...] = ()
     origin: str | None = None
     image_root: Path | None = None
 
 
 class Ask(Struct, frozen=True, tag="ask"):
-    """Questions that come next; the child answers the first, or more of them together."""
+    """Have the first questions answered, at most `limit` of them.
 
-    upcoming: tuple[Asked, ...]
+    `order` are the serials of the questions that come next; the child forgets all others.
+    `new` are those of them that have not crossed before, each an `Asked`.
+    """
+
+    order: tuple[int, ...]
+    new: tuple[Raw, ...]
+    limit: int
     plan: GenerationPlan
 
 
@@ -129,11 +125,24 @@ class Ready(Struct, frozen=True, tag="ready", omit_defaults=True):
     notes: tuple[Note, ...] = ()
 
 
-class Said(Struct, frozen=True, tag="said", omit_defaults=True):
-    """The replies to the first of the questions, in their order."""
+class Begun(Struct, frozen=True, tag="begun"):
+    """The first `count` questions are being answered now; their replies follow."""
 
-    replies: tuple[Reply, ...]
+    count: int
+
+
+class Said(Struct, frozen=True, tag="said", omit_defaults=True):
+    """What came of an `Ask`: the fields are those of `vqa_engine.session.protocol.Exchange`.
+
+    Each reply is a `Reply` by itself, so that one that does not fit harms no other.
+    """
+
+    begun: int
     vitals: Vitals
+    replies: tuple[Raw, ...] = ()
+    failure: Failure | None = None
+    events: tuple[MemoryEvent, ...] = ()
+    recycle: str = ""
     notes: tuple[Note, ...] = ()
 
 
@@ -156,7 +165,7 @@ class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
 
 
 ToChild = Load | Ask | Leave
-ToHost = Hello | Ready | Said | Left | Refused
+ToHost = Hello | Ready | Begun | Said | Left | Refused
 
 
 def _exact(value: object) -> object:
@@ -193,7 +202,15 @@ encode_to_child: Callable[[ToChild], bytes] = msgpack.Encoder(enc_hook=_exact).e
 """Raises NotImplementedError or TypeError for what is not plain data, UnicodeEncodeError
 for text that is no Unicode, OverflowError for integers beyond 64 bits."""
 
-encode_to_host: Callable[[ToHost], bytes] = msgpack.Encoder(enc_hook=_lenient).encode
+encode_asked: Callable[[Asked], bytes] = msgpack.Encoder(enc_hook=_exact).encode
+"""As `encode_to_child`."""
+
+decode_asked: Callable[[bytes], Asked] = msgpack.Decoder(
+    Asked, ext_hook=_extension, dec_hook=_restored
+).decode
+"""Raises msgspec.DecodeError."""
+
+encode_to_host: Callable[[ToHost | Reply], bytes] = msgpack.Encoder(enc_hook=_lenient).encode
 """As `encode_to_child`, but what is not plain data crosses as its number or its repr."""
 
 decode_in_child: Callable[[bytes], ToChild] = msgpack.Decoder(
@@ -205,3 +222,8 @@ decode_in_host: Callable[[bytes], ToHost] = msgpack.Decoder(
     ToHost, ext_hook=_extension, dec_hook=_restored
 ).decode
 """As `decode_in_child`."""
+
+decode_reply: Callable[[bytes], Reply] = msgpack.Decoder(
+    Reply, ext_hook=_extension, dec_hook=_restored
+).decode
+"""Raises msgspec.ValidationError when an adapter's answer does not fit its record."""

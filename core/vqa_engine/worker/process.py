@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import weakref
+from collections.abc import Callable
 from time import monotonic, sleep
 
 import msgspec
@@ -17,10 +18,10 @@ from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
-from vqa_engine.worker.limits import Timeouts
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     PROTOCOL,
+    Begun,
     Hello,
     Ready,
     Said,
@@ -30,6 +31,7 @@ from vqa_engine.worker.messages import (
     decode_in_host,
     encode_to_child,
 )
+from vqa_engine.worker.timeouts import Timeouts
 from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
 
 CHILD = "vqa_engine.worker.child"
@@ -77,14 +79,12 @@ class Worker:
         InterpreterError: the interpreter cannot be started.
     """
 
-    def __init__(
-        self, interpreter: Interpreter, output: WorkerLog, arena: int, timeouts: Timeouts
-    ) -> None:
+    def __init__(self, interpreter: Interpreter, output: WorkerLog, timeouts: Timeouts) -> None:
         self._interpreter, self._log, self._timeouts = interpreter, output, timeouts
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
-            self._ends = _spawn(interpreter, output, arena)
+            self._ends = _spawn(interpreter, output)
         except OSError as error:
             raise interpreter.cannot_start(error) from error
         self._mark = output.mark()
@@ -114,22 +114,32 @@ class Worker:
         assert isinstance(hello, Hello)
         self._interpreter.compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
 
-    def exchange(self, message: ToChild, seconds: float) -> ToHost:
+    def exchange(
+        self,
+        message: ToChild,
+        seconds: float,
+        on_begun: Callable[[int], None] = lambda _count: None,
+    ) -> ToHost:
         """Say something, and wait for the reply.
 
+        `seconds` is for one question: once the child says that it has begun several, it has
+        as many times that. `on_begun` is called with their number.
+
         Raises:
-            WorkerDied: it ended, or was ended because no reply came within `seconds`.
+            WorkerDied: it ended, or was ended because no reply came in time.
             NotImplementedError, TypeError, ValueError, OverflowError: the message is
                 not plain data; nothing was sent.
             msgspec.ValidationError: the reply does not fit its type.
         """
         data = encode_to_child(message)
-        self._mark = self._log.mark()
+        self._mark, waiting = self._log.mark(), seconds
         try:
             self._ends.wire.send(data, seconds)
-            reply = self._received(seconds)
+            while isinstance(reply := self._received(waiting), Begun):
+                waiting = seconds * reply.count
+                on_begun(reply.count)
         except TimeoutError as error:
-            raise self._died(waited=seconds) from error
+            raise self._died(waited=waiting) from error
         except WireClosed as error:
             raise self._died() from error
         except FrameError as error:
@@ -215,13 +225,13 @@ class Worker:
         return True
 
 
-def _spawn(interpreter: Interpreter, output: WorkerLog, arena: int) -> _Ends:
+def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
     their_reader, writer = os.pipe()
     reader, their_writer = os.pipe()
     their_lifeline, lifeline = os.pipe()
     theirs = (their_reader, their_writer, their_lifeline)
     try:
-        process = _popen(interpreter, output, (*theirs, arena))
+        process = _popen(interpreter, output, theirs)
     except BaseException:
         for descriptor in (reader, writer, lifeline):
             os.close(descriptor)

@@ -14,8 +14,8 @@ from time import monotonic
 
 HEADER = struct.Struct(">4sI")
 MAGIC = b"VQAE"
-LARGEST = 64 << 20
-"""Bytes of the largest message. Images cross beside the wire, so this is text alone."""
+LARGEST = 1 << 30
+"""Bytes of the largest message: the largest image that is decoded takes a fifth of it."""
 
 _CHUNK = 1 << 16  # the capacity of a pipe on Linux
 

@@ -15,8 +15,8 @@ SMALLEST_POOL = 32 * MIB
 
 LARGEST_POOL = 512 * MIB
 
-RETUNE_EVERY = 32
-"""Questions between two looks at what a question really needs."""
+_RETUNED_AFTER = 32
+"""Questions after which the largest need so far is taken for that of all."""
 
 
 @frozen
@@ -46,7 +46,7 @@ class CacheLimit(CleanupStrategy):
         return min(wanted, max(0, controls.budget - weights) // 4)
 
     def _retune(self, controls: Controls, moment: Moment) -> None:
-        if moment.number % RETUNE_EVERY or not controls.largest:
+        if moment.number < _RETUNED_AFTER or not controls.largest:
             return
         wanted = min(max(controls.largest, SMALLEST_POOL), self._first(controls))
         if controls.cache_limit is not None and wanted < controls.cache_limit:

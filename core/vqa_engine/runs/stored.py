@@ -1,0 +1,253 @@
+"""How questions and outcomes are written in a journal, and what is made of those that cannot be.
+
+Records are JSON, and so UTF-8. A file name in another encoding, half of a surrogate pair or
+a value of a wrong type does not fit: its row becomes a failure, and what does not fit is
+written in a form that people can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from attrs import evolve, frozen
+
+from vqa_engine.adapter import Answer, Question, QuestionId
+from vqa_engine.results import Attempt, Failure, MemoryEvent, MemoryPrediction, Row
+
+Key = int | str | bytes
+"""A question id as SQLite holds it."""
+
+UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
+"""What encoding raises, or decoding what was encoded."""
+
+_BITS = 64
+"""What SQLite's integers have, sign included."""
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class _StoredQuestion:
+    """A question without its pixels; `image` is the path when it had one."""
+
+    question_id: QuestionId
+    text: str
+    answers: tuple[str, ...]
+    image: str | None
+    image_id: QuestionId | None
+    question_type: str | None
+    answer_type: str | None
+    choices: tuple[str, ...]
+    origin: str | None
+
+
+@frozen(kw_only=True)
+class _StoredRow:
+    """What a row holds beside its keys."""
+
+    seconds: float
+    answer: Answer | None = None
+    failure: Failure | None = None
+    attempts: tuple[Attempt, ...] = ()
+    prediction: MemoryPrediction | None = None
+    degraded: bool = False
+
+
+_encode = msgspec.json.Encoder().encode
+_row = msgspec.json.Decoder(_StoredRow).decode
+_question = msgspec.json.Decoder(_StoredQuestion).decode
+_event = msgspec.json.Decoder(MemoryEvent).decode
+
+
+def key(question_id: object) -> Key:
+    """The id for a column without a type: no two ids share a key, 1 and "1" neither.
+
+    What SQLite's integers and text cannot hold becomes bytes.
+    """
+    if isinstance(question_id, int):
+        fits = question_id.bit_length() < _BITS
+        return question_id if fits else b"int %d" % question_id
+    if isinstance(question_id, str):
+        return question_id if _is_unicode(question_id) else _bytes("str", question_id)
+    return _bytes(type(question_id).__name__, repr(question_id))
+
+
+def storable(row: Row) -> tuple[Row, bytes, bytes]:
+    """The row that is really stored, its question's record and its own.
+
+    The row comes back as it is, or as a failure if it, or its question, cannot be stored.
+    """
+    try:
+        return row, encoded_question(row.question), encoded_row(row)
+    except UNSTORABLE as error:
+        row = _failed(row, error)
+        return row, encoded_question(row.question), encoded_row(row)
+
+
+def encoded_question(question: Question) -> bytes:
+    """The question's record, read back once to be sure of it."""
+    image = question.image
+    stored = _StoredQuestion(
+        question_id=question.question_id,
+        text=question.text,
+        answers=question.answers,
+        image=str(image) if isinstance(image, Path) else None,
+        image_id=question.image_id,
+        question_type=question.question_type,
+        answer_type=question.answer_type,
+        choices=question.choices,
+        origin=question.origin,
+    )
+    return _checked(stored, _question)
+
+
+def encoded_row(row: Row) -> bytes:
+    """The row's record, read back once to be sure of it."""
+    stored = _StoredRow(
+        seconds=row.seconds,
+        answer=row.answer,
+        failure=row.failure,
+        attempts=row.attempts,
+        prediction=row.prediction,
+        degraded=row.degraded,
+    )
+    return _checked(stored, _row)
+
+
+def encoded_event(event: MemoryEvent) -> bytes:
+    """The event's record, with the question id in a readable form if it does not fit."""
+    try:
+        return _checked(event, _event)
+    except UNSTORABLE:
+        shown = None if event.question_id is None else _readable_id(event.question_id)
+        return _encode(evolve(event, question_id=shown, detail=_readable(event.detail)))
+
+
+def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
+    """A row from its two records.
+
+    Raises:
+        msgspec.MsgspecError: one of them is damaged, or of another format.
+    """
+    stored = _row(row)
+    return Row(
+        adapter=adapter,
+        question=_decoded_question(question),
+        answer=stored.answer,
+        failure=stored.failure,
+        attempts=stored.attempts,
+        seconds=stored.seconds,
+        prediction=stored.prediction,
+        degraded=stored.degraded,
+    )
+
+
+def decoded_event(record: bytes) -> MemoryEvent:
+    """An event from its record.
+
+    Raises:
+        msgspec.MsgspecError: it is damaged, or of another format.
+    """
+    return _event(record)
+
+
+def _decoded_question(record: bytes) -> Question:
+    stored = _question(record)
+    return Question(
+        question_id=stored.question_id,
+        image=Path(stored.image) if stored.image else b"",
+        text=stored.text,
+        answers=stored.answers,
+        image_id=stored.image_id,
+        question_type=stored.question_type,
+        answer_type=stored.answer_type,
+        choices=stored.choices,
+        origin=stored.origin,
+    )
+
+
+def _checked(value: object, decode: Callable[[bytes], T]) -> bytes:
+    """The record of a value; a wrong type in it shows only when it is read."""
+    record = _encode(value)
+    decode(record)
+    return record
+
+
+def _failed(row: Row, error: Exception) -> Row:
+    """The row as a failure that can be stored."""
+    question, what = row.question, "answer"
+    try:
+        encoded_question(question)
+    except UNSTORABLE:
+        question, what = _readable_question(question), "question"
+    message = f"the {what} cannot be stored: {_reason(error)}"
+    failure = row.failure or Failure(cause="adapter", message=message)
+    return Row(
+        adapter=row.adapter,
+        question=question,
+        failure=_readable_failure(failure),
+        attempts=tuple(map(_readable_attempt, row.attempts)),
+        seconds=row.seconds,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "it holds text that is not valid Unicode"
+    return _readable(error)
+
+
+def _readable_failure(failure: Failure) -> Failure:
+    return evolve(
+        failure,
+        message=_readable(failure.message),
+        detail=_readable(failure.detail),
+        attempts=tuple(map(_readable_attempt, failure.attempts)),
+    )
+
+
+def _readable_attempt(attempt: Attempt) -> Attempt:
+    return evolve(attempt, message=_readable(attempt.message))
+
+
+def _readable_question(question: Question) -> Question:
+    image = question.image
+    return Question(
+        question_id=_readable_id(question.question_id),
+        image=Path(_readable(image)) if isinstance(image, Path) else b"",
+        text=_readable(question.text),
+        answers=tuple(map(_readable, question.answers or ())),
+        image_id=None if question.image_id is None else _readable_id(question.image_id),
+        question_type=_readable_or_none(question.question_type),
+        answer_type=_readable_or_none(question.answer_type),
+        choices=tuple(map(_readable, question.choices or ())),
+        origin=_readable_or_none(question.origin),
+    )
+
+
+def _readable_id(question_id: object) -> QuestionId:
+    return question_id if type(question_id) is int else _readable(question_id)
+
+
+def _readable_or_none(value: object) -> str | None:
+    return None if value is None else _readable(value)
+
+
+def _readable(value: object) -> str:
+    """The value as text that UTF-8 holds, with escapes for what it does not."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bytes(kind: str, text: str) -> bytes:
+    return f"{kind} {text}".encode("utf-8", "surrogatepass")

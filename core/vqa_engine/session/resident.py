@@ -1,0 +1,250 @@
+"""A loaded model in this process: its adapter and its governor, asked once at a time."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from attrs import evolve
+
+from vqa_engine.adapter import (
+    Answer,
+    BatchAdapter,
+    GenerationPlan,
+    MemoryReading,
+    ModelAdapter,
+    ModelRef,
+    Question,
+)
+from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
+from vqa_engine.failures import describe
+from vqa_engine.memory.fit import expected_profile, refuse
+from vqa_engine.memory.governor import Governor
+from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.session.notes import Notes
+from vqa_engine.session.protocol import Exchange, OnBegun
+
+log = logging.getLogger(__name__)
+
+WINDOW = 32
+"""Questions that an adapter which answers several together is offered at once: six images'
+worth of VQA v2, and four rounds of the eight requests that `openai_server` keeps in flight."""
+
+
+class Resident:
+    """One adapter in this process.
+
+    `on_note` hears what is logged while the model is loaded, in the thread that logs it.
+    Questions arrive without their ground truths. A second `load` after `unload` keeps what
+    was learned of the model's memory; `release` forgets it.
+    """
+
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        model: ModelRef,
+        policy: MemoryPolicy | None = None,
+        *,
+        on_note: Callable[[Note], None] = lambda _note: None,
+    ) -> None:
+        self._adapter, self._model = adapter, model
+        # Once: asking a protocol's `isinstance` costs tens of microseconds.
+        self._batches = adapter if isinstance(adapter, BatchAdapter) else None
+        self._policy = policy or MemoryPolicy()
+        self._governor: Governor | None = None
+        self._verdict = LeakVerdict()
+        self._notes = Notes(adapter, on_note)
+        self.loaded = False
+
+    def load(self) -> Loaded:
+        """Load the model and bind its cleanup strategies.
+
+        Raises:
+            VqaEngineError: it cannot be loaded, or does not fit.
+            Exception: whatever else the adapter raises.
+        """
+        started = perf_counter()
+        self._notes.open()
+        try:
+            governor = self._governor or self._governed()
+            self._adapter.load(self._model)
+            events = governor.bind(self._adapter.memory_profile())
+        except BaseException:
+            self._notes.close()  # nobody has to release what was never loaded
+            raise
+        _freeze()
+        self._governor, self.loaded = governor, True
+        return Loaded(
+            profile=governor.controls.profile,
+            seconds=perf_counter() - started,
+            memory=governor.read(),
+            events=events,
+            budget=governor.budget.limit,
+            window=WINDOW if self._batches else 1,
+        )
+
+    def ask(
+        self, upcoming: Sequence[Question], limit: int, plan: GenerationPlan, on_begun: OnBegun
+    ) -> Exchange:
+        """Answer the first questions; see `vqa_engine.session.protocol.Place.ask`."""
+        governor = self._loaded()
+        asked = upcoming[: self._together(upcoming[:limit], plan)]
+        on_begun(asked)
+        planned, failure = _planned(governor, asked, plan)
+        if planned is None and len(asked) > 1:
+            asked = asked[:1]
+            on_begun(asked)
+            planned, failure = _planned(governor, asked, plan)
+        if planned is None:
+            return self._failed(governor, asked, failure)
+        following = upcoming[len(asked)] if len(asked) < len(upcoming) else None
+        replies, failure = self._answer(asked, planned, following)
+        # By now the exception and the arrays in its frames are gone.
+        return (
+            self._failed(governor, asked, failure) if failure else _told(governor, asked, replies)
+        )
+
+    def unload(self) -> tuple[MemoryEvent, ...]:
+        """Let the model go; what the adapter raises is logged and reported as an event."""
+        return self._unload()[1]
+
+    def release(self) -> Released:
+        """Let everything go, and report what stayed; calling it twice is safe."""
+        started = perf_counter()
+        residue, events = self._unload() if self.loaded else (None, ())
+        self._governor, verdict, self._verdict = None, self._verdict, LeakVerdict()
+        seconds = perf_counter() - started
+        return Released(residue=residue, seconds=seconds, events=events, verdict=verdict)
+
+    def _governed(self) -> Governor:
+        governor = Governor(
+            expected_profile(self._adapter, self._model), self._policy, adapter=self._adapter
+        )
+        # With its library loaded an adapter may know the precision that it will load in.
+        expected = expected_profile(self._adapter, self._model)
+        refuse(expected, governor.budget, lossy=self._policy.lossy)
+        return governor
+
+    def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        """How many of these the adapter answers together."""
+        if self._batches is None or len(upcoming) < 2:
+            return 1
+        try:
+            size = int(self._batches.batch_size(upcoming, plan))
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything
+            log.warning("batch_size failed, questions are asked one by one: %s", error)
+            return 1
+        return min(max(1, size), len(upcoming))
+
+    def _answer(
+        self, asked: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> tuple[list[Reply], Failure | None]:
+        """A reply for each, or the failure that concerns them all."""
+        try:
+            if self._batches is None:
+                return [_reply(self._adapter.answer(asked[0], plan))], None
+            outcomes = list(self._batches.answer_batch(asked, plan, following))
+            if len(outcomes) != len(asked):
+                problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
+                raise AnswerError(problem, cause="adapter")
+            return [_reply(outcome) for outcome in outcomes], None
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
+            return [], describe(error)
+
+    def _failed(
+        self, governor: Governor, asked: Sequence[Question], failure: Failure | None
+    ) -> Exchange:
+        assert failure is not None
+        if failure.cause == "out_of_memory":
+            governor.recover()
+        governor.account(None)
+        alone = len(asked) == 1
+        return Exchange(
+            begun=len(asked),
+            replies=(Reply(failure=failure),) if alone else (),
+            failure=None if alone else failure,
+            events=governor.drain(asked[0]),
+            recycle=governor.controls.recycle,
+        )
+
+    def _unload(self) -> tuple[int | None, tuple[MemoryEvent, ...]]:
+        governor = self._loaded()
+        self.loaded = False
+        gc.unfreeze()
+        raised: tuple[MemoryEvent, ...] = ()
+        try:
+            self._adapter.release()
+        except Exception as error:
+            log.exception("the adapter's release failed")
+            detail = f"{type(error).__name__}: {error}"
+            raised = (MemoryEvent(strategy="release", call="adapter.release", detail=detail),)
+        finally:
+            self._verdict = governor.verdict()
+            residue, events = governor.settle()
+            self._notes.close()
+        return residue, raised + events
+
+    def _loaded(self) -> Governor:
+        if self._governor is None or not self.loaded:
+            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        return self._governor
+
+
+def _planned(
+    governor: Governor, asked: Sequence[Question], plan: GenerationPlan
+) -> tuple[GenerationPlan | None, Failure | None]:
+    """The plan that the governor allows; without one, why, as far as a single question goes."""
+    try:
+        return governor.plan(asked, plan), None
+    except OutOfMemory as error:
+        return None, evolve(describe(error), cause="refused")
+    except Exception as error:  # noqa: BLE001  an adapter's `cost` may raise anything, too
+        return None, describe(error)
+
+
+def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
+    """The replies with what memory did; the last one brings the prediction."""
+    memory = governor.account(next((one.answer for one in replies if one.answer), None))
+    told = [_with_memory(reply, memory) for reply in replies]
+    if governor.prediction is not None:
+        told[-1] = evolve(told[-1], prediction=governor.prediction)
+    return Exchange(
+        begun=len(asked),
+        replies=tuple(told),
+        events=governor.drain(asked[-1]),
+        recycle=governor.controls.recycle,
+    )
+
+
+def _with_memory(reply: Reply, memory: MemoryReading | None) -> Reply:
+    if reply.answer is None or memory is None:
+        return reply
+    return evolve(reply, answer=evolve(reply.answer, memory=memory))
+
+
+def _reply(outcome: object) -> Reply:
+    """An adapter's outcome for one question; one that does not fit is that one's failure."""
+    if isinstance(outcome, VqaEngineError):
+        return Reply(failure=describe(outcome))
+    if not isinstance(outcome, Answer):
+        return _misfit(f"the adapter gave {type(outcome).__name__}, not an Answer record")
+    if not isinstance(outcome.text, str):
+        return _misfit(f"the answer's text is {type(outcome.text).__name__}, not str")
+    return Reply(answer=outcome)
+
+
+def _misfit(message: str) -> Reply:
+    return Reply(failure=Failure(cause="adapter", message=message))
+
+
+def _freeze() -> None:
+    """Take what loading made out of the collector's sight.
+
+    With mlx-vlm imported a full collection costs a quarter of a second, and nothing
+    after a freeze (docs/facts/memory.md, "The first remedy, judged").
+    """
+    gc.collect()
+    gc.freeze()
