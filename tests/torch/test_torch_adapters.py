@@ -200,9 +200,9 @@ class TestOptions:
             ({"device": "cuda:99"}, "cuda"),
             ({"device": "abacus"}, "abacus"),
             ({"dtype": "int4"}, "dtype"),
-            ({"prefix_cache": "many"}, "many"),
+            ({"prefix_cache": "many"}, "prefix_cache"),
             ({"instruction": 3}, "instruction"),
-            ({"quantization": "{"}, "model option"),
+            ({"quantization": "{"}, "quantization"),
         ],
     )
     def test_that_cannot_be_are_refused(

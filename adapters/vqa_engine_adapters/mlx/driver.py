@@ -23,13 +23,14 @@ from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
-from vqa_engine_adapters.mlx import options
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
+from vqa_engine_adapters.mlx.options import Options
 from vqa_engine_adapters.mlx.picture import Preparation, Prompt, same_source
+from vqa_engine_adapters.options import read
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        given = options.read(model.options)
+        given = read(Options, model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
