@@ -231,7 +231,6 @@ class Engine:
         return Manifest(
             vqa_engine=version,
             python=python,
-            libraries=manifest.libraries(),
             adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
             plan=self._plan,
             question_set=questions.name,

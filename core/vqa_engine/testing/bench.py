@@ -18,7 +18,8 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.fit import expected_profile
-from vqa_engine.plugins import registry, signatures
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins import signatures
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -51,15 +52,15 @@ class Bench:
         Raises:
             AdapterError: no plugin has this name, or its import failed.
         """
-        if not isinstance(self.given, str):
-            return cast(Callable[[], ModelAdapter], self.given)
-        return registry.import_plugin(registry.select(self.given, registry.find()))
+        named = isinstance(self.given, str)
+        given = plugins.load(plugins.ADAPTERS, str(self.given)) if named else self.given
+        return cast(Callable[[], ModelAdapter], given)
 
     @property
     def target(self) -> str | None:
         """`module:name` of the factory, None when another process could not import it."""
         if isinstance(self.given, str):
-            return registry.select(self.given, registry.find()).target
+            return plugins.select(plugins.ADAPTERS, self.given).target
         module = getattr(self.given, "__module__", "__main__")
         name = getattr(self.given, "__qualname__", "<locals>")
         return None if module == "__main__" or "<locals>" in name else f"{module}:{name}"

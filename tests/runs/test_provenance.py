@@ -10,10 +10,10 @@ import pytest
 from tests.builders import a_distribution, questions
 from vqa_engine import Engine
 from vqa_engine.errors import RunMismatch
-from vqa_engine.plugins.provenance import code_hash
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs import manifest
 from vqa_engine.runs.manifest import adapter_record
+from vqa_engine.runs.provenance import code_hash
 
 GOOD = "from tests.fakes import Instant as Adapter"
 
@@ -70,6 +70,7 @@ def test_another_interpreter_is_asked_where_its_adapter_comes_from() -> None:
     here = adapter_record(AdapterSpec(name="smolvlm"))
     there = adapter_record(AdapterSpec(name="smolvlm", python=Path(sys.executable)))
     assert (there.distribution, there.sha256) == (here.distribution, here.sha256)
+    assert there.libraries == here.libraries
 
 
 def test_an_interpreter_that_cannot_say_leaves_it_open() -> None:
@@ -84,3 +85,29 @@ def test_a_manifest_from_before_the_hash_can_be_read(plugin: Path) -> None:
         written = engine.manifest(as_question_set(questions(1)))
     older = written.encode().replace(b'"sha256"', b'"forgotten"')
     assert manifest.decode(older).adapters["traced"].sha256 is None
+
+
+def test_the_libraries_are_those_that_can_change_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_distribution(tmp_path, "thirsty", {"thirsty": "m:A"}, modules={"m": GOOD})
+    metadata = tmp_path / "thirsty-1.0.dist-info" / "METADATA"
+    wanted = ("msgspec>=0.20", "vqa-engine", "absent", 'pytest; extra == "test"')
+    metadata.write_text(metadata.read_text() + "".join(f"Requires-Dist: {w}\n" for w in wanted))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = adapter_record(AdapterSpec(name="thirsty")).libraries
+    assert {"python", "Pillow", "msgspec"} <= found.keys()
+    assert not {"absent", "pytest", "vqa-engine", "rich"} & found.keys()
+
+
+def test_the_libraries_are_those_of_the_worker_s_interpreter(tmp_path: Path) -> None:
+    """Another environment has its own: here one with another Pillow in front."""
+    info = tmp_path / "pillow-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pillow\nVersion: 0.1\n")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    record = adapter_record(AdapterSpec(name="smolvlm", python=python))
+    assert record.libraries["Pillow"] == "0.1"
+    assert adapter_record(AdapterSpec(name="smolvlm")).libraries["Pillow"] != "0.1"
