@@ -119,7 +119,7 @@ class TestReuse:
         assert other.image_tiles > 0
 
     def test_tells_the_wrong_image_apart(self, plain: Remote) -> None:
-        """Placeholders are the same for every image (shared/facts/mlx_vlm.md)."""
+        """Placeholders are the same for every image (docs/facts/mlx_vlm.md)."""
         first, second = ask(IMAGES["rgb"]), ask(IMAGES["inverted"])
         plain.ids(first, PLAN)
         assert plain.ids(second, PLAN) == plain.reference(second, PLAN)

@@ -365,7 +365,7 @@ def _sweep() -> None:
     """Collect cycles that hold arrays, then give the pool back.
 
     The order matters: clearing the pool frees no array that is still referenced
-    (shared/facts/memory.md, "The first remedy, judged").
+    (docs/facts/memory.md, "The first remedy, judged").
     """
     import mlx.core as mx
 

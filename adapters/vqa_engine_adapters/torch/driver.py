@@ -229,7 +229,7 @@ def sweep() -> None:
     """Collect cycles that hold tensors, then give the pool back.
 
     Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
-    (shared/facts/memory.md, "PyTorch").
+    (docs/facts/memory.md, "PyTorch").
     """
     import torch
 

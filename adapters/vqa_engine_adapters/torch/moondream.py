@@ -170,7 +170,7 @@ class Moondream2(ModelAdapter):
         return self._encoded.value
 
     def _ask(self, question: Question) -> str:
-        """The question with the suffix that fits its kind (shared/facts/models.md)."""
+        """The question with the suffix that fits its kind (docs/facts/models.md)."""
         given = self._options.instruction
         if given is None and question.answer_type == "yes/no":
             given = YES_NO
