@@ -119,7 +119,7 @@ class TestReuse:
         assert other.image_tiles > 0
 
     def test_tells_the_wrong_image_apart(self, plain: Remote) -> None:
-        """Placeholders are the same for every image (shared/facts/mlx_vlm.md)."""
+        """Placeholders are the same for every image (docs/facts/mlx_vlm.md)."""
         first, second = ask(IMAGES["rgb"]), ask(IMAGES["inverted"])
         plain.ids(first, PLAN)
         assert plain.ids(second, PLAN) == plain.reference(second, PLAN)
@@ -200,9 +200,9 @@ class TestOptions:
             ({"device": "cuda:99"}, "cuda"),
             ({"device": "abacus"}, "abacus"),
             ({"dtype": "int4"}, "dtype"),
-            ({"prefix_cache": "many"}, "many"),
+            ({"prefix_cache": "many"}, "prefix_cache"),
             ({"instruction": 3}, "instruction"),
-            ({"quantization": "{"}, "model option"),
+            ({"quantization": "{"}, "quantization"),
         ],
     )
     def test_that_cannot_be_are_refused(
