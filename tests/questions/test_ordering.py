@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_a_run_asks_group_by_group_and_returns_the_callers_order() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"limit": 9}, {"sample": 8, "limit": 7}])
 def test_a_set_that_knows_its_images_is_ordered_as_one_that_does_not(
-    tmp_path: Path, options: dict[str, int]
+    tmp_path: Path, options: dict[str, Any]
 ) -> None:
     rows = [{"image": f"{n % 4}.png", "question": "What?", "question_id": n} for n in range(12)]
     pair = vqa_pair(tmp_path, [asked(n, image_id=n % 4) for n in range(12)], [])
