@@ -6,13 +6,13 @@ import json
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.checkpoints.fake_hub import COMMIT, FakeHub, serving
+from tests.checkpoints.fake_hub import COMMIT, FakeHub
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import (
     AnswerError,
@@ -25,14 +25,16 @@ from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints import checkpoint as checkpoint_module
 from vqa_engine_adapters.checkpoints import hub as hub_module
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, describe, resolve
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.headers import read_header
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 ANY = MlxVlm.family
 HUB_ID = "owner/tiny"
+
+pytest_plugins = ("tests.checkpoints.hub_fixtures",)
 
 
 def write_tensors(file: Path, names: tuple[str, ...] = ("a", "b")) -> None:
@@ -159,30 +161,6 @@ class TestNames:
     def test_none(self) -> None:
         assert "no default model" in str(refused(None))
         assert "--model" in str(refused(None))
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty hub cache, and a hub address that nobody serves."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def hub(cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A hub that has the folder as `owner/tiny`."""
-    from huggingface_hub import constants
-
-    assert not cache.exists()
-    with serving(FakeHub(folder)) as served:
-        files = served.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        yield served
 
 
 @pytest.fixture

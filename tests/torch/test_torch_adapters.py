@@ -112,8 +112,8 @@ class TestReuse:
         picture().save(tmp_path / "a.png")
         picture().save(tmp_path / "b.bmp")
         plain.call("answer", ask(tmp_path / "a.png"), PLAN)
-        again = plain.call("cost", ask(tmp_path / "b.bmp", "How many?"), PLAN)
-        other = plain.call("cost", ask(IMAGES["inverted"]), PLAN)
+        again = plain.call("cost", [ask(tmp_path / "b.bmp", "How many?")], PLAN)
+        other = plain.call("cost", [ask(IMAGES["inverted"])], PLAN)
         assert 0 < again.reused_tokens < again.prompt_tokens
         assert (again.image_tiles, other.reused_tokens) == (0, 0)
         assert other.image_tiles > 0
@@ -319,7 +319,7 @@ class TestProfile:
         assert profile.kv_per_token == 2 * 2 * 1 * 32 * 4  # K and V, layers, heads, width, bytes
         held = smol.call("cached_bytes")
         answer = smol.call("answer", ask(picture()), PLAN)
-        tail = smol.call("cost", ask(picture()), PLAN)
+        tail = smol.call("cost", [ask(picture())], PLAN)
         assert (held, answer.tokens.prompt) == (0, tail.prompt_tokens)
         assert smol.call("cached_bytes") == tail.reused_tokens * profile.kv_per_token
 

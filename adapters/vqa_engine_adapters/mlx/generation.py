@@ -48,12 +48,12 @@ class Prepared:
 
         self.pixels = mx.array(pixels.values)
 
-    def stand_in(
+    def postpone(
         self, pixels: Pixels, encoding: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """Have `pixels` for the tiles, to be encoded while `encoding` is entered.
+        """Have `pixels` for the tiles, encoded only while `encoding` is entered.
 
-        What stands for them takes one number's memory, whatever its shape.
+        Until then one number fills their whole shape, in the memory of one.
         """
         import mlx.core as mx
 

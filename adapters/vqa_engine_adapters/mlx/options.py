@@ -14,7 +14,7 @@ KNOWN = ("instruction", "reuse", "batch")
 
 @frozen(kw_only=True)
 class Options:
-    """A model's options as they were meant.
+    """A model's options.
 
     `instruction` is the text appended to each question, possibly empty, None for the
     family's own. `reuse` says whether what was computed about an image serves its next
@@ -30,7 +30,7 @@ def read(options: Mapping[str, Any]) -> Options:
     """The options of a `ModelRef`; the command line gives them all as text.
 
     Raises:
-        ConfigurationError: one is unknown, or holds what it cannot.
+        ConfigurationError: one is unknown, or has an invalid value.
     """
     unknown = sorted(set(options) - set(KNOWN))
     if unknown:
@@ -47,7 +47,7 @@ def read(options: Mapping[str, Any]) -> Options:
 def _text(options: Mapping[str, Any], name: str) -> str | None:
     given = options.get(name)
     if given is not None and not isinstance(given, str):
-        raise ConfigurationError(f"The model option {name} is no text: {given!r}.")
+        raise ConfigurationError(f"The model option {name} is not a text: {given!r}.")
     return given
 
 
@@ -55,5 +55,5 @@ def _switch(options: Mapping[str, Any], name: str) -> bool:
     """On unless it is said to be off."""
     given = options.get(name, "on")
     if given not in ("on", "off", True, False):
-        raise ConfigurationError(f"The model option {name} is neither on nor off: {given!r}.")
+        raise ConfigurationError(f"The model option {name} is on or off, not {given!r}.")
     return given in ("on", True)

@@ -61,7 +61,7 @@ def split(loaded: Loaded, ids: list[int]) -> int:
     """
     end = next((n for n in range(len(ids), 0, -1) if is_image(loaded, ids[n - 1])), 0)
     if not 0 < end < len(ids):
-        raise Unsuited("its prompts do not tell where the image ends")
+        raise Unsuited("its prompts do not show where the image ends")
     return end
 
 

@@ -18,11 +18,10 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.failures import classify, forget
-from vqa_engine.images import content_hash, open_image
+from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.quiet import quiet
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch import options
 from vqa_engine_adapters.torch.device import (
     WHOLE,
@@ -68,7 +67,7 @@ class Moondream2(ModelAdapter):
     """moondream2 at `REVISION`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
-    ids and takes neither a seed nor a prefill step; the answer's plan says so.
+    ids and accepts neither a seed nor a prefill step; the answer's plan has none.
     """
 
     default_model = FAMILY.model

@@ -25,6 +25,7 @@ from vqa_engine.errors import AdapterError, InterpreterError
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
 from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def _here(spec: AdapterSpec) -> Origin:
     if spec.target is not None:
         return Origin(sha256=code_hash(spec.target), libraries=_python() | libraries())
     try:
-        plugin = registry.select(spec.name, registry.find())
+        plugin = select(ADAPTERS, spec.name)
     except AdapterError:
         return Origin()  # making the adapter tells what is wrong
     return Origin(

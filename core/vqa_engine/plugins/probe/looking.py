@@ -2,67 +2,88 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 from attrs import evolve
 
-from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef, portable
+from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
 from vqa_engine.errors import AdapterInvalid, BackendError
-from vqa_engine.memory.backends import backend
+from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import System
+from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
-from vqa_engine.plugins.entry_points import reason
-from vqa_engine.plugins.probe.finding import Binding, Finding, Wanted
+from vqa_engine.plugins.entry_points import Plugin, reason
+from vqa_engine.plugins.probe.report import Binding, PluginReport
 
 
-def look(wanted: Wanted, *, bind: bool) -> Finding:
-    """Import the plugin, check it, and take its estimate; raises nothing."""
-    found = Finding(number=wanted.number)
+def untried(plugin: Plugin) -> PluginReport:
+    """A plugin of which nothing is known but its metadata."""
+    return PluginReport(
+        group=plugin.entry_point.group,
+        name=plugin.name,
+        state="healthy",
+        distribution=plugin.distribution,
+        version=plugin.version,
+        target=plugin.target,
+    )
+
+
+def look(plugin: Plugin, *, bind: bool) -> PluginReport:
+    """Import the plugin, check it, and ask for its estimate; raises nothing."""
+    found = untried(plugin)
     try:
-        plugin = metadata.EntryPoint(wanted.name, wanted.target, wanted.group).load()
+        made = plugins.imported(plugin.entry_point)
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
-        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-        return evolve(found, broken=reason(error), missing=missing)
-    if wanted.group != registry.GROUP:
-        problems = () if callable(plugin) else (f"{plugin!r} is not callable",)
-        return evolve(found, problems=problems)
+        remedy = plugins.remedy(plugin, error)
+        return evolve(found, state="broken", reason=reason(error), remedy=remedy)
+    if found.group != plugins.ADAPTERS:
+        return found if callable(made) else _invalid(found, f"{made!r} is not callable")
     try:
-        return _adapter(found, wanted.name, plugin, bind=bind)
+        return _adapter(found, made, bind=bind)
     except AdapterInvalid as error:
-        return evolve(found, problems=error.problems)
+        return _invalid(found, *error.problems)
 
 
-def _adapter(found: Finding, name: str, factory: Any, *, bind: bool) -> Finding:
-    registry.check(name, factory)
-    adapter = registry.made(name, factory)
+def _invalid(found: PluginReport, *problems: str) -> PluginReport:
+    remedy = f"Report this to the authors of {found.distribution}"
+    return evolve(found, state="invalid", reason="; ".join(problems), remedy=remedy)
+
+
+def _adapter(found: PluginReport, factory: Any, *, bind: bool) -> PluginReport:
+    adapter = registry.made(found.name, registry.check(found.name, factory))
     try:
-        profile = portable(adapter.memory_profile())
+        profile = adapter.memory_profile()
+        known = evolve(found, backend=profile.backend, weights=profile.weights)
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
-        problem = f"memory_profile() before load failed: {reason(error)}"
-        return evolve(found, problems=(problem,))
-    bindings = _bindings(adapter, adapter.memory_profile()) if bind else ()
-    return evolve(found, profile=profile, model=_model(adapter), bindings=bindings)
+        return _invalid(found, f"memory_profile() before load failed: {reason(error)}")
+    known = evolve(known, model=_model(adapter))
+    return _bound_to_backend(known, adapter, profile) if bind else known
 
 
 def _model(adapter: ModelAdapter) -> str | None:
     """The default checkpoint, where the adapter has a `default_model`."""
-    told = getattr(adapter, "default_model", None)
-    told = told.model if isinstance(told, ModelRef) else told
-    return told if isinstance(told, str) else None
+    default = getattr(adapter, "default_model", None)
+    name = default.model if isinstance(default, ModelRef) else default
+    return name if isinstance(name, str) else None
 
 
-def _bindings(adapter: ModelAdapter, profile: MemoryProfile) -> tuple[Binding, ...]:
-    """Each declared strategy, bound to the real backend and let go again."""
+def _bound_to_backend(
+    known: PluginReport, adapter: ModelAdapter, profile: MemoryProfile
+) -> PluginReport:
+    """Each declared strategy, bound to the real backend and unbound again."""
     try:
-        counted = backend(profile.backend, profile.device)
+        library = backends.load(profile.backend).library
+        if not library.is_installed:
+            return evolve(known, absent=f"pip install '{library.requirement}'")
+        counted = backends.backend(profile.backend, profile.device)
     except BackendError as error:
-        return (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
+        calls = (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
+        return evolve(known, calls=calls)
     controls = MemoryControls(counted, profile, adapter)
     controls.budget = budget(counted, System()).limit
-    return tuple(_bound(strategy, controls) for strategy in profile.strategies)
+    return evolve(known, calls=tuple(_bound(one, controls) for one in profile.strategies))
 
 
 def _bound(strategy: CleanupStrategy, controls: MemoryControls) -> Binding:

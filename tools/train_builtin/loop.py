@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import Idefics3ForConditionalGeneration
 
+from tools.train_builtin.forward import answer_logits
+from tools.train_builtin.samples import IGNORED, Batch, Sampler
 from vqa_engine.questions.shapes.asking import KINDS
-from vqa_engine_adapters.builtin.training.forward import answer_logits
-from vqa_engine_adapters.builtin.training.samples import IGNORED, Batch, Sampler
 
 
 @attrs.frozen

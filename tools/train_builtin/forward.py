@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import Idefics3ForConditionalGeneration
 
-from vqa_engine_adapters.builtin.training.samples import IGNORED
+from tools.train_builtin.samples import IGNORED
 
 
 def answer_logits(

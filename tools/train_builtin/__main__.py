@@ -1,7 +1,7 @@
-"""Train the embedded checkpoint: `python -m vqa_engine_adapters.builtin.train`.
+"""Train the embedded checkpoint: `python -m tools.train_builtin`.
 
-Draws its scenes, trains on two CPU cores, and writes the checkpoint folder with the run's log
-(`training.json`) beside it. Needs the `train` extra (torch, transformers).
+Draws its scenes, trains on two CPU cores, and writes the checkpoint folder and the run's log.
+Run it from the root of the repository; it needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 
 from vqa_engine_adapters.builtin import CHECKPOINT
 
+LOG = Path(__file__).with_name("training.json")
+"""The shipped checkpoint's log."""
+
 STEPS = 2600
 """Steps of the shipped checkpoint."""
 
@@ -21,15 +24,16 @@ def main() -> None:
     arguments = parse()
     # Read once, when torch loads: threads that spin at barriers make a shared machine crawl.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from vqa_engine_adapters.builtin.training.run import run
+    from tools.train_builtin.run import run
 
-    run(arguments.output, arguments.steps, arguments.threads)
+    run(arguments.output, arguments.log, arguments.steps, arguments.threads)
 
 
 def parse() -> argparse.Namespace:
     """The command line; the defaults are those of the shipped checkpoint."""
     parser = argparse.ArgumentParser(description="Train the embedded checkpoint.")
     parser.add_argument("--output", type=Path, default=CHECKPOINT, help="checkpoint folder")
+    parser.add_argument("--log", type=Path, default=LOG, help="the run's log")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""One run from nothing to a checkpoint, its log (`training.json`) written beside it."""
+"""One run from nothing to a checkpoint and its log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Idefics3ForConditionalGeneration
 
-from vqa_engine_adapters.builtin.training.layout import (
+from tools.train_builtin.layout import (
     Architecture,
     build_model,
     write_checkpoint,
 )
-from vqa_engine_adapters.builtin.training.loop import Progress, Recipe, train
-from vqa_engine_adapters.builtin.training.vocabulary import build_tokenizer
+from tools.train_builtin.loop import Progress, Recipe, train
+from tools.train_builtin.vocabulary import build_tokenizer
 
 
 @attrs.define
@@ -26,6 +26,7 @@ class Run:
     """One training run: what it trains, where to, and its reports so far."""
 
     output: Path
+    log_file: Path
     architecture: Architecture
     recipe: Recipe
     tokenizer: Tokenizer
@@ -41,11 +42,10 @@ class Run:
             flush=True,
         )
         write_checkpoint(self.output, self.architecture, self.tokenizer, self.model.state_dict())
-        log = self.output.parent / "training.json"
-        log.write_text(json.dumps(self.log(), indent=1) + "\n")
+        self.log_file.write_text(json.dumps(self.log(), indent=1) + "\n")
 
     def log(self) -> dict[str, Any]:
-        """What `training.json` holds; seconds are wall time, the last report's is the run's."""
+        """What the log holds; seconds are wall time, the last report's is the run's."""
         return {
             "seconds": self.history[-1].seconds,
             "steps": self.history[-1].step,
@@ -59,12 +59,12 @@ class Run:
         }
 
 
-def run(output: Path, steps: int, threads: int) -> None:
-    """Train from the beginning and leave checkpoint and log at `output`."""
+def run(output: Path, log: Path, steps: int, threads: int) -> None:
+    """Train from the beginning and leave the checkpoint at `output` and the log at `log`."""
     torch.set_num_threads(threads)
     recipe = Recipe(steps=steps)
     torch.manual_seed(recipe.torch_seed)
     architecture, tokenizer = Architecture(), build_tokenizer()
     model = build_model(architecture, tokenizer)
-    started = Run(output, architecture, recipe, tokenizer, model)
+    started = Run(output, log, architecture, recipe, tokenizer, model)
     train(model, tokenizer, recipe, architecture.image_tokens, started.report)

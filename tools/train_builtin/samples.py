@@ -16,12 +16,12 @@ import numpy.typing as npt
 from PIL import Image
 from tokenizers import Tokenizer
 
+from tools.train_builtin import vocabulary
+from tools.train_builtin.layout import IMAGE_SIZE
+from tools.train_builtin.paraphrases import ALL_WORDINGS
 from vqa_engine.questions.shapes.asking import Ask, ask_all, ask_half, ask_relation
 from vqa_engine.questions.shapes.scenes import Scene, draw, sample_scene, scene_rng
 from vqa_engine.questions.shapes.wording import WORDINGS, word
-from vqa_engine_adapters.builtin.training import vocabulary
-from vqa_engine_adapters.builtin.training.layout import IMAGE_SIZE
-from vqa_engine_adapters.builtin.training.paraphrases import ALL_WORDINGS
 
 IGNORED = -100
 """Label of a position that takes no part in the loss; the value that torch's loss skips."""

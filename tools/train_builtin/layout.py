@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
-from vqa_engine_adapters.builtin.training import vocabulary
+from tools.train_builtin import vocabulary
 
 IMAGE_SIZE = 64
 """Edge in pixels to which the processor brings every image."""

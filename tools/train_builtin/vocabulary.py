@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tools.train_builtin.paraphrases import ALL_WORDINGS
 from vqa_engine.questions.shapes.scenes import COLOURS, SHAPES
 from vqa_engine.questions.shapes.wording import SYNONYMS
-from vqa_engine_adapters.builtin.training.paraphrases import ALL_WORDINGS
 
 UNKNOWN = "<|endoftext|>"
 START = "<|im_start|>"
