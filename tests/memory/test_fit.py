@@ -23,7 +23,7 @@ PHI = MemoryProfile(
     attention_per_pair=128,
     exact=True,
 )
-"""Phi-3.5-vision at 4 bits (shared/facts/models.md and memory.md)."""
+"""Phi-3.5-vision at 4 bits (docs/facts/models.md and memory.md)."""
 
 
 def test_what_has_room_fits_as_asked() -> None:

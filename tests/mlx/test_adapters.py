@@ -126,7 +126,7 @@ class TestTokens:
 
 
 class TestPrompt:
-    """The formats of shared/facts/models.md, with the short-answer instruction."""
+    """The formats of docs/facts/models.md, with the short-answer instruction."""
 
     @pytest.mark.parametrize(
         ("model_type", "expected"),

@@ -38,6 +38,7 @@ from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions.shapes import ShapesSet
 from vqa_engine_adapters.mlx import answering, batching
 from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.generation import prepare
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
@@ -255,6 +256,19 @@ class TestErrors:
         assert groups == [3]
         said = [one.token_ids for one in (first, *others) if isinstance(one, Answer)]
         assert said == ids(asked(smol, rest, PLAN))
+
+    def test_of_one_that_the_processor_refuses(
+        self, smol: MlxAdapter, groups: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def picky(model: Any, prompt: str, *rest: Any) -> Any:
+            if "Who" in prompt:
+                raise ValueError("no such person")
+            return prepare(model, prompt, *rest)
+
+        monkeypatch.setattr(answering, "prepare", picky)
+        outcomes = smol.answer_batch(about(picture(), ("Who?", "Is it?", "Where?")), PLAN, None)
+        assert [type(one) for one in outcomes] == [AnswerError, Answer, Answer]
+        assert groups == [2]
 
     def test_of_them_all(self, smol: MlxAdapter) -> None:
         questions = about(picture(), ("What is <image>?", "And <image>?"))

@@ -41,7 +41,7 @@ def packed(*shape: int) -> Tensor:
     ],
 )
 def test_kv_of_known_models(name: str, layers: int, rows: int, expected: float) -> None:
-    """The table of shared/facts/memory.md, "Prediction", from shapes in 4 bits."""
+    """The table of docs/facts/memory.md, "Prediction", from shapes in 4 bits."""
     tensors = {"vision_tower.encoder.layers.0.self_attn.k_proj.weight": half(1024, 1024)}
     for layer in range(layers):
         for kind in "kvq":

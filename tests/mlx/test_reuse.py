@@ -99,7 +99,7 @@ class TestSameAnswers:
         assert reused(answers[2]) > 0
 
     def test_about_two_images_that_look_alike_to_a_tokenizer(self, smol: MlxAdapter) -> None:
-        """The trap of shared/facts/mlx_vlm.md: equal ids, and an answer about the first."""
+        """The trap of docs/facts/mlx_vlm.md: equal ids, and an answer about the first."""
         one, other = ask(picture()), ask(turned())
         first, second = smol.answer(one, PLAN), smol.answer(other, PLAN)
         assert _prompt_ids(smol, one) == _prompt_ids(smol, other)

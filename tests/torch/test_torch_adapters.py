@@ -119,7 +119,7 @@ class TestReuse:
         assert other.image_tiles > 0
 
     def test_tells_the_wrong_image_apart(self, plain: Remote) -> None:
-        """Placeholders are the same for every image (shared/facts/mlx_vlm.md)."""
+        """Placeholders are the same for every image (docs/facts/mlx_vlm.md)."""
         first, second = ask(IMAGES["rgb"]), ask(IMAGES["inverted"])
         plain.ids(first, PLAN)
         assert plain.ids(second, PLAN) == plain.reference(second, PLAN)
@@ -200,9 +200,9 @@ class TestOptions:
             ({"device": "cuda:99"}, "cuda"),
             ({"device": "abacus"}, "abacus"),
             ({"dtype": "int4"}, "dtype"),
-            ({"prefix_cache": "many"}, "many"),
+            ({"prefix_cache": "many"}, "prefix_cache"),
             ({"instruction": 3}, "instruction"),
-            ({"quantization": "{"}, "model option"),
+            ({"quantization": "{"}, "quantization"),
         ],
     )
     def test_that_cannot_be_are_refused(
@@ -364,9 +364,8 @@ class TestMoondream:
         remote = Remote(process, self.TARGET)
         assert remote.load(folder("moondream2"), trust=True) is None
         red = Image.new("RGB", (8, 8), (255, 0, 0))
-        question = evolve(ask(red, "Is it red?"), answer_type="yes/no")
-        first = remote.call("answer", question, PLAN)
-        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer yes or no.'")
+        first = remote.call("answer", ask(red, "Is it red?"), PLAN)
+        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer briefly.'")
         assert "'max_tokens': 6" in first.text
         assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
         assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")

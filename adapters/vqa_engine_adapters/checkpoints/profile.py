@@ -39,7 +39,7 @@ def kv_per_token(tensors: Mapping[str, Tensor], config: Config) -> int | None:
 
     A key or value projection has as many rows as it writes numbers per token, quantised
     or not. So the headers give the figure for every layer, whatever defaults the
-    config leaves unsaid. The result agrees with the table in shared/facts/memory.md,
+    config leaves unsaid. The result agrees with the table in docs/facts/memory.md,
     "Prediction".
     """
     total = 0

@@ -21,7 +21,7 @@ Sizes = Callable[[Config, Config, Size, int | None], tuple[int, int]]
 """(config, settings, size, the plan's longest edge) → (tokens, tiles)."""
 
 CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
-"""Asks for a letter; the wording of shared/facts/models.md, "Short-answer instruction"."""
+"""Asks for a letter; the wording of docs/facts/models.md, "Short-answer instruction"."""
 
 STOP_TEXTS = ("<end_of_utterance>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 """End tokens of common chat formats, for a model of which nothing else is known."""

@@ -80,7 +80,7 @@ def prompt(config: Config) -> str:
     """The prompt a conversion lost: Mistral's for 1.6 on Mistral, Vicuna's for the others.
 
     Without it the model goes on with the user's part and looks corrupted
-    (shared/facts/models.md).
+    (docs/facts/models.md).
     """
     text: dict[str, Any] = config.get("text_config") or {}
     if text.get("model_type") == "mistral":
@@ -92,7 +92,7 @@ LLAVA = Family(
     adapter="llava",
     model="llava-hf/llava-v1.6-mistral-7b-hf",
     model_types=("llava_next", "llava"),
-    # 7.57 B parameters in two bytes each; KV from shared/facts/memory.md, "Prediction".
+    # 7.57 B parameters in two bytes each; KV from docs/facts/memory.md, "Prediction".
     estimate=MemoryProfile(
         weights=15_130_000_000,
         kv_per_token=128 * 2**10,

@@ -17,7 +17,7 @@ _CROPS = 4
 def image_tokens(_config: Config, settings: Config) -> ImageTokens:
     """144 tokens per crop and for the whole image, with a separator per row of twelve.
 
-    `(h·w + 1)·144 + 1 + (h + 1)·12` for h·w crops (shared/facts/mlx_vlm.md); `fixed`
+    `(h·w + 1)·144 + 1 + (h + 1)·12` for h·w crops (docs/facts/mlx_vlm.md); `fixed`
     counts the separators of the tallest grid, all crops in one column.
     """
     tiles = crops(settings, None) + 1
@@ -56,7 +56,7 @@ PHI35 = Family(
     adapter="phi35_vision",
     model=None,
     model_types=("phi3_v",),
-    # Every head has its own keys and values (shared/facts/models.md).
+    # Every head has its own keys and values (docs/facts/models.md).
     estimate=MemoryProfile(kv_per_token=384 * 2**10, image_tokens=image_tokens({}, {})),
     instruction=WORD_OR_PHRASE,
     prompt=lambda _config: "<|user|>\n<|image_1|>\n{question}<|end|>\n<|assistant|>\n",

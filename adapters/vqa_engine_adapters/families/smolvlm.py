@@ -14,7 +14,7 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens | None:
 
     The image is scaled to `size.longest_edge` and cut into tiles of
     `max_image_size.longest_edge`, by default 2048 and 512 for SmolVLM2: 17 tiles of 64
-    tokens (shared/facts/mlx_vlm.md). The few tokens that mark rows, columns and ends
+    tokens (docs/facts/mlx_vlm.md). The few tokens that mark rows, columns and ends
     count as text.
     """
     vision = config.get("vision_config") or {}

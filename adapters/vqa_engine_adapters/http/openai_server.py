@@ -36,9 +36,9 @@ from vqa_engine.errors import (
 )
 from vqa_engine.images import bounded, open_image
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.http import options
 from vqa_engine_adapters.http.client import Client
-from vqa_engine_adapters.http.options import Options
+from vqa_engine_adapters.http.options import SECRET, Options
+from vqa_engine_adapters.options import read
 
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
@@ -58,7 +58,7 @@ FAMILY = Family(
 
 
 class OpenAiServer(ModelAdapter):
-    """A server of the OpenAI API; `options.Options` are its model options.
+    """A server of the OpenAI API; `http.options.Options` are its model options.
 
     `ModelRef.model` is the name that the server knows the model by; None takes the one
     that it serves. It is also a `BatchAdapter` (`vqa_engine.adapter`): the requests of a
@@ -81,7 +81,7 @@ class OpenAiServer(ModelAdapter):
             BackendError: httpx2 is not installed.
         """
         self.release()
-        self._options = options.read(model.options)
+        self._options = read(Options, model.options, SECRET)
         _require()
         self._client = Client(self._options)
         try:

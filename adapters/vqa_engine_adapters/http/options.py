@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen, validators
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine_adapters.options import text
 
 BASE_URL = "http://127.0.0.1:8080/v1"
 """Where mlx-vlm's own server and llama.cpp's listen by default."""
@@ -57,9 +56,7 @@ class Options:
 
     base_url: str = field(default=BASE_URL, validator=_checked_url)
     api_key_env: str = API_KEY_ENV
-    instruction: str | None = field(
-        default=None, validator=validators.optional(validators.instance_of(str))
-    )
+    instruction: str | None = text()
     in_flight: int = field(default=8, converter=int, validator=validators.ge(1))
     timeout: float = field(default=TIMEOUT, converter=float, validator=validators.gt(0))
     retries: int = field(default=4, converter=int, validator=validators.ge(0))
@@ -71,28 +68,5 @@ class Options:
         return os.environ.get(self.api_key_env) or None
 
 
-def read(given: Mapping[str, Any]) -> Options:
-    """The options that a caller gave.
-
-    Raises:
-        ConfigurationError: one is unknown or has an invalid value. The text names the
-            option and never shows a value: somebody may have put a key there.
-    """
-    known = tuple(attribute.name for attribute in fields(Options))
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown model option {', '.join(unknown)}; known: {', '.join(known)}. "
-            "A key is read from the environment only: see api_key_env."
-        )
-    for name, value in given.items():
-        _try(name, value)
-    return Options(**given)
-
-
-def _try(name: str, value: Any) -> None:
-    try:
-        Options(**{name: value})
-    except (ValueError, TypeError) as error:
-        reason = f": {error}" if name == "base_url" else ""
-        raise ConfigurationError(f"The model option {name} is not valid{reason}.") from None
+SECRET = frozenset(one.name for one in fields(Options)) - {"base_url"}
+"""Options whose values appear in no message; `base_url` is checked for keys first."""

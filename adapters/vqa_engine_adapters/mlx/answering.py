@@ -60,6 +60,7 @@ class Answering:
         self, loaded: Loaded, family: MlxFamily, *, reuse: bool, batch: bool = True, most: int = 0
     ) -> None:
         self.prefixes = Prefixes()
+        self.together: set[int] = set()
         self._loaded, self._family, self._most = loaded, family, most
         self._reuse, self._batch = reuse, batch
         self._short = family.tail is not None
@@ -82,10 +83,12 @@ class Answering:
     ) -> dict[int, Generated]:
         """Answer the first of the prompts, and with it those that can go together with it."""
         first, prompt = next(iter(prompts.items()))
+        self.together = {first}
         ready = self._readied(prompt, picture, plan)
         if isinstance(ready, Prepared):
             said = {first: generate(self._loaded, ready, plan)}
         elif others := self._joining(ready, prompts, picture, plan):
+            self.together |= set(others)
             said = self._finish_together(ready, {first: ready.suffix, **others}, plan)
         else:
             said = {first: self._finish(ready, plan)}

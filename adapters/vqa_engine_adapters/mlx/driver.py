@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import ClassVar
 
 from attrs import evolve
@@ -23,13 +22,16 @@ from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
-from vqa_engine_adapters.mlx import options
+from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
+from vqa_engine_adapters.mlx.options import Options
 from vqa_engine_adapters.mlx.picture import Preparation, Prompt, same_source
+from vqa_engine_adapters.mlx.pool import discard, sweep
+from vqa_engine_adapters.options import read
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +71,14 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        given = options.read(model.options)
+        given = read(Options, model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
             loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
         except Exception as error:
             forget(error)
-            _sweep()
+            sweep()
             raise
         self._loaded, self._family, self._warned = loaded, family, False
         self._instruction = given.instruction
@@ -91,7 +93,7 @@ class MlxAdapter(ModelAdapter):
             most=_image_bytes(self._profile),
         )
         self._preparation = Preparation(self._answering.cut_ahead)
-        if family.prompt is None and not _has_template(loaded):
+        if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
@@ -145,7 +147,7 @@ class MlxAdapter(ModelAdapter):
         self._preparation = Preparation()  # the old one's cutter holds on to the model
         self._loaded, self._answering, self._family = None, None, self.family
         self._profile = self.family.estimate
-        _sweep()
+        sweep()
 
     def memory_profile(self) -> MemoryProfile:
         """What the loaded checkpoint needs, or an estimate for the default one."""
@@ -199,18 +201,8 @@ class MlxAdapter(ModelAdapter):
             AnswerError: nothing is loaded, or the question's text has an image marker or is
                 not valid Unicode.
         """
-        loaded = self._ready()
-        text = _unicode(self._family.ask(question, self._instruction))
-        if self._family.marker and self._family.marker in text:
-            marker = self._family.marker
-            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
-        if self._family.prompt is not None and not _has_template(loaded):
-            written = self._family.prompt(loaded.checkpoint.config)
-            return written.replace("{question}", text)
-        from mlx_vlm import apply_chat_template
-
-        text = self._family.lead + text
-        return str(apply_chat_template(loaded.processor, loaded.config, text, num_images=1))
+        text = self._family.ask(question, self._instruction)
+        return chat.formatted(self._ready(), self._family, text)
 
     def _prompt(self, question: Question) -> Prompt:
         try:
@@ -245,9 +237,9 @@ class MlxAdapter(ModelAdapter):
         except ImageError as error:
             return dict.fromkeys(prompts, error)
         except AnswerError as error:
-            if len(prompts) > 1:  # nobody knows whose fault it is
-                raise
-            return dict.fromkeys(prompts, error)
+            if self._answering is None or len(self._answering.together) > 1:
+                raise  # nobody knows whose fault it is
+            return {next(iter(prompts)): error}
         return {place: self._answer(generated, plan) for place, generated in said.items()}
 
     def _generate(
@@ -282,7 +274,7 @@ class MlxAdapter(ModelAdapter):
         except Exception as error:
             forget(error)
             self.drop_caches()
-            _discard()
+            discard()
             raise classify(error, "mlx_vlm") from error
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
@@ -303,22 +295,6 @@ class MlxAdapter(ModelAdapter):
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
-
-
-def _unicode(text: str) -> str:
-    """The text, which no tokenizer refuses.
-
-    Raises:
-        AnswerError: it has half of a surrogate pair.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise AnswerError(
-            "The question's text is not valid Unicode: it has half of a surrogate pair.",
-            cause="encoding",
-        ) from error
-    return text
 
 
 def _of(question: Question, outcome: Answer | VqaEngineError) -> Answer | VqaEngineError:
@@ -342,31 +318,3 @@ def _image_bytes(profile: MemoryProfile) -> int:
     """Bytes of keys and values that the most expensive image takes, 0 if nobody knows."""
     image = profile.image_tokens
     return 0 if image is None else image.most * (profile.kv_per_token or 0)
-
-
-def _has_template(loaded: Loaded) -> bool:
-    return any(
-        getattr(owner, "chat_template", None) for owner in (loaded.processor, loaded.tokenizer)
-    )
-
-
-def _discard() -> None:
-    """Take a late error of the device, which would stick to the next question, and the pool."""
-    import mlx.core as mx
-    from mlx_vlm.generate import generation_stream
-
-    with suppress(RuntimeError):  # it is what failed the question
-        mx.synchronize(generation_stream)
-    mx.clear_cache()
-
-
-def _sweep() -> None:
-    """Collect cycles that hold arrays, then give the pool back.
-
-    The order matters: clearing the pool frees no array that is still referenced
-    (shared/facts/memory.md, "The first remedy, judged").
-    """
-    import mlx.core as mx
-
-    gc.collect()
-    mx.clear_cache()

@@ -87,7 +87,7 @@ class LlavaMlx(MlxAdapter):
             ),
         ),
         STRATEGIES,
-        weights=4_600_000_000,  # shared/facts/models.md
+        weights=4_600_000_000,  # docs/facts/models.md
         adapter="llava_mlx",
         model="mlx-community/llava-v1.6-mistral-7b-4bit",
         image_tokens=image_tokens,

@@ -100,7 +100,7 @@ def stop_tokens(family: MlxFamily, tokenizer: Any, config: Any) -> frozenset[int
     """The union of every source of end tokens.
 
     No single source is enough: Phi-3.5-vision's config names one that it does not emit,
-    SmolVLM's `<end_of_utterance>` is in no config (shared/facts/models.md).
+    SmolVLM's `<end_of_utterance>` is in no config (docs/facts/models.md).
     mlx-vlm has merged generation_config.json into `config` already.
     """
     criteria = getattr(tokenizer, "stopping_criteria", None)

@@ -19,7 +19,7 @@ from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.swapping import swapped
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
-"""Keys and values are 384 KiB a token (shared/facts/models.md), and a crop takes more in its
+"""Keys and values are 384 KiB a token (docs/facts/models.md), and a crop takes more in its
 encoder than a step of the prefill does."""
 
 

@@ -4,7 +4,7 @@ A prefix is the prompt up to and including the image. Its keys and values are th
 part of a visual question, and the same for every question about that image. They are kept
 by the image's content, never by token ids alone: placeholders are the same for every image,
 and mlx-vlm's own cache, which compares ids, answers about the wrong one
-(shared/facts/mlx_vlm.md).
+(docs/facts/mlx_vlm.md).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from vqa_engine_adapters.torch.memory import preferred
 
 SLOPE = float(2**20)
 """Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph
-keeps something for each new shape and gives nothing back (shared/facts/memory.md, "PyTorch")."""
+keeps something for each new shape and gives nothing back (docs/facts/memory.md, "PyTorch")."""
 
 STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
 """Bounds that hold everywhere; neither changes what comes out."""

@@ -22,7 +22,8 @@ from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.torch import options, profile
+from vqa_engine_adapters.options import read
+from vqa_engine_adapters.torch import profile
 from vqa_engine_adapters.torch.generation import Generated, generate
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
@@ -63,7 +64,7 @@ class TorchAdapter(ModelAdapter):
             BackendError: torch or transformers is not installed.
         """
         self.release()
-        self._options = options.read(model.options)
+        self._options = read(Options, model.options)
         require()
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
@@ -128,7 +129,7 @@ class TorchAdapter(ModelAdapter):
             CheckpointError: another checkpoint cannot be reached or read.
             ConfigurationError: `model.options` holds something unknown or unusable.
         """
-        given, found = options.read(model.options), within_reach(self.family, model)
+        given, found = read(Options, model.options), within_reach(self.family, model)
         if found is None:
             return evolve(self.family.estimate, device=given.device)
         return profile.expected(self.family.of(found.config), found, model, given)
@@ -228,7 +229,7 @@ def sweep() -> None:
     """Collect cycles that hold tensors, then give the pool back.
 
     Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
-    (shared/facts/memory.md, "PyTorch").
+    (docs/facts/memory.md, "PyTorch").
     """
     import torch
 

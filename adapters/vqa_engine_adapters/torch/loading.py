@@ -172,7 +172,7 @@ def _bounds(network: Any) -> tuple[Stepwise | None, Batchwise | None]:
 
 def _stop_tokens(family: Family, tokenizer: Any, network: Any) -> frozenset[int]:
     """The union of every source of end tokens; no single one is enough
-    (shared/facts/models.md, "quirks to encode")."""
+    (docs/facts/models.md, "quirks to encode")."""
     config, found = network.config, set[int]()
     generation = getattr(network, "generation_config", None)
     for source in (config, getattr(config, "text_config", None), generation, tokenizer):

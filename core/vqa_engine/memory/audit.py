@@ -14,7 +14,7 @@ _SURE = 0.9
 
 _WANDER = 8 << 20
 """Bytes by which a healthy process wanders outside the allocator: 5.6 MiB were measured
-(shared/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
+(docs/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
 
 
 class Audit:

@@ -15,7 +15,7 @@ _MIB = 1 << 20
 
 _RESERVE = 0.10
 """Share of the figure that is left alone. MLX starts to collect when it holds 0.95 of the
-working set (shared/facts/memory.md, "MLX memory API"); we want to act before it does."""
+working set (docs/facts/memory.md, "MLX memory API"); we want to act before it does."""
 
 _LEAST_RESERVE = 256 * _MIB
 """Bytes kept free on a small machine, for the interpreter and the current image."""

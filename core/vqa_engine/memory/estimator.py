@@ -2,7 +2,7 @@
 
 The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache
 allocates, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
-this is the form `a + b·T + c·S·T` of shared/facts/memory.md ("Prediction"), which was wrong by
+this is the form `a + b·T + c·S·T` of docs/facts/memory.md ("Prediction"), which was wrong by
 4.1 % on average on plain questions; split into chunks it also holds for a question whose
 image is computed already, or computed by itself first.
 
@@ -21,7 +21,7 @@ from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
 from vqa_engine.memory.regression import Regression
 
 DEFAULT_STEP = 2048
-"""mlx-vlm's prefill step when none is given (shared/facts/mlx_vlm.md)."""
+"""mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
 
 FIRST_MARGIN = 0.25
 _LEAST_MARGIN = 0.12

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 _NOISE = 0.04**2
 """Variance of a truth about its prediction, relative: the mean error that was measured
-(shared/facts/memory.md, "Prediction")."""
+(docs/facts/memory.md, "Prediction")."""
 
 
 class Regression:

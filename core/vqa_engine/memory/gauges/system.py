@@ -12,7 +12,7 @@ from vqa_engine.memory.gauges.cgroup import CgroupGauge
 from vqa_engine.memory.gauges.process import process_gauge
 
 LEVELS = {1: "normal", 2: "warn", 4: "critical"}
-"""`kern.memorystatus_vm_pressure_level` (shared/facts/memory.md, "Pressure signals")."""
+"""`kern.memorystatus_vm_pressure_level` (docs/facts/memory.md, "Pressure signals")."""
 
 
 STALLED = 10.0

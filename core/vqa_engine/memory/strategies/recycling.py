@@ -18,7 +18,7 @@ class RecycleWorker(CleanupStrategy):
 
     `after` questions, or when the process grows by `slope` bytes per question outside
     the allocator, or when the floor has risen by `residue` bytes since load. Ending the
-    process is the one cure that always works (shared/facts/memory.md, "PyTorch").
+    process is the one cure that always works (docs/facts/memory.md, "PyTorch").
 
     A slope is believed only once the pool was cleared: on MPS the driver's figure holds
     the pool as well, and what clearing gives back is no reason for a fresh process.

@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 SMALLEST_POOL = 32 * MIB
 """MLX's own limit on the CPU; its table of pools shows no cost at this size
-(shared/facts/memory.md, "Bounding the pool")."""
+(docs/facts/memory.md, "Bounding the pool")."""
 
 LARGEST_POOL = 512 * MIB
 
@@ -24,7 +24,7 @@ class CacheLimit(CleanupStrategy):
     """Keep the backend's pool of freed buffers under `limit` bytes, always.
 
     MLX's pool grows with the number of distinct tensor shapes; a standing limit bounds
-    it by construction (shared/facts/memory.md, "Bounding the pool"). Without a limit one
+    it by construction (docs/facts/memory.md, "Bounding the pool"). Without a limit one
     is chosen: a sixteenth of the weights, never more than a quarter of what the budget
     leaves beside them, and later no more than a question was seen to need, since a larger
     pool is never reused in one.
@@ -57,7 +57,7 @@ class CacheLimit(CleanupStrategy):
 class PrefillStep(CleanupStrategy):
     """Compute at most `tokens` prompt tokens at once.
 
-    The largest lossless lever on the peak (shared/facts/memory.md, "Chunked prefill").
+    The largest lossless lever on the peak (docs/facts/memory.md, "Chunked prefill").
     Without a number one is chosen by the model's size, since the work space of a step
     grows with the model: 512 under 1 GiB of weights, 256 under 4 GiB, 128 above.
     """

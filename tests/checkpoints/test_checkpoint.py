@@ -307,7 +307,7 @@ class TestDescription:
 
 
 class TestFailures:
-    """Texts of MLX and what they mean (shared/facts/memory.md, "Texts to classify")."""
+    """Texts of MLX and what they mean (docs/facts/memory.md, "Texts to classify")."""
 
     @pytest.mark.parametrize(
         ("text", "kind"),
