@@ -13,7 +13,7 @@ from vqa_engine_cli.options import json_option, options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vqa_engine.plugins.probe import PluginReport
+    from vqa_engine.doctor.probe import PluginReport
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
@@ -35,7 +35,7 @@ def adapters(timeout: float, as_json: bool) -> None:
 
     Each is imported in a process of its own, so one that hangs or crashes harms no other.
     """
-    from vqa_engine.plugins.probe import report
+    from vqa_engine.doctor.probe import report
 
     found = report(longest=timeout)
     if as_json:

@@ -16,7 +16,7 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
     from attrs import evolve
 
-    from vqa_engine.plugins.contender import DEFAULT
+    from vqa_engine.plugins.resolution import DEFAULT
 
     names = given["adapters"] or (DEFAULT.name,)
     _check_model(names, given)

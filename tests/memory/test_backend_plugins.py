@@ -12,7 +12,7 @@ import pytest
 
 import vqa_engine
 from tests.builders import a_distribution, a_question, png
-from tests.environments import EXAMPLES
+from tests.environments import EXAMPLES, ROOT, Environment, Wheels
 from vqa_engine import Engine, Row, failures
 from vqa_engine.errors import BackendError
 from vqa_engine.memory import backends
@@ -66,18 +66,18 @@ def rows(*texts: str, isolation: str = "process") -> list[Row]:
 @pytest.mark.usefixtures("counting")
 class TestAnothersBackend:
     def test_its_counters_are_in_every_row(self) -> None:
-        told = [row.answer.memory for row in rows("Wide?", "Tall?") if row.answer]
+        told = [row.answer.memory for row in rows("How bright?", "And now?") if row.answer]
         read = [(one.active, one.cache, one.peak) for one in told if one]
         assert read == [(WEIGHTS, 600, WEIGHTS + 600)] * 2
 
     def test_its_error_is_classified_where_it_is_raised(self) -> None:
-        failed, answered = rows("Take everything", "Wide?", isolation="inline")
+        failed, answered = rows("Take everything", "How bright?", isolation="inline")
         assert failed.failure is not None
         assert failed.failure.cause == "out_of_memory"
         assert answered.answer is not None
 
     def test_its_last_words_are_classified_by_the_host(self) -> None:
-        failed, answered = rows("Take everything and crash", "Wide?")
+        failed, answered = rows("Take everything and crash", "How bright?")
         assert failed.failure is not None
         assert failed.failure.cause == "out_of_memory"
         assert "buffers: no room left on device" in failed.failure.message
@@ -89,6 +89,18 @@ class TestAnothersBackend:
         assert "vqa-engine-counting-backend" in backends.distributions()
         assert "vqa_engine_counting_backend.backend" in sys.modules
         assert "vqa_engine_counting_backend.buffers" not in sys.modules
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+def test_its_package_proves_itself_where_no_checkout_is_on_the_path(tmp_path: Path) -> None:
+    wheels = Wheels(tmp_path / "wheels")
+    for project in (ROOT, EXAMPLE):
+        wheels.build(project)
+    made = Environment.make(tmp_path / "environment")
+    made.install(wheels, "vqa-engine", engine=True)
+    made.install(wheels, EXAMPLE.name)
+    made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE), cwd=tmp_path)
 
 
 def test_a_backend_that_nobody_offers() -> None:

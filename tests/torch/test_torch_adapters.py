@@ -364,9 +364,8 @@ class TestMoondream:
         remote = Remote(process, self.TARGET)
         assert remote.load(folder("moondream2"), trust=True) is None
         red = Image.new("RGB", (8, 8), (255, 0, 0))
-        question = evolve(ask(red, "Is it red?"), answer_type="yes/no")
-        first = remote.call("answer", question, PLAN)
-        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer yes or no.'")
+        first = remote.call("answer", ask(red, "Is it red?"), PLAN)
+        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer briefly.'")
         assert "'max_tokens': 6" in first.text
         assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
         assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")

@@ -115,7 +115,7 @@ class MlxBackend(MemoryBackend):
         info = self._info()
         if key in info:
             return Figure(key, info[key])
-        return Figure(key, missing="mlx.core.device_info does not say it on this device")
+        return Figure(key, missing=f"mlx.core.device_info has no {key} on this device")
 
     def _bind(self, call: str) -> Callable[..., Any]:
         function = getattr(self._mx, call, None)

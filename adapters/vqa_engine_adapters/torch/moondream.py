@@ -38,7 +38,6 @@ REVISION = "2025-06-21"
 """The release that this adapter was written for. Other releases have other methods, and code
 that runs here unread must not change by itself."""
 
-YES_NO = "\nAnswer yes or no."
 BRIEF = "\nAnswer briefly."
 
 FAMILY = Family(
@@ -170,11 +169,8 @@ class Moondream2(ModelAdapter):
         return self._encoded.value
 
     def _ask(self, question: Question) -> str:
-        """The question with the suffix that fits its kind (docs/facts/models.md)."""
-        given = self._options.instruction
-        if given is None and question.answer_type == "yes/no":
-            given = YES_NO
-        return FAMILY.ask(question, given)
+        """The question with its instruction (docs/facts/models.md)."""
+        return FAMILY.ask(question, self._options.instruction)
 
 
 def _allowed(model: ModelRef) -> ModelRef:

@@ -40,7 +40,7 @@ _NEVER_AS_IT_IS: frozenset[Cause] = frozenset({"too_big", "watchdog"})
 
 @frozen(kw_only=True)
 class Ladder:
-    """Where a plan stands, and what is below it.
+    """The rungs below a plan.
 
     `standing_step` is the prefill step of plans that ask for none, as far as known.
     `levers` are what the model obeys: a rung that turns none of them is no rung.

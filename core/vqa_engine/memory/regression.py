@@ -1,4 +1,4 @@
-"""Linear regression that takes in one point at a time, in a few microseconds."""
+"""Linear regression that learns from one point at a time, in a few microseconds."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class System:
     def pressure(self) -> int:
         """What the platform says of its memory: 0 enough, 1 short, 2 very short.
 
-        0 as well where no source tells.
+        0 as well where no source reports any.
         """
         figures = (figure for gauge in self._pressure for figure in gauge.read())
         return max((_stage(one) for one in figures if one.value is not None), default=0)

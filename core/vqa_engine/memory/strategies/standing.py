@@ -1,4 +1,4 @@
-"""Strategies that stand for the whole of a model's life: bound, don't sweep."""
+"""Strategies that hold for as long as a model is loaded: bound, don't sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLEST_POOL = 32 * MIB
 LARGEST_POOL = 512 * MIB
 
 _RETUNED_AFTER = 32
-"""Questions after which the largest need so far is taken for that of all."""
+"""Questions after which the largest need so far is assumed to be the largest of all."""
 
 
 @frozen
@@ -84,7 +84,7 @@ class PrefillStep(CleanupStrategy):
 class EncoderBatch(CleanupStrategy):
     """Encode at most `tiles` image tiles or crops at once, where the adapter can.
 
-    Seventeen tiles then take no more memory at once than a few do.
+    Seventeen tiles then need no more memory at once than a few do.
     """
 
     tiles: int = field(default=4, validator=validators.ge(1))

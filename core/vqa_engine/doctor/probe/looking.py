@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
+from vqa_engine.doctor.probe.report import Binding, PluginReport
 from vqa_engine.errors import AdapterInvalid, BackendError
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget
@@ -15,7 +16,6 @@ from vqa_engine.memory.gauges import System
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import Plugin, reason
-from vqa_engine.plugins.probe.report import Binding, PluginReport
 
 
 def untried(plugin: Plugin) -> PluginReport:

@@ -77,4 +77,4 @@ def report(
     """
     asked = interpreter or Interpreter.of("vqa-engine")
     arguments = (str(longest), str(int(bind)), *groups)
-    return asked.ask("vqa_engine.plugins.probe.forks", *arguments, kind=tuple[PluginReport, ...])
+    return asked.ask("vqa_engine.doctor.probe.forks", *arguments, kind=tuple[PluginReport, ...])
