@@ -119,8 +119,9 @@ def main() -> None:
 
 
 def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; `vqa_engine.session.notes` marks those that one does."""
-    return not hasattr(record, "vqa_engine_noted")
+    """Whether no observer shows it; until a session was made, none can."""
+    notes = sys.modules.get("vqa_engine.session.notes")
+    return notes is None or not notes.noted(record)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -44,6 +44,16 @@ class Notes:
         self._taps = []
 
 
+def noted(record: logging.LogRecord) -> bool:
+    """Whether somebody listens to this record, who then shows it."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(isinstance(handler, _Tap) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
 class _Tap(logging.Handler):
     """The one handler of a logger, from its first listener to its last.
 
