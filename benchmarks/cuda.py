@@ -23,12 +23,12 @@ from benchmarks.backends import PLAN, Outcome, differing, scene, write_256m
 
 from vqa_engine import load_questions
 from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef, Question
-from vqa_engine.memory.backends import TorchBackend
 from vqa_engine.memory.budget import shown
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import MemoryPrediction
 from vqa_engine.session.local import LocalSession
 from vqa_engine.worker import WorkerSession
+from vqa_engine_adapters.torch.memory import TorchBackend
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
 CAP = "VQA_ENGINE_BENCHMARK_CAP"

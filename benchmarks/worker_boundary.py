@@ -13,14 +13,16 @@ import ctypes
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
+from unittest import mock
 
 from attrs import evolve
 from PIL import Image
 
+from vqa_engine import Engine
 from vqa_engine.adapter import (
     BUILTIN,
     Answer,
@@ -34,7 +36,8 @@ from vqa_engine.errors import VqaEngineError
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
-from vqa_engine.worker import WorkerSession
+from vqa_engine.worker import WorkerSession, outbox
+from vqa_engine.worker.messages import encode_asked
 
 PLAN = GenerationPlan()
 MEGAPIXEL = (1024, 1024)
@@ -103,6 +106,28 @@ def show_questions(folder: Path, count: int) -> None:
     inline.release()
 
 
+class Crowd(Instant):
+    """Answers up to four questions at once."""
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(4, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.answer(question, plan) for question in questions]
+
+
+def show_crossings(count: int) -> None:
+    """How often a question crosses to its worker when batches of 4 of 32 are answered."""
+    with (
+        mock.patch.object(outbox, "encode_asked", wraps=encode_asked) as encode,
+        Engine(adapters=[AdapterSpec(name="crowd", target="worker_boundary:Crowd")]) as engine,
+    ):
+        engine.run([Question(question_id=n, image=b"", text="?") for n in range(count)])
+    print(f"crossings to the worker per question: {encode.call_count / count:.2f}")
+
+
 def row(name: str, seconds: list[float]) -> None:
     """One line of a table, in milliseconds."""
     ordered = sorted(second * 1000 for second in seconds)
@@ -166,6 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         show_questions(Path(folder), options.questions)
+    show_crossings(options.questions)
     print(f"\n{'per start, ms':<40}{'times':>10}{'median':>9}{'p99':>9}{'largest':>9}")
     embedded = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN))
     show_starts(INSTANT, options.crashes)

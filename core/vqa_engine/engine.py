@@ -31,7 +31,7 @@ from vqa_engine.errors import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
-from vqa_engine.plugins.contender import Adapter, Contender, contenders
+from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
@@ -119,7 +119,7 @@ class RunResult:
 class _Resident:
     """The loaded model; `window` is how many questions it is offered at once."""
 
-    contender: Contender
+    adapter: ResolvedAdapter
     session: Session
     window: int
 
@@ -127,12 +127,12 @@ class _Resident:
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
-    `adapters` are names, specs, classes or objects; None is the embedded model. `plan` is
-    how every answer is generated. `metrics` are names, objects or functions of a
-    prediction and a question; None is the one for what the questions have.
-    `isolation="process"` runs each model in a worker process that the engine outlives;
-    `"inline"` runs it in this one. `timeouts` say when a worker counts as hung.
-    `memory_budget` is the bytes a model may hold, None for what the machine offers;
+    `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
+    None is the embedded model. `plan` is how every answer is generated. `metrics` are
+    names, objects or functions of a prediction and a question; None is the one for what
+    the questions have. `isolation="process"` runs each model in a worker process that the
+    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
+    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
     `lossy` allows cheaper plans that may change an answer's text, which is then recorded
     on it. A run of an adapter ends with its error when its first `same_failures` questions
     all fail in the same way, 0 for never. The engine is used from one thread, and is a
@@ -145,7 +145,7 @@ class Engine:
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
         self,
-        adapters: Iterable[Adapter] | None = None,
+        adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
         metrics: Iterable[MetricLike] | None = None,
@@ -156,7 +156,7 @@ class Engine:
         same_failures: int = SAME_FAILURES,
         observer: Observer = SILENT,
     ) -> None:
-        self._contenders = contenders(adapters)
+        self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = () if metrics is None else wanted_metrics(metrics)
         self._isolation = isolation
@@ -173,7 +173,7 @@ class Engine:
     @property
     def labels(self) -> tuple[str, ...]:
         """What rows and tables call the adapters, in the order they run."""
-        return tuple(contender.label for contender in self._contenders)
+        return tuple(adapter.label for adapter in self._adapters)
 
     def ask(
         self,
@@ -210,8 +210,8 @@ class Engine:
             VqaEngineError: a model cannot be loaded.
         """
         asked = as_question_set(questions)
-        for contender in self._contenders:
-            for _, row, _ in self._put(self._hold(contender), enumerate(asked)):
+        for adapter in self._adapters:
+            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
                 yield row
 
     def run(
@@ -250,8 +250,7 @@ class Engine:
         return Manifest(
             vqa_engine=version,
             python=python,
-            libraries=manifest.libraries(),
-            adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
+            adapters={c.label: manifest.adapter_record(c.spec) for c in self._adapters},
             plan=self._plan,
             question_set=questions.name,
             question_count=len(questions),
@@ -263,7 +262,7 @@ class Engine:
         """Let the loaded model go; twice is safe."""
         if self._resident is None:
             return
-        label, session = self._resident.contender.label, self._resident.session
+        label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
         self._tell_notes()
@@ -299,15 +298,15 @@ class Engine:
     ) -> RunResult:
         scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(c.label, journal, scored_by, len(questions), keep_failed=keep_failed)
-            for c in self._contenders
+            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
+            for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
-        for contender, account in zip(self._contenders, accounts, strict=True):
+        for adapter, account in zip(self._adapters, accounts, strict=True):
             self._observer.started(account.label, account.progress())
             if not account.finished:
-                self._run_one(contender, questions, account, journal, errors)
-        if len(errors) == len(self._contenders):
+                self._run_one(adapter, questions, account, journal, errors)
+        if len(errors) == len(self._adapters):
             raise next(iter(errors.values()))
         return RunResult(
             directory=path,
@@ -321,7 +320,7 @@ class Engine:
 
     def _run_one(
         self,
-        contender: Contender,
+        adapter: ResolvedAdapter,
         questions: QuestionSet,
         account: Account,
         journal: Journal,
@@ -336,17 +335,17 @@ class Engine:
                 ending.callback(account.abandon)  # the process lives: nothing in flight killed it
                 ending.callback(self.close)
                 self._journal = journal
-                self._ask_all(contender, questions, account)
+                self._ask_all(adapter, questions, account)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
-            errors[contender.label] = error
-            if len(self._contenders) > 1:  # a lone one's error is raised
-                self._observer.failed(contender.label, error)
+            errors[adapter.label] = error
+            if len(self._adapters) > 1:  # a lone one's error is raised
+                self._observer.failed(adapter.label, error)
 
-    def _ask_all(self, contender: Contender, questions: QuestionSet, account: Account) -> None:
+    def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike = _Alike(0 if account.answered_before else self._same_failures)
-        resident = self._hold(contender)
+        resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
             self._record(account, position, row, events)
             alike.see(row, account)
@@ -354,10 +353,14 @@ class Engine:
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
         for position, question in by_image(questions, account.has):
-            if self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS:
+            if account.suspects and self._is_given_up(account, question):
                 self._record(account, position, _given_up(account.label, question), ())
             else:
                 yield position, question
+
+    def _is_given_up(self, account: Account, question: Question) -> bool:
+        """Where a death takes this whole process, a question gets as many tries as workers."""
+        return self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS
 
     def _put(
         self,
@@ -400,20 +403,20 @@ class Engine:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
 
-    def _named(self, label: str | None) -> Contender:
-        for contender in self._contenders:
-            if label in {None, contender.label}:
-                return contender
-        known = ", ".join(c.label for c in self._contenders)
+    def _named(self, label: str | None) -> ResolvedAdapter:
+        for adapter in self._adapters:
+            if label in {None, adapter.label}:
+                return adapter
+        known = ", ".join(c.label for c in self._adapters)
         raise ConfigurationError(f"This engine has no adapter {label!r}; it has: {known}.")
 
-    def _hold(self, contender: Contender) -> _Resident:
-        """The contender's session, loaded; any other model is let go first."""
-        if self._resident is not None and self._resident.contender is contender:
+    def _hold(self, adapter: ResolvedAdapter) -> _Resident:
+        """The adapter's session, loaded; any other model is let go first."""
+        if self._resident is not None and self._resident.adapter is adapter:
             return self._resident
         self.close()
-        self._observer.loading(contender.label)
-        session = self._session(contender)
+        self._observer.loading(adapter.label)
+        session = self._session(adapter)
         try:
             loaded = session.load()
         except BaseException:
@@ -421,18 +424,18 @@ class Engine:
             raise
         finally:
             self._tell_notes()
-        self._resident = _Resident(contender, session, loaded.window)
-        self._note(contender.label, loaded.events)
-        self._observer.loaded(contender.label, loaded)
+        self._resident = _Resident(adapter, session, loaded.window)
+        self._note(adapter.label, loaded.events)
+        self._observer.loaded(adapter.label, loaded)
         return self._resident
 
-    def _session(self, contender: Contender) -> Session:
+    def _session(self, adapter: ResolvedAdapter) -> Session:
         def heard(note: Note) -> None:
-            self._heard.append((contender.label, note))
+            self._heard.append((adapter.label, note))
 
-        if self._isolation == "process" and contender.portable:
+        if self._isolation == "process" and adapter.portable:
             return WorkerSession(
-                contender.spec,
+                adapter.spec,
                 log_directory=self._logs,
                 policy=self._policy,
                 timeouts=self._timeouts,
@@ -440,12 +443,12 @@ class Engine:
                 on_note=heard,
             )
         if self._isolation == "process":
-            log.warning("%s lives in this process alone, so it runs inline", contender.label)
+            log.warning("%s lives in this process alone, so it runs inline", adapter.label)
         return LocalSession(
-            contender.make(),
-            contender.spec.model,
+            adapter.make(),
+            adapter.spec.model,
             self._policy,
-            label=contender.label,
+            label=adapter.label,
             on_begun=self._on_begun,
             on_note=heard,
         )
@@ -526,7 +529,7 @@ def _ask(
     gone = [reply.failure for _, reply in settled if _is_gone(reply)]
     for question, reply in settled:
         if not _is_gone(reply):
-            row = _row(resident.contender.label, question, reply, plan, seconds)
+            row = _row(resident.adapter.label, question, reply, plan, seconds)
             yield question, row, reply.events
     if gone:
         raise BackendGone(gone[0].message if gone[0] else "")

@@ -118,7 +118,7 @@ def test_the_slope_outside_is_bytes_per_question() -> None:
 def test_a_series_stays_small_and_keeps_the_least() -> None:
     series = Series()
     for number in range(100_000):
-        series.add(number)
+        series.add(number, number)
     points = series.points()
     assert len(points) <= POINTS
     assert all(value == index for index, value in points)

@@ -1,7 +1,7 @@
 """Gauges read what is there, and say why when it is not.
 
 What this platform lacks (Metal, MPS, cgroup limits, pressure levels) is replayed from
-the figures in shared/facts/memory.md.
+the figures in docs/facts/memory.md.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import pytest
 import torch
 
 from vqa_engine.errors import BackendError, ConfigurationError
-from vqa_engine.memory.backends import NoBackend, TorchBackend
+from vqa_engine.memory.backend import MemoryBackend, NoBackend
 from vqa_engine.memory.budget import budget, expected, parse_size, shown
 from vqa_engine.memory.gauges import (
     AvailableGauge,
     CgroupGauge,
     Figure,
     Gauge,
-    MlxGauge,
     PressureLevelGauge,
     PsiGauge,
     RlimitGauge,
     System,
+    memory_groups,
     process_gauge,
 )
+from vqa_engine_adapters.mlx.memory import MlxBackend
+from vqa_engine_adapters.torch.memory import TorchBackend
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -52,27 +54,22 @@ class Fixed:
 def test_mlx_counts_and_says_what_its_device_does_not_tell() -> None:
     kept = mx.zeros((1000,))
     mx.eval(kept)
-    read = figures(MlxGauge(mx))
-    assert (read["active"].value or 0) >= kept.nbytes
-    assert read["max_recommended_working_set_size"].value is None
-    assert "device_info" in read["max_recommended_working_set_size"].missing
+    backend = MlxBackend()
+    assert (backend.read().active or 0) >= kept.nbytes
+    assert backend.limit().value is None
+    assert "device_info" in backend.limit().missing
 
 
 def test_an_old_mlx_is_named_call_by_call() -> None:
-    assert all(figure.missing for figure in MlxGauge(SimpleNamespace()).read())
+    with pytest.raises(BackendError, match=r"mlx\.core\.get_active_memory.*0\.32\.1"):
+        MlxBackend(mx=SimpleNamespace())
 
 
-def metal(recommended: int) -> SimpleNamespace:
-    """mlx.core as it is on a Mac: real counters, Metal's device figures."""
+def metal(recommended: int = 18 * GIB) -> MlxBackend:
+    """MLX as it is on a Mac: Metal's device figures, and nothing is held."""
     info = {"max_recommended_working_set_size": recommended, "memory_size": 24 * GIB}
-    return SimpleNamespace(device_info=lambda: info, get_active_memory=mx.get_active_memory)
-
-
-class MetalBackend(NoBackend):
-    """A backend that reports Metal's working set."""
-
-    def limit(self) -> Figure:
-        return MlxGauge(metal(18 * GIB)).device()[0]
+    calls = {name: lambda: 0 for name in dir(mx) if name.endswith(("_memory", "_cache", "_limit"))}
+    return MlxBackend(mx=SimpleNamespace(device_info=lambda: info, array=mx.array, **calls))
 
 
 def roomy() -> System:
@@ -80,19 +77,19 @@ def roomy() -> System:
 
 
 def test_the_budget_is_the_working_set_less_a_reserve() -> None:
-    found = budget(MetalBackend(), roomy())
+    found = budget(metal(), roomy())
     assert found.limit == 18 * GIB - round(1.8 * GIB)
     assert "max_recommended_working_set_size" in found.source
 
 
 def test_the_budget_is_capped_by_what_the_system_leaves() -> None:
-    found = budget(MetalBackend(), System(Fixed(Figure("cgroup left", 4 * GIB))))
+    found = budget(metal(), System(Fixed(Figure("cgroup left", 4 * GIB))))
     assert found.limit == 4 * GIB - round(0.4 * GIB)
     assert "cgroup left" in found.source
 
 
 def test_the_callers_budget_replaces_the_devices() -> None:
-    assert budget(MetalBackend(), roomy(), 6 * GIB).limit == 6 * GIB
+    assert budget(metal(), roomy(), 6 * GIB).limit == 6 * GIB
     assert expected("mlx", roomy(), 6 * GIB).limit == 6 * GIB
 
 
@@ -102,8 +99,8 @@ def test_nothing_known_is_no_limit() -> None:
     assert silent.left().missing
 
 
-@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch)])
-def test_a_bound_that_a_backend_lacks_is_an_error(backend: NoBackend) -> None:
+@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch=torch)])
+def test_a_bound_that_a_backend_lacks_is_an_error(backend: MemoryBackend) -> None:
     with pytest.raises(BackendError, match="set_cache_limit"):
         backend.set_cache_limit(5)
 
@@ -171,6 +168,11 @@ def a_machine(root: Path, member: str, mounts: str, files: dict[str, str]) -> Pa
 
 V2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1 = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+EVENTS = "low 0\nhigh 0\nmax 12\noom 3\noom_kill {}\noom_group_kill 0\n"
+CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
+SECOND = ("memory.max", "memory.events", EVENTS)
+FIRST = ("memory.limit_in_bytes", "memory.oom_control", CONTROL)
+CONTAINED = "31 23 0:28 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 HYBRID = V1 + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 
 
@@ -206,11 +208,38 @@ def test_cgroup_1_and_hybrid_machines_are_found(tmp_path: Path) -> None:
     assert figures(CgroupGauge(root))["cgroup left"].value == 2000
 
 
+@pytest.mark.parametrize(
+    ("member", "mounts", "group", "written"),
+    [
+        ("0::/app/worker\n", V2, "app/worker", SECOND),
+        ("0::/docker/abc\n", CONTAINED, "", SECOND),
+        ("4:memory:/job\n", V1, "memory/job", FIRST),
+        ("4:memory:/job\n0::/user\n", HYBRID, "memory/job", FIRST),
+    ],
+    ids=["v2", "v2 in a container", "v1", "hybrid"],
+)
+def test_kills_are_counted_in_the_processs_own_group(
+    tmp_path: Path, member: str, mounts: str, group: str, written: tuple[str, str, str]
+) -> None:
+    inner = Path("sys/fs/cgroup") / group
+    folders = {inner: 2, inner.parent: 5} if group else {inner: 2}
+    (limit, counter, text), files = written, dict[str, str]()
+    for folder, kills in folders.items():
+        files |= {str(folder / limit): "9000\n", str(folder / counter): text.format(kills)}
+    root = a_machine(tmp_path, member, mounts, files)
+    assert memory_groups(root)[0].oom_kills() == 2
+
+
+def test_a_group_without_a_counter_has_counted_nothing(tmp_path: Path) -> None:
+    root = a_machine(tmp_path, "0::/\n", V2, {"sys/fs/cgroup/memory.max": "max\n"})
+    assert memory_groups(root)[0].oom_kills() == 0
+
+
 def test_a_container_that_mounts_only_its_own_group(tmp_path: Path) -> None:
     root = a_machine(
         tmp_path,
         "0::/docker/abc\n",
-        "31 23 0:28 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        CONTAINED,
         {
             "sys/fs/cgroup/memory.max": "100\n",
             "sys/fs/cgroup/memory.current": "60\n",

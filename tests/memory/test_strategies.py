@@ -23,7 +23,7 @@ from vqa_engine.adapter import (
     restore,
 )
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import MlxBackend, NoBackend
+from vqa_engine.memory.backend import NoBackend
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
 from vqa_engine.memory.governor import Governor
@@ -38,6 +38,7 @@ from vqa_engine.memory.strategies import (
 )
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.resident import Resident
+from vqa_engine_adapters.mlx.memory import MlxBackend
 
 MIB = 1 << 20
 
@@ -193,10 +194,13 @@ def test_a_strategy_that_cannot_act_is_refused_by_the_name_of_the_call(
 
 
 def test_a_refused_strategy_leaves_no_model_behind() -> None:
-    session = LocalSession(with_strategies(EveryQuestions(calls=("defragment",))), ModelRef())
+    adapter = with_strategies(EveryQuestions(calls=("defragment",)))
+    mx.clear_cache()
+    before = mx.get_active_memory()
     with pytest.raises(BackendError, match="defragment"):
-        session.load()
-    assert session.release().residue == 0
+        LocalSession(adapter, ModelRef()).load()
+    assert adapter.loads == 1
+    assert mx.get_active_memory() == before
 
 
 @frozen

@@ -1,6 +1,6 @@
 """Torch's counters: the device that is counted, and growth that only the driver shows.
 
-MPS is a stand-in here, with the figures of shared/facts/memory.md, "PyTorch"; CUDA's own
+MPS is a stand-in here, with the figures of docs/facts/memory.md, "PyTorch"; CUDA's own
 figures are those of tests/torch/test_cuda.py, on a machine that has it.
 """
 
@@ -15,13 +15,13 @@ from attrs import define
 from tests.builders import a_question
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, MemoryReading, ModelRef
 from vqa_engine.adapter.strategy import VERDICT
-from vqa_engine.memory.backends import TorchBackend
 from vqa_engine.memory.budget import budget
-from vqa_engine.memory.gauges import Figure, System, torch_gauge
+from vqa_engine.memory.gauges import Figure, System
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import RecycleWorker
 from vqa_engine_adapters.torch.device import SLOPE
+from vqa_engine_adapters.torch.memory import TorchBackend
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
 GIB = 1 << 30
@@ -62,7 +62,7 @@ def recycled(graph: int, pool: int) -> tuple[str, Mps]:
     """Why a fresh process was asked for, after questions that each add so many bytes."""
     mps = Mps()
     profile = MemoryProfile(backend="torch", strategies=(RecycleWorker(slope=SLOPE),))
-    governor = Governor(profile, memory=TorchBackend(mac(mps)))
+    governor = Governor(profile, memory=TorchBackend(torch=mac(mps)))
     governor.bind(profile)
     for number in range(ASKED):
         governor.plan([a_question(number)], GenerationPlan())
@@ -92,7 +92,7 @@ def test_a_pool_that_clearing_gives_back_asks_for_nothing() -> None:
 
 
 def test_mps_is_judged_by_its_driver() -> None:
-    backend = TorchBackend(mac(Mps(graph=LEAKED - FLAT)))
+    backend = TorchBackend(torch=mac(Mps(graph=LEAKED - FLAT)))
     assert backend.read() == MemoryReading(active=FLAT, cache=LEAKED - FLAT)
     assert (backend.limit().value, backend.device) == (40 * GIB, "mps:0")
     assert backend.free().missing
@@ -132,7 +132,7 @@ def cuda(devices: int = 2) -> SimpleNamespace:
 )
 def test_cuda_is_counted_on_the_device_asked_for(device: str | None, index: int) -> None:
     library = cuda()
-    backend = TorchBackend(library, device)
+    backend = TorchBackend(device, torch=library)
     assert backend.device == f"cuda:{index}"
     assert backend.read() == MemoryReading(
         active=(5 + index) * GIB, cache=(2 - index) * GIB, peak=(6 + index) * GIB
@@ -146,7 +146,7 @@ def test_cuda_is_counted_on_the_device_asked_for(device: str | None, index: int)
 def test_before_its_first_use_cuda_holds_nothing() -> None:
     library = cuda()
     library.cuda.memory_stats_as_nested_dict = lambda _index: {}
-    assert TorchBackend(library).read() == MemoryReading(active=0, cache=0, peak=0)
+    assert TorchBackend(torch=library).read() == MemoryReading(active=0, cache=0, peak=0)
 
 
 def test_without_a_count_of_what_was_asked_for_the_rounded_one_serves() -> None:
@@ -156,7 +156,7 @@ def test_without_a_count_of_what_was_asked_for_the_rounded_one_serves() -> None:
         "allocated_bytes": {"all": {"current": 512, "peak": 1024}},
         "reserved_bytes": {"all": {"current": 2048}},
     }
-    assert TorchBackend(library).read() == MemoryReading(active=512, cache=1536, peak=1024)
+    assert TorchBackend(torch=library).read() == MemoryReading(active=512, cache=1536, peak=1024)
 
 
 def test_a_device_with_memory_of_its_own_is_not_bounded_by_the_systems() -> None:
@@ -166,7 +166,7 @@ def test_a_device_with_memory_of_its_own_is_not_bounded_by_the_systems() -> None
         def read(self) -> tuple[Figure, ...]:
             return (Figure("available", GIB),)
 
-    found = budget(TorchBackend(cuda()), System(Full()))
+    found = budget(TorchBackend(torch=cuda()), System(Full()))
     assert found.limit == 7 * GIB + 54 * GIB  # what is held, and nine tenths of what is free
     assert found.source == "free less a reserve"
 
@@ -174,10 +174,10 @@ def test_a_device_with_memory_of_its_own_is_not_bounded_by_the_systems() -> None
 @pytest.mark.parametrize("device", ["cpu", "xpu:0"])
 def test_elsewhere_torch_counts_nothing_and_says_so(device: str) -> None:
     """Beside a GPU, too: its figures are not those of a model on the CPU."""
-    backend = TorchBackend(cuda(), device)
+    backend = TorchBackend(device, torch=cuda())
     assert backend.read() == MemoryReading()
     assert f"torch counts nothing on the device {device.partition(':')[0]!r}" in str(
-        {figure.missing for figure in torch_gauge(cuda(), device).read()}
+        {backend.limit().missing, backend.free().missing}
     )
     assert "clear_cache" not in backend.calls
 
@@ -185,7 +185,7 @@ def test_elsewhere_torch_counts_nothing_and_says_so(device: str) -> None:
 def test_the_governor_follows_the_model_to_its_device() -> None:
     """The adapter said only after loading that its model is on the CPU."""
     before, after = MemoryProfile(backend="torch"), MemoryProfile(backend="torch", device="cpu")
-    governor = Governor(before, memory=TorchBackend(cuda()))
+    governor = Governor(before, memory=TorchBackend(torch=cuda()))
     governor.bind(after)
     assert governor.backend.device == "cpu"
     assert governor.read().active is None
@@ -194,7 +194,7 @@ def test_the_governor_follows_the_model_to_its_device() -> None:
 
 def test_a_budget_that_nothing_counts_is_reported() -> None:
     profile = MemoryProfile(backend="torch", device="cpu")
-    governor = Governor(profile, MemoryPolicy(budget=GIB), memory=TorchBackend(torch, "cpu"))
+    governor = Governor(profile, MemoryPolicy(budget=GIB), memory=TorchBackend("cpu", torch=torch))
     [event] = governor.bind(profile)
     assert event.call == "only the weights are held to it"
     assert "counts nothing" in event.detail
@@ -202,7 +202,7 @@ def test_a_budget_that_nothing_counts_is_reported() -> None:
 
 def test_the_slope_has_the_last_word_where_nothing_is_counted() -> None:
     profile = MemoryProfile(backend="torch", device="cpu")
-    governor = Governor(profile, memory=TorchBackend(torch, "cpu"))
+    governor = Governor(profile, memory=TorchBackend("cpu", torch=torch))
     governor.bind(profile)
     residue, [event] = governor.settle()
     assert (residue, event.call) == (None, VERDICT)

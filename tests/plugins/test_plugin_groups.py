@@ -96,9 +96,10 @@ def test_a_metric_of_another_package_scores() -> None:
     ("name", "said"),
     [
         ("misnamed", "calls itself 'other'"),
-        ("number", "gives int, which does not fit vqa_engine's Metric"),
+        ("number", "returns int, which does not implement Metric"),
         ("bad", "of pkg1 1.0 is installed, but its import failed: ZeroDivisionError"),
         ("gone", "choose from: anls, .*, bad, .*, vqa-v2-official"),
+        ("vqa_v2_oficial", "did you mean 'vqa-v2-official'"),
     ],
 )
 def test_a_metric_that_will_not_do_says_why(name: str, said: str) -> None:
@@ -137,7 +138,7 @@ def test_a_figure_of_another_package_is_added_to_any_metric() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("number", "gives int, which does not fit vqa_engine's Aggregate"),
+        ("number", "returns int, which does not implement Aggregate"),
         ("macro", "an argument follows a colon, as in macro:subject"),
         ("gone", "There is no aggregate 'gone'; choose from: by, circular"),
     ],

@@ -117,7 +117,7 @@ def classified(statement: str) -> Failed:
     """How the error that a statement raises is read; the statement sees torch as `torch`."""
     import torch
 
-    from vqa_engine_adapters.torch.failures import classify
+    from vqa_engine.failures import classify
 
     try:
         exec(statement, {"torch": torch})

@@ -55,7 +55,7 @@ def watched() -> Seen:
     loaded = local.load()
     for question in load_questions("shapes:seed=3,count=12"):
         assert reply_to(local, question, PLAN).answer
-    governor = local._place._resident._governor
+    governor = local._place._resident._governor  # type: ignore[attr-defined]
     assert governor is not None
     torch.empty(64 * MIB, dtype=torch.uint8, device="cuda")  # freed at once, into the pool
     pool = governor.backend.read().cache or 0

@@ -57,7 +57,8 @@ class CostAware(Protocol):
 
         One question is the usual case; several are asked about only of a `BatchAdapter`,
         and are those that go together (`batch_size`). What they share counts once. Called
-        after `load`, and cheap.
+        after `load`, and cheap. `prefill_step` and `encoder_batch` may not change the cost:
+        the engine asks once for all plans that differ in nothing else.
 
         Raises:
             ImageError: an image cannot be used.

@@ -9,12 +9,12 @@ from vqa_engine.results import LeakVerdict
 ENOUGH = 8
 """Blocks needed for a verdict."""
 
-SURE = 0.9
+_SURE = 0.9
 """Kendall's measure from which growth counts as one-directional."""
 
-WANDER = 8 << 20
+_WANDER = 8 << 20
 """Bytes by which a healthy process wanders outside the allocator: 5.6 MiB were measured
-(shared/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
+(docs/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
 
 
 class Audit:
@@ -33,9 +33,9 @@ class Audit:
         """Bytes between the first floor and the highest."""
         return self._highest - (self.first or 0) if self.first is not None else 0
 
-    def floor(self, active: int) -> bool:
-        """Note what stayed after a question; whether it is more than ever before."""
-        self._floors.add(active)
+    def floor(self, number: int, active: int) -> bool:
+        """Note what stayed after question `number`; whether it is more than ever before."""
+        self._floors.add(number, active)
         if self.first is None:
             self.first = self._highest = active
             return False
@@ -46,7 +46,7 @@ class Audit:
         return True
 
     def outside(self, number: int, size: int) -> None:
-        """Note what the process takes outside the allocator, after question `number`."""
+        """Note the bytes of the process outside the allocator, after question `number`."""
         self._outside.append((float(number), float(size)))
         if len(self._outside) > 64:
             # Every other point, so that the whole run stays in view.
@@ -74,14 +74,14 @@ class Audit:
 
     def _inner(self) -> LeakVerdict:
         if self.first is None:
-            text = "nothing counts the model's arrays, and no growth of the process stands out"
+            text = "nothing counts the model's arrays, and the process shows no clear growth"
             return LeakVerdict(kind="unknown", text=text)
         points = self._floors.points()
         if len(points) < ENOUGH:
             return LeakVerdict(kind="unknown", text="too few questions for a verdict")
         values = [value for _, value in points]
         grown, tail = int(values[-1] - values[0]), points[len(points) // 2 :]
-        if tail[-1][1] > tail[0][1] and rising([value for _, value in tail]) >= SURE:
+        if tail[-1][1] > tail[0][1] and rising([value for _, value in tail]) >= _SURE:
             rate = theil_sen(tail) or 0.0
             return LeakVerdict(
                 kind="leak",
@@ -93,7 +93,9 @@ class Audit:
             return LeakVerdict(
                 kind="warm-up", grown=grown, text=f"grew by {shown(grown)}, then stayed"
             )
-        return LeakVerdict(kind="steady", grown=grown, text="every floor came back")
+        return LeakVerdict(
+            kind="steady", grown=grown, text="memory returned to its baseline after every question"
+        )
 
     def _outer(self) -> LeakVerdict | None:
         slope = self.slope
@@ -101,7 +103,7 @@ class Audit:
             return None
         tail = self._outside[len(self._outside) // 2 :]
         grown = int(slope * (tail[-1][0] - tail[0][0]))
-        if grown <= WANDER or rising([value for _, value in tail]) < SURE:
+        if grown <= _WANDER or rising([value for _, value in tail]) < _SURE:
             return None
         text = f"the process grows by {slope:.0f} bytes per question outside the allocator"
         return LeakVerdict(kind="outside", rate=slope, grown=grown, text=text)
@@ -110,8 +112,8 @@ class Audit:
 def judge(floors: list[int]) -> LeakVerdict:
     """The verdict over floors that were recorded earlier, as in a journal."""
     audit = Audit()
-    for active in floors:
-        audit.floor(active)
+    for number, active in enumerate(floors):
+        audit.floor(number, active)
     return audit.verdict()
 
 

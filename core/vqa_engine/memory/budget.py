@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.memory.gauges import AvailableGauge, Figure, System
-from vqa_engine.memory.gauges.system import sysctl
+from vqa_engine.memory.backend import MemoryBackend
+from vqa_engine.memory.backends import load
+from vqa_engine.memory.gauges import Figure, System
 
-if TYPE_CHECKING:
-    from vqa_engine.memory.backends import MemoryBackend
+_MIB = 1 << 20
 
-MIB = 1 << 20
-
-RESERVE = 0.10
+_RESERVE = 0.10
 """Share of the figure that is left alone. MLX starts to collect when it holds 0.95 of the
-working set (shared/facts/memory.md, "MLX memory API"); we want to act before it does."""
+working set (docs/facts/memory.md, "MLX memory API"); we want to act before it does."""
 
-LEAST_RESERVE = 256 * MIB
-"""Bytes kept free on a small machine, for the interpreter and the image in hand."""
-
-METAL_SHARE = 0.74
-"""Metal's working set as a share of RAM, the lowest measured: 74–75 % on 24–48 GB, 81–84 %
-on 64–128 GB (shared/facts/memory.md). Only for `fit`, where no MLX is loaded to ask."""
+_LEAST_RESERVE = 256 * _MIB
+"""Bytes kept free on a small machine, for the interpreter and the current image."""
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
@@ -35,7 +27,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 class Budget:
     """Bytes that the backend may hold, and where the figure comes from.
 
-    `limit` is None when no source tells one; then nothing is refused.
+    `limit` is None when no source gives one; then nothing is refused.
     """
 
     limit: int | None
@@ -49,7 +41,7 @@ def parse_size(text: str) -> int:
     """Bytes from "6GiB", "512 MB" or "1048576"; KiB is 1024 bytes, KB is 1000.
 
     Raises:
-        ConfigurationError: it is no size, or it is zero.
+        ConfigurationError: it is not a size, or it is zero.
     """
     match = _SIZE.fullmatch(text)
     size = 0
@@ -59,7 +51,7 @@ def parse_size(text: str) -> int:
             float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
         )
     if size < 1:
-        raise ConfigurationError(f"{text!r} is no size in bytes. Write it like 6GiB or 800MB.")
+        raise ConfigurationError(f"{text!r} is not a valid size. Write it like 6GiB or 800MB.")
     return size
 
 
@@ -89,13 +81,13 @@ def budget(backend: MemoryBackend, system: System, override: int | None = None) 
 
 
 def expected(backend: str, system: System, override: int | None = None) -> Budget:
-    """The budget of a process that has not started yet, without its library."""
-    if override:
-        own = Budget(override, "given")
-    elif backend == "mlx" and sys.platform == "darwin":
-        own = _device(_metal())
-    else:
-        own = Budget(None, "")
+    """The budget of a process that has not started yet, without its library.
+
+    Raises:
+        BackendError: no backend of this name can be used.
+    """
+    given = Budget(override, "given")
+    own = given if override else _device(load(backend).expected_limit())
     return _least(own, _rest(system.left(), 0))
 
 
@@ -118,19 +110,4 @@ def _least(own: Budget, system: Budget) -> Budget:
 
 
 def _less_reserve(size: int) -> int:
-    return max(0, size - max(round(size * RESERVE), LEAST_RESERVE))
-
-
-def _metal() -> Figure:
-    """What Metal is likely to recommend: the limit that was set, or a share of the RAM."""
-    name = "iogpu.wired_limit_mb"
-    try:
-        megabytes = sysctl(name)
-    except OSError:
-        megabytes = 0  # older macOS: the limit cannot be set there
-    if megabytes:
-        return Figure(name, megabytes * MIB)
-    total = AvailableGauge().read()[1]
-    if total.value is None:
-        return total
-    return Figure(f"{METAL_SHARE:.0%} of RAM", total.value * METAL_SHARE)
+    return max(0, size - max(round(size * _RESERVE), _LEAST_RESERVE))

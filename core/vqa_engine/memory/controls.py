@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from time import perf_counter
 
 from vqa_engine.adapter import CacheHolder, MemoryProfile, ModelAdapter
 from vqa_engine.errors import BackendError
-from vqa_engine.memory.backends import Call, MemoryBackend, collect
+from vqa_engine.memory.backend import Call, MemoryBackend
 from vqa_engine.memory.gauges import process_gauge
 from vqa_engine.results import MemoryEvent
 
@@ -32,7 +33,7 @@ class MemoryControls:
         self.cache_limit: int | None = None
         self.recycle = ""
         self._events: list[MemoryEvent] = []
-        self._calls = {**backend.calls, "gc.collect": collect}
+        self._calls = {**backend.calls, "gc.collect": gc.collect}
         if isinstance(adapter, CacheHolder):
             self._calls["drop_caches"] = adapter.drop_caches
 
@@ -114,7 +115,7 @@ class MemoryControls:
 
     @property
     def pending(self) -> bool:
-        """Whether there is anything to tell: events, or a request."""
+        """Whether there is anything to report: events, or a request."""
         return bool(self._events or self.recycle)
 
     def drain(self) -> tuple[MemoryEvent, ...]:

@@ -1,9 +1,9 @@
 """What a question will need above the floor, learned online.
 
-The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache takes
-anew, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
-this is the form `a + b·T + c·S·T` of shared/facts/memory.md ("Prediction"), which was wrong by
-4.1 % on average on plain questions; told apart by chunks it also holds for a question whose
+The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache
+allocates, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
+this is the form `a + b·T + c·S·T` of docs/facts/memory.md ("Prediction"), which was wrong by
+4.1 % on average on plain questions; split into chunks it also holds for a question whose
 image is computed already, or computed by itself first.
 
 The vision encoder runs before the prefill, so the peak is the highest of the stages, not
@@ -21,29 +21,26 @@ from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
 from vqa_engine.memory.regression import Regression
 
 DEFAULT_STEP = 2048
-"""mlx-vlm's prefill step when none is given (shared/facts/mlx_vlm.md)."""
+"""mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
 
 FIRST_MARGIN = 0.25
-LEAST_MARGIN = 0.12
+_LEAST_MARGIN = 0.12
 """Shares added to a prediction, before anything was learned and at least ever after; the
 worst under-prediction measured was 10.3 %."""
 
-WARM = 12
+_WARM = 12
 """Questions learned from before the margin follows the errors seen."""
 
-SAFETY = 1.25
+_SAFETY = 1.25
 """The margin is this multiple of the worst under-prediction seen."""
 
-SHARED = 3
-"""Questions that both lines learn from, before it can be told whose they are."""
+_SHARED = 3
+"""Questions that both lines learn from, before it is clear whose they are."""
 
-EXPLAINED = 0.05
+_EXPLAINED = 0.05
 """The encoder's line explains a truth that it misses by no more than this share."""
 
-REFUTED = 0.25
-"""A line of tiles alone that overstates a truth by this share is wrong, not imprecise."""
-
-FADE = 0.998
+_FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
 
 Vector = tuple[float, ...]
@@ -134,8 +131,8 @@ class Estimator:
         It is a share of the prediction or of the mean need so far, whichever is more: what
         wavers is a few buffers more or less, and of a tiny need they are several times it.
         """
-        least = FIRST_MARGIN if self.learned < WARM else LEAST_MARGIN
-        return max(least, SAFETY * self._worst)
+        least = FIRST_MARGIN if self.learned < _WARM else _LEAST_MARGIN
+        return max(least, _SAFETY * self._worst)
 
     def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
@@ -146,7 +143,7 @@ class Estimator:
 
         A step larger than any measured is taken to need as many times more: with terms
         that are not negative it cannot need more than that, and what small steps taught
-        says little of the term that large ones are ruled by.
+        says little about the term that dominates large ones.
         """
         expected, reached = self._need(question), self._most_step
         if not self._seeded and 0.0 < reached < question.step:
@@ -157,7 +154,7 @@ class Estimator:
 
     def has_seen(self, question: Stages) -> bool:
         """Whether a step this small was ever measured; else the prediction extrapolates."""
-        return question.step >= self._least_step * 0.5
+        return question.step >= self._least_step
 
     def learn(self, question: Stages, truth: int) -> None:
         """Take in one question's measured peak above the floor, in bytes.
@@ -170,14 +167,14 @@ class Estimator:
             return
         chunk = max(question.chunks, key=self._prefill.predict)
         prefill, encoder = self._prefill.predict(chunk), self._encoding(question)
-        first = self.learned < SHARED
+        first = self.learned < _SHARED
         if not first:
             self._mind(need, max(prefill, encoder))
         # The higher line's, unless the prefill's overstates it already.
         encoders = question.encoder is not None and prefill <= encoder
-        encoders = encoders and prefill <= need * (1.0 + EXPLAINED)
-        if question.encoder and (first or encoders or encoder > need * (1.0 + EXPLAINED)):
-            if encoder > need * (1.0 + REFUTED):
+        encoders = encoders and prefill <= need * (1.0 + _EXPLAINED)
+        if question.encoder and (first or encoders or encoder > need * (1.0 + _EXPLAINED)):
+            if encoder > need * (1.0 + FIRST_MARGIN):  # it is wrong, not imprecise
                 self._encoder.doubt()
             self._encoder.learn(question.encoder, need)
         if first or not encoders:
@@ -195,7 +192,7 @@ class Estimator:
 
     def _mind(self, truth: int, predicted: float) -> None:
         under = (truth - predicted) / max(predicted, self._mean, 1.0)
-        self._worst = max(self._worst * FADE, min(under, 4.0))
+        self._worst = max(self._worst * _FADE, min(under, 4.0))
 
 
 def _smaller(question: Stages, stretch: float) -> Stages:

@@ -14,10 +14,11 @@ from vqa_engine.adapter import (
     Sizable,
 )
 from vqa_engine.errors import OutOfMemory
-from vqa_engine.memory import rungs
 from vqa_engine.memory.budget import Budget, expected, shown
 from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
+from vqa_engine.memory.ladder import lossless
+from vqa_engine.memory.ladder import lossy as lossy_plans
 from vqa_engine.memory.planner import guess, refusal
 from vqa_engine.memory.policy import MemoryPolicy
 
@@ -29,7 +30,7 @@ QUESTION = "What is the object to the left of the person in the middle of the pi
 class Fit:
     """What a checkpoint needs on this machine, in bytes; None where nobody knows.
 
-    `kv` is one question's KV cache and `work` what its computation takes beside it,
+    `kv` is one question's KV cache and `work` what its computation needs beside it,
     under `plan`: the first plan that fits, or the one asked for when none does. `sure`
     says whether the figures are this checkpoint's or the adapter's estimate.
     """
@@ -52,7 +53,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it can run here, as far as anybody can tell before."""
+        """Whether it can run here, as far as can be known before loading."""
         return self.refused is None
 
     def lines(self) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ class Fit:
         if self.refused is not None:
             return str(self.refused)
         if self.budget.limit is None or self.weights is None:
-            return "Nothing says that it does not fit."
+            return "Nothing speaks against it: a size or a limit is unknown."
         if self.plan == self.asked:
             return "It fits as asked."
         return f"It fits with {_changes(self.asked, self.plan)}."
@@ -95,7 +96,7 @@ def fit(
 
 
 def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
-    """The checkpoint's own profile where the adapter can tell, else its estimate."""
+    """The checkpoint's own profile where the adapter is `Sizable`, else its estimate."""
     return adapter.profile_of(model) if isinstance(adapter, Sizable) else adapter.memory_profile()
 
 
@@ -120,8 +121,8 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
     """The first plan under which the profile fits in the budget, or why none does."""
     cost, weights = guess(profile, QUESTION), profile.weights or 0
     levers = profile.levers
-    cheaper = (*rungs.lossless(plan, levers), *(rungs.lossy(plan, levers) if lossy else ()))
-    plans = (plan, *cheaper)
+    degraded = lossy_plans(plan, levers) if lossy else []
+    plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
     needs = {one: _need(profile, cost, one) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)

@@ -23,7 +23,8 @@ from vqa_engine.adapter import (
 from vqa_engine.adapter.strategy import VERDICT
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.audit import Audit
-from vqa_engine.memory.backends import MemoryBackend, backend
+from vqa_engine.memory.backend import MemoryBackend
+from vqa_engine.memory.backends import backend
 from vqa_engine.memory.budget import Budget, budget
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.estimator import Estimator, stages
@@ -36,8 +37,8 @@ from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
 log = logging.getLogger(__name__)
 
-Narrow = Callable[[GenerationPlan], GenerationPlan]
-Hook = Callable[[Moment], None]
+_Narrow = Callable[[GenerationPlan], GenerationPlan]
+_Hook = Callable[[Moment], None]
 
 
 class Governor:
@@ -65,9 +66,9 @@ class Governor:
         self._counts = self.floor is not None
         self._estimator: Estimator | None = None
         self._bounds: list[Bound] = []
-        self._narrows: list[Narrow] = []
-        self._before: list[Hook] = []
-        self._after: list[Hook] = []
+        self._narrows: list[_Narrow] = []
+        self._before: list[_Hook] = []
+        self._after: list[_Hook] = []
         self._moment = Moment()
         self._planned: Planned | None = None
         self.budget = self._look_at_budget()
@@ -98,24 +99,28 @@ class Governor:
         return self.controls.drain()
 
     def plan(self, questions: Sequence[Question], plan: GenerationPlan) -> GenerationPlan | None:
-        """One plan for questions that are answered together."""
-        if len(questions) == 1:
-            return self._plan_one(questions[0], plan)
-        return self.plan_together(questions, plan)
+        """One plan for questions that are answered together, as strategies and budget allow.
 
-    def _plan_one(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
-        """The plan as the strategies and the budget allow it.
+        None when several do not fit together; then nothing is counted, and fewer of them
+        may fit. Unless the adapter says what they need together (`CostAware`), each may
+        need as much as the first.
 
         Raises:
-            OutOfMemory: the question does not fit under any plan that is allowed.
+            OutOfMemory: a single question fits under no plan that is allowed. When a fresh
+                process would help, `controls.recycle` says so.
         """
-        self._moment.number += 1
+        before = self._moment.number
+        self._moment.number += len(questions)
         if not self._busy:
             return plan
         for narrow in self._narrows:
             plan = narrow(plan)
         if self._counts:
-            plan = self._fit(question, plan)
+            planned = self._fit(questions, plan)
+            if planned is None:
+                self._moment.number = before
+                return None
+            plan = planned.plan
         if self._before:
             self._before = self._run(self._before)
         if self._counts:
@@ -123,33 +128,12 @@ class Governor:
             self.backend.reset_peak()
         return plan
 
-    def plan_together(
-        self, questions: Sequence[Question], plan: GenerationPlan
-    ) -> GenerationPlan | None:
-        """One plan for questions that are answered as a batch.
-
-        None when memory is too short for that. Unless the adapter says what they need
-        together (`CostAware`), each may need as much as the first.
-
-        Raises:
-            OutOfMemory: the first alone does not fit under any plan that is allowed.
-        """
-        planned, first = self._plan_one(questions[0], plan), self._planned
-        if first is None:
-            return planned
-        self._planned = self._planner.weigh_together(questions, first)
-        needed = self._planned.bound if self._planned else first.bound * len(questions)
-        limit = self.budget.limit
-        if limit is not None and self._moment.held + needed > limit:
-            return None
-        return planned
-
     def account(self, answer: Answer | None) -> MemoryReading | None:
         """After a question: learn what it cost, audit what stayed, clean what is due.
 
-        `answer` is None when the question failed; of a batch that was planned together it
-        is any of the answers. The reading is None when nothing was
-        looked at this time, as with an adapter that has no counters.
+        `answer` is None when the question failed; of questions that were planned together
+        it is any of the answers. The reading is None when nothing was looked at this time,
+        as with an adapter that has no counters.
         """
         looked = self._moment.number >= self._watch.due
         if looked:
@@ -235,7 +219,7 @@ class Governor:
         self._moment = Moment(budget=self.budget.limit)
         self._active_before = 0
 
-    def _run(self, hooks: list[Hook]) -> list[Hook]:
+    def _run(self, hooks: list[_Hook]) -> list[_Hook]:
         """Run each hook, and return those that did not fail.
 
         Somebody's strategy must not end a run: one that raises is set aside, and the
@@ -255,13 +239,14 @@ class Governor:
                 sound.append(hook)
         return sound
 
-    def _fit(self, question: Question, plan: GenerationPlan) -> GenerationPlan:
+    def _fit(self, questions: Sequence[Question], plan: GenerationPlan) -> Planned | None:
         reading = self.backend.read()
         self._moment.active, self._moment.cache = reading.active, reading.cache
         self._moment.predicted = None
         self.prediction = self._planned = None
-        self._planned = self._planner.plan(question, plan, self._moment, self.budget)
-        return self._planned.plan
+        planned = self._planner.plan(questions, plan, self._moment, self.budget)
+        self._planned = planned if planned and planned.teaches else None
+        return planned
 
     def _learn(self, reading: MemoryReading, answer: Answer | None) -> None:
         planned = self._planned
@@ -269,10 +254,10 @@ class Governor:
             return
         truth = max(0, reading.peak - self._active_before)
         self.controls.largest = max(self.controls.largest, truth)
-        told = self._planner.estimator.known
+        known = self._planner.estimator.known
         cost = self._planner.corrected(planned, answer)
         self._planner.estimator.learn(stages(cost, answer.plan), truth)
-        if told:
+        if known:
             self.prediction = MemoryPrediction(
                 expected=round(planned.expected),
                 bound=planned.bound,

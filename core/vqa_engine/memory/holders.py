@@ -6,7 +6,7 @@ import gc
 from collections import Counter
 from types import FrameType
 
-MOST_ARRAYS = 256
+_MOST_ARRAYS = 256
 """Arrays looked at, the newest: enough to see the pattern, and bounded."""
 
 
@@ -14,10 +14,11 @@ def holders(kind: type) -> tuple[tuple[str, int], ...]:
     """Kinds of object that hold arrays made since load, with how many they hold.
 
     Objects frozen at load (`gc.freeze`) are not listed by the collector, so the weights
-    do not drown the few arrays that matter; their holders may be frozen, so the freeze is
-    lifted for the walk (about 50 ms once, with mlx-vlm imported).
+    do not drown the few arrays that matter. Their holders may be frozen, so the freeze is
+    lifted (about 50 ms once, with mlx-vlm imported). It stays lifted: freezing again would
+    freeze what was made since load as well, and its cycles would never be collected.
     """
-    arrays = [one for one in gc.get_objects() if type(one) is kind][-MOST_ARRAYS:]
+    arrays = [one for one in gc.get_objects() if type(one) is kind][-_MOST_ARRAYS:]
     if not arrays:
         return ()
     gc.unfreeze()
@@ -29,7 +30,6 @@ def holders(kind: type) -> tuple[tuple[str, int], ...]:
         if not _ours(owner, ours):
             held = sum(id(one) in wanted for one in gc.get_referents(owner))
             found[_named(owner, ours)] += held
-    gc.freeze()
     return tuple(found.most_common())
 
 
@@ -50,7 +50,7 @@ def _named(owner: object, ours: set[int]) -> str:
 
 
 def _attribute(outer: object, inner: object) -> str:
-    """`Class.attribute` or `module.name` where it can be told, else nothing."""
+    """`Class.attribute` or `module.name` where it is known, else nothing."""
     if isinstance(outer, dict):
         if outer.get("__name__") and "__spec__" in outer:
             return f"{outer['__name__']}.{_key(outer, inner)}"

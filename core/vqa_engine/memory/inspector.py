@@ -9,11 +9,11 @@ from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.holders import holders
 from vqa_engine.results import LeakVerdict
 
-SUSPICIOUS = 3
+_SUSPICIOUS = 3
 """New highest floors before cycles are collected and holders looked for; then again at
 twice as many, and so on. A first rise or two is what every model does as it warms up."""
 
-CYCLES_EVERY = 16
+_CYCLES_EVERY = 16
 """Questions between two collections once cycles were found to hold arrays."""
 
 
@@ -28,19 +28,19 @@ class Inspector:
     ) -> None:
         self._audit, self._controls = audit, controls
         self._cached = adapter.cached_bytes if isinstance(adapter, CacheHolder) else None
-        self._next = SUSPICIOUS
+        self._next, self._due = _SUSPICIOUS, 0
         self._named = False
         self._base = (controls.backend.read().active or 0) - self._kept()
 
     def check(self, number: int, active: int) -> int:
         """Note the floor after a question; the bytes by which it rose since load."""
         floor = active - self._kept()
-        rose = self._audit.floor(floor)
+        rose = self._audit.floor(number, floor)
         if rose and self._audit.streak >= self._next:
             self._next = self._audit.streak * 2
-            floor = self._inspect(floor)
-        elif self._audit.cycles and number % CYCLES_EVERY == 0:
-            floor = self._collect(floor)
+            floor, self._due = self._inspect(floor), number + _CYCLES_EVERY
+        elif self._audit.cycles and number >= self._due:
+            floor, self._due = self._collect(floor), number + _CYCLES_EVERY
         return max(0, floor - self._base)
 
     def _kept(self) -> int:

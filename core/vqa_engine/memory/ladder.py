@@ -1,4 +1,7 @@
-"""The ladder of cheaper plans: what to try next after a question ran out of something.
+"""The ladder of cheaper plans: before a question runs, and after it ran out of something.
+
+It is one ladder, so that a plan means the same whether it was chosen by prediction or after a
+crash.
 
 Lossless rungs come first, because the same text comes out of them. Lossy ones have to
 be allowed; their plan is recorded on the answer.
@@ -6,21 +9,24 @@ be allowed; their plan is recorded on the answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import LEVERS, GenerationPlan, Lever
+from vqa_engine.memory.estimator import DEFAULT_STEP
 from vqa_engine.results import Cause
 
-PREFILL_STEPS = (512, 128, 32)
+_PREFILL_STEPS = (512, 128, 32)
 """Prompt tokens at once. Measured peaks above baseline: 2048 tokens 111.7 MiB, 512 41.3,
-128 16.6, 32 12.0, with the same text and the same speed (shared/facts/memory.md)."""
+128 16.6, 32 12.0, with the same text and the same speed (docs/facts/memory.md)."""
 
-FIRST_STEP = 128
+_FIRST_STEP = 128
 """From a plan that leaves the step to the model: no standing step chosen by size is smaller,
 so this is never dearer than what has just failed."""
 
-KV_BITS = 8
-IMAGE_EDGES = (1024, 512)
+_KV_BITS = 8
+_IMAGE_EDGES = (1024, 512)
 """Lossy bounds on the longest edge, pixels: two and one tile of the common 512-pixel tilers."""
 
 NEEDS_LESS: frozenset[Cause] = frozenset({"out_of_memory", "too_big", "watchdog"})
@@ -28,13 +34,13 @@ NEEDS_LESS: frozenset[Cause] = frozenset({"out_of_memory", "too_big", "watchdog"
 passes Metal's largest buffer (exo-explore/exo #1048). `watchdog`: one command buffer takes
 too long, so the same plan would end the same way."""
 
-NEVER_AS_IT_IS: frozenset[Cause] = frozenset({"too_big", "watchdog"})
-"""Causes that a fresh worker does not cure (shared/facts/memory.md, "Texts to classify")."""
+_NEVER_AS_IT_IS: frozenset[Cause] = frozenset({"too_big", "watchdog"})
+"""Causes that a fresh worker does not cure (docs/facts/memory.md, "Texts to classify")."""
 
 
 @frozen(kw_only=True)
 class Ladder:
-    """Where a plan stands, and what is below it.
+    """The rungs below a plan.
 
     `standing_step` is the prefill step of plans that ask for none, as far as known.
     `levers` are what the model obeys: a rung that turns none of them is no rung.
@@ -56,13 +62,21 @@ class Ladder:
         cheaper = self._smaller_step(plan) or self._lossy(plan)
         if cheaper is not None:
             return evolve(cheaper, rung=plan.rung + 1)
-        return None if cause in NEVER_AS_IT_IS else plan
+        return None if cause in _NEVER_AS_IT_IS else plan
+
+    def all_below(self, plan: GenerationPlan) -> Iterator[GenerationPlan]:
+        """Every cheaper plan, the next one first."""
+        # Of all causes "too_big" is the one that ends when nothing cheaper is left.
+        below = self.below(plan, "too_big")
+        while below is not None:
+            yield below
+            below = self.below(below, "too_big")
 
     def _smaller_step(self, plan: GenerationPlan) -> GenerationPlan | None:
         if "prefill_step" not in self.levers:
             return self._smaller_batch(plan)
         now = plan.prefill_step or self.standing_step
-        steps = [step for step in PREFILL_STEPS if step < (now or FIRST_STEP + 1)]
+        steps = [step for step in _PREFILL_STEPS if step < (now or _FIRST_STEP + 1)]
         if not steps:
             return None
         step = steps[-1] if self.allow_lossy else steps[0]
@@ -78,9 +92,22 @@ class Ladder:
     def _lossy(self, plan: GenerationPlan) -> GenerationPlan | None:
         if not self.allow_lossy:
             return None
-        if "kv_bits" in self.levers and (plan.kv_bits is None or plan.kv_bits > KV_BITS):
-            return evolve(plan, kv_bits=KV_BITS)
+        if "kv_bits" in self.levers and (plan.kv_bits is None or plan.kv_bits > _KV_BITS):
+            return evolve(plan, kv_bits=_KV_BITS)
         if "image_longest_edge" not in self.levers:
             return None
-        edges = [e for e in IMAGE_EDGES if e < (plan.image_longest_edge or IMAGE_EDGES[0] + 1)]
+        edges = [e for e in _IMAGE_EDGES if e < (plan.image_longest_edge or _IMAGE_EDGES[0] + 1)]
         return evolve(plan, image_longest_edge=edges[0]) if edges else None
+
+
+def lossless(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> list[GenerationPlan]:
+    """Smaller prefill steps and encoder batches; the same text comes out of them."""
+    return list(Ladder(standing_step=DEFAULT_STEP, levers=levers).all_below(plan))
+
+
+def lossy(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> list[GenerationPlan]:
+    """Plans that may change the text: a quantised KV cache, then smaller images."""
+    ladder = Ladder(standing_step=DEFAULT_STEP, levers=levers, allow_lossy=True)
+    asked = (plan.kv_bits, plan.image_longest_edge)
+    cheaper = ladder.all_below(plan)
+    return [one for one in cheaper if (one.kv_bits, one.image_longest_edge) != asked]

@@ -1,12 +1,12 @@
-"""Linear regression that takes in one point at a time, in a few microseconds."""
+"""Linear regression that learns from one point at a time, in a few microseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-NOISE = 0.04**2
+_NOISE = 0.04**2
 """Variance of a truth about its prediction, relative: the mean error that was measured
-(shared/facts/memory.md, "Prediction")."""
+(docs/facts/memory.md, "Prediction")."""
 
 
 class Regression:
@@ -42,7 +42,7 @@ class Regression:
         """The Kalman step of a regression with known noise, for a truth of 1."""
         px = [sum(p * v for p, v in zip(row, x, strict=True)) for row in self._spread]
         # Rounding may bring the explained part below zero once nearly all is known.
-        variance = NOISE + max(0.0, sum(p * v for p, v in zip(px, x, strict=True)))
+        variance = _NOISE + max(0.0, sum(p * v for p, v in zip(px, x, strict=True)))
         error = 1.0 - sum(w * v for w, v in zip(self.weights, x, strict=True))
         for i, gain in enumerate(px):
             self.weights[i] += gain * error / variance

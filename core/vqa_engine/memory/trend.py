@@ -42,25 +42,24 @@ class Series:
 
     def __init__(self) -> None:
         self.block = 1
-        self._blocks: list[float] = []
+        self._blocks: list[tuple[float, float]] = []
         self._filled = 0
 
-    def add(self, value: float) -> None:
-        """One more value."""
+    def add(self, at: float, value: float) -> None:
+        """One more value; `at` is its abscissa, and rises."""
         if self._filled == 0:
-            self._blocks.append(value)
-        elif value < self._blocks[-1]:
-            self._blocks[-1] = value
+            self._blocks.append((at, value))
+        elif value < self._blocks[-1][1]:
+            self._blocks[-1] = (self._blocks[-1][0], value)
         self._filled = (self._filled + 1) % self.block
         if self._filled == 0 and len(self._blocks) == POINTS:
             self._halve()
 
     def points(self) -> list[tuple[float, float]]:
-        """(index of the block's first value, its least value); full blocks only."""
-        full = self._blocks if self._filled == 0 else self._blocks[:-1]
-        return [(float(i * self.block), value) for i, value in enumerate(full)]
+        """(abscissa of the block's first value, its least value); full blocks only."""
+        return self._blocks[:] if self._filled == 0 else self._blocks[:-1]
 
     def _halve(self) -> None:
         pairs = zip(self._blocks[::2], self._blocks[1::2], strict=True)
-        self._blocks = [min(a, b) for a, b in pairs]
+        self._blocks = [(a[0], min(a[1], b[1])) for a, b in pairs]
         self.block *= 2

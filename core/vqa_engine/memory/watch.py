@@ -9,11 +9,9 @@ from time import perf_counter
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.gauges import Gauge, process_gauge
 
-PERIOD = 0.05
+_PERIOD = 0.05
 """Seconds between two looks. With the system's figures a look takes about 0.1 ms, so 0.2 %;
 the number of questions between two looks follows from how long they take."""
-
-LONGEST_STRIDE = 4096
 
 
 class Watch:
@@ -23,24 +21,25 @@ class Watch:
     figure, None where the platform has none.
     """
 
-    def __init__(self, audit: Audit, process: Gauge | None = None, period: float = PERIOD) -> None:
+    def __init__(self, audit: Audit, process: Gauge | None = None, period: float = _PERIOD) -> None:
         self.due = 1
         self.footprint: int | None = None
         self._audit, self._period = audit, period
         self._process = process or process_gauge()
-        self._stride, self._last = 1, perf_counter()
+        self._stride, self._number, self._last = 1, 0, perf_counter()
 
     def read_footprint(self) -> int | None:
         """The process's footprint now."""
         return self._process.read()[0].bytes
 
     def look(self, number: int, outside: Callable[[int], int]) -> None:
-        """Sample after question `number`; `outside` tells what of it is not the allocator's."""
+        """Sample after question `number`; `outside` gives the part that is not the allocator's."""
         footprint, anonymous, *_rest = self._process.read()
         self.footprint = footprint.bytes
         if anonymous.bytes is not None:
             self._audit.outside(number, outside(anonymous.bytes))
         now = perf_counter()
-        wanted = ceil(self._stride * self._period / max(now - self._last, 1e-9))
-        self._stride = min(max(1, wanted), self._stride * 2, LONGEST_STRIDE)
-        self._last, self.due = now, number + self._stride
+        passed = number - self._number
+        wanted = ceil(passed * self._period / max(now - self._last, 1e-9))
+        self._stride = min(max(1, wanted), self._stride * 2)
+        self._last, self._number, self.due = now, number, number + self._stride

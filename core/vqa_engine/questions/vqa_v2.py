@@ -110,6 +110,10 @@ class VqaV2:
         """The questions at these places (from 0), in the order given."""
         return map(self._question, places)
 
+    def image_keys(self) -> Sequence[int]:
+        """The images' ids, which are their files' names as well."""
+        return self._image_ids
+
     def digest(self) -> str:
         """SHA-256 (hex) over questions and ground truths, not over the files' layout."""
         return digest_of(self)

@@ -28,7 +28,7 @@ def metric(wanted: MetricLike) -> Metric:
         return _as_metric(wanted)
     name, *more = wanted.split("+")
     made = _as_metric(plugins.make(plugins.METRICS, name, object), name)
-    if made.name != name:
+    if not plugins.same(made.name, name):
         raise ConfigurationError(
             f"The metric {name!r} calls itself {made.name!r}, and scores are stored under that "
             "name. Its author has to make the two the same."
@@ -56,7 +56,7 @@ def aggregate(wanted: str) -> Aggregate:
         made = factory(argument) if colon else factory()
     except Exception as error:
         raise ConfigurationError(
-            f"The aggregate {wanted!r} cannot be made: {plugins.reason(error)}. "
+            f"The aggregate {wanted!r} cannot be created: {plugins.reason(error)}. "
             "An argument follows a colon, as in macro:subject."
         ) from error
     if not isinstance(made, Aggregate):
@@ -105,6 +105,6 @@ def _as_metric(given: Any, name: str | None = None) -> Metric:
 
 def _misfit(kind: str, name: str, given: object) -> ConfigurationError:
     return ConfigurationError(
-        f"The {kind} {name!r} gives {type(given).__name__}, which does not fit vqa_engine's "
-        f"{kind.title()}. Its author has to change that."
+        f"The {kind} {name!r} returns {type(given).__name__}, which does not implement "
+        f"{kind.title()}. Report this to the authors of its package."
     )

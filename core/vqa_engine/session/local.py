@@ -5,8 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
-
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.errors import VqaEngineError, WorkerError
 from vqa_engine.failures import describe
@@ -82,15 +80,14 @@ def _bare(question: Question) -> tuple[Question, Question]:
 
 def asked_of_model(question: Question) -> Question:
     """The question as a model may see it: without what only scoring needs."""
-    return evolve(
-        question,
-        answers=(),
-        image_id=None,
-        question_type=None,
-        answer_type=None,
-        right=None,
-        group=None,
-        labels={},
+    return Question(
+        question_id=question.question_id,
+        image=question.image,
+        text=question.text,
+        choices=question.choices,
+        origin=question.origin,
+        image_root=question.image_root,
+        images=question.images,
     )
 
 

@@ -69,14 +69,14 @@ class Resident:
         started = perf_counter()
         self._notes.open()
         try:
-            governor = self._governor or self._governed()
+            governor = self._governor = self._governor or self._governed()
             self._adapter.load(self._model)
             events = governor.bind(self._adapter.memory_profile())
         except BaseException:
-            self._notes.close()  # nobody has to release what was never loaded
+            self._abandon()
             raise
         _freeze()
-        self._governor, self.loaded = governor, True
+        self.loaded = True
         return Loaded(
             profile=governor.controls.profile,
             seconds=perf_counter() - started,
@@ -118,6 +118,14 @@ class Resident:
         self._governor, verdict, self._verdict = None, self._verdict, LeakVerdict()
         seconds = perf_counter() - started
         return Released(residue=residue, seconds=seconds, events=events, verdict=verdict)
+
+    def _abandon(self) -> None:
+        """Let go of what a load that failed left behind."""
+        if self._governor is None:
+            self._notes.close()
+        else:
+            self.loaded = True
+            self._unload()
 
     def _governed(self) -> Governor:
         governor = Governor(
@@ -209,7 +217,8 @@ def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
     told = [_with_memory(reply, memory) for reply in replies]
-    told[-1] = evolve(told[-1], prediction=governor.prediction)
+    if governor.prediction is not None:
+        told[-1] = evolve(told[-1], prediction=governor.prediction)
     return Exchange(
         begun=len(asked),
         replies=tuple(told),

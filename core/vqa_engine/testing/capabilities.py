@@ -8,21 +8,16 @@ from attrs import field, frozen, validators
 
 from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.memory.audit import ENOUGH
+from vqa_engine.memory.backends import libraries
 
-HEAVY = (
-    "cv2",
-    "jax",
-    "llama_cpp",
-    "mlx",
-    "mlx_lm",
-    "mlx_vlm",
-    "onnxruntime",
-    "tensorflow",
-    "torch",
-    "transformers",
-    "vllm",
-)
-"""Modules that `load` may import, and importing a plugin may not."""
+_HEAVY = ("cv2", "jax", "llama_cpp", "onnxruntime", "tensorflow", "vllm")
+"""Heavy modules that no installed backend names."""
+
+
+def _heavy() -> tuple[str, ...]:
+    """Modules that `load` may import, and importing a plugin may not."""
+    named = (one for library in libraries().values() for one in library.heavy)
+    return tuple(sorted({*_HEAVY, *named}))
 
 
 def _with_reasons(_instance: object, _attribute: object, waived: Mapping[str, str]) -> None:
@@ -55,5 +50,5 @@ class Capabilities:
     questions: int = field(default=24, validator=validators.ge(ENOUGH))
     long_words: int = field(default=400, validator=validators.ge(1))
     profile_tolerance: float = field(default=0.25, validator=validators.gt(0))
-    heavy: tuple[str, ...] = HEAVY
+    heavy: tuple[str, ...] = field(factory=_heavy)
     waived: Mapping[str, str] = field(factory=dict, validator=_with_reasons)

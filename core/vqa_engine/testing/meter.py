@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from vqa_engine.memory.backends import MemoryBackend, backend
+from vqa_engine.memory.backend import MemoryBackend
+from vqa_engine.memory.backends import backend
 
 KIB = 1 << 10
 
@@ -56,21 +56,18 @@ class Allocator(Meter):
         self._backend = counted
 
     def _held(self) -> int:
-        self._backend.calls["clear_cache"]()
+        self._backend.calls.get("clear_cache", int)()
         return self._backend.read().active or 0
 
 
-class Tensors(Meter):
-    """PyTorch on the CPU counts nothing, so its live tensors are added up."""
+class Arrays(Meter):
+    """A backend that counts nothing here, as PyTorch on the CPU: its arrays are added up."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
 
     def _held(self) -> int:
-        torch: Any = sys.modules.get("torch")
-        if torch is None:
-            return 0
-        kinds = (torch.Tensor, torch.nn.Parameter)
-        alive = (one for one in gc.get_objects() if type(one) in kinds)
-        storages = {one.untyped_storage().data_ptr(): one.untyped_storage() for one in alive}
-        return sum(storage.nbytes() for storage in storages.values())
+        return self._backend.sum_arrays() or 0
 
 
 class Traced(Meter):
@@ -107,4 +104,4 @@ def meter(name: str, device: str | None = None) -> Meter:
     counted = backend(name, device)
     if counted.read().active is not None:
         return Allocator(counted)
-    return Tensors() if name == "torch" else Traced()
+    return Traced() if counted.sum_arrays() is None else Arrays(counted)

@@ -1,15 +1,15 @@
-"""Why a worker died: one table of texts and one of signals, read in a fixed order.
+"""Why a worker died: its words, then numbers, then the bare signal.
 
 Each verdict is one sentence, and says "probably" where the evidence is indirect.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 
 from attrs import field, frozen
 
+from vqa_engine.failures import cause_of, telling_line
 from vqa_engine.results import Cause
 from vqa_engine.worker.evidence import OomKills
 from vqa_engine.worker.messages import Vitals
@@ -17,33 +17,9 @@ from vqa_engine.worker.messages import Vitals
 WIRE_LOST = 113
 """The child's exit code when it finds its end of the wire closed by somebody else."""
 
-NEAR_LIMIT = 0.5
+_NEAR_LIMIT = 0.5
 """A share of RLIMIT_AS. The size is that of the last answered question, and the peak of
 the next may be as much again; a worker below it was far from its limit."""
-
-TEXTS: tuple[tuple[Cause, str], ...] = (
-    # mlx/backend/metal/allocator.cpp: one buffer over MTLDevice.maxBufferLength
-    ("too_big", r"maximum allowed buffer size"),
-    # mlx/backend/metal/allocator.cpp: too many live buffers (mlx #1718, #3849)
-    ("handle_limit", r"Resource limit \(\d+\) exceeded"),
-    # Metal's MTLCommandBufferError, as mlx/backend/metal/device.cpp prints it
-    ("watchdog", r"ImpactingInteractivity|CallbackErrorTimeout|Caused GPU Timeout"),
-    ("out_of_memory", r"Insufficient Memory|CallbackErrorOutOfMemory"),
-    # torch: torch.OutOfMemoryError, c10/cuda and aten/mps allocators
-    ("out_of_memory", r"(?:CUDA|HIP|XPU|MPS backend|CUDA error:) out of memory|OutOfMemoryError"),
-    # c10/core/impl/alloc_cpu.cpp
-    ("out_of_memory", r"DefaultCPUAllocator: (?:can't|not enough)|can't allocate memory"),
-    # mlx/allocator.cpp, C++ new, CPython and NumPy
-    ("out_of_memory", r"\[malloc[^\]]*\] Unable to allocate|std::bad_alloc"),
-    ("out_of_memory", r"MemoryError\b|Unable to allocate [\d.]+ [KMGT]iB"),
-    # A poisoned CUDA context: every later call in this process fails as well
-    ("backend", r"CUDA error: (?!out of memory)|device-side assert triggered"),
-)
-"""Cause and pattern, the most telling first (shared/facts/memory.md, "Texts to classify")."""
-
-_PATTERNS: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
-    (cause, re.compile(pattern)) for cause, pattern in TEXTS
-)
 
 _MEANINGS: dict[Cause, str] = {
     "out_of_memory": "The worker ran out of memory",
@@ -86,11 +62,6 @@ class Verdict:
     message: str
 
 
-def cause_of(text: str) -> Cause | None:
-    """The cause that a message names, None if it names none."""
-    return next((cause for cause, pattern in _PATTERNS if pattern.search(text)), None)
-
-
 def classify(ending: Ending) -> Verdict:
     """The verdict: our own doing first, then words, then numbers, then the bare signal."""
     return (
@@ -122,7 +93,8 @@ def _by_text(ending: Ending) -> Verdict | None:
     cause = cause_of(ending.said) if ending.code else None
     if cause is None:
         return None
-    return Verdict(cause, f"{_MEANINGS[cause]} ({_how(ending.code)}): {_line(ending.said, cause)}")
+    line = telling_line(ending.said, cause)
+    return Verdict(cause, f"{_MEANINGS[cause]} ({_how(ending.code)}): {line}")
 
 
 def _by_kernel(ending: Ending) -> Verdict | None:
@@ -145,7 +117,7 @@ def _by_kernel(ending: Ending) -> Verdict | None:
 
 def _by_limit(ending: Ending) -> Verdict | None:
     size, limit = ending.vitals.address_space, ending.vitals.limit
-    if -ending.code not in _FAULTS or not size or not limit or size < NEAR_LIMIT * limit:
+    if -ending.code not in _FAULTS or not size or not limit or size < _NEAR_LIMIT * limit:
         return None
     return Verdict(
         "out_of_memory",
@@ -187,13 +159,6 @@ def _how(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
-
-
-def _line(text: str, cause: Cause) -> str:
-    """The line that told, at most 300 characters of it."""
-    patterns = [pattern for named, pattern in _PATTERNS if named == cause]
-    lines = (line.strip() for line in text.splitlines())
-    return next((ln[:300] for ln in lines if any(p.search(ln) for p in patterns)), "")
 
 
 def _last(text: str) -> str:

@@ -154,7 +154,7 @@ class Worker:
         The wire is closed, and `patience` seconds given to end by itself; then comes
         SIGTERM with `timeouts.stop` seconds; then SIGKILL for what is left. Killing a
         process that wired GPU memory may leak it until the next start of the machine
-        (shared/facts/memory.md, "Wiring").
+        (docs/facts/memory.md, "Wiring").
 
         Returns:
             Whether the process and all its group are known to be gone.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.failures import cause_of
 from vqa_engine.results import Cause
-from vqa_engine.worker.exit import cause_of
 from vqa_engine.worker.messages import Refused
 
 

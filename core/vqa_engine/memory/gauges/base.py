@@ -1,4 +1,4 @@
-"""A gauge: one source of memory figures, and the word for a source that is not there."""
+"""A gauge: one source of memory figures, and how a missing source is reported."""
 
 from __future__ import annotations
 
@@ -54,3 +54,13 @@ def number_in(file: Path, name: str) -> Figure:
     if not text.isdecimal():
         return Figure(name, missing=f"{file} says {text!r}")
     return Figure(name, int(text))
+
+
+def counter_in(file: Path, key: str) -> int:
+    """The number after `key` in a file of such pairs, 0 where there is none to be read."""
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux, another version of cgroups, or hidden by a container
+        return 0
+    pairs = (line.partition(" ") for line in lines)
+    return next((int(value) for name, _, value in pairs if name == key), 0)

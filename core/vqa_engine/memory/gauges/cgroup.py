@@ -1,4 +1,7 @@
-"""Control groups, version 1, version 2 and both at once: probed, never assumed."""
+"""Control groups, version 1, version 2 and both at once: probed, never assumed.
+
+cgroups(7) gives the formats. This is the only reader of them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ from pathlib import Path, PurePosixPath
 
 from attrs import frozen
 
-from vqa_engine.memory.gauges.base import Figure, number_in
+from vqa_engine.memory.gauges.base import Figure, counter_in, number_in
 
-UNLIMITED = 1 << 60
+_UNLIMITED = 1 << 60
 """Version 1 writes a limit that is not set as the largest page-aligned int64."""
+
+
+_VERSION_2 = ("memory.max", "memory.current", "memory.events", "inactive_file")
+_VERSION_1 = (
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    "memory.oom_control",
+    "total_inactive_file",
+)
 
 
 @frozen
@@ -19,12 +31,13 @@ class Group:
     folder: Path
     limit_file: str
     usage_file: str
+    events_file: str
     cold: str
 
     def limit(self) -> Figure:
         """The hard limit, missing when none is set."""
         figure = number_in(self.folder / self.limit_file, "cgroup limit")
-        if figure.value is not None and figure.value >= UNLIMITED:
+        if figure.value is not None and figure.value >= _UNLIMITED:
             return Figure(figure.name, missing=f"{self.folder} sets no limit")
         return figure
 
@@ -33,22 +46,23 @@ class Group:
         figure = number_in(self.folder / self.usage_file, "cgroup usage")
         if figure.value is None:
             return figure
-        return Figure(figure.name, max(0, figure.value - self._cold()))
+        # Without the split the usage is left as it is: the careful figure.
+        cold = counter_in(self.folder / "memory.stat", self.cold)
+        return Figure(figure.name, max(0, figure.value - cold))
 
     def left(self) -> Figure:
-        """What may still be taken before the kernel's killer comes."""
+        """What may still be allocated before the kernel's out-of-memory killer acts."""
         limit, usage = self.limit(), self.usage()
         if limit.value is None or usage.value is None:
             return Figure("cgroup left", missing=limit.missing or usage.missing)
         return Figure("cgroup left", max(0, limit.value - usage.value))
 
-    def _cold(self) -> int:
-        try:
-            lines = (self.folder / "memory.stat").read_text(encoding="ascii").splitlines()
-        except OSError:
-            return 0  # without the split the usage stands as it is: the careful figure
-        found = [int(line.split()[1]) for line in lines if line.split()[0] == self.cold]
-        return found[0] if found else 0
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel has killed for lack of memory.
+
+        Whichever group's limit was hit: the kernel counts in the process's own group.
+        """
+        return counter_in(self.folder / self.events_file, "oom_kill")
 
 
 class CgroupGauge:
@@ -61,7 +75,7 @@ class CgroupGauge:
     name = "cgroup"
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self.groups = tuple(_groups(root))
+        self.groups = memory_groups(root)
         self._limited = [group for group in self.groups if group.limit().value is not None]
 
     def read(self) -> tuple[Figure, ...]:
@@ -73,8 +87,8 @@ class CgroupGauge:
         return tightest.limit(), tightest.usage(), tightest.left()
 
 
-def _groups(root: Path) -> list[Group]:
-    """Every memory group this process is in, innermost first."""
+def memory_groups(root: Path = Path("/")) -> tuple[Group, ...]:
+    """Every memory group this process is in, innermost first; none where not on Linux."""
     found: list[Group] = []
     for version, mount, inner in _mounts(root):
         path = PurePosixPath(inner)
@@ -83,16 +97,11 @@ def _groups(root: Path) -> list[Group]:
             group = _group(version, folder)
             if group is not None and group not in found:
                 found.append(group)
-    return found
+    return tuple(found)
 
 
 def _group(version: int, folder: Path) -> Group | None:
-    if version == 2:
-        group = Group(folder, "memory.max", "memory.current", "inactive_file")
-    else:
-        group = Group(
-            folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-        )
+    group = Group(folder, *(_VERSION_2 if version == 2 else _VERSION_1))
     return group if (folder / group.limit_file).exists() else None
 
 

@@ -1,0 +1,1 @@
+"""A memory backend in a package of its own, and an adapter whose memory it counts."""
