@@ -39,8 +39,8 @@ _STATED = re.compile(
 )
 _BEGINS = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])[).:](?!\w))")
 _BEGINS_AS_WORD = re.compile(r"\s*([A-Z])(?![\w'’])(?!\s*[-/&])")
-_MARKED = re.compile(r"(?<!not )\(([A-Za-z])\)|(?<![\w(])(?<!not )([A-Z])(?:[).:](?!\w))")
-_WORD = re.compile(r"(?<![\w'’(])(?<!not )([A-Z])(?![\w'’).:])")
+_MARKED = re.compile(r"(?<![Nn]ot )\(([A-Za-z])\)|(?<![\w(])(?<![Nn]ot )([A-Z])(?:[).:](?!\w))")
+_WORD = re.compile(r"(?<![\w'’(])(?<![Nn]ot )([A-Z])(?![\w'’).:])")
 _ALSO = re.compile(r"\s*(?:,|/|&|and\b|or\b)\s*(?:option\s+|choice\s+)?\(?([A-Z])\)?(?![\w'’])")
 _NEXT_WORD = re.compile(r"\s+([a-z]+)")
 _SPACES = re.compile(r"\s+")
@@ -128,7 +128,7 @@ def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
         if not words or (len(words) == 1 and len(words[0]) == 1 and words[0].isalpha()):
             continue  # a text of one letter says no more than a letter
         pattern = (
-            r"(?<!\w)(?<!not )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
+            r"(?<!\w)(?<![Nn]ot )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
         )
         rest, times = re.subn(pattern, "\n", rest, flags=re.IGNORECASE)
         if times:
