@@ -148,7 +148,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Iterable[MetricLike] | None = None,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,

@@ -28,8 +28,8 @@ def test_two_runs_over_the_same_questions(tmp_path: Path) -> None:
 
 
 def test_one_adapter_in_two_runs_is_told_apart_by_the_run(tmp_path: Path) -> None:
-    sides = [Side(run(tmp_path / name, questions(2), fakes.Oracle)) for name in "ab"]
-    found = compare_runs(*sides)
+    first, second = (Side(run(tmp_path / name, questions(2), fakes.Oracle)) for name in "ab")
+    found = compare_runs(first, second)
     assert (found.first, found.second, found.metric) == (
         "a: oracle",
         "b: oracle",

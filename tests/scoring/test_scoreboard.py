@@ -203,7 +203,7 @@ def test_a_function_is_a_metric() -> None:
 
 def test_what_is_no_metric_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="which does not implement Metric"):
-        metric(7)  # type: ignore[call-overload, arg-type]
+        metric(7)  # type: ignore[arg-type]
 
 
 def test_a_metric_named_twice_is_used_once() -> None:

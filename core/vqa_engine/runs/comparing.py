@@ -23,6 +23,9 @@ SAME = ("question_digest", "task", "card", "prompt", "system")
 PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
 
+_SHOWN = 40
+"""Characters of a setting that a message shows."""
+
 
 @frozen
 class Side:
@@ -86,11 +89,17 @@ def _check(first: Side, second: Side, labels: list[str]) -> None:
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     if names:
-        found = "; ".join(f"{name}: {old.get(name)!r} and {new.get(name)!r}" for name in names)
+        found = "; ".join(f"{name}: {_shown(old, name)} and {_shown(new, name)}" for name in names)
         raise NotComparable(
             f"{first.run} and {second.run} did not ask the same: {found}. "
             "Compare them all the same with --anyway."
         )
+
+
+def _shown(settings: Mapping[str, object], name: str) -> str:
+    """A value on one line; of a digest its beginning is enough."""
+    text = str(settings.get(name, "none"))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:
