@@ -49,7 +49,7 @@ def test_pope_s_figures() -> None:
 def test_an_answer_that_is_neither_misses_a_yes() -> None:
     rows = [("maybe", yes_no(1, "yes")), ("maybe", yes_no(2, "no")), ("yes", yes_no(3, "yes"))]
     table = scored("yes-no-words", *rows)
-    assert (table.overall.percent, table.unparsed) == (pytest.approx(100 / 3), 2)
+    assert [table.overall.percent, table.unparsed] == pytest.approx([100 / 3, 2])
     assert (values(table)["recall"], values(table)["precision"]) == (50, 100)
 
 
@@ -88,7 +88,7 @@ def test_letters_are_counted_and_constants_are_baselines() -> None:
     rows = [("A", chosen(1, 0)), ("A", chosen(2, 1)), ("?", chosen(3, 1))]
     found = values(scored("choice", *rows))
     assert found["right B"] == pytest.approx(200 / 3)
-    assert (found["given A"], found["given B"]) == (pytest.approx(200 / 3), 0)
+    assert [found["given A"], found["given B"]] == pytest.approx([200 / 3, 0])
     assert found["baseline: always B"] == pytest.approx(200 / 3)
     assert found["baseline: longest choice"] == 50
 
@@ -117,7 +117,7 @@ def test_means_over_a_label_and_for_each_of_its_values() -> None:
     ]
     found = values(scored("exact+macro:part+by:part", *rows))
     assert found["mean over part"] == pytest.approx((200 / 3 + 100) / 2)
-    assert (found["part x"], found["part y"]) == (pytest.approx(200 / 3), 100)
+    assert [found["part x"], found["part y"]] == pytest.approx([200 / 3, 100])
 
 
 def test_figures_have_intervals_unless_they_describe_the_set() -> None:
@@ -129,6 +129,14 @@ def test_figures_have_intervals_unless_they_describe_the_set() -> None:
     assert math.isnan(table.figures["right A"].low)
     mean = table.figures["mean over part"]
     assert table.overall.low - 4 < mean.low < mean.value < mean.high < table.overall.high + 4
+
+
+def test_what_a_rule_credits_without_understanding_is_shown() -> None:
+    table = scored("mmmu-official", ("?", chosen(1, 0)), ("A", chosen(2, 0)))
+    assert (table.overall.percent, table.unparsed, table.credited) == (75, 1, 1)
+    text = as_text(score_tables({"model": [table]}))
+    assert "1  (50.0 %)" in text
+    assert "of these credited by the rule" in text
 
 
 # --- clusters
