@@ -319,8 +319,7 @@ class Engine:
         alike = _Alike(0 if account.answered_before else self._same_failures)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
-            self._record(account, position, row, events)
-            alike.see(row, account)
+            alike.see(self._record(account, position, row, events), account)
 
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
@@ -368,12 +367,13 @@ class Engine:
 
     def _record(
         self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
-    ) -> None:
-        """Record a row, and tell of it."""
+    ) -> Row:
+        """Record a row and report it; the row that was stored comes back."""
         stored = account.add(position, row, events)
         for event in events:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
+        return stored
 
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
