@@ -166,7 +166,7 @@ class Resident:
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
     ) -> Exchange:
         assert failure is not None
-        if failure.cause == "out_of_memory":
+        if failure.cause in {"out_of_memory", "too_big"}:
             governor.recover()
         governor.account(None)
         alone = len(asked) == 1

@@ -50,7 +50,6 @@ from vqa_engine.worker.messages import (
     encode_to_host,
 )
 from vqa_engine.worker.outbox import Inbox
-from vqa_engine.worker.reraise import refined
 from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
 
 log = logging.getLogger(__name__)
@@ -194,7 +193,7 @@ def _refused(error: Exception, notes: tuple[Note, ...]) -> Refused:
     return Refused(
         kind=type(error).__name__ if ours else "",
         message=failure.message,
-        cause=refined(failure.cause, failure.message),
+        cause=failure.cause,
         facts=vars(error) if ours else {},
         detail="".join(traceback.format_exception(error)),
         notes=notes,
