@@ -8,7 +8,7 @@ import pytest
 
 from tests import fakes
 from tests.builders import questions
-from vqa_engine import Engine, Question
+from vqa_engine import AdapterSpec, Engine, ModelRef, Question
 from vqa_engine.errors import ConfigurationError, NotComparable
 from vqa_engine.runs.comparing import Side, compare_runs
 from vqa_engine.runs.rescoring import score_run
@@ -52,6 +52,20 @@ def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None
         compare_runs(Side(first), Side(second))
     found = compare_runs(Side(first), Side(second), anyway=True)
     assert (found.count, found.unpaired) == (3, 2)
+
+
+def test_other_prompts_are_refused(tmp_path: Path) -> None:
+    sides = []
+    for instruction in ("Answer briefly.", "Think first."):
+        model = ModelRef(options={"instruction": instruction})
+        spec = AdapterSpec(name="oracle", target="tests.fakes:Oracle", model=model)
+        output = tmp_path / instruction
+        with Engine(adapters=[spec], isolation="inline") as engine:
+            engine.run(questions(2), output)
+        sides.append(Side(output))
+    with pytest.raises(NotComparable, match=r"option instruction: Answer briefly\. and Think"):
+        compare_runs(sides[0], sides[1])
+    assert compare_runs(sides[0], sides[1], anyway=True).count == 2
 
 
 def test_a_run_is_scored_again_by_any_metric(tmp_path: Path) -> None:

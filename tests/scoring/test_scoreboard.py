@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
+import tracemalloc
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.question_builders import question
 from vqa_engine.adapter import Question
@@ -14,6 +18,7 @@ from vqa_engine.scoring import Grade, Scoreboard, ScoreTable, default_metric, me
 from vqa_engine.scoring.report import as_text, score_tables
 
 TWO = ("a cat", "a dog")
+EXACT = metric("exact")
 
 
 def scored(name: str, *rows: tuple[str, Question]) -> ScoreTable:
@@ -153,6 +158,52 @@ def test_answers_about_one_image_are_not_independent() -> None:
         return overall.high - overall.low
 
     assert interval(10) > 2 * interval(60)
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 4), st.sampled_from(["yes", "no", "?"]), st.sampled_from("ab")),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+def test_the_order_of_answers_makes_no_difference(
+    rows: list[tuple[int, str, str]], shuffled: random.Random
+) -> None:
+    answers = [
+        (said, yes_no(number, "yes", image_id=image, question_type=kind))
+        for number, (image, said, kind) in enumerate(rows)
+    ]
+    tables = []
+    for _ in range(2):
+        board = Scoreboard(EXACT)
+        for said, asked in answers:
+            board.add(said, asked)
+        tables.append(board.snapshot())
+        shuffled.shuffle(answers)
+    one, other = tables
+    assert one.by_question_type.keys() == other.by_question_type.keys()
+    assert (one.overall.percent, one.overall.clusters) == pytest.approx(
+        (other.overall.percent, other.overall.clusters)
+    )
+    assert (one.overall.low, one.overall.high) == pytest.approx(
+        (other.overall.low, other.overall.high), abs=1e-6
+    )
+
+
+def test_memory_grows_with_images_and_not_with_questions() -> None:
+    def grown(per_image: int) -> int:
+        board = Scoreboard(EXACT)
+        tracemalloc.start()
+        for number in range(300 * per_image):
+            board.add("yes", yes_no(number, "yes", image_id=number // per_image, question_type="a"))
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size
+
+    grown(1)  # what is made once, such as caches
+    assert grown(8) < 1.5 * grown(1)
 
 
 # --- metrics that fail
