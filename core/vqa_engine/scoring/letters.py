@@ -10,7 +10,7 @@ count, and Markdown, LaTeX boxes and quotes are taken away first.
 4. It begins with a marked letter: `B) a cat`, `B: a cat`, `(B) a cat`, `B. a cat`.
 5. It begins with a capital letter as a word: `B because …`. An `A` or `I` before a word in
    lower case is an article or a pronoun, but for a few words such as `because`.
-6. The text of one choice stands in it as whole words, outside that of a longer choice; and
+6. The text of one choice occurs in it as whole words, outside that of a longer choice; and
    marked or capital letters elsewhere in it, none of them behind `not`. Both together must
    mean one choice.
 
@@ -120,7 +120,7 @@ def _anywhere(text: str, choices: Sequence[str]) -> list[int]:
 
 
 def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
-    """The choices whose text stands in the answer, and the answer without them."""
+    """The choices whose text occurs in the answer, and the answer without them."""
     found, rest = [], text
     folded = {place: _folded(choice) for place, choice in enumerate(choices)}
     for place in sorted(folded, key=lambda one: -len(folded[one])):

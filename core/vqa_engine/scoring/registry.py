@@ -39,7 +39,7 @@ def metric(wanted: MetricLike) -> Metric:
 
 
 def metrics(wanted: MetricLike | Iterable[MetricLike]) -> tuple[Metric, ...]:
-    """Several metrics, each once; a single one may stand for itself."""
+    """Several metrics, each once; a single one needs no list."""
     if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         wanted = (wanted,)
     made = {one.name: one for one in map(metric, wanted)}

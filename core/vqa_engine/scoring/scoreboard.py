@@ -139,7 +139,7 @@ class Scoreboard:
     """Collects the grades of one metric, one entry an image and type.
 
     A metric that raises, or gives anything but a score in 0..1, costs its own table: the
-    board says why in `failure`, and takes no more answers.
+    board says why in `failure`, and ignores further answers.
     """
 
     metric: Metric
