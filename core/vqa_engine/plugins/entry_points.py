@@ -26,12 +26,14 @@ ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
+AGGREGATES = "vqa_engine.aggregates"
 
 KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
     MEMORY_BACKENDS: "memory backend",
+    AGGREGATES: "aggregate",
 }
 """The groups, and what messages call a plugin of each."""
 

@@ -83,6 +83,7 @@ def asked_of_model(question: Question) -> Question:
     return Question(
         question_id=question.question_id,
         image=question.image,
+        images=question.images,
         text=question.text,
         choices=question.choices,
         origin=question.origin,
