@@ -49,7 +49,8 @@ class Question:
     has ten; empty when unknown). `choices` are the options of a multiple-choice question
     and `right` the index of the right one. Questions with one `group` are scored together
     (the rotations of a question, the two questions of an MME image). `labels` are what else
-    scorers need, such as a category. `origin` says where the question comes from
+    scorers need, such as a category. With `worded`, `text` is the whole prompt: an adapter
+    adds neither the choices nor an instruction of its own. `origin` says where the question comes from
     (`file:line`), for messages. A path must stay inside `image_root` when that is given.
 
     An adapter gets neither `answers`, `right`, `group`, `labels` nor the types.
@@ -72,6 +73,7 @@ class Question:
     right: int | None = field(default=None)
     group: QuestionId | None = None
     labels: Mapping[str, str] = field(factory=dict, hash=False)
+    worded: bool = False
 
     @right.validator
     def _is_a_choice(self, _attribute: object, right: object) -> None:

@@ -27,6 +27,8 @@ QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
 AGGREGATES = "vqa_engine.aggregates"
+TASKS = "vqa_engine.tasks"
+SUBMISSIONS = "vqa_engine.submissions"
 
 KINDS = {
     ADAPTERS: "adapter",
@@ -34,6 +36,8 @@ KINDS = {
     METRICS: "metric",
     MEMORY_BACKENDS: "memory backend",
     AGGREGATES: "aggregate",
+    TASKS: "task",
+    SUBMISSIONS: "submission",
 }
 """The groups, and what messages call a plugin of each."""
 

@@ -86,6 +86,7 @@ def asked_of_model(question: Question) -> Question:
         images=question.images,
         text=question.text,
         choices=question.choices,
+        worded=question.worded,
         origin=question.origin,
         image_root=question.image_root,
     )

@@ -36,8 +36,8 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `image` is the first picture, `images` are all of them. `choices` is one column with a
     list, or a column for each. `lists` are the columns whose text holds a list: `literal`
-    for Python's or JSON's notation, else the separator. `truth` is the column of answers
-    when `choices` may be empty, and then holds a letter.
+    for Python's or JSON's notation, else the separator. `where` keeps the rows whose columns
+    have one of these values.
     """
 
     question: Cell
@@ -53,6 +53,7 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     answer_type: Cell | None = None
     labels: Mapping[str, Cell] = {}
     lists: Mapping[str, str] = {}
+    where: Mapping[str, str | tuple[str, ...]] = {}
 
     @property
     def pictures(self) -> tuple[Cell, ...]:
@@ -65,7 +66,15 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         flat = [one for part in several for one in (part if isinstance(part, tuple) else (part,))]
         parts = (self.id, self.image_id, self.right, self.group, self.question)
         flat += [*parts, self.question_type, self.answer_type]
-        return {name for one in flat if one is not None for name in _used(one)} - {ROW}
+        used = {name for one in flat if one is not None for name in _used(one)}
+        return (used | self.where.keys()) - {ROW}
+
+    def keeps(self, row: Mapping[str, object]) -> bool:
+        """Whether a row is one of those that `where` keeps."""
+        return all(
+            str(row.get(column)) in ((values,) if isinstance(values, str) else values)
+            for column, values in self.where.items()
+        )
 
 
 GUESSES: Mapping[str, tuple[str, ...]] = {

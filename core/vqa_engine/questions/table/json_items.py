@@ -17,6 +17,9 @@ from vqa_engine.questions.table.table_set import Files, Pictures, Row
 KEY = "_key"
 """The column for the name of an item in an object of items."""
 
+VQA_V2 = frozenset(("questions", "annotations"))
+"""The lists by which one of VQA v2's files is recognised; `vqa_v2` reads those."""
+
 _Top = list[msgspec.Raw] | dict[str, msgspec.Raw]
 
 
@@ -28,7 +31,7 @@ class Items:
     keys: tuple[str, ...] = field(repr=False)
     _items: Sequence[msgspec.Raw] = field(repr=False)
     where: str = ""
-    """The name of the list in the file's object, such as `data`."""
+    """The name of the list in the file's object: `data`, or `questions` in VQA v2's."""
     header: tuple[str, ...] | None = None
 
     @classmethod
@@ -39,7 +42,9 @@ class Items:
             QuestionSetError: it cannot be read, is not JSON, or holds no items.
         """
         top: _Top = read_object(file, _Top, "a JSON file of questions")  # type: ignore[arg-type]
-        where = next((name for name in ("data", "questions") if name in top), "")
+        if isinstance(top, dict) and not VQA_V2.isdisjoint(top):
+            return cls(file, (), (), "questions")
+        where = "data" if "data" in top else ""
         if where and isinstance(top, dict):
             top = _inner(file, top[where], where)
         items = list(top.values()) if isinstance(top, dict) else top

@@ -102,7 +102,7 @@ class ImageTable:
 class PackedImages:
     """The images of the rows of parquet files, copied out a row group at a time."""
 
-    root = None
+    root: Path | None = None
     local = False
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str], store: ImageStore) -> None:
@@ -153,7 +153,7 @@ class PackedImages:
 class JoinedImages:
     """Images of another table, found by the text that a question has for its image."""
 
-    root = None
+    root: Path | None = None
     local = False
 
     def __init__(self, table: ImageTable, store: ImageStore) -> None:

@@ -51,11 +51,13 @@ class Table(Protocol):
 class Pictures(Protocol):
     """Turns a row's references into image files."""
 
-    root: Path | None
-    """The folder that the files must not leave, None where the engine wrote them itself."""
+    @property
+    def root(self) -> Path | None:
+        """The folder that the files must not leave, None where the engine wrote them itself."""
 
-    local: bool
-    """Whether references are paths below `root`, so that their presence can be checked."""
+    @property
+    def local(self) -> bool:
+        """Whether references are paths below `root`, so that their presence can be checked."""
 
     def paths(self, record: Record) -> tuple[Path, ...]:
         """The files of a question's images, in order."""
@@ -99,7 +101,7 @@ class TableSet:
         pictures = table.pictures(columns, root)
         made = _Building(table)
         for place, (number, row) in enumerate(table.rows(columns)):
-            if keep is None or keep(row):
+            if columns.keeps(row) and (keep is None or keep(row)):
                 made.add(_record(table, columns, {**row, ROW: place}, number))
         return made.finished(pictures)
 
