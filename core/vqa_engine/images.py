@@ -82,8 +82,9 @@ _QUIET = _Quiet()
 def open_image(question: Question, place: int = 0) -> Image.Image:
     """The question's picture as a fully decoded RGB image, upright, without metadata.
 
-    `place` counts through `Question.all_images` from 0. Transparency is laid on white, of an animation the first frame is taken, 16-bit
-    samples are scaled to 8. The image is a new one: changing it changes nobody's.
+    `place` counts through `Question.all_images` from 0. Transparency is laid on white, of an
+    animation the first frame is taken, 16-bit samples are scaled to 8. The image is a new
+    one: changing it changes nobody's.
 
     Raises:
         ImageError: the path leaves `question.image_root`, there is no such file, it cannot

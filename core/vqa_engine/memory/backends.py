@@ -6,15 +6,16 @@ import logging
 from functools import cache
 
 from vqa_engine.errors import BackendError, ConfigurationError
-from vqa_engine.memory.backend import GROUP, Library, MemoryBackend, TextCause
+from vqa_engine.memory.backend import Library, MemoryBackend, TextCause
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 
 log = logging.getLogger(__name__)
 
 
 def installed() -> tuple[str, ...]:
     """The names of all backends, sorted; nothing is imported."""
-    return tuple(plugins.names(GROUP))
+    return tuple(plugins.names(MEMORY_BACKENDS))
 
 
 def backend(name: str, device: str | None = None) -> MemoryBackend:
@@ -42,19 +43,19 @@ def load(name: str) -> type[MemoryBackend]:
 
     Raises:
         BackendError: there is no such backend, two packages offer it, its import
-            failed, or it says nothing of its library.
+            failed, or it says nothing about its library.
     """
     try:
-        kind: type[MemoryBackend] = plugins.load(GROUP, name)
+        kind: type[MemoryBackend] = plugins.load(MEMORY_BACKENDS, name)
     except ConfigurationError as error:
-        raise _unusable(name, str(error).rstrip(".")) from error
+        raise BackendError(MEMORY_BACKENDS, str(error).removesuffix(".")) from error
     if not callable(kind) or not isinstance(getattr(kind, "library", None), Library):
-        raise _unusable(name, f"{kind!r} is not a subclass of MemoryBackend")
+        raise _unusable(name, "its entry point does not name a subclass of MemoryBackend")
     return kind
 
 
 def libraries() -> dict[str, Library]:
-    """What each usable backend says of its library, by the backend's name, sorted.
+    """What each usable backend says about its library, by the backend's name, sorted.
 
     A backend that cannot be imported is logged and left out: what is asked here is asked
     about all of them, and no model needs that one.
@@ -79,4 +80,9 @@ def failure_texts() -> list[tuple[TextCause, str]]:
 
 
 def _unusable(name: str, why: str) -> BackendError:
-    return BackendError(f"memory backend {name!r}", why)
+    plugin = plugins.select(MEMORY_BACKENDS, name)
+    return BackendError(
+        MEMORY_BACKENDS,
+        f"The memory backend {name!r} of {plugin.source} is installed, but {why}",
+        f"{plugins.remedy(plugin)}.",
+    )

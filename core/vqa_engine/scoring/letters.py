@@ -11,7 +11,8 @@ count, and Markdown, LaTeX boxes and quotes are taken away first.
 5. It begins with a capital letter as a word: `B because …`. An `A` or `I` before a word in
    lower case is an article or a pronoun, but for a few words such as `because`.
 6. The text of one choice stands in it as whole words, outside that of a longer choice; and
-   marked or capital letters elsewhere in it. Both together must mean one choice.
+   marked or capital letters elsewhere in it, none of them behind `not`. Both together must
+   mean one choice.
 
 An answer that means several choices at the deciding step (`B or C`) is ambiguous.
 """
@@ -38,8 +39,8 @@ _STATED = re.compile(
 )
 _BEGINS = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])[).:](?!\w))")
 _BEGINS_AS_WORD = re.compile(r"\s*([A-Z])(?![\w'’])(?!\s*[-/&])")
-_MARKED = re.compile(r"\(([A-Za-z])\)|(?<![\w(])([A-Z])(?:[).:](?!\w))")
-_WORD = re.compile(r"(?<![\w'’(])([A-Z])(?![\w'’).:])")
+_MARKED = re.compile(r"(?<!not )\(([A-Za-z])\)|(?<![\w(])(?<!not )([A-Z])(?:[).:](?!\w))")
+_WORD = re.compile(r"(?<![\w'’(])(?<!not )([A-Z])(?![\w'’).:])")
 _ALSO = re.compile(r"\s*(?:,|/|&|and\b|or\b)\s*(?:option\s+|choice\s+)?\(?([A-Z])\)?(?![\w'’])")
 _NEXT_WORD = re.compile(r"\s+([a-z]+)")
 _SPACES = re.compile(r"\s+")
@@ -126,7 +127,9 @@ def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
         words = folded[place].split()
         if not words or (len(words) == 1 and len(words[0]) == 1 and words[0].isalpha()):
             continue  # a text of one letter says no more than a letter
-        pattern = r"(?<!\w)" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
+        pattern = (
+            r"(?<!\w)(?<!not )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
+        )
         rest, times = re.subn(pattern, "\n", rest, flags=re.IGNORECASE)
         if times:
             found.append(place)
@@ -161,5 +164,3 @@ def _folded(text: str) -> str:
 
 def _index(letter: str) -> int:
     return LETTERS.index(letter.upper())
-
-

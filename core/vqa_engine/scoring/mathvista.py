@@ -20,7 +20,9 @@ from vqa_engine.scoring.metric import Grade, Status, truths
 PRECISION = "precision"
 """The label that says to how many decimals a float is compared."""
 
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w]|\.\d)")
+_NUMBER = re.compile(
+    r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w]|\.\d)"
+)
 _LIST = re.compile(r"\[[^\[\]]*\]")
 _STATED = re.compile(r"\banswer\s*(?:is|:|=)\s*", re.IGNORECASE)
 _MARKUP = re.compile(r"\\(?:boxed|text|mathrm)\b|[$*{}\"`]")

@@ -61,7 +61,9 @@ class MmmuStrict(Choice):
 
     def grade(self, prediction: str, question: Question) -> Grade:
         """As `Metric.grade`."""
-        return super().grade(prediction, question) if question.choices else _open(prediction, question)
+        return (
+            super().grade(prediction, question) if question.choices else _open(prediction, question)
+        )
 
 
 def official_choice(prediction: str, choices: Sequence[str]) -> int | None:
@@ -133,5 +135,3 @@ def _normals(text: str) -> list[Normal]:
     except ValueError:
         text = text.lower()
     return [f" {text}", f"{text} "] if len(text) == 1 else [text]
-
-

@@ -56,7 +56,7 @@ def aggregate(wanted: str) -> Aggregate:
         made = factory(argument) if colon else factory()
     except Exception as error:
         raise ConfigurationError(
-            f"The aggregate {wanted!r} cannot be made: {plugins.reason(error)}. "
+            f"The aggregate {wanted!r} cannot be created: {plugins.reason(error)}. "
             "An argument follows a colon, as in macro:subject."
         ) from error
     if not isinstance(made, Aggregate):
@@ -105,6 +105,6 @@ def _as_metric(given: Any, name: str | None = None) -> Metric:
 
 def _misfit(kind: str, name: str, given: object) -> ConfigurationError:
     return ConfigurationError(
-        f"The {kind} {name!r} gives {type(given).__name__}, which does not fit vqa_engine's "
-        f"{kind.title()}. Its author has to change that."
+        f"The {kind} {name!r} returns {type(given).__name__}, which does not implement "
+        f"{kind.title()}. Report this to the authors of its package."
     )

@@ -72,6 +72,59 @@ class ScoreTable:
     failure: str = ""
 
 
+_Kind = tuple[str, str | None]
+_OVERALL: _Kind = ("overall", "all")
+_FIELDS = 3
+"""Numbers that a cluster keeps of each kind: which one, its total, its count."""
+
+
+@define
+class _Means:
+    """Moments of each kind of question, with the running sums of every cluster.
+
+    A cluster's sums are in one flat array: 214,354 questions of VQA v2 need some 10 MB so.
+    """
+
+    moments: dict[_Kind, Moments] = field(factory=dict)
+    _numbers: dict[_Kind, int] = field(factory=dict)
+    _clusters: dict[Hashable, array[float]] = field(factory=dict)
+
+    def add(self, cluster: Hashable, kinds: Iterable[_Kind], score: float) -> None:
+        sums = self._clusters.setdefault(cluster, array("d"))
+        for kind in kinds:
+            place = self._place(sums, self._numbers.setdefault(kind, len(self._numbers)))
+            moments = self.moments.setdefault(kind, Moments())
+            moments.add(score, sums[place + 1], int(sums[place + 2]))
+            sums[place + 1] += score
+            sums[place + 2] += 1
+
+    def _place(self, sums: array[float], number: int) -> int:
+        """Where a cluster keeps its sums of a kind, made if need be."""
+        for place in range(0, len(sums), _FIELDS):
+            if sums[place] == number:
+                return place
+        sums.extend((number, 0.0, 0.0))
+        return len(sums) - _FIELDS
+
+
+@define
+class _Figures:
+    """One aggregate with the tallies of all clusters."""
+
+    aggregate: Aggregate
+    _tallies: dict[Hashable, Tally] = field(factory=dict)
+
+    def add(self, question: Question, grade: Grade) -> None:
+        tally = self._tallies.setdefault(self.aggregate.cluster(question), {})
+        self.aggregate.add(tally, question, grade)
+
+    def snapshot(self) -> dict[str, Figure]:
+        clusters = [self.aggregate.counts(tally) for tally in self._tallies.values()]
+        values = self.aggregate.figures(summed(clusters))
+        found = bootstrap(clusters, self.aggregate.figures) if self.aggregate.compared else {}
+        return {name: Figure(value, *found.get(name, UNKNOWN)) for name, value in values.items()}
+
+
 @define
 class Scoreboard:
     """Collects the grades of one metric, one entry an image and type.
@@ -82,7 +135,7 @@ class Scoreboard:
 
     metric: Metric
     failure: str = field(default="", init=False)
-    _means: _Means = field(factory=lambda: _Means(), init=False)
+    _means: _Means = field(factory=_Means, init=False)
     _figures: tuple[_Figures, ...] = field(init=False)
     _errors: int = field(default=0, init=False)
     _unscored: int = field(default=0, init=False)
@@ -143,7 +196,9 @@ class Scoreboard:
             ("question", question.question_type),
             ("answer", question.answer_type),
         )
-        self._means.add(cluster_of(question), [kind for kind in kinds if kind[1] is not None], grade.value)
+        self._means.add(
+            cluster_of(question), [kind for kind in kinds if kind[1] is not None], grade.value
+        )
         self._unparsed += grade.status == "unparsed"
         self._ambiguous += grade.status == "ambiguous"
         self._credited += grade.status != "parsed" and grade.value > 0
@@ -157,59 +212,6 @@ class Scoreboard:
             self.failure = reason(error)
             return {}
         return {name: figure for part in parts for name, figure in part.items()}
-
-
-_Kind = tuple[str, str | None]
-_OVERALL: _Kind = ("overall", "all")
-_FIELDS = 3
-"""Numbers that a cluster keeps of each kind: which one, its total, its count."""
-
-
-@define
-class _Means:
-    """Moments of each kind of question, with the running sums of every cluster.
-
-    A cluster's sums are in one flat array: 214,354 questions of VQA v2 need some 10 MB so.
-    """
-
-    moments: dict[_Kind, Moments] = field(factory=dict)
-    _numbers: dict[_Kind, int] = field(factory=dict)
-    _clusters: dict[Hashable, array[float]] = field(factory=dict)
-
-    def add(self, cluster: Hashable, kinds: Iterable[_Kind], score: float) -> None:
-        sums = self._clusters.setdefault(cluster, array("d"))
-        for kind in kinds:
-            place = self._place(sums, self._numbers.setdefault(kind, len(self._numbers)))
-            moments = self.moments.setdefault(kind, Moments())
-            moments.add(score, sums[place + 1], int(sums[place + 2]))
-            sums[place + 1] += score
-            sums[place + 2] += 1
-
-    def _place(self, sums: array[float], number: int) -> int:
-        """Where a cluster keeps its sums of a kind, made if need be."""
-        for place in range(0, len(sums), _FIELDS):
-            if sums[place] == number:
-                return place
-        sums.extend((number, 0.0, 0.0))
-        return len(sums) - _FIELDS
-
-
-@define
-class _Figures:
-    """One aggregate with the tallies of all clusters."""
-
-    aggregate: Aggregate
-    _tallies: dict[Hashable, Tally] = field(factory=dict)
-
-    def add(self, question: Question, grade: Grade) -> None:
-        tally = self._tallies.setdefault(self.aggregate.cluster(question), {})
-        self.aggregate.add(tally, question, grade)
-
-    def snapshot(self) -> dict[str, Figure]:
-        clusters = [self.aggregate.counts(tally) for tally in self._tallies.values()]
-        values = self.aggregate.figures(summed(clusters))
-        found = bootstrap(clusters, self.aggregate.figures) if self.aggregate.compared else {}
-        return {name: Figure(value, *found.get(name, UNKNOWN)) for name, value in values.items()}
 
 
 def checked(grade: object) -> Grade:
@@ -237,8 +239,9 @@ def _score(moments: Moments | None, decimals: int | None) -> Score:
         return Score(math.nan, 0.0, 100.0, 0)
     low, high = moments.interval()
     # in the official code's order of operations, so that it rounds to the same figure
-    figures = [100 * moments.total / moments.count, 100 * low, 100 * high]
-    if decimals is not None:
-        figures = [round(figure, decimals) for figure in figures]
+    percent, low, high = (
+        figure if decimals is None else round(figure, decimals)
+        for figure in (100 * moments.total / moments.count, 100 * low, 100 * high)
+    )
     error = 100 * moments.standard_error()
-    return Score(*figures, moments.count, moments.clusters, error)
+    return Score(percent, low, high, moments.count, moments.clusters, error)

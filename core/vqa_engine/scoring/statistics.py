@@ -19,7 +19,7 @@ Z = 1.959963984540054
 """The normal quantile of 0.975: an interval with it covers 95 %."""
 
 POWER = 2.8
-"""Standard errors that a difference must measure to be found in 80 % of experiments (1.96 + 0.84)."""
+"""Standard errors of a difference that is found in 80 % of experiments (1.96 + 0.84)."""
 
 MANY = 100
 """Clusters from which on the variance between them is trusted also where it is small."""
@@ -89,8 +89,10 @@ class Moments:
             return 1.0
         if error == 0.0:
             return float(self.clusters)
-        certainty = (Z / t_quantile(self.clusters - 1)) ** 2 if self.clusters < self.count else 1.0
-        effective = mean * (1 - mean) / error**2 * certainty
+        certainty = (
+            (Z / t_quantile(self.clusters - 1)) ** 2.0 if self.clusters < self.count else 1.0
+        )
+        effective = mean * (1 - mean) / (error * error) * certainty
         most = math.inf if self.clusters >= MANY else self.count
         return max(1.0, min(effective, most))
 
@@ -120,7 +122,7 @@ def t_quantile(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
 def mcnemar(fixed: int, broken: int) -> float:
@@ -156,8 +158,7 @@ def bootstrap(
         for unit in drawn.choices(range(len(units)), k=len(units)):
             weights[unit] += 1
         sums = {
-            name: sum(map(mul, pick(weights), amounts))
-            for name, (pick, amounts) in columns.items()
+            name: sum(map(mul, pick(weights), amounts)) for name, (pick, amounts) in columns.items()
         }
         for name, value in figures(sums).items():
             values[name].append(value)
