@@ -19,7 +19,14 @@ from typing import Literal, Self
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question, QuestionId
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    ImageSource,
+    Question,
+    QuestionId,
+    images_per_question,
+)
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -34,7 +41,7 @@ from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
-from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
@@ -211,7 +218,9 @@ class Engine:
         """
         asked = as_question_set(questions)
         for adapter in self._adapters:
-            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
+            mine = worded(asked, adapter.spec.name)
+            _check_images(adapter, mine)
+            for _, row, _ in self._put(self._hold(adapter), enumerate(mine)):
                 yield row
 
     def run(
@@ -284,6 +293,8 @@ class Engine:
         """The metrics of a run over these questions, and why if the engine chose."""
         if self._metrics:
             return self._metrics, ""
+        if isinstance(questions, Scored):
+            return wanted_metrics(questions.metrics), f"the metric of {questions.name}"
         default = default_metric(questions)
         return (default.metric,), default.why
 
@@ -345,6 +356,8 @@ class Engine:
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike = _Alike(0 if account.answered_before else self._same_failures)
+        questions = worded(questions, adapter.spec.name)
+        _check_images(adapter, questions)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
             self._record(account, position, row, events)
@@ -563,6 +576,22 @@ def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
         None,
         asked.image_longest_edge,
     }
+
+
+def _check_images(adapter: ResolvedAdapter, questions: QuestionSet) -> None:
+    """Refuse questions with several images before the model is loaded.
+
+    An adapter of another interpreter cannot be looked at here.
+    """
+    most = most_images(questions)
+    if most < 2 or adapter.spec.python is not None:
+        return
+    allowed = images_per_question(adapter.make())
+    if most > allowed:
+        raise ConfigurationError(
+            f"{questions.name} has questions with {most} images, and the adapter "
+            f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
+        )
 
 
 def _given_up(label: str, question: Question) -> Row:

@@ -74,6 +74,16 @@ class Worded(Protocol):
         """The same questions, in the same order, as this adapter (its name) gets them."""
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """A question set that says how its answers are scored."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of metrics, the headline's first."""
+
+
 def worded(questions: QuestionSet, adapter: str) -> QuestionSet:
     """The questions as an adapter gets them."""
     return questions.worded_for(adapter) if isinstance(questions, Worded) else questions

@@ -57,6 +57,8 @@ def text(value: object) -> str | None:
         return value if value.strip() else None
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(texts(value)) or None
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     if isinstance(value, datetime | date):

@@ -37,7 +37,9 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `image` is the first picture, `images` are all of them. `choices` is one column with a
     list, or a column for each. `lists` are the columns whose text holds a list: `literal`
     for Python's or JSON's notation, else the separator. `where` keeps the rows whose columns
-    have one of these values.
+    have one of these values. `empty` are texts that mean an empty cell, such as `nan`.
+    `inside` says that the options are in the question's text, and how many there are: they
+    count as the choices A, B, …
     """
 
     question: Cell
@@ -54,6 +56,8 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     labels: Mapping[str, Cell] = {}
     lists: Mapping[str, str] = {}
     where: Mapping[str, str | tuple[str, ...]] = {}
+    empty: tuple[str, ...] = ()
+    inside: int | None = None
 
     @property
     def pictures(self) -> tuple[Cell, ...]:

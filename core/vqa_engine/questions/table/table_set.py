@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -227,6 +228,8 @@ def _record(table: Table, columns: Columns, row: Row, number: int) -> Record:
 
 
 def _read(columns: Columns, row: Row, number: int) -> Record:
+    if columns.empty:
+        row = {name: None if value in columns.empty else value for name, value in row.items()}
     question = cells.text(cells.cell(row, columns.question))
     images = _images(columns, row)
     question_id = cells.identity(cells.cell(row, columns.id), columns.id)
@@ -266,6 +269,8 @@ def _images(columns: Columns, row: Row) -> tuple[str, ...]:
 
 
 def _choices(columns: Columns, row: Row) -> tuple[str, ...]:
+    if columns.inside is not None:
+        return tuple(ascii_uppercase[: columns.inside])
     if columns.choices is None:
         return ()
     if isinstance(columns.choices, str):

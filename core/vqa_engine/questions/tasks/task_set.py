@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
+from vqa_engine.questions import templates
 from vqa_engine.questions.blind import Blind
 from vqa_engine.questions.choices import ordered
 from vqa_engine.questions.question_set import QuestionSet
@@ -41,6 +42,14 @@ class TaskSet(View):
     def name(self) -> str:
         """The task's name and its card's version."""
         return f"{self.task.name} v{self.task.card.version}"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The card's metrics; the first has the figures by label."""
+        score = self.task.card.score
+        take = f"{score.take}>" if score.take else ""
+        first, *others = (f"{take}{name}" for name in score.metrics)
+        return (first + "".join(f"+by:{label}" for label in score.by), *others)
 
     def worded_for(self, adapter: str) -> QuestionSet:
         """The questions as an adapter gets them."""
@@ -81,9 +90,27 @@ def load_task(  # noqa: PLR0913 - one keyword per command-line option
         QuestionSetError: the data cannot be had, is broken, or is not what the card says.
     """
     wording_of(task.card.prompt, "", None if prompt == NONE else prompt)
-    base = questions or data_of(task, offline=offline)
+    if choices != "given":
+        _check_movable(task)
+    base = questions if questions is not None else data_of(task, offline=offline)
     chosen = select(base, limit=limit, sample=sample, seed=seed)
     return TaskSet(ordered(chosen, choices), task, prompt)
+
+
+def _check_movable(task: Task) -> None:
+    """Choices can be moved only where the prompt lists them.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    prompt = task.card.prompt
+    texts = [one for word in (prompt, *prompt.family.values()) for one in (word.choice, word.text)]
+    listed = any(text and "options" in templates.names(text) for text in texts)
+    if task.card.columns.inside is not None or not listed:
+        raise ConfigurationError(
+            f"The options of {task.name} are inside its questions and cannot be moved; "
+            "ask it with --choices given."
+        )
 
 
 def blinded(questions: QuestionSet) -> QuestionSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from string import ascii_uppercase
 
 from attrs import evolve, frozen
@@ -56,7 +57,8 @@ def worded(question: Question, wording: Wording) -> Question:
     values = defaultdict(str, question.labels)
     values["question"] = question.text
     values["options"] = _options(question, wording.option or OPTION)
-    return evolve(question, text=templates.fill(template, values), worded=True)
+    text = templates.fill(_without_empty_lines(template, values), values)
+    return evolve(question, text=text, worded=True)
 
 
 @frozen(eq=False)
@@ -71,6 +73,17 @@ class WordedView(View):
 
     def _shown(self, question: Question) -> Question:
         return worded(question, self.wording)
+
+
+def _without_empty_lines(template: str, values: Mapping[str, str]) -> str:
+    """The template without the lines of which every value is empty, such as a missing hint."""
+    lines = template.split("\n")
+    kept = (
+        line
+        for line in lines
+        if not (used := templates.names(line)) or any(values.get(name) for name in used)
+    )
+    return "\n".join(kept)
 
 
 def _options(question: Question, option: str) -> str:
