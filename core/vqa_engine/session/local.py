@@ -89,7 +89,6 @@ def asked_of_model(question: Question) -> Question:
         worded=question.worded,
         origin=question.origin,
         image_root=question.image_root,
-        images=question.images,
     )
 
 

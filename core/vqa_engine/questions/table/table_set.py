@@ -236,7 +236,8 @@ def _read(columns: Columns, row: Row, number: int) -> Record:
     for part, value in (("question", question), ("image", images), ("id", question_id)):
         if value is None or value == ():
             raise QuestionSetError(f"its {part} is empty")
-    assert question is not None and question_id is not None
+    assert question is not None
+    assert question_id is not None
     choices = _choices(columns, row)
     right = _right(columns, row, choices)
     return Record(

@@ -29,8 +29,8 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `hub` is a dataset's id on the hub, `also` older ids of the same content, `revision` the
     commit that is meant; without one the newest is downloaded once and kept. `files` are
     patterns of parquet files there, or, without `hub`, files beside the card. `images` is the
-    folder of local image paths. `questions` is how many there are, and `digest` the SHA-256 of what was read: a
-    difference stops the run. `size` is the download in bytes.
+    folder of local image paths. `questions` is how many there are, and `digest` the SHA-256
+    of what was read: a difference stops the run. `size` is the download in bytes.
     """
 
     files: tuple[str, ...]
@@ -126,7 +126,8 @@ def read(text: str, folder: Path, source: str) -> Task:
 
 def _check(card: Card, source: str) -> None:
     known = {"question", "options", *card.columns.labels}
-    wordings = {"prompt": card.prompt, **{f"prompt.family.{k}": v for k, v in card.prompt.family.items()}}
+    families = {f"prompt.family.{name}": own for name, own in card.prompt.family.items()}
+    wordings: dict[str, Wording] = {"prompt": card.prompt, **families}
     for place, wording in wordings.items():
         for text in filter(None, (wording.text, wording.choice)):
             unknown = sorted(templates.names(text) - known)
@@ -136,8 +137,6 @@ def _check(card: Card, source: str) -> None:
                     f"question, options nor a label; labels are {', '.join(card.columns.labels)}."
                 )
     if not card.columns.pictures:
-        raise ConfigurationError(
-            f"The task card {source}: [columns] needs `image` or `images`."
-        )
+        raise ConfigurationError(f"The task card {source}: [columns] needs `image` or `images`.")
     if not card.score.metrics:
         raise ConfigurationError(f"The task card {source}: [score] names no metric.")
