@@ -34,6 +34,8 @@ class Blind(View):
     read stays, and its question fails as it does with the picture.
     """
 
+    names_files = False
+
     def digest(self) -> str:
         """SHA-256 (hex) over the set behind it and that the pictures are gone."""
         return hashlib.sha256(f"{self._of.digest()} blind".encode()).hexdigest()
