@@ -43,13 +43,15 @@ def parquet_file(path: Path, rows: Sequence[dict[str, Any]], group: int = 3) -> 
 class DatasetHub:
     """Data sets in folders, by id; `calls` are the paths that were asked for.
 
-    An id in `moved` is answered with 404. After `cut` bytes of a file the connection ends, once.
+    After `cut` bytes of a file the connection ends, once; `offsets` are the bytes that
+    downloads began at.
     """
 
     datasets: dict[str, Path]
     url: str = ""
     calls: list[str] = field(factory=list)
     cut: int | None = None
+    offsets: list[int] = field(factory=list)
 
 
 @contextmanager
@@ -104,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, file: Path, *, body: bool) -> None:
         whole = file.read_bytes()
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        if body:
+            self.served.offsets.append(first)
         headers = {"ETag": f'"{sha1(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(whole) - 1}/{len(whole)}"
