@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from benchmarks.scorers.oracles import Oracles
 
 from vqa_engine.adapter import Question
 from vqa_engine.scoring import Scoreboard, metric
+from vqa_engine.scoring.letters import read_choice
 
 
 def mmmu_files(oracles: Oracles) -> Iterator[str]:
@@ -96,6 +98,20 @@ def blink_files(oracles: Oracles) -> Iterator[str]:
             )
 
 
+def letters_of_reasoning(oracles: Oracles) -> Iterator[str]:
+    """The letter rule on BLINK's long answers, beside the letter that GPT extracted."""
+    found: Counter[str] = Counter()
+    choices = ("zzq1", "zzq2", "zzq3", "zzq4")  # the shipped files do not have them
+    paths = oracles.paths("blink", "eval/saved_outputs/GPT4Turbo")
+    for path in (one for one in paths if one.endswith(".json")):
+        for row in json.loads(oracles.text("blink", path) or "{}").get("val", []):
+            read = read_choice(row["full_prediction"], choices)
+            same = read.letter == row["prediction"][:3].strip("()")
+            found[read.status if read.status != "parsed" or same else "parsed, not as GPT"] += 1
+    if found:
+        yield f"BLINK GPT-4 Turbo, long answers: {dict(found)}"
+
+
 def hallusion_groups(oracles: Oracles) -> Iterator[str]:
     """Random correctness on HallusionBench's real structure: official aggregates and ours."""
     utils = oracles.script("hallusion", "utils.py")
@@ -122,6 +138,40 @@ def hallusion_groups(oracles: Oracles) -> Iterator[str]:
         f"{100 * pair['correct'] / pair['total']:.4f} of {pair['total']}; ours "
         f"{ours['fAcc'].value:.4f} and {ours['qAcc'].value:.4f}"
     )
+
+
+class _Rows(list[dict[str, Any]]):
+    """Rows as the part of a data frame that MMBench's evaluator looks at."""
+
+    @property
+    def iloc(self) -> _Rows:
+        return self
+
+
+def circular_groups(oracles: Oracles) -> Iterator[str]:
+    """Letters for rotated questions: right throughout by lmms-eval's MMBench and by ours."""
+    evaluator = oracles.module("lmms_eval.tasks.mmbench.mmbench_evals").MMBench_Evaluator()
+    evaluator.build_choices = lambda row: dict(row["choices"])
+    drawn, board, hits = random.Random(0), Scoreboard(metric("circular")), 0
+    groups = 1000
+    for group in range(groups):
+        choices = tuple("wxyz"[: drawn.randint(2, 4)])
+        letters = "ABCD"[: len(choices)]
+        rows = _Rows()
+        for rotation in range(len(choices)):
+            right = drawn.randrange(len(choices))
+            said = letters[right] if drawn.random() < 0.8 else drawn.choice(letters)
+            named = zip(letters, choices, strict=True)
+            rows.append({"index": rotation, "prediction": said, "choices": tuple(named)})
+            board.add(said, Question(
+                question_id=f"{group}@{rotation}", image=b"", text="", choices=choices, group=group,
+                right=right, labels={"rotation": str(rotation)}))  # fmt: skip
+            rows[-1]["answer"] = letters[right]
+        truths = {row["index"]: row["answer"] for row in rows}
+        hits += evaluator.eval_sub_data(rows, truths, static_only=True)
+    ours = board.snapshot().figures["circular"].value
+    theirs = 100 * hits / groups
+    yield f"MMBench rotations: {groups} groups, lmms-eval {theirs:.4f}; ours {ours:.4f}"
 
 
 def mme_groups(oracles: Oracles) -> Iterator[str]:
@@ -166,3 +216,15 @@ def standard_errors(oracles: Oracles) -> Iterator[str]:
             worst, abs(ours.standard_error / 100 / factor**0.5 / theirs(scores, clusters) - 1)
         )
     yield f"clustered standard error: 200 sets of 1,500, lmms-eval's within {100 * worst:.3f} %"
+
+
+FILES = (
+    mmmu_files,
+    blink_files,
+    letters_of_reasoning,
+    hallusion_groups,
+    mme_groups,
+    circular_groups,
+    standard_errors,
+)
+"""What is printed below the table."""

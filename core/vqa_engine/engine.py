@@ -46,13 +46,13 @@ from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, 
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
-from vqa_engine.runs.comparing import answered
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.rescoring import comparisons
 from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
-from vqa_engine.scoring.comparison import Comparison, compare
+from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 Isolation = Literal["process", "inline"]
 
 MOST_NOTES = 1000
-"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
+"""Log records that wait to be reported, the latest; a thread may log without end."""
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -106,21 +106,13 @@ class RunResult:
                 journal.close()
 
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Each further adapter compared with the first, by the first metric that scored both."""
-        ran = [label for label in self.scores if label not in self.errors]
-        return tuple(
-            compare(self._answers(ran[0]), self._answers(label), metric)
-            for label in ran[1:]
-            for metric in self._metrics[:1]
-            if all(self.scores[one][0].overall.count for one in (ran[0], label))
-        )
+        """Each further adapter compared with the first, by the first metric."""
+        ran = {label: each for label, each in self.scores.items() if label not in self.errors}
+        return tuple(comparisons(self.rows, ran, self._metrics[0]))
 
     def table(self) -> str:
         """The scores as a text table."""
         return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
-
-    def _answers(self, label: str) -> tuple[str, Iterator[tuple[Question, str | None]]]:
-        return label, answered(self.rows(label))
 
 
 @frozen
@@ -156,7 +148,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Iterable[MetricLike] | None = None,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
@@ -203,7 +195,7 @@ class Engine:
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)
-        self._tell_notes()
+        self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -277,7 +269,7 @@ class Engine:
         label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._tell_notes()
+        self._report_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -363,8 +355,7 @@ class Engine:
         _check_images(adapter, questions)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
-            self._record(account, position, row, events)
-            alike.see(row, account)
+            alike.see(self._record(account, position, row, events), account)
 
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
@@ -399,7 +390,7 @@ class Engine:
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
-            self._tell_notes()
+            self._report_notes()
 
     def _window_size(self, resident: _Resident, account: Account | None) -> int:
         """Questions that are offered at one time.
@@ -412,12 +403,13 @@ class Engine:
 
     def _record(
         self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
-    ) -> None:
-        """Record a row, and tell of it."""
+    ) -> Row:
+        """Record a row and report it; the row that was stored comes back."""
         stored = account.add(position, row, events)
         for event in events:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
+        return stored
 
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
@@ -439,7 +431,7 @@ class Engine:
             session.release()
             raise
         finally:
-            self._tell_notes()
+            self._report_notes()
         self._resident = _Resident(adapter, session, loaded.window)
         self._note(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
@@ -472,7 +464,7 @@ class Engine:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
         while self._heard:
             self._observer.note(*self._heard.popleft())
