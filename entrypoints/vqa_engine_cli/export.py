@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     click.option(
         "--submission",
         metavar="SERVER",
-        help="File for the server of a hidden test set instead: aokvqa, docvqa, gqa, mmbench, mmmu, "
-        "seedbench, textvqa, vizwiz or vqav2.  It is checked for completeness.",
+        help="File for the server of a hidden test set instead, checked for completeness: aokvqa, "
+        "docvqa, gqa, mmbench, mmmu, seedbench, textvqa, vizwiz or vqav2.",
     ),
     click.option(
-        "--adapter", help="Only this adapter's answers; vqa-v2 and --submission need it if there are several."
+        "--adapter",
+        help="Only this adapter's answers; vqa-v2 and --submission need it if there are several.",
     ),
     click.option(
         "--errors-as-empty",
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
         help="File to write.  [default: stdout]",
     ),
 )
-def export(
+def export(  # noqa: PLR0913  options, by keyword only
+    *,
     run: Path,
     form: str,
     submission: str | None,
