@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self
+from typing import IO, Literal, Self, get_args
 
 from attrs import field, frozen
 
@@ -25,6 +25,7 @@ from vqa_engine.adapter import (
     ImageSource,
     Question,
     QuestionId,
+    as_image,
     images_per_question,
 )
 from vqa_engine.errors import (
@@ -159,6 +160,10 @@ class Engine:
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = () if metrics is None else wanted_metrics(metrics)
+        if isolation not in get_args(Isolation):
+            raise ConfigurationError(
+                f"isolation is {isolation!r}; it must be one of {', '.join(get_args(Isolation))}."
+            )
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
@@ -177,7 +182,7 @@ class Engine:
 
     def ask(
         self,
-        image: str | ImageSource,
+        image: str | IO[bytes] | ImageSource,
         text: str,
         *,
         choices: Sequence[str] = (),
@@ -191,7 +196,7 @@ class Engine:
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
-        source = Path(image) if isinstance(image, str) else _snapshot(image)
+        source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)

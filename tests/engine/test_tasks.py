@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from tests.fakes import Instant
+from tests.fakes import Instant, Looking
 from tests.questions.tables.builders import picture
 from vqa_engine import Engine
 from vqa_engine.adapter import Answer, GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.tasks import TaskSet, blinded, find, load_task
+from vqa_engine.runs.rescoring import score_run
 
 CARD = """
 task = "pets"
@@ -97,3 +99,23 @@ def test_a_set_without_any_of_its_pictures_is_refused_before_a_model_is_loaded(
     with Engine(plain, isolation="inline") as engine, pytest.raises(QuestionSetError):
         engine.run(load_questions(tmp_path / "a.csv"))
     assert not plain.asked
+
+
+def test_a_run_is_scored_again_by_its_tasks_metric(tmp_path: Path) -> None:
+    pets(tmp_path)
+    text = CARD.replace('["exact"]', '["ocrbench-contains"]')
+    (tmp_path / "pets.toml").write_text(text)
+    found = load_task(find.task(str(tmp_path / "pets.toml")))
+    with Engine(Echo(), isolation="inline") as engine:
+        engine.run(found, tmp_path / "run")
+    rescored = score_run(tmp_path / "run")
+    assert [table.metric for table in rescored.scores["echo"]] == ["ocrbench-contains"]
+    assert rescored.why == "the run was scored so"
+
+
+def test_an_open_file_is_an_image_and_isolation_has_two_kinds() -> None:
+    looking = Looking()
+    with Engine(looking, isolation="inline") as engine:
+        assert engine.ask(io.BytesIO(picture(size=(9, 5))), "?").text == "9x5"
+    with pytest.raises(ConfigurationError, match="must be one of process, inline"):
+        Engine(looking, isolation="thread")  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    as_image,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -72,6 +73,7 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "as_image",
     "describe",
     "images_per_question",
     "portable",
