@@ -162,3 +162,15 @@ def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed:
         show_result_json(result)
     else:
         show_result(result, questions.name, keep_failed=keep_failed)
+        _show_prompts(result, questions)
+
+
+def _show_prompts(result: RunResult, questions: QuestionSet) -> None:
+    """Which of the task's prompts each adapter got, for it is a part of the score."""
+    from vqa_engine.questions.tasks import TaskSet
+
+    if isinstance(questions, TaskSet):
+        for label in result.scores:
+            name, wording = questions.wording_for(label.partition("@")[0])
+            source = f", worded by {wording.source}" if wording.source else ""
+            click.echo(f"{label}: prompt {name!r}{source}")

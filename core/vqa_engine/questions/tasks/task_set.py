@@ -90,10 +90,15 @@ class TaskSet(View):
         """The questions as an adapter gets them."""
         if self.prompt == NONE:
             return self._of
+        return WordedView(self._of, self.wording_for(adapter)[1])
+
+    def wording_for(self, adapter: str) -> tuple[str, Wording]:
+        """The name of an adapter's prompt, and the prompt."""
         if self.prompt is not None and "{" in self.prompt:
-            return WordedView(self._of, Wording(text=template_of(self.prompt)))
-        _, wording = wording_of(self.task.card.prompt, adapter, self.prompt)
-        return WordedView(self._of, wording)
+            return "typed", Wording(text=template_of(self.prompt))
+        if self.prompt == NONE:
+            return NONE, Wording(source="the adapter")
+        return wording_of(self.task.card.prompt, adapter, self.prompt)
 
     def data_digest(self) -> str:
         """SHA-256 (hex) over the questions alone, which a card states as its data's digest."""
