@@ -10,11 +10,12 @@ import pytest
 from tests.fakes import Instant, Looking
 from tests.questions.tables.builders import picture
 from vqa_engine import Engine
-from vqa_engine.adapter import Answer, GenerationPlan, Question
+from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.tasks import TaskSet, blinded, find, load_task
 from vqa_engine.runs.rescoring import score_run
+from vqa_engine.session.resident import Resident
 
 CARD = """
 task = "pets"
@@ -119,3 +120,17 @@ def test_an_open_file_is_an_image_and_isolation_has_two_kinds() -> None:
         assert engine.ask(io.BytesIO(picture(size=(9, 5))), "?").text == "9x5"
     with pytest.raises(ConfigurationError, match="must be one of process, inline"):
         Engine(looking, isolation="thread")  # type: ignore[arg-type]
+
+
+def test_questions_with_too_many_pictures_fail_where_the_adapter_could_not_be_looked_at() -> None:
+    two = Question(question_id=1, image=picture(), images=(picture(1),), text="?")
+    with Engine(Looking(), isolation="inline") as engine:
+        with pytest.raises(ConfigurationError, match="handles 1 per question"):
+            engine.run([two])
+        resident = Resident(Looking(), ModelRef())
+        resident.load()
+        exchange = resident.ask([two], 1, GenerationPlan(), lambda _begun: None)
+        resident.release()
+    (reply,) = exchange.replies
+    assert reply.failure is not None
+    assert "it has 2 images, and the adapter handles 1" in reply.failure.message

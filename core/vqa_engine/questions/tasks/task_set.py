@@ -13,7 +13,6 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import templates
-from vqa_engine.questions.blind import Blind
 from vqa_engine.questions.choices import ordered
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
@@ -164,6 +163,8 @@ def _check_movable(task: Task) -> None:
 
 def blinded(questions: QuestionSet) -> QuestionSet:
     """The set without its pictures, also where each adapter has its own wording."""
+    from vqa_engine.questions.blind import Blind  # brings Pillow, which other runs do without
+
     if isinstance(questions, TaskSet):
         return evolve(questions, of=Blind(questions._of))
     return Blind(questions)
