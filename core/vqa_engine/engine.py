@@ -15,11 +15,19 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self
+from typing import IO, Literal, Self, get_args
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question, QuestionId
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    ImageSource,
+    Question,
+    QuestionId,
+    as_image,
+    images_per_question,
+)
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -34,7 +42,8 @@ from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
-from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.presence import check_images
+from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
@@ -151,6 +160,10 @@ class Engine:
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = () if metrics is None else wanted_metrics(metrics)
+        if isolation not in get_args(Isolation):
+            raise ConfigurationError(
+                f"isolation is {isolation!r}; it must be one of {', '.join(get_args(Isolation))}."
+            )
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
@@ -169,7 +182,7 @@ class Engine:
 
     def ask(
         self,
-        image: str | ImageSource,
+        image: str | IO[bytes] | ImageSource,
         text: str,
         *,
         choices: Sequence[str] = (),
@@ -183,7 +196,7 @@ class Engine:
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
-        source = Path(image) if isinstance(image, str) else _snapshot(image)
+        source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)
@@ -203,7 +216,9 @@ class Engine:
         """
         asked = as_question_set(questions)
         for adapter in self._adapters:
-            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
+            mine = worded(asked, adapter.spec.name)
+            _check_images(adapter, mine)
+            for _, row, _ in self._put(self._hold(adapter), enumerate(mine)):
                 yield row
 
     def run(
@@ -222,10 +237,12 @@ class Engine:
         old one. An adapter that cannot be run is reported in `errors`, and the next one runs.
 
         Raises:
+            QuestionSetError: none of the image files exists.
             RunError: the directory is in use, has other settings, or cannot be written.
             VqaEngineError: no adapter could be run; the first one's error.
         """
         asked = as_question_set(questions)
+        check_images(asked)
         if output is None:
             return self._run_in_memory(asked, keep_failed)
         path = fresh(Path(output)) if fresh_start else Path(output)
@@ -276,6 +293,8 @@ class Engine:
         """The metrics of a run over these questions, and why if the engine chose."""
         if self._metrics:
             return self._metrics, ""
+        if isinstance(questions, Scored):
+            return wanted_metrics(questions.metrics), f"the metric of {questions.name}"
         default = default_metric(questions)
         return (default.metric,), default.why
 
@@ -337,6 +356,8 @@ class Engine:
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike = _Alike(0 if account.answered_before else self._same_failures)
+        questions = worded(questions, adapter.spec.name)
+        _check_images(adapter, questions)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
             alike.see(self._record(account, position, row, events), account)
@@ -555,6 +576,22 @@ def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
         None,
         asked.image_longest_edge,
     }
+
+
+def _check_images(adapter: ResolvedAdapter, questions: QuestionSet) -> None:
+    """Refuse questions with several images before the model is loaded.
+
+    An adapter of another interpreter cannot be looked at here.
+    """
+    most = most_images(questions)
+    if most < 2 or adapter.spec.python is not None:
+        return
+    allowed = images_per_question(adapter.make())
+    if most > allowed:
+        raise ConfigurationError(
+            f"{questions.name} has questions with {most} images, and the adapter "
+            f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
+        )
 
 
 def _given_up(label: str, question: Question) -> Row:

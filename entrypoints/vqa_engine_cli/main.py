@@ -26,6 +26,7 @@ from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
+from vqa_engine_cli.tasks import tasks
 
 TAIL = 5
 """Lines of a worker's last output that are shown with an error."""
@@ -119,6 +120,7 @@ for command in (
     new_adapter,
     score,
     compare,
+    tasks,
     export,
     memory,
 ):

@@ -18,6 +18,7 @@ from vqa_engine.adapter.model import (
     CostAware,
     ModelAdapter,
     Sizable,
+    images_per_question,
 )
 from vqa_engine.adapter.records import (
     BUILTIN,
@@ -31,6 +32,7 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    as_image,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -71,7 +73,9 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "as_image",
     "describe",
+    "images_per_question",
     "portable",
     "restore",
 ]

@@ -41,6 +41,13 @@ def by_image(
     return zip(places, questions.at(places), strict=True)
 
 
+def image_keys(questions: QuestionSet) -> Sequence[int]:
+    """For each question of any set a number, equal where the images are."""
+    if isinstance(questions, KnowsImages):
+        return questions.image_keys()
+    return _groups(_identities(questions))
+
+
 def _groups(keys: Iterable[Hashable]) -> array[int]:
     """The number of each question's image, counted from 0 in first-seen order."""
     numbers: dict[Hashable, int] = {}

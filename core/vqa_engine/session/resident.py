@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
     ModelAdapter,
     ModelRef,
     Question,
+    images_per_question,
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
@@ -92,6 +93,9 @@ class Resident:
         """Answer the first questions; see `vqa_engine.session.protocol.Place.ask`."""
         governor = self._loaded()
         asked = upcoming[: self._together(upcoming[:limit], plan)]
+        if crowded := self._crowded(asked[0]):
+            on_begun(asked[:1])
+            return self._failed(governor, asked[:1], crowded)
         on_begun(asked)
         planned, failure = _planned(governor, asked, plan)
         if planned is None and len(asked) > 1:
@@ -138,8 +142,22 @@ class Resident:
         refuse(expected, governor.budget, lossy=self._policy.lossy)
         return governor
 
+    def _crowded(self, question: Question) -> Failure | None:
+        """Why a question with more images than the adapter takes fails.
+
+        The engine refuses such sets before loading, where it can look at the adapter.
+        """
+        given = 1 + len(question.images)
+        allowed = images_per_question(self._adapter) if question.images else 1
+        if given <= allowed:
+            return None
+        message = f"it has {given} images, and the adapter handles {allowed} per question"
+        return Failure(cause="image", message=message)
+
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
+        crowded = (place for place, one in enumerate(upcoming) if self._crowded(one))
+        upcoming = upcoming[: next(crowded, None)]
         if self._batches is None or len(upcoming) < 2:
             return 1
         try:
