@@ -54,6 +54,7 @@ class _StoredRow:
     attempts: tuple[Attempt, ...] = ()
     prediction: MemoryPrediction | None = None
     degraded: bool = False
+    place: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -113,6 +114,7 @@ def encoded_row(row: Row) -> bytes:
         attempts=row.attempts,
         prediction=row.prediction,
         degraded=row.degraded,
+        place=row.place,
     )
     return _checked(stored, _row)
 
@@ -142,6 +144,7 @@ def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
         seconds=stored.seconds,
         prediction=stored.prediction,
         degraded=stored.degraded,
+        place=stored.place,
     )
 
 
@@ -191,6 +194,7 @@ def _failed(row: Row, error: Exception) -> Row:
         failure=_readable_failure(failure),
         attempts=tuple(map(_readable_attempt, row.attempts)),
         seconds=row.seconds,
+        place=row.place,
     )
 
 
