@@ -26,12 +26,14 @@ ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
+PLACES = "vqa_engine.places"
 
 KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
     MEMORY_BACKENDS: "memory backend",
+    PLACES: "place",
 }
 """The groups, and what messages call a plugin of each."""
 
