@@ -66,7 +66,7 @@ class Holder:
         """
         held = self._hold(adapter, terms)
         [(_, reply)] = held.session.ask([question], self._plan)
-        self._tell_notes()
+        self._report_notes()
         return reply
 
     def ask_all(
@@ -87,7 +87,7 @@ class Holder:
             begun=self._begun,
             account=account,
             inline=self._isolation == "inline",
-            after_each=self._tell_notes,
+            after_each=self._report_notes,
         ).ask_all(pairs)
 
     def let_go(self) -> None:
@@ -96,7 +96,7 @@ class Holder:
         if held is None:
             return
         released = held.session.release()
-        self._tell_notes()
+        self._report_notes()
         self._keep(held.adapter.label, released.events)
         self._observer.released(held.adapter.label, released)
 
@@ -117,7 +117,7 @@ class Holder:
             session.release()
             raise
         finally:
-            self._tell_notes()
+            self._report_notes()
         self._held = _Held(adapter, session, loaded.window)
         self._keep(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
@@ -152,7 +152,7 @@ class Holder:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Report, in the caller's thread, what was logged in whichever."""
         while self._notes:
             self._observer.note(*self._notes.popleft())
