@@ -98,6 +98,20 @@ def open_image(question: Question) -> Image.Image:
         raise _error(question, _explained(error)) from error
 
 
+def encoded(question: Question) -> bytes:
+    """The bytes of the question's image file, as they are.
+
+    Raises:
+        ImageError: the path leaves `question.image_root`, or cannot be read.
+    """
+    try:
+        return _located(Path(question.image), question.image_root).read_bytes()  # type: ignore[arg-type]
+    except _Refusal as refusal:
+        raise _error(question, str(refusal)) from refusal.__cause__
+    except OSError as error:
+        raise _error(question, _explained(error)) from error
+
+
 def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
     """The image with its longer side at most `longest_edge` pixels; never enlarged.
 
