@@ -41,11 +41,8 @@ class Agreement:
                 f"The place {presence.name} is refused for {self._spec.label!r}, because it has "
                 f"another adapter or checkpoint ({shown}). Install and download the same there."
             )
-        self._known = evolve(
-            ours,
-            checkpoint=ours.checkpoint or theirs.checkpoint,
-            commit=ours.commit or theirs.commit,
-        )
+        unknown = {name: getattr(theirs, name) for name in EQUAL if getattr(ours, name) is None}
+        self._known = evolve(ours, **unknown)
         return ", ".join(facts + _libraries(ours, theirs))
 
 
