@@ -59,7 +59,7 @@ class RaySession:
         self._wait_for_node, self._terms = wait, terms
         self._actor: Any = None
         self._outbox = Outbox()
-        self._pictures = _Pictures(self._sees)
+        self._pictures = Pictures(self._sees)
         self._calls: deque[_Call] = deque()
         self._sent: dict[int, Question] = {}
         self._window = 1
@@ -70,7 +70,8 @@ class RaySession:
         times, python = self._terms.timeouts, str(self._terms.spec.python or "")
         actor = self._ray.remote(Seat).options(**self._options)
         self._actor = actor.remote(self._order(), python, (times.load, times.answer, times.stop))
-        self._get(self._actor.here.remote(), self._wait_for_node)
+        late = f"no node was free for it within {self._wait_for_node:g} s"
+        self._get(self._actor.here.remote(), self._wait_for_node, late)
         said = arrived(self._get(self._actor.load.remote()))
         self._report(said.notes)
         if said.version != version():
@@ -113,7 +114,7 @@ class RaySession:
         try:
             if self._terms.cancelled.is_set() or self._error is not None or self._calls:
                 return Released(residue=None, seconds=0.0)
-            said = self._get(actor.release.remote(), patience)
+            said = self._get(actor.release.remote(), patience, "it did not release its model")
             return msgspec.msgpack.decode(said, type=Released)
         except PlaceLost:
             return Released(residue=None, seconds=0.0)  # its memory went with it
@@ -159,11 +160,11 @@ class RaySession:
     def _sees(self, path: str, digest: str) -> bool:
         return bool(self._get(self._actor.sees.remote(path, digest)))
 
-    def _get(self, reference: Any, longest: float | None = None) -> Any:
+    def _get(self, reference: Any, longest: float | None = None, late: str = "") -> Any:
         """What a call returned.
 
         Raises:
-            PlaceLost: its actor is gone, or did not start within `longest` seconds.
+            PlaceLost: its actor is gone, or it is `late`: nothing came within `longest` seconds.
             Cancelled: nobody waits for it any more.
         """
         until = None if longest is None else monotonic() + longest
@@ -171,7 +172,7 @@ class RaySession:
             if self._terms.cancelled.is_set():
                 raise Cancelled
             if until is not None and monotonic() > until:
-                raise PlaceLost(self._site, f"no answer within {longest:g} s; is a node free?")
+                raise PlaceLost(self._site, late)
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -191,7 +192,7 @@ class RaySession:
         return raised_again(message, self._terms.spec.label)
 
 
-class _Pictures:
+class Pictures:
     """How each picture gets to a place: as a path where the place sees the same bytes, else as
     its file's bytes, once for all questions that follow each other about it.
 
