@@ -170,6 +170,14 @@ def test_any_other_device_is_the_adapters_option() -> None:
         assert str(engine.ask(png(), "Which?")) == "cpu"
 
 
+def test_each_place_may_have_options_of_its_own() -> None:
+    adapter = AdapterSpec(name="told", target="tests.crew.test_places:Told")
+    places = [f"local://?name={name}&device=http://{name}:8931/v1" for name in ("mac", "gpu")]
+    with Engine(adapters=[adapter], places=places) as engine:
+        rows = list(engine.run(pictured(12)).rows())
+    assert all(str(row.answer) == f"http://{row.place}:8931/v1" for row in rows)
+
+
 class Told(fakes.Instant):
     """Says which device it was given."""
 
@@ -191,7 +199,6 @@ def test_adapters_run_side_by_side_on_one_command() -> None:
     ("places", "says"),
     [
         (["warp://9"], "no place 'warp'"),
-        (["local://?size=2"], "unknown option 'size'"),
         (["local://?count=none"], "count=none"),
         (["local://?count=0"], "whole number above 0"),
         (["ray://"], "names no cluster"),

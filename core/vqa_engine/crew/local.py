@@ -1,4 +1,5 @@
-"""Places on this machine: `cuda:0`, `cpu`, `local://cuda:0,cuda:1`, `local://?count=2`.
+"""Places on this machine: `cuda:0`, `cpu`, `local://cuda:0,cuda:1`, `local://?count=2`, and
+`local://?name=mac&base_url=http://mac:8931/v1`.
 
 How a device reaches an adapter: a worker for `cuda:N` sees that GPU alone, by
 CUDA_VISIBLE_DEVICES, so that every adapter and library uses it, whether or not it has an
@@ -11,10 +12,10 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from vqa_engine.crew.place import Address, Presence, Terms
 from vqa_engine.errors import ConfigurationError
@@ -33,45 +34,55 @@ class LocalPlaces:
     """Worker processes of this machine, see `vqa_engine.crew.place.Places`.
 
     The target is a list of devices, separated by commas. `count` is how many workers each
-    gets. Without a device the workers spread over the NVIDIA GPUs that there are.
+    gets, `name` what they are called. Every other option is given to the adapter, so that
+    two places may ask two servers. Without a device the workers spread over the NVIDIA GPUs
+    that there are.
     """
 
     def __init__(self, address: Address) -> None:
-        unknown = sorted(address.options.keys() - {"count"})
-        if unknown:
-            raise ConfigurationError(
-                f"--place {address} has the unknown option {unknown[0]!r}; `count` is the only one."
-            )
         self._devices = [device for device in address.target.split(",") if device]
         self._count = address.count(1)
+        self._name = address.options.get("name", "")
+        self._options = {
+            name: value for name, value in address.options.items() if name not in {"count", "name"}
+        }
 
     def open(self) -> Sequence[LocalSite]:
-        if not self._devices:
-            gpus = _gpus()
-            return [
-                LocalSite(f"worker-{number + 1}", f"cuda:{number % gpus}" if gpus else "")
-                for number in range(self._count)
-            ]
-        if self._count == 1:
-            return [LocalSite(device, device) for device in self._devices]
-        numbers = range(1, self._count + 1)
-        return [LocalSite(f"{one}/{number}", one) for one in self._devices for number in numbers]
+        devices = self._devices or [""]
+        gpus = 0 if self._devices else _gpus()
+        made = []
+        for device in devices:
+            for number in range(1, self._count + 1):
+                here = f"cuda:{(number - 1) % gpus}" if gpus else device
+                made.append(LocalSite(self._called(device, number), here, self._options))
+        return made
 
     def close(self) -> None:
         """A worker ends with its session."""
 
+    def _called(self, device: str, number: int) -> str:
+        parts = [part for part in (self._name, device) if part]
+        if not parts:
+            return f"worker-{number}"
+        return "/".join([*parts, str(number)] if self._count > 1 else parts)
+
 
 @frozen
 class LocalSite:
-    """One worker process at a time, on one device; an empty `device` is the adapter's choice."""
+    """One worker process at a time, on one device; an empty `device` is the adapter's choice.
+
+    `options` are added to the adapter's own.
+    """
 
     name: str
     device: str
+    options: Mapping[str, str] = field(factory=dict)
 
     def session(self, terms: Terms) -> Session:
         variables = _visible(self.device)
+        given = {} if variables or not self.device else {"device": self.device}
         return WorkerSession(
-            terms.spec if variables else _on(self.device, terms.spec),
+            _with(terms.spec, {**self.options, **given}),
             log_directory=terms.logs and terms.logs / re.sub(r"\W", "_", self.name),
             policy=terms.policy,
             timeouts=terms.timeouts,
@@ -101,11 +112,10 @@ def _visible(device: str) -> dict[str, str]:
     return {VISIBLE: seen[number]}
 
 
-def _on(device: str, spec: AdapterSpec) -> AdapterSpec:
-    if not device:
+def _with(spec: AdapterSpec, options: Mapping[str, str]) -> AdapterSpec:
+    if not options:
         return spec
-    options = {**spec.model.options, "device": device}
-    return evolve(spec, model=evolve(spec.model, options=options))
+    return evolve(spec, model=evolve(spec.model, options={**spec.model.options, **options}))
 
 
 def _gpus() -> int:
