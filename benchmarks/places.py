@@ -2,12 +2,13 @@
 
 scaling   an adapter that takes 100 ms without taking the processor, in 1, 2, 4 and 8 places
 ray       the same in 1 and 2 actors of a Ray cluster of its own (needs Ray)
-model     the embedded model in 1 and 2 workers; needs a core for each
+model     a real model in one place and in all: the embedded one in 2 workers, or `--adapter`
+          and `--place` (repeatable), such as two GPUs; needs a device or a core for each
 overhead  an adapter that answers at once: a worker without places, and 1, 2 and 4 places
 long      214,354 questions with instant answers in 4 places (`--questions` for fewer)
 
-Seconds run from the first answer to the last, after every place has loaded. The questions are
-about images of five each.
+Times run from the moment when every place has answered to the last answer. There are five
+questions about each image.
 """
 
 from __future__ import annotations
@@ -24,8 +25,17 @@ from attrs import define, field
 from tests.builders import a_question
 from tests.fakes import Instant
 
-from vqa_engine import Answer, Engine, GenerationPlan, Observer, Progress, Question, Row
-from vqa_engine import load_questions as load
+from vqa_engine import (
+    Answer,
+    Engine,
+    GenerationPlan,
+    Observer,
+    Progress,
+    Question,
+    QuestionSet,
+    Row,
+    load_questions,
+)
 from vqa_engine.adapter import ModelRef
 from vqa_engine.plugins.spec import AdapterSpec
 
@@ -75,78 +85,93 @@ class Many:
 
 @define
 class Watch(Observer):
-    """When the first and the last answer came, and what this process held most."""
+    """What came after all of so many places had answered, and what this process held most."""
 
-    first: float = 0.0
-    last: float = 0.0
+    expected: int
+    began: float = 0.0
+    ended: float = 0.0
+    before: int = 0
     held: int = 0
     places: Counter[str] = field(factory=Counter)
 
     def answered(self, row: Row, progress: Progress) -> None:
-        self.last = time.perf_counter()
-        self.first = self.first or self.last
+        self.ended = time.perf_counter()
         self.places[row.place] += 1
+        if not self.began and len(self.places) == self.expected:
+            self.began, self.before = self.ended, progress.done
         if progress.done % 1000 == 0:
             self.held = max(self.held, psutil.Process().memory_info().rss)
 
+    @property
+    def rate(self) -> float:
+        """Questions a second."""
+        return (self.places.total() - self.before) / (self.ended - self.began)
+
 
 def measured(
-    adapter: type | AdapterSpec, places: Sequence[str], count: int, meet: int = 1
+    adapter: AdapterSpec, questions: QuestionSet, places: Sequence[str], expected: int
 ) -> Watch:
-    """A journaled run."""
-    watch = Watch()
-    with tempfile.TemporaryDirectory() as scratch:
-        if isinstance(adapter, type):
-            met = Path(scratch, "met")
-            met.mkdir()
-            model = ModelRef(options={"places": meet, "at": str(met)})
-            target = f"benchmarks.places:{adapter.__name__}"
-            adapter = AdapterSpec(name="timed", target=target, model=model)
-            questions = Many(count)
-        else:
-            questions = load(f"shapes:count={count}")  # type: ignore[assignment]
-        with Engine(adapters=[adapter], places=places, observer=watch) as engine:
-            result = engine.run(questions, Path(scratch, "run"))
+    """A journaled run in so many places."""
+    watch = Watch(expected)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Engine(adapters=[adapter], places=places, observer=watch) as engine,
+    ):
+        result = engine.run(questions, Path(scratch, "run"))
         assert result.complete
-        assert sum(watch.places.values()) == len(questions)
+        assert watch.places.total() == len(questions)
     return watch
 
 
-def compare(adapter: type | AdapterSpec, scheme: str, counts: Sequence[int], each: int) -> None:
-    """Questions a second in so many places, `each` of them for every place."""
+def synthetic(adapter: type, places: Sequence[str], count: int, meet: int) -> Watch:
+    """A run of an adapter of this file, which answers once all places have loaded it."""
+    with tempfile.TemporaryDirectory() as met:
+        model = ModelRef(options={"places": meet, "at": met})
+        target = f"benchmarks.places:{adapter.__name__}"
+        spec = AdapterSpec(name="timed", target=target, model=model)
+        return measured(spec, Many(count), places, meet)
+
+
+def scaling(scheme: str, counts: Sequence[int]) -> None:
+    """Questions a second in so many places."""
     alone = 0.0
     for count in counts:
-        watch = measured(
-            adapter, [f"{scheme}://{_target(scheme)}?count={count}"], each * count, count
-        )
-        rate = (sum(watch.places.values()) - 1) / (watch.last - watch.first)
-        alone = alone or rate
-        shares = "/".join(str(share) for share in watch.places.values())
-        print(f"  {count} places: {rate:8.2f} questions/s, {rate / alone:.2f} x  ({shares})")
+        watch = synthetic(Waiting, [f"{scheme}?count={count}"], 60 * count, count)
+        alone = alone or watch.rate
+        show(watch, alone)
+
+
+def model(adapter: str, places: Sequence[str]) -> None:
+    """A real model in the first place, and in all of them."""
+    spec, alone = AdapterSpec.parse(adapter), 0.0
+    for some in (places[:1], places):
+        questions = load_questions(f"shapes:count={300 * len(some)}")
+        watch = measured(spec, questions, some, len(some))
+        alone = alone or watch.rate
+        show(watch, alone)
+
+
+def show(watch: Watch, alone: float) -> None:
+    shares = "/".join(str(share) for share in watch.places.values())
+    rate = f"{watch.rate:8.2f} questions/s, {watch.rate / alone:.2f} x"
+    print(f"  {watch.expected} places: {rate}  ({shares})", flush=True)
 
 
 def overhead(count: int) -> None:
     """Microseconds of a question whose answer takes no time."""
     for places in (0, 1, 2, 4):
         addresses = [f"local://?count={places}"] if places else []
-        watch = measured(Meeting, addresses, count, max(1, places))
-        each = (watch.last - watch.first) / (count - 1)
-        print(f"  {places or 'no'} places: {each * 1e6:.0f} µs a question")
+        watch = synthetic(Meeting, addresses, count, max(1, places))
+        print(f"  {places or 'no'} places: {1e6 / watch.rate:.0f} µs a question", flush=True)
 
 
 def long(count: int) -> None:
     """A run as long as VQA v2's validation set."""
-    watch = measured(Meeting, ["local://?count=4"], count, 4)
-    seconds = watch.last - watch.first
-    print(
-        f"  {count:,} questions in 4 places: {seconds:.1f} s, {seconds / count * 1e6:.0f} µs each"
-    )
+    watch = synthetic(Meeting, ["local://?count=4"], count, 4)
+    seconds = watch.ended - watch.began
+    print(f"  {count:,} questions in 4 places: {seconds:.1f} s, {1e6 / watch.rate:.0f} µs each")
     print(f"  held by the engine at most: {watch.held / MIB:.0f} MiB")
     print(f"  shares: {dict(watch.places)}")
-
-
-def _target(scheme: str) -> str:
-    return "local" if scheme == "ray" else ""
 
 
 def main() -> None:
@@ -154,16 +179,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
     parser.add_argument("--questions", type=int, default=214_354)
+    parser.add_argument("--adapter", default="smolvlm@builtin")
+    parser.add_argument("--place", action="append", help="of the part model")
     given = parser.parse_args()
     for part in given.parts:
         print(f"{part}:", flush=True)
         match part:
             case "scaling":
-                compare(Waiting, "local", (1, 2, 4, 8), 60)
+                scaling("local://", (1, 2, 4, 8))
             case "ray":
-                compare(Waiting, "ray", (1, 2), 60)
+                scaling("ray://local", (1, 2))
             case "model":
-                compare(AdapterSpec.parse("smolvlm@builtin"), "local", (1, 2), 300)
+                model(given.adapter, given.place or ("local://?name=one", "local://?name=other"))
             case "overhead":
                 overhead(min(given.questions, 10_000))
             case "long":
