@@ -17,7 +17,7 @@ from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question
 from vqa_engine.crew.crew import Crew
 from vqa_engine.crew.holder import Holder, Isolation
 from vqa_engine.crew.job import Job
-from vqa_engine.crew.opening import OpenPlaces
+from vqa_engine.crew.opening import OpenPlaces, check_portable
 from vqa_engine.crew.place import Terms
 from vqa_engine.crew.work import Work
 from vqa_engine.errors import (
@@ -42,11 +42,10 @@ from vqa_engine.runs.directory import RunDirectory, fresh
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.outcome import RunResult
-from vqa_engine.scoring import metric
+from vqa_engine.scoring import Metric, MetricLike, default_metric
+from vqa_engine.scoring import metrics as wanted_metrics
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker import Timeouts
-
-DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -57,18 +56,17 @@ T = TypeVar("T")
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
-    `places` are addresses as `--place` takes them: each model then runs in all of them at
-    once. With `parallel` the adapters run side by side, as far as there are places; without
-    places each gets a worker.
-
     `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
-    None is the embedded model. `plan` is how every answer is generated. `isolation="process"`
-    runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
-    a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
-    the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
-    is then recorded on it. A run of an adapter ends with its error when its first
-    `same_failures` questions all fail in the same way, 0 for never. The engine is used from
+    None is the embedded model. `plan` is how every answer is generated. `metrics` are
+    names, objects or functions of a prediction and a question; None is the one for what
+    the questions have. `isolation="process"` runs each model in a worker process that the
+    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
+    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
+    `lossy` allows cheaper plans that may change an answer's text, which is then recorded
+    on it. A run of an adapter ends with its error when its first `same_failures` questions
+    all fail in the same way, 0 for never. `places` are addresses as `--place` takes them:
+    each model runs in all of them at once. With `parallel` the adapters run side by side,
+    as far as there are places; without places each gets a worker. The engine is used from
     one thread, and is a context manager that releases the model at its end.
 
     Raises:
@@ -82,7 +80,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Sequence[str] = DEFAULT_METRICS,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
@@ -97,9 +95,9 @@ class Engine:
             places = (f"local://?count={len(self._adapters)}",)
         self._places, self._parallel = OpenPlaces(places), parallel
         if places:
-            _check_portable(self._adapters, isolation)
+            check_portable(self._adapters, isolation)
         self._plan = plan or GenerationPlan()
-        self._metrics = tuple(metric(name) for name in metrics)
+        self._metrics = () if metrics is None else wanted_metrics(metrics)
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
         self._same_failures = same_failures
@@ -201,7 +199,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
-            metrics=tuple(profile.name for profile in self._metrics),
+            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
     def close(self) -> None:
@@ -222,6 +220,13 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
+        """The metrics of a run over these questions, and why if the engine chose."""
+        if self._metrics:
+            return self._metrics, ""
+        default = default_metric(questions)
+        return (default.metric,), default.why
+
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
         result = self._run_all(questions, journal, None, keep_failed)
@@ -231,9 +236,10 @@ class Engine:
     def _run_all(
         self, questions: QuestionSet, journal: Journal, path: Path | None, keep_failed: bool
     ) -> RunResult:
+        scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
-            for c in self._adapters
+            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
+            for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
         for together in self._together(list(zip(self._adapters, accounts, strict=True))):
@@ -251,6 +257,8 @@ class Engine:
             scores={account.label: account.scores() for account in accounts},
             tallies={account.label: account.tally() for account in accounts},
             errors=errors,
+            why=why,
+            metrics=scored_by,
             journal=journal if path is None else None,
         )
 
@@ -383,17 +391,3 @@ class Engine:
 def _snapshot(image: ImageSource) -> ImageSource:
     """A PIL image as it is now: a worker takes the same object for the same picture."""
     return image if isinstance(image, (Path, bytes)) else image.copy()
-
-
-def _check_portable(adapters: Sequence[ResolvedAdapter], isolation: Isolation) -> None:
-    """See that every adapter can run in a worker, which a place needs."""
-    if isolation == "inline":
-        raise ConfigurationError(
-            "Places run models in worker processes: leave out the isolation `inline`."
-        )
-    for adapter in adapters:
-        if not adapter.portable:
-            raise ConfigurationError(
-                f"{adapter.label!r} lives in this process alone, so it cannot run in places. "
-                "Pass its name, or a class that can be imported."
-            )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from vqa_engine.crew.holder import Isolation
 from vqa_engine.crew.place import Address, Places, Site
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import PLACES
+from vqa_engine.plugins.resolution import ResolvedAdapter
 
 
 class OpenPlaces:
@@ -47,6 +49,24 @@ class OpenPlaces:
         self._sites = None
         for places in reversed(self._places):
             places.close()
+
+
+def check_portable(adapters: Sequence[ResolvedAdapter], isolation: Isolation) -> None:
+    """See that every adapter can run in a worker, which a place needs.
+
+    Raises:
+        ConfigurationError: one cannot.
+    """
+    if isolation == "inline":
+        raise ConfigurationError(
+            "Places run models in worker processes: leave out the isolation `inline`."
+        )
+    for adapter in adapters:
+        if not adapter.portable:
+            raise ConfigurationError(
+                f"{adapter.label!r} lives in this process alone, so it cannot run in places. "
+                "Pass its name, or a class that can be imported."
+            )
 
 
 def _places(address: Address) -> Places:

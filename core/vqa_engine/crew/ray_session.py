@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import GenerationPlan, Question
+from vqa_engine.adapter import GenerationPlan, ImageSource, Question
 from vqa_engine.crew.place import Presence, Terms
 from vqa_engine.crew.seat import Seat, arrived, brought
 from vqa_engine.errors import ConfigurationError, ImageError, PlaceLost, VqaEngineError, WorkerError
@@ -199,29 +199,40 @@ class Pictures:
     One picture of each folder is compared.
     """
 
-    def __init__(self, sees: Any) -> None:
+    def __init__(self, sees: Callable[[str, str], bool]) -> None:
         self._sees = sees
         self._shared: dict[Path, bool] = {}
         self._last: tuple[Path, bytes] | None = None
 
     def crossing(self, question: Question) -> Question:
         """The question as it is sent."""
-        path = question.image
-        if not isinstance(path, Path):
+        if not any(isinstance(image, Path) for image in question.all_images):
             return question
-        path = (question.image_root / path if question.image_root else path).absolute()
-        folder = (question.image_root or path.parent).absolute()
+        places = range(len(question.all_images))
+        image, *images = (self._crossing(question, place) for place in places)
+        root = question.image_root and question.image_root.absolute()
+        return evolve(question, image=image, images=tuple(images), image_root=root)
+
+    def _crossing(self, question: Question, place: int) -> ImageSource:
+        image, root = question.all_images[place], question.image_root
+        if not isinstance(image, Path):
+            return image
+        path = (root / image if root else image).absolute()
         try:
-            if folder not in self._shared:
-                digest = hashlib.sha256(encoded(question)).hexdigest()
-                self._shared[folder] = self._sees(str(path), digest)
-            if self._shared[folder]:
-                return evolve(question, image=path, image_root=question.image_root and folder)
+            if self._is_shared(question, place, path):
+                return path
             if self._last is None or self._last[0] != path:
-                self._last = path, encoded(question)
+                self._last = path, encoded(question, place)
         except ImageError:
-            return evolve(question, image=path)  # the place says what is wrong with it
-        return evolve(question, image=self._last[1], image_root=None)
+            return path  # the place says what is wrong with it
+        return self._last[1]
+
+    def _is_shared(self, question: Question, place: int, path: Path) -> bool:
+        folder = question.image_root or path.parent
+        if folder not in self._shared:
+            digest = hashlib.sha256(encoded(question, place)).hexdigest()
+            self._shared[folder] = self._sees(str(path), digest)
+        return self._shared[folder]
 
 
 def _same_picture(one: Question, other: Question) -> bool:

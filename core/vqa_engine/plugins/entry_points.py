@@ -25,6 +25,7 @@ from vqa_engine.errors import (
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
+AGGREGATES = "vqa_engine.aggregates"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
 PLACES = "vqa_engine.places"
 
@@ -32,6 +33,7 @@ KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
+    AGGREGATES: "aggregate",
     MEMORY_BACKENDS: "memory backend",
     PLACES: "place",
 }
