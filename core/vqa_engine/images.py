@@ -106,7 +106,7 @@ def encoded(question: Question, place: int = 0) -> bytes:
         ImageError: the path leaves `question.image_root`, or cannot be read.
     """
     try:
-        path = Path(question.all_images[place])  # type: ignore[arg-type]  the caller knows it
+        path = Path(question.all_images[place])  # type: ignore[arg-type]
         return _located(path, question.image_root).read_bytes()
     except _Refusal as refusal:
         raise _error(question, place, str(refusal)) from refusal.__cause__
