@@ -168,7 +168,8 @@ class Row:
 
     `seconds` is the wall time the question took, the engine's own share included; those
     that were answered together share it evenly. `degraded` says that the answer came from
-    a plan that may change its text, and was not asked for.
+    a plan that may change its text, and was not asked for. `place` is the name of the place
+    that answered, empty in a run that was given none.
     """
 
     adapter: str
@@ -179,3 +180,4 @@ class Row:
     seconds: float = 0.0
     prediction: MemoryPrediction | None = None
     degraded: bool = False
+    place: str = ""

@@ -57,6 +57,19 @@ def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
     )
 
 
+def places(given: dict[str, Any]) -> tuple[str, ...]:
+    """The addresses of the places that the options name."""
+    workers: int | None = given["workers"]
+    if workers is None:
+        return tuple(given["places"])
+    if given["places"]:
+        raise click.UsageError(
+            "Give --workers or --place, not both; for N workers on one device write "
+            "--place 'local://cuda:0?count=N'."
+        )
+    return (f"local://?count={workers}",) if workers > 1 else ()
+
+
 def plan(given: dict[str, Any]) -> GenerationPlan:
     """The generation plan that the options describe."""
     from vqa_engine import GenerationPlan

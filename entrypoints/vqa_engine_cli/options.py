@@ -137,6 +137,28 @@ process_options = (
     ),
 )
 
+place_options = (
+    click.option(
+        "--place",
+        "places",
+        multiple=True,
+        metavar="PLACE",
+        help="Where to run each model: cuda:0, ray://auto?gpus=1&count=4, …; repeatable, to run "
+        "it in several places at once.  [default: one worker on this machine]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run N workers of each model on this machine, spread over its NVIDIA GPUs.",
+    ),
+    click.option(
+        "--parallel",
+        is_flag=True,
+        help="Run the adapters side by side, as far as places and memory allow.",
+    ),
+)
+
 memory_options = (
     click.option(
         "--memory-budget",

@@ -180,9 +180,7 @@ class OpenAiServer(ModelAdapter):
     def _brief(self, question: Question) -> bool:
         return self._options.instruction is None and not question.worded
 
-    def _read(
-        self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool
-    ) -> Answer:
+    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool) -> Answer:
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
