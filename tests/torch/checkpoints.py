@@ -6,6 +6,7 @@ Runs inside the torch process. The configurations are those of `tests.checkpoint
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +95,15 @@ def _llava(folder: Path, seed: int) -> None:
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     config = _llava_files(folder, "llava")
-    _save(folder, LlavaForConditionalGeneration(LlavaConfig(**config)), seed)
+    _save(folder, LlavaForConditionalGeneration(LlavaConfig(**config)), seed, _published)
 
 
 def _llava_next(folder: Path, seed: int) -> None:
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
     config = _llava_files(folder, "llava_next")
-    _save(folder, LlavaNextForConditionalGeneration(LlavaNextConfig(**config)), seed)
+    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
+    _save(folder, model, seed, _published)
 
 
 def _llava_files(folder: Path, kind: str) -> dict[str, Any]:
@@ -176,7 +178,9 @@ def _moondream(folder: Path, seed: int) -> None:
     save_file({"scale": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _save(folder: Path, model: Any, seed: int) -> None:
+def _save(
+    folder: Path, model: Any, seed: int, named: Callable[[str], str] = lambda name: name
+) -> None:
     """Random weights that neither repeat one token nor ignore the image."""
     import torch
     from safetensors.torch import save_file
@@ -185,8 +189,24 @@ def _save(folder: Path, model: Any, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(_drawn(name, parameter, draw))
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {named(name): part.contiguous() for name, part in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+_PUBLISHED = (
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.vision_tower.", "vision_tower.vision_model."),
+    ("model.", ""),
+)
+
+
+def _published(name: str) -> str:
+    """What the hub's LLaVAs call a tensor; transformers 5 has other names inside."""
+    for ours, theirs in _PUBLISHED:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
 
 
 def _drawn(name: str, parameter: Any, draw: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
@@ -41,13 +42,35 @@ def tile_tokens(config: Config) -> int:
     return patches + int(config.get("vision_feature_select_strategy", "default") == "full")
 
 
-def tiles(config: Config, settings: Config, size: Size) -> int:
-    """Tiles of an image of this size, its small copy included: 1.6 picks the best grid."""
+def sizes(
+    config: Config, settings: Config, size: Size, _longest_edge: int | None
+) -> tuple[int, int]:
+    """What an image of this size needs; exact. 1.5 always the same, 1.6 by its best grid.
+
+    In 1.6 the small copy of the image comes first, then the rows of patches of the tiled
+    one, less those of its padding, each row with a newline token behind
+    (transformers/models/llava_next, `_get_unpadded_features`).
+    """
     if config.get("model_type") != "llava_next":
-        return 1
-    edge = tile_edge(config)
-    height, width = _best(size, _grids(config, settings))
-    return (height // edge) * (width // edge) + 1
+        return tile_tokens(config), 1
+    edge, side = tile_edge(config), tile_edge(config) // _patch(config)
+    height, width = best_grid(size, _grids(config, settings))
+    grid = height // edge, width // edge
+    top, left = padding((grid[0] * side, grid[1] * side), size)
+    rows, columns = grid[0] * side - 2 * top, grid[1] * side - 2 * left
+    return tile_tokens(config) + rows * (columns + 1), grid[0] * grid[1] + 1
+
+
+def padding(patches: tuple[int, int], size: Size) -> tuple[int, int]:
+    """Rows of patches above (and below) and columns left (and right) that show no image.
+
+    `patches` are (rows, columns) of the grid that an image of this size was padded to
+    (transformers 5.23, models/llava_next, `unpad_image`).
+    """
+    (rows, columns), (width, height) = patches, size
+    if width / height > columns / rows:
+        return (rows - int(round(height * (columns / width), 7))) // 2, 0
+    return 0, (columns - int(round(width * (rows / height), 7))) // 2
 
 
 def _patch(config: Config) -> int:
@@ -61,7 +84,7 @@ def _grids(config: Config, settings: Config) -> list[Size]:
     return [(height, width) for height, width in found] or [(2 * edge, 2 * edge)]
 
 
-def _best(size: Size, grids: list[Size]) -> Size:
+def best_grid(size: Size, grids: Sequence[Size]) -> Size:
     """The (height, width) that keeps most of the image, then wastes least.
 
     transformers 5.23, image_processing_utils.py, `select_best_resolution`.
@@ -103,4 +126,5 @@ LLAVA = Family(
     marker="<image>",
     cut=("[INST]", "USER:", "ASSISTANT:"),
     image_tokens=image_tokens,
+    sizes=sizes,
 )

@@ -30,8 +30,8 @@ class MlxFamily(Family):
     """A family as mlx-vlm runs it.
 
     `lead` goes between the image's marker and the question, where mlx-vlm's message format
-    leaves a needed separator out. `mend` repairs a loaded processor in place, where mlx-vlm
-    and transformers disagree.
+    leaves a needed separator out. `mend` corrects a loaded (model, processor) in place, where
+    mlx-vlm does not do what the model was trained with.
 
     `pixels` gives what an image processor makes of an image, as numpy's arrays; None where
     the processor has to be left to itself. `narrow` bounds, while its block runs, the tiles
@@ -49,7 +49,7 @@ class MlxFamily(Family):
 
     generic: str = "mlx_vlm"
     lead: str = ""
-    mend: Callable[[Any], None] | None = None
+    mend: Callable[[Any, Any], None] | None = None
     pixels: Cut | None = None
     narrow: Narrow | None = None
     tower: Callable[[Any], Tower | None] | None = None

@@ -73,7 +73,7 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
             if family.mend is not None:
-                family.mend(processor)
+                family.mend(model, processor)
     except Exception as error:  # any library under mlx-vlm may raise anything
         raise _unloadable(checkpoint, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)
