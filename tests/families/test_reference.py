@@ -30,7 +30,13 @@ SHAPES = [
     (16, 16), (7, 9), (500, 375), (171, 256),
 ]  # fmt: skip
 TEXTS = ["What colour?", "How many dogs?", "Is it a cat?", "left or right?", "What is this?"]
-ADAPTERS = {"idefics3": "smolvlm", "smolvlm": "smolvlm", "llava": "llava", "llava_next": "llava"}
+ADAPTERS = {
+    "idefics3": "smolvlm",
+    "idefics3_27": "smolvlm",
+    "smolvlm": "smolvlm",
+    "llava": "llava",
+    "llava_next": "llava",
+}
 KINDS = tuple(ADAPTERS)
 
 
@@ -66,7 +72,8 @@ def _ids(
     try:
         for question in questions:
             reply = reply_to(session, question, PLAN)
-            assert reply.answer and reply.answer.tokens, reply.failure
+            assert reply.answer, reply.failure
+            assert reply.answer.tokens
             said[question.question_id] = reply.answer.tokens.prompt, reply.answer.token_ids
     finally:
         session.release()

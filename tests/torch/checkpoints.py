@@ -53,6 +53,7 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
     if not folder.exists():
         {
             "idefics3": _idefics3,
+            "idefics3_27": _idefics3_27,
             "smolvlm": _smolvlm,
             "llava": _llava,
             "llava_next": _llava_next,
@@ -70,6 +71,17 @@ def _idefics3(folder: Path, seed: int) -> None:
     _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
 
 
+def _idefics3_27(folder: Path, seed: int) -> None:
+    """Tiles of 27x27 patches, as those of SmolVLM-Instruct; five of them at most."""
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    config = smol_files(folder, "idefics3", smolvlm.TILE_27, 3)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings["size"] = {"longest_edge": 2 * smolvlm.TILE_27}
+    write_json(folder, "preprocessor_config.json", settings)
+    _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
+
+
 def _smolvlm(folder: Path, seed: int) -> None:
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
@@ -77,17 +89,19 @@ def _smolvlm(folder: Path, seed: int) -> None:
     _save(folder, SmolVLMForConditionalGeneration(SmolVLMConfig(**config)), seed)
 
 
-def smol_files(folder: Path, kind: str) -> dict[str, Any]:
+def smol_files(
+    folder: Path, kind: str, tile: int = smolvlm.TILE, scale: int = smolvlm.SCALE
+) -> dict[str, Any]:
     """Everything but the weights of an Idefics3 or SmolVLM; the configuration."""
     tokenizer = byte_level_bpe(smolvlm.SPECIALS)
-    config = smolvlm._config(kind, tokenizer.get_vocab_size())
+    config = smolvlm._config(kind, tokenizer.get_vocab_size(), tile, scale)
     # mlx-vlm leaves the last norm's epsilon at 1e-5 and knows the rotary base as `rope_theta`.
     config["vision_config"] |= {"layer_norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
     config["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 100000}
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
     tokenizer.save(str(folder / "tokenizer.json"))
-    smolvlm._write_processor(folder, kind, smolvlm.TILE)
+    smolvlm._write_processor(folder, kind, tile, scale)
     return config
 
 

@@ -13,6 +13,7 @@ from vqa_engine_adapters.families.smolvlm import SMOLVLM, scaled_edge
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.positions import exact
 from vqa_engine_adapters.mlx.swapping import swapped
 from vqa_engine_adapters.mlx.tail import after
 
@@ -43,6 +44,7 @@ class SmolVlm(MlxAdapter):
         STRATEGIES,
         weights=1_015_000_000,
         model="mlx-community/SmolVLM2-500M-Video-Instruct-mlx",
+        mend=exact,
         pixels=pixels,
         narrow=fewer_tiles,
         tower=encoding.idefics3,

@@ -123,7 +123,7 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
         processor=processor,
         checkpoint=checkpoint,
         device=device,
-        stop=_stop_tokens(family, getattr(processor, "tokenizer", processor), network),
+        stop=_stop_tokens(family, checkpoint, getattr(processor, "tokenizer", processor), network),
         steps=steps,
         tiles=tiles,
     )
@@ -170,14 +170,22 @@ def _bounds(network: Any) -> tuple[Stepwise | None, Batchwise | None]:
     return steps, tiles
 
 
-def _stop_tokens(family: Family, tokenizer: Any, network: Any) -> frozenset[int]:
+def _stop_tokens(
+    family: Family, checkpoint: Checkpoint, tokenizer: Any, network: Any
+) -> frozenset[int]:
     """The union of every source of end tokens; no single one is enough
-    (docs/facts/models.md, "quirks to encode")."""
-    config, found = network.config, set[int]()
+    (docs/facts/models.md, "quirks to encode").
+
+    What a config leaves unsaid is not asked of transformers, whose default (2, for a Llama)
+    is some other token of most tokenizers.
+    """
+    config, found = checkpoint.config, set[int]()
     generation = getattr(network, "generation_config", None)
-    for source in (config, getattr(config, "text_config", None), generation, tokenizer):
-        declared = getattr(source, "eos_token_id", None)
-        found |= {declared} if isinstance(declared, int) else set(declared or ())
+    text = config.get("text_config") or {}
+    declared = [one.get("eos_token_id") for one in (config, text)]
+    declared += [getattr(one, "eos_token_id", None) for one in (generation, tokenizer)]
+    for ids in declared:
+        found |= {ids} if isinstance(ids, int) else set(ids or ())
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 
