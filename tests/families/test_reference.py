@@ -36,6 +36,7 @@ ADAPTERS = {
     "smolvlm": "smolvlm",
     "llava": "llava",
     "llava_next": "llava",
+    "llava_next_vicuna": "llava",
 }
 KINDS = tuple(ADAPTERS)
 

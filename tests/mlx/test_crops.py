@@ -107,7 +107,7 @@ def _read(grid: tuple[int, int], *, corrected: bool) -> list[tuple[int, int, int
         shape,
         [[0, n] for n in range(count)],
     )
-    return [tuple(map(int, place)) for place in found[0, :, :3].tolist()]
+    return [(int(tile), int(row), int(column)) for tile, row, column in found[0, :, :3].tolist()]
 
 
 def _separator(label: int, axes: int) -> Any:

@@ -11,7 +11,7 @@ from vqa_engine_adapters.checkpoints.checkpoint import resolve
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.checkpoints.profile import kv_per_token, profile
 from vqa_engine_adapters.families import phi35, smolvlm
-from vqa_engine_adapters.mlx import llava
+from vqa_engine_adapters.families.llava import LLAVA, image_tokens
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 
@@ -117,12 +117,12 @@ class TestImageTokens:
         assert smolvlm.image_tokens({}, {}) is None
 
     def test_of_llava(self) -> None:
-        assert llava.image_tokens({"model_type": "llava"}, {}).most == 576
+        assert image_tokens({"model_type": "llava"}, {}).most == 576
         full = {"model_type": "llava", "vision_feature_select_strategy": "full"}
-        assert llava.image_tokens(full, {}).most == 577
+        assert image_tokens(full, {}).most == 577
         grids = {"image_grid_pinpoints": [[336, 672], [672, 672], [1008, 336]]}
-        rule = llava.image_tokens({"model_type": "llava_next"}, grids)
-        assert rule == llava.LlavaMlx.family.estimate.image_tokens
+        rule = image_tokens({"model_type": "llava_next"}, grids)
+        assert rule == LLAVA.estimate.image_tokens
 
     @pytest.mark.parametrize("crops", [1, 4, 16])
     def test_of_phi(self, crops: int) -> None:

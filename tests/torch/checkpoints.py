@@ -57,6 +57,7 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
             "smolvlm": _smolvlm,
             "llava": _llava,
             "llava_next": _llava_next,
+            "llava_next_vicuna": _llava_next_vicuna,
             "idefics2": _idefics2,
             "qwen2_vl": _qwen2_vl,
             "moondream2": _moondream,
@@ -116,6 +117,20 @@ def _llava_next(folder: Path, seed: int) -> None:
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
     config = _llava_files(folder, "llava_next")
+    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
+    _save(folder, model, seed, _published)
+
+
+def _llava_next_vicuna(folder: Path, seed: int) -> None:
+    """On Vicuna, whose published text part says nothing of key-value heads and rotary base."""
+    from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
+
+    config = _llava_files(folder, "llava_next")
+    text = config["text_config"]
+    text["model_type"] = "llama"
+    for unsaid in ("num_key_value_heads", "rope_theta"):
+        del text[unsaid]
+    write_json(folder, "config.json", config)
     model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
     _save(folder, model, seed, _published)
 

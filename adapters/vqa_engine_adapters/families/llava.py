@@ -12,6 +12,13 @@ EDGE, _PATCH = 336, 14
 """CLIP ViT-L/14-336, what a config means that says nothing of its vision tower."""
 
 
+_PUBLISHED = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+"""Rows and columns of the grids in the published configs, `image_grid_pinpoints`."""
+
+_YI = 64064
+"""The vocabulary of LLaVA 1.6 on Nous-Hermes-2-Yi-34B."""
+
+
 def image_tokens(config: Config, settings: Config) -> ImageTokens:
     """One token per patch and tile; 1.6 cuts the image into tiles and adds a small copy.
 
@@ -29,6 +36,40 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens:
         max_tiles=max((height // edge) * (width // edge) for height, width in grids) + 1,
         fixed=rows * (edge // _patch(config)),
     )
+
+
+def complete(config: Config) -> Config:
+    """The config with what its text part means by silence.
+
+    The published text parts name only what differs from the language model's own defaults.
+    Those are of Llama 7B (transformers 5.23, `LlamaConfig`), and for Mistral of
+    Mistral-7B-Instruct-v0.2, on which LLaVA 1.6 was built.
+    """
+    text: dict[str, Any] = dict(config.get("text_config") or {})
+    defaults = _TEXT.get(text.get("model_type", "llama"), {})
+    whole = {**defaults, **text}
+    if whole.get("num_key_value_heads") is None and "num_attention_heads" in whole:
+        whole["num_key_value_heads"] = whole["num_attention_heads"]
+    return {**config, "text_config": whole}
+
+
+_SEVEN = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+_TEXT: dict[str, dict[str, Any]] = {
+    "llama": {
+        "model_type": "llama",
+        **_SEVEN,
+        "intermediate_size": 11008,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10_000.0,
+    },
+    "mistral": {
+        **_SEVEN,
+        "intermediate_size": 14336,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1_000_000.0,
+    },
+}
 
 
 def tile_edge(config: Config) -> int:
@@ -78,10 +119,12 @@ def _patch(config: Config) -> int:
 
 
 def _grids(config: Config, settings: Config) -> list[Size]:
-    """The (height, width) in pixels of the grids to choose from; two by two if unknown."""
+    """The (height, width) in pixels of the grids to choose from; LLaVA 1.6's if unknown."""
     found = settings.get("image_grid_pinpoints") or config.get("image_grid_pinpoints") or ()
     edge = tile_edge(config)
-    return [(height, width) for height, width in found] or [(2 * edge, 2 * edge)]
+    return [(height, width) for height, width in found] or [
+        (rows * edge, columns * edge) for rows, columns in _PUBLISHED
+    ]
 
 
 def best_grid(size: Size, grids: Sequence[Size]) -> Size:
@@ -100,14 +143,16 @@ def best_grid(size: Size, grids: Sequence[Size]) -> Size:
 
 
 def prompt(config: Config) -> str:
-    """The prompt a conversion lost: Mistral's for 1.6 on Mistral, Vicuna's for the others.
+    """The prompt a conversion lost: Mistral's, ChatML for 1.6 on Yi-34B, else Vicuna's.
 
     Without it the model goes on with the user's part and looks corrupted
-    (docs/facts/models.md).
+    (docs/facts/models.md). The 34B has a vocabulary of its own.
     """
     text: dict[str, Any] = config.get("text_config") or {}
     if text.get("model_type") == "mistral":
         return "[INST] <image>\n{question} [/INST]"
+    if text.get("vocab_size") == _YI:
+        return "<|im_start|>user\n<image>\n{question}<|im_end|>\n<|im_start|>assistant\n"
     return "USER: <image>\n{question} ASSISTANT:"
 
 
@@ -127,4 +172,5 @@ LLAVA = Family(
     cut=("[INST]", "USER:", "ASSISTANT:"),
     image_tokens=image_tokens,
     sizes=sizes,
+    complete=complete,
 )

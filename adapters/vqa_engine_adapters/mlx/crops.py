@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.families.phi35 import CROP, scaled, sizes
 
 _BICUBIC = (-0.09375, 0.59375, 0.59375, -0.09375)
@@ -72,9 +73,10 @@ def behind(processor: Any, text: str) -> list[int]:
     return list(processor.tokenizer(text)["input_ids"])
 
 
-def correct(model: Any, processor: Any) -> None:
+def correct(model: Any, processor: Any, settings: Config) -> None:
     """Have a loaded model and its processor do as the published ones."""
     images = processor.image_processor
+    images.num_crops = int(settings.get("num_crops", images.num_crops))
     images._process_single_image = lambda image: crops(images, image)
     images.calc_num_image_tokens = lambda image: sizes(
         {}, {"num_crops": images.num_crops}, image.size, None
@@ -118,7 +120,7 @@ def _placed() -> type[Any]:
             side, depth = features.shape[1], features.shape[-1]
             placed = features[1 : height * width + 1].reshape(height, width, side, side, depth)
             placed = placed.transpose(0, 2, 1, 3, 4).reshape(height * side, width * side, depth)
-            parts = self._rows(placed), self.glb_GN[0], self._rows(features[0])
+            parts = [self._rows(placed), self.glb_GN[0], self._rows(features[0])]
             found = mx.concatenate(parts)
             for layer in self.img_projection:
                 found = layer(found)

@@ -85,7 +85,7 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
         images=[image],
         prompts=prompt,
         image_token_index=getattr(loaded.config, "image_token_index", None),
-        add_special_tokens=special(loaded),
+        add_special_tokens=special(loaded, prompt),
     )
     ids = inputs.pop("input_ids")
     return Prepared(

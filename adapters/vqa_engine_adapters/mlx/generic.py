@@ -6,10 +6,11 @@ from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
-from vqa_engine_adapters.families.family import STOP_TEXTS, WORD_OR_PHRASE
+from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.options import Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
@@ -31,6 +32,8 @@ class MlxVlm(MlxAdapter):
             for adapter in (LlavaMlx, Phi35Vision, SmolVlm)
         ),
         estimate=MemoryProfile(backend="mlx", strategies=STRATEGIES),
+        options=Phi35Options,
+        longest_edge=LONGEST_EDGE,
         instruction=WORD_OR_PHRASE,
         stop=STOP_TEXTS,
     )

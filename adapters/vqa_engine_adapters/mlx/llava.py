@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.families.llava import LLAVA
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -42,7 +43,7 @@ class _WithoutPadding:
         return getattr(self._inner, name)
 
 
-def mend(model: Any, processor: Any) -> None:
+def mend(model: Any, processor: Any, _settings: Config) -> None:
     """Correct mlx-vlm 0.7.10 and what a conversion left out (docs/upstream.md).
 
     1.6 gets its tiles packed. 1.5's processor hands `padding` on to the image processor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +14,9 @@ from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.swapping import swapped
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +71,12 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
     """
     load_model = _imported()
     try:
-        with quiet():
+        with quiet(), _completed(family):
             model, processor = load_model(
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
             if family.mend is not None:
-                family.mend(model, processor)
+                family.mend(model, processor, checkpoint.settings)
     except Exception as error:  # any library under mlx-vlm may raise anything
         raise _unloadable(checkpoint, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)
@@ -83,6 +86,24 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
         checkpoint=checkpoint,
         stop=stop_tokens(family, tokenizer, model.config),
     )
+
+
+@contextmanager
+def _completed(family: MlxFamily) -> Iterator[None]:
+    """Have mlx-vlm read a sparse config as the family completes it.
+
+    Its own defaults for what LLaVA's text config leaves out fit one language model only
+    (mlx-vlm 0.7.10, models/llava_next/config.py, `TextConfig`).
+    """
+    from mlx_vlm import utils
+
+    read = utils.load_config
+
+    def completed(*given: Any, **options: Any) -> Config:
+        return family.complete(read(*given, **options))
+
+    with swapped(utils, "load_config", completed):
+        yield
 
 
 def _imported() -> Any:
@@ -111,10 +132,18 @@ def stop_tokens(family: MlxFamily, tokenizer: Any, config: Any) -> frozenset[int
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 
 
-def special(loaded: Loaded) -> bool:
-    """Whether mlx-vlm has a prompt tokenised with the tokenizer's own markers."""
+def special(loaded: Loaded, prompt: str) -> bool:
+    """Whether a prompt is tokenised with the tokenizer's own markers.
+
+    mlx-vlm 0.7.10 asks whether the processor has a chat template, and gives it to the
+    tokenizer only (utils.py, `should_add_special_tokens`; models/base.py,
+    `load_chat_template`). So where the template wrote the start token there would be two.
+    """
     from mlx_vlm.utils import should_add_special_tokens
 
+    start = getattr(loaded.tokenizer, "bos_token", None)
+    if start and prompt.startswith(start):
+        return False
     return bool(should_add_special_tokens(loaded.config.model_type, loaded.processor))
 
 

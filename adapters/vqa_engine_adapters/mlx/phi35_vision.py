@@ -15,6 +15,7 @@ from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.crops import behind, correct, crops
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.options import Phi35Options
 from vqa_engine_adapters.mlx.swapping import swapped
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
@@ -53,6 +54,7 @@ class Phi35Vision(MlxAdapter):
         # The model's own format has a line end there, and mlx-vlm's nothing.
         lead="\n",
         mend=correct,
+        options=Phi35Options,
         pixels=pixels,
         narrow=fewer_crops,
         tower=encoding.phi,

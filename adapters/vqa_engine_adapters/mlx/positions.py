@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vqa_engine_adapters.families.family import Config
 
-def exact(model: Any, _processor: Any) -> None:
+
+def exact(model: Any, _processor: Any, _settings: Config) -> None:
     """Have a loaded model number the patches of a full tile one after the other."""
     import mlx.core as mx
     from mlx_vlm.models.idefics3.vision import VisionEmbeddings

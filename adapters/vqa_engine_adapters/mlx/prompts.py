@@ -36,7 +36,8 @@ class Prompts:
         """The ids of what follows the image, without what comes before."""
         assert self._family.tail is not None
         if prompt not in self._said:
-            ids = self._family.tail(self._loaded.processor, prompt, special=special(self._loaded))
+            marked = special(self._loaded, prompt)
+            ids = self._family.tail(self._loaded.processor, prompt, special=marked)
             self._said[prompt] = ids
             if len(self._said) > REMEMBERED:
                 self._said.popitem(last=False)
@@ -80,5 +81,5 @@ class Prompts:
         return tokens <= int(getattr(config, "original_max_position_embeddings", 0))
 
     def _tokens(self, text: str) -> int:
-        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded))
+        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded, text))
         return len(encoded["input_ids"])
