@@ -17,6 +17,24 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
+NO_EDGE = 2**31 - 1
+"""Pixels; the longest edge that no image has."""
+
+
+class Edge(click.ParamType[int]):
+    """A number of pixels, or `none`."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """The bound in pixels, `NO_EDGE` for none."""
+        if value == "none":
+            return NO_EDGE
+        return click.IntRange(1).convert(value, parameter, context)
+
+
 def _complete_adapter(
     _ctx: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
@@ -88,8 +106,10 @@ plan_options = (
     ),
     click.option(
         "--image-longest-edge",
-        type=click.IntRange(1),
-        help="Shrink larger images to this many pixels (may change answers).",
+        type=Edge(),
+        metavar="PIXELS|none",
+        help="Shrink larger images to this many pixels (may change answers); `none` lifts the "
+        "bound that an adapter has of its own, such as mlx_vlm's 1536.",
     ),
     click.option(
         "--kv-bits",

@@ -11,7 +11,7 @@ from attrs import define, frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
-from vqa_engine_adapters.mlx.loading import Loaded, special
+from vqa_engine_adapters.mlx.loading import Loaded, once_begun
 from vqa_engine_adapters.mlx.pixels import Pixels
 from vqa_engine_adapters.mlx.reuse import Prefix
 
@@ -80,12 +80,13 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
     from mlx_vlm import prepare_inputs
 
     started = perf_counter()
+    text, marked = once_begun(loaded, prompt)
     inputs = prepare_inputs(
         loaded.processor,
         images=[image],
-        prompts=prompt,
+        prompts=text,
         image_token_index=getattr(loaded.config, "image_token_index", None),
-        add_special_tokens=special(loaded, prompt),
+        add_special_tokens=marked,
     )
     ids = inputs.pop("input_ids")
     return Prepared(

@@ -132,19 +132,26 @@ def stop_tokens(family: MlxFamily, tokenizer: Any, config: Any) -> frozenset[int
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 
 
-def special(loaded: Loaded, prompt: str) -> bool:
-    """Whether a prompt is tokenised with the tokenizer's own markers.
-
-    mlx-vlm 0.7.10 asks whether the processor has a chat template, and gives it to the
-    tokenizer only (utils.py, `should_add_special_tokens`; models/base.py,
-    `load_chat_template`). So where the template wrote the start token there would be two.
-    """
+def special(loaded: Loaded) -> bool:
+    """Whether mlx-vlm has a prompt tokenised with the tokenizer's own markers."""
     from mlx_vlm.utils import should_add_special_tokens
 
-    start = getattr(loaded.tokenizer, "bos_token", None)
-    if start and prompt.startswith(start):
-        return False
     return bool(should_add_special_tokens(loaded.config.model_type, loaded.processor))
+
+
+def once_begun(loaded: Loaded, prompt: str) -> tuple[str, bool]:
+    """The prompt to tokenise so that it starts once, and whether with the tokenizer's markers.
+
+    Where the chat template writes the start token and the tokenizer does too, there would be
+    two: mlx-vlm 0.7.10 does not hand `add_special_tokens` on to Gemma 3's processor
+    (utils.py, `process_inputs`). So the template's is left out.
+    """
+    start = getattr(loaded.tokenizer, "bos_token", None)
+    if not start or not prompt.startswith(start):
+        return prompt, special(loaded)
+    if loaded.tokenizer("")["input_ids"][:1] != [loaded.tokenizer.bos_token_id]:
+        return prompt, special(loaded)
+    return prompt.removeprefix(start), True
 
 
 def _ids(declared: Any) -> set[int]:

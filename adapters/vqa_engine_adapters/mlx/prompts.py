@@ -36,8 +36,7 @@ class Prompts:
         """The ids of what follows the image, without what comes before."""
         assert self._family.tail is not None
         if prompt not in self._said:
-            marked = special(self._loaded, prompt)
-            ids = self._family.tail(self._loaded.processor, prompt, special=marked)
+            ids = self._family.tail(self._loaded.processor, prompt, special=special(self._loaded))
             self._said[prompt] = ids
             if len(self._said) > REMEMBERED:
                 self._said.popitem(last=False)
@@ -81,5 +80,5 @@ class Prompts:
         return tokens <= int(getattr(config, "original_max_position_embeddings", 0))
 
     def _tokens(self, text: str) -> int:
-        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded, text))
+        encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded))
         return len(encoded["input_ids"])
