@@ -19,7 +19,14 @@ from typing import Literal, Self
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question, QuestionId
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    ImageSource,
+    Question,
+    QuestionId,
+    Transfer,
+)
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -405,6 +412,9 @@ class Engine:
         def heard(note: Note) -> None:
             self._heard.append((adapter.label, note))
 
+        def fetching(transfer: Transfer) -> None:
+            self._observer.fetching(adapter.label, transfer)
+
         if self._isolation == "process" and adapter.portable:
             return WorkerSession(
                 adapter.spec,
@@ -413,6 +423,7 @@ class Engine:
                 timeouts=self._timeouts,
                 on_begun=self._on_begun,
                 on_note=heard,
+                on_transfer=fetching,
             )
         if self._isolation == "process":
             log.warning("%s lives in this process alone, so it runs inline", adapter.label)
@@ -423,6 +434,7 @@ class Engine:
             label=adapter.label,
             on_begun=self._on_begun,
             on_note=heard,
+            on_transfer=fetching,
         )
 
     def _on_begun(self, questions: Sequence[Question]) -> None:

@@ -32,7 +32,8 @@ class Edge(click.ParamType[int]):
         """The bound in pixels, `NO_EDGE` for none."""
         if value == "none":
             return NO_EDGE
-        return click.IntRange(1).convert(value, parameter, context)
+        number: int = click.IntRange(1).convert(str(value), parameter, context)
+        return number
 
 
 def _complete_adapter(

@@ -14,6 +14,7 @@ from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
+from vqa_engine_adapters.checkpoints.transfer import Report
 from vqa_engine_adapters.families.family import Config, Family
 
 
@@ -52,6 +53,19 @@ def resolve(family: Family, model: ModelRef) -> Checkpoint:
         checkpoint = read(name, hub.download(name, model, tried))
     _check(family, checkpoint, model)
     return checkpoint
+
+
+def fetch(family: Family, model: ModelRef, report: Report) -> None:
+    """Bring what `resolve` would find to this machine, unless it is here.
+
+    `report` hears how far it is. What was interrupted is continued.
+
+    Raises:
+        CheckpointError: it cannot be reached or stored, or a file of it is broken.
+    """
+    name, tried = _named(family, model), list[str]()
+    if _local(family, model, name, tried) is None:
+        hub.download(name, model, tried, report)
 
 
 def describe(family: Family, model: ModelRef) -> Description:

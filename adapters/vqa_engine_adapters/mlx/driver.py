@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -17,10 +17,11 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Transfer,
 )
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
-from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
@@ -98,6 +99,14 @@ class MlxAdapter(ModelAdapter):
         if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
         self._check_wording()
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here; imports no model library.
+
+        Raises:
+            CheckpointError: it cannot be reached or stored.
+        """
+        fetch(self.family, model, report)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.

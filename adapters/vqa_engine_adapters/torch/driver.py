@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -16,11 +16,12 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Transfer,
 )
 from vqa_engine.errors import AnswerError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch import profile
@@ -77,6 +78,14 @@ class TorchAdapter(ModelAdapter):
         self._loaded, self._family = loaded, family
         self._prefixes = Prefixes(self._options.prefix_cache)
         self._profile = profile.as_loaded(family, loaded)
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here; imports no model library.
+
+        Raises:
+            CheckpointError: it cannot be reached or stored.
+        """
+        fetch(self.family, model, report)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.

@@ -16,6 +16,7 @@ from vqa_engine.adapter.model import (
     BatchAdapter,
     CacheHolder,
     CostAware,
+    Fetchable,
     ModelAdapter,
     Sizable,
 )
@@ -31,6 +32,7 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    Transfer,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -55,6 +57,7 @@ __all__ = [
     "Controls",
     "CostAware",
     "Described",
+    "Fetchable",
     "FinishReason",
     "GenerationPlan",
     "ImageSource",
@@ -71,6 +74,7 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "Transfer",
     "describe",
     "portable",
     "restore",

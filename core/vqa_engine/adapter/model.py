@@ -1,13 +1,13 @@
-"""The protocols that an adapter implements: four methods, and four options."""
+"""The protocols that an adapter implements: four methods, and five options."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
-from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question, Transfer
 from vqa_engine.errors import VqaEngineError
 
 
@@ -77,6 +77,25 @@ class Sizable(Protocol):
 
         Raises:
             CheckpointError: its files cannot be reached or read.
+        """
+
+
+@runtime_checkable
+class Fetchable(Protocol):
+    """An adapter whose checkpoints come from elsewhere. Optional.
+
+    The engine fetches before it loads, and counts only the loading against its time limit.
+    """
+
+    @abstractmethod
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here.
+
+        `report` hears now and then how far it is. What was interrupted should be continued.
+        Importing the model library is not allowed here: the host may call it.
+
+        Raises:
+            CheckpointError: its files cannot be reached or stored.
         """
 
 

@@ -38,6 +38,20 @@ class ModelRef:
 
 
 @frozen(kw_only=True)
+class Transfer:
+    """How far a checkpoint's way to this machine is: `done` of `total` bytes of `name`.
+
+    `folder` is where it goes, `free` what the disk there had left at the beginning.
+    """
+
+    name: str
+    folder: str
+    done: int
+    total: int
+    free: int
+
+
+@frozen(kw_only=True)
 class Question:
     """One visual question.
 

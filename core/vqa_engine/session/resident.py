@@ -12,6 +12,7 @@ from attrs import evolve
 from vqa_engine.adapter import (
     Answer,
     BatchAdapter,
+    Fetchable,
     GenerationPlan,
     MemoryReading,
     ModelAdapter,
@@ -25,7 +26,7 @@ from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.session.notes import Notes
-from vqa_engine.session.protocol import Exchange, OnBegun
+from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class Resident:
         policy: MemoryPolicy | None = None,
         *,
         on_note: Callable[[Note], None] = lambda _note: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> None:
-        self._adapter, self._model = adapter, model
+        self._adapter, self._model, self._on_transfer = adapter, model, on_transfer
         # Once: asking a protocol's `isinstance` costs tens of microseconds.
         self._batches = adapter if isinstance(adapter, BatchAdapter) else None
         self._policy = policy or MemoryPolicy()
@@ -70,6 +72,8 @@ class Resident:
         self._notes.open()
         try:
             governor = self._governor = self._governor or self._governed()
+            if isinstance(self._adapter, Fetchable):
+                self._adapter.fetch(self._model, self._on_transfer)
             self._adapter.load(self._model)
             events = governor.bind(self._adapter.memory_profile())
         except BaseException:

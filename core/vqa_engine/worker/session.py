@@ -9,7 +9,7 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Note
 from vqa_engine.session.host import Host, Limits
-from vqa_engine.session.protocol import OnBegun
+from vqa_engine.session.protocol import OnBegun, OnTransfer
 from vqa_engine.worker.place import WorkerPlace
 from vqa_engine.worker.timeouts import Timeouts
 
@@ -18,7 +18,8 @@ class WorkerSession(Host):
     """A session whose model lives in a process of its own.
 
     `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is what the
-    caller allows of memory. `on_note` hears what the worker logs, in the caller's thread.
+    caller allows of memory. `on_note` hears what the worker logs and `on_transfer` how far
+    the download of its checkpoint is, in the caller's thread.
     One thread at a time may use it.
     """
 
@@ -32,10 +33,17 @@ class WorkerSession(Host):
         limits: Limits | None = None,
         on_begun: OnBegun = lambda _questions: None,
         on_note: Callable[[Note], None] = lambda _note: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> None:
         policy, limits = policy or MemoryPolicy(), limits or Limits()
         self._worker_place = WorkerPlace(
-            spec, log_directory, policy, timeouts or Timeouts(), loads=limits.loads, on_note=on_note
+            spec,
+            log_directory,
+            policy,
+            timeouts or Timeouts(),
+            loads=limits.loads,
+            on_note=on_note,
+            on_transfer=on_transfer,
         )
         super().__init__(
             spec.label, self._worker_place, limits=limits, lossy=policy.lossy, on_begun=on_begun
