@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
 from vqa_engine_adapters.checkpoints.transfer import Report
 from vqa_engine_adapters.families.family import Config, Family
+
+log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -96,9 +99,10 @@ def within_reach(family: Family, model: ModelRef) -> Description | None:
     """
     try:
         return describe(family, model)
-    except CheckpointError:
+    except CheckpointError as error:
         if family.model is None or (model.model or family.model) != family.model:
             raise
+        log.warning("%s: the built-in estimate is used, for %s", family.model, error.reason)
         return None
 
 
