@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from attrs import evolve
 
@@ -106,7 +108,7 @@ def test_weights_are_what_the_allocator_sees(checkpoints: Checkpoints) -> None:
 class TestSparseConfig:
     """What a config leaves out comes from the shapes, or from what its family means by it."""
 
-    TENSORS = {
+    TENSORS: ClassVar = {
         "language_model.model.layers.0.self_attn.q_proj.weight": half(2048, 2560),
         "language_model.model.layers.0.self_attn.k_proj.weight": half(1024, 2560),
         "language_model.model.layers.0.self_attn.q_norm.weight": half(256),

@@ -195,7 +195,7 @@ def _json(name: str, file: Path) -> dict[str, Any]:
 def _tensors(name: str, folder: Path) -> dict[str, Tensor]:
     """The headers of the weight files that mlx-vlm would load."""
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(name, folder):
+    for file in weight_files(name, folder):
         try:
             tensors |= read_header(file)
         except FileNotFoundError as error:
@@ -207,7 +207,7 @@ def _tensors(name: str, folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _weight_files(name: str, folder: Path) -> Sequence[Path]:
+def weight_files(name: str, folder: Path) -> Sequence[Path]:
     """The index's shards, else every safetensors file (mlx_vlm/utils.py, `load_model`)."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():

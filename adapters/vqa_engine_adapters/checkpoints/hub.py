@@ -81,6 +81,25 @@ def download(name: str, model: ModelRef, tried: list[str], report: Report = sile
     return Path(folder)
 
 
+def small_file(name: str, file: str) -> Path:
+    """A file of another model, from the cache or else from the hub.
+
+    Raises:
+        CheckpointError: it is not in the cache, and the hub does not give it out.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    kept = try_to_load_from_cache(name, file)
+    if isinstance(kept, str):
+        return Path(kept)
+    try:
+        with _without_bars():
+            return Path(hf_hub_download(name, file, etag_timeout=TIMEOUT))
+    except Exception as error:  # the HTTP library's types differ between versions
+        reason, remedy = _why(error, name, None)
+        raise CheckpointError(name, ["the local hub cache", "the hub"], reason, remedy) from error
+
+
 def headers(name: str, model: ModelRef, folder: Path, tried: list[str]) -> dict[str, Tensor]:
     """The tensors of a hub id's weights by name; its configuration is put into `folder`.
 
