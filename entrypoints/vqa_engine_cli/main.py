@@ -23,6 +23,7 @@ from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
+from vqa_engine_cli.parity import parity
 from vqa_engine_cli.pull import pull
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
@@ -109,7 +110,20 @@ def cli(log_level: str) -> None:
     logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
 
 
-for command in (run, ask, pull, fit, adapters, check, doctor, new_adapter, score, export, memory):
+for command in (
+    run,
+    ask,
+    pull,
+    parity,
+    fit,
+    adapters,
+    check,
+    doctor,
+    new_adapter,
+    score,
+    export,
+    memory,
+):
     cli.add_command(command)
 
 

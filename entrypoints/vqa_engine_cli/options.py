@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -32,7 +32,7 @@ class Edge(click.ParamType[int]):
         """The bound in pixels, `NO_EDGE` for none."""
         if value == "none":
             return NO_EDGE
-        number: int = click.IntRange(1).convert(str(value), parameter, context)
+        number: int = click.IntRange(1).convert(cast(Any, value), parameter, context)
         return number
 
 

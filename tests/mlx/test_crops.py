@@ -73,15 +73,10 @@ class TestPlaces:
 
     @pytest.mark.parametrize("grid", GRIDS)
     def test_are_the_published_ones(self, grid: tuple[int, int]) -> None:
-        assert _read(grid, corrected=True) == published_phi.places(*grid)
-
-    def test_mlx_vlm_still_needs_the_correction(self) -> None:
-        """When this fails, mlx-vlm is mended and `vqa_engine_adapters.mlx.crops` can shrink."""
-        found, expected = _read((2, 2), corrected=False), published_phi.places(2, 2)
-        assert sum(a != b for a, b in zip(found, expected, strict=True)) == 528
+        assert _read(grid) == published_phi.places(*grid)
 
 
-def _read(grid: tuple[int, int], *, corrected: bool) -> list[tuple[int, int, int]]:
+def _read(grid: tuple[int, int]) -> list[tuple[int, int, int]]:
     """The (tile, row, column) of what the model reads, in order."""
     import mlx.core as mx
     from mlx_vlm.models.phi3_v import ModelConfig
@@ -97,8 +92,7 @@ def _read(grid: tuple[int, int], *, corrected: bool) -> list[tuple[int, int, int
     tower.img_processor.vision_model = lambda *_: (None, {-2: states})
     tower.img_projection = []
     tower.sub_GN, tower.glb_GN = _separator(-1, 4), _separator(-2, 3)
-    if corrected:
-        tower.__class__ = crops._placed()
+    tower.__class__ = crops._placed()
     count = tiles * 144 + 1 + (grid[0] + 1) * 12
     shape = mx.array([[336 * grid[0], 336 * grid[1]]])
     found = tower(

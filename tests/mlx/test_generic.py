@@ -50,18 +50,6 @@ def test_gemma_starts_once(gemma: MlxAdapter) -> None:
     assert prepared(gemma).count(start) == 1
 
 
-def test_mlx_vlm_still_starts_gemma_twice(gemma: MlxAdapter) -> None:
-    """When this fails, mlx-vlm is mended, and `once_begun` can go."""
-    from mlx_vlm import prepare_inputs
-
-    ready = gemma._ready()
-    prompt = gemma.prompt(ask(picture()))
-    made = prepare_inputs(
-        ready.processor, images=[picture()], prompts=prompt, add_special_tokens=False
-    )
-    assert made["input_ids"][0].tolist().count(ready.tokenizer.bos_token_id) == 2
-
-
 def test_gemma_sees_the_image_before_the_question(gemma: MlxAdapter) -> None:
     assert gemma.prompt(ask(picture(), "What colour?")) == (
         f"<bos><start_of_turn>user\n<start_of_image>{TEXT}<end_of_turn>\n<start_of_turn>model\n"

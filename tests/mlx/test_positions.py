@@ -9,7 +9,7 @@ import pytest
 from vqa_engine_adapters.mlx.positions import exact
 
 
-def positions(side: int, *, corrected: bool) -> list[int]:
+def positions(side: int) -> list[int]:
     """The position of each patch of a full tile of `side` patches a side."""
     import mlx.core as mx
     from mlx_vlm.models.idefics3.vision import VisionConfig, VisionEmbeddings
@@ -29,8 +29,7 @@ def positions(side: int, *, corrected: bool) -> list[int]:
     embeddings.position_embedding.weight = mx.arange(side**2, dtype=mx.float32)[:, None]
     model = type("Model", (), {})()
     model.vision_model = type("Vision", (), {"embeddings": embeddings})()
-    if corrected:
-        exact(model, None, {})
+    exact(model, None, {})
     mask = mx.ones((1, side, side), dtype=mx.bool_)
     found = embeddings(mx.zeros((1, side, side, 1)), mask)
     return [int(place) for place in found[0, :, 0].tolist()]
@@ -38,9 +37,4 @@ def positions(side: int, *, corrected: bool) -> list[int]:
 
 @pytest.mark.parametrize("side", [8, 24, 26, 27, 28, 32, 70])
 def test_patches_are_numbered_in_order(side: int) -> None:
-    assert positions(side, corrected=True) == list(range(side**2))
-
-
-def test_mlx_vlm_still_needs_the_correction() -> None:
-    """When this fails, mlx-vlm is mended and `vqa_engine_adapters.mlx.positions` can go."""
-    assert positions(27, corrected=False) != list(range(27**2))
+    assert positions(side) == list(range(side**2))

@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Trace,
     Transfer,
 )
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
@@ -31,6 +32,7 @@ from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.picture import Picture, Preparation, Prompt, same_source
 from vqa_engine_adapters.mlx.pool import discard, sweep
+from vqa_engine_adapters.mlx.tracing import trace
 from vqa_engine_adapters.options import Wording, read
 
 log = logging.getLogger(__name__)
@@ -218,6 +220,22 @@ class MlxAdapter(ModelAdapter):
         """
         text = self._family.ask(question, self._wording.instruction, self._wording.before)
         return chat.formatted(self._ready(), self._family, text, self._wording)
+
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question; prepared and computed once more.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded.
+        """
+        loaded = self._ready()
+        assert self._answering is not None
+        plan = self._possible(loaded, plan)
+        try:
+            picture = self._picture(question, plan)
+            return trace(loaded, self._answering, self.prompt(question), picture, plan)
+        finally:
+            self._preparation.clear()
 
     def _prompt(self, question: Question) -> Prompt:
         try:

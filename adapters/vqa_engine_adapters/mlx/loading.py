@@ -16,7 +16,7 @@ from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from vqa_engine_adapters.families.family import Size
 from vqa_engine_adapters.families.llava import best_grid, padding
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 
 @frozen

@@ -16,7 +16,7 @@ from vqa_engine_adapters.mlx.crops import behind, correct, crops
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.options import Phi35Options
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
 """Keys and values are 384 KiB a token (docs/facts/models.md), and a crop takes more in its

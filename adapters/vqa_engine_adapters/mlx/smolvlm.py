@@ -14,8 +14,8 @@ from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.positions import exact
-from vqa_engine_adapters.mlx.swapping import swapped
 from vqa_engine_adapters.mlx.tail import after
+from vqa_engine_adapters.swapping import swapped
 
 STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""

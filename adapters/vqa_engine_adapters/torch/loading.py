@@ -31,7 +31,8 @@ class Loaded:
     """A model in memory, on its device.
 
     `stop` are the ids that end an answer. `steps` and `tiles` bound what is computed at
-    once, None where the model is not known to allow it.
+    once, None where the model is not known to allow it. `longest_edge` bounds a picture,
+    in pixels, where the plan does not.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Loaded:
     stop: frozenset[int]
     steps: Stepwise | None = None
     tiles: Batchwise | None = None
+    longest_edge: int | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -114,6 +116,7 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
     try:
         with quiet():
             processor = _processor(checkpoint, model)
+            _drop_blind_template(processor)
             network = _network(checkpoint, arguments, device)
     except Exception as error:  # any library under transformers may raise anything
         raise unloadable(checkpoint, error) from error
@@ -126,6 +129,7 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
         stop=_stop_tokens(family, checkpoint, getattr(processor, "tokenizer", processor), network),
         steps=steps,
         tiles=tiles,
+        longest_edge=family.longest_edge,
     )
 
 
@@ -150,6 +154,18 @@ def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
     return (Idefics3Processor if smol else AutoProcessor).from_pretrained(
         checkpoint.folder, trust_remote_code=model.trust_remote_code, local_files_only=True
     )
+
+
+def _drop_blind_template(processor: Any) -> None:
+    """Take a chat template away that cannot render an image, as a language model's own."""
+    content = [{"type": "image"}, {"type": "text", "text": "?"}]
+    try:
+        said = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    except Exception:  # noqa: BLE001  a template may raise anything, and then is no use
+        said = ""
+    if not said or "{'type'" in said:
+        for owner in (processor, getattr(processor, "tokenizer", processor)):
+            owner.chat_template = None
 
 
 def _network(checkpoint: Checkpoint, arguments: Mapping[str, Any], device: Any) -> Any:

@@ -27,6 +27,7 @@ from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolv
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
     choose_device,
@@ -268,13 +269,8 @@ def _local_tokenizers() -> Iterator[None]:
     """Have code that fetches a tokenizer while it loads find it in the cache first."""
     from tokenizers import Tokenizer
 
-    fetching = Tokenizer.from_pretrained
-
     def local(name: str, *_given: Any, **_options: Any) -> Any:
         return Tokenizer.from_file(str(hub.small_file(name, "tokenizer.json")))
 
-    Tokenizer.from_pretrained = staticmethod(local)
-    try:
+    with swapped(Tokenizer, "from_pretrained", staticmethod(local)):
         yield
-    finally:
-        Tokenizer.from_pretrained = fetching

@@ -19,6 +19,7 @@ from vqa_engine.adapter.model import (
     Fetchable,
     ModelAdapter,
     Sizable,
+    Traceable,
 )
 from vqa_engine.adapter.records import (
     BUILTIN,
@@ -32,6 +33,7 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    Trace,
     Transfer,
 )
 from vqa_engine.adapter.strategy import (
@@ -74,6 +76,8 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "Trace",
+    "Traceable",
     "Transfer",
     "describe",
     "portable",

@@ -1,4 +1,4 @@
-"""The protocols that an adapter implements: four methods, and five options."""
+"""The protocols that an adapter implements: four methods, and six options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
-from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question, Transfer
+from vqa_engine.adapter.records import (
+    Answer,
+    GenerationPlan,
+    ModelRef,
+    Question,
+    Trace,
+    Transfer,
+)
 from vqa_engine.errors import VqaEngineError
 
 
@@ -96,6 +103,19 @@ class Fetchable(Protocol):
 
         Raises:
             CheckpointError: its files cannot be reached or stored.
+        """
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """An adapter that can show what its model is given. Optional."""
+
+    @abstractmethod
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question that was just answered under this plan.
+
+        Raises:
+            ImageError: the question's image cannot be used.
         """
 
 

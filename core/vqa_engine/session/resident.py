@@ -18,6 +18,7 @@ from vqa_engine.adapter import (
     ModelAdapter,
     ModelRef,
     Question,
+    Traceable,
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
@@ -159,14 +160,25 @@ class Resident:
         """A reply for each, or the failure that concerns them all."""
         try:
             if self._batches is None:
-                return [_reply(self._adapter.answer(asked[0], plan))], None
+                return [_reply(self._traced(asked[0], self._adapter.answer(asked[0], plan)))], None
             outcomes = list(self._batches.answer_batch(asked, plan, following))
             if len(outcomes) != len(asked):
                 problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
                 raise AnswerError(problem, cause="adapter")
-            return [_reply(outcome) for outcome in outcomes], None
+            pairs = zip(asked, outcomes, strict=True)
+            return [_reply(self._traced(question, outcome)) for question, outcome in pairs], None
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             return [], describe(error)
+
+    def _traced(
+        self, question: Question, outcome: Answer | VqaEngineError
+    ) -> Answer | VqaEngineError:
+        """The answer with what the model was given, where its plan asks for that."""
+        if not isinstance(outcome, Answer) or not outcome.plan.trace:
+            return outcome
+        if not isinstance(self._adapter, Traceable):
+            return outcome
+        return evolve(outcome, trace=self._adapter.trace(question, outcome.plan))
 
     def _failed(
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
