@@ -27,6 +27,7 @@ from vqa_engine_cli.parity import parity
 from vqa_engine_cli.pull import pull
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
+from vqa_engine_cli.selftest import selftest
 
 TAIL = 5
 """Lines of a worker's last output that are shown with an error."""
@@ -119,6 +120,7 @@ for command in (
     adapters,
     check,
     doctor,
+    selftest,
     new_adapter,
     score,
     export,
