@@ -18,6 +18,7 @@ from click_default_group import DefaultGroup
 from vqa_engine_cli.adapters import adapters
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
+from vqa_engine_cli.compare import compare
 from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
@@ -123,6 +124,7 @@ for command in (
     selftest,
     new_adapter,
     score,
+    compare,
     export,
     memory,
 ):
