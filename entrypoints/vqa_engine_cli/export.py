@@ -36,15 +36,19 @@ if TYPE_CHECKING:
         help="vqa-v2: write an empty answer for a question without one, not leave it out.",
     ),
     click.option(
+        "--normalised",
+        is_flag=True,
+        help="vqa-v2: write answers as the evaluation normalises them, as published submissions "
+        "do.",
+    ),
+    click.option(
         "--output",
         "-o",
         type=click.Path(dir_okay=False, path_type=Path),
         help="File to write.  [default: stdout]",
     ),
 )
-def export(
-    run: Path, form: str, adapter: str | None, errors_as_empty: bool, output: Path | None
-) -> None:
+def export(run: Path, form: str, adapter: str | None, output: Path | None, **how: bool) -> None:
     """Write the answers of RUN, a run directory.
 
     \b
@@ -61,8 +65,9 @@ def export(
         if form == "jsonl":
             pieces = exporter.json_lines(rows)
         else:
-            pieces = exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
-            _warn(journal, label, errors_as_empty)
+            empty, normalise = how["errors_as_empty"], how["normalised"]
+            pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
+            _warn(journal, label, empty)
         _write(pieces, output)
     finally:
         journal.close()

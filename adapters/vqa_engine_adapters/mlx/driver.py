@@ -273,7 +273,11 @@ class MlxAdapter(ModelAdapter):
             if self._answering is None or len(self._answering.together) > 1:
                 raise  # nobody knows whose fault it is
             return {next(iter(prompts)): error}
-        return {place: self._answer(generated, plan) for place, generated in said.items()}
+        size = self._picture(first, plan).image.size
+        return {
+            place: evolve(self._answer(generated, plan), image_size=size)
+            for place, generated in said.items()
+        }
 
     def _generate(
         self, first: Question, prompts: Mapping[int, str], plan: GenerationPlan

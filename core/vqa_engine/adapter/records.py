@@ -194,7 +194,8 @@ class Answer:
     """What a model said, and what it cost.
 
     `token_ids` are the generated ids without the end token. `plan` is the plan that
-    was really used. The engine fills in `memory` and `trace`; an adapter may leave them out.
+    was really used. `image_size` is the (width, height) of the picture as the model got it.
+    The engine fills in `memory` and `trace`; an adapter may leave them out.
     """
 
     text: str
@@ -203,6 +204,7 @@ class Answer:
     finish_reason: FinishReason = "stop"
     tokens: TokenCounts | None = None
     timings: Timings | None = None
+    image_size: tuple[int, int] | None = None
     memory: MemoryReading | None = None
     trace: Trace | None = None
 
