@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.results import Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.scoring import Scoreboard
@@ -33,6 +34,9 @@ class Observer:
 
     def loading(self, label: str) -> None:
         """A model is about to be loaded."""
+
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        """A model's checkpoint is being downloaded; called now and then, and at the end."""
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         """A model is ready."""

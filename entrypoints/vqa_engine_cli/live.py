@@ -21,6 +21,7 @@ from rich.progress import (
     Progress as Bar,
 )
 
+from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
 from vqa_engine.observer import Observer, Progress
@@ -28,6 +29,7 @@ from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.downloads import Downloads
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -64,6 +66,10 @@ class JsonLines(Observer):
     def answered(self, row: Row, progress: Progress) -> None:
         _print_json({"event": "answer", **record(row)})
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        event = {"event": "fetching", "adapter": label, **msgspec.to_builtins(transfer)}
+        _print_json(event)
+
     def memory(self, label: str, event: MemoryEvent) -> None:
         _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
@@ -75,10 +81,17 @@ class JsonLines(Observer):
 
 
 class Warnings(Observer):
-    """A line on stderr for each warning that was logged."""
+    """A line on stderr for each warning that was logged, and the progress of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._downloads = Downloads(console)
+
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._downloads.show(label, transfer)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
         if note.level >= logging.WARNING:
@@ -137,6 +150,9 @@ class _Counting(Observer):
     def loading(self, label: str) -> None:
         self._say(f"{label}: loading the model")
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._details.fetching(label, transfer)
+
     def loaded(self, label: str, loaded: Loaded) -> None:
         self._details.loaded(label, loaded)
         self._began = self._shown = monotonic()
@@ -152,6 +168,7 @@ class _Counting(Observer):
         self._details.released(label, released)
 
     def failed(self, label: str, error: VqaEngineError) -> None:
+        self._details.failed(label, error)
         self._say(f"{label}: {error}")
         self._say_tail(getattr(error, "detail", ""))
 

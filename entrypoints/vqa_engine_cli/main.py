@@ -24,8 +24,11 @@ from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
+from vqa_engine_cli.parity import parity
+from vqa_engine_cli.pull import pull
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
+from vqa_engine_cli.selftest import selftest
 from vqa_engine_cli.tasks import tasks
 
 TAIL = 5
@@ -113,10 +116,13 @@ def cli(log_level: str) -> None:
 for command in (
     run,
     ask,
+    pull,
+    parity,
     fit,
     adapters,
     check,
     doctor,
+    selftest,
     new_adapter,
     score,
     compare,

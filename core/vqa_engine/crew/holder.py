@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import GenerationPlan, Question
+from vqa_engine.adapter import GenerationPlan, Question, Transfer
 from vqa_engine.crew.place import Terms
 from vqa_engine.crew.rows import Record
 from vqa_engine.crew.single import Begun, Single
@@ -127,6 +127,9 @@ class Holder:
         def heard(note: Note) -> None:
             self._notes.append((adapter.label, note))
 
+        def fetching(transfer: Transfer) -> None:
+            self._observer.fetching(adapter.label, transfer)
+
         if self._elsewhere is not None:
             return self._elsewhere(evolve(terms, on_note=heard))
         if self._isolation == "process" and adapter.portable:
@@ -137,6 +140,7 @@ class Holder:
                 timeouts=terms.timeouts,
                 on_begun=self._on_begun,
                 on_note=heard,
+                on_transfer=fetching,
             )
         if self._isolation == "process":
             log.warning("%s lives in this process alone, so it runs inline", adapter.label)
@@ -147,6 +151,7 @@ class Holder:
             label=adapter.label,
             on_begun=self._on_begun,
             on_note=heard,
+            on_transfer=fetching,
         )
 
     def _on_begun(self, questions: Sequence[Question]) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from vqa_engine.adapter import GenerationPlan, Question
+from vqa_engine.adapter import GenerationPlan, Question, Transfer
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Released, Reply
 
 Settled = tuple[Question, Reply]
@@ -15,6 +15,10 @@ Settled = tuple[Question, Reply]
 
 OnBegun = Callable[[Sequence[Question]], None]
 """Called with the questions that are about to be answered."""
+
+
+OnTransfer = Callable[[Transfer], None]
+"""Called now and then while a checkpoint is downloaded."""
 
 
 class Session(Protocol):

@@ -21,7 +21,7 @@ from typing import NoReturn
 from attrs import evolve
 from msgspec import Raw
 
-from vqa_engine.adapter import Question, portable
+from vqa_engine.adapter import Question, Transfer, portable
 from vqa_engine.interpreter import version
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.spec import AdapterSpec
@@ -34,6 +34,7 @@ from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
     Begun,
+    Fetching,
     Hello,
     Leave,
     Left,
@@ -100,7 +101,11 @@ class Child:
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
             resident = Resident(
-                registry.make(spec), spec.model, load.policy, on_note=self._heard.append
+                registry.make(spec),
+                spec.model,
+                load.policy,
+                on_note=self._heard.append,
+                on_transfer=self._fetching,
             )
             loaded = resident.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host reports it
@@ -108,6 +113,9 @@ class Child:
         self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))
         return Ready(ready, vitals(), self._notes())
+
+    def _fetching(self, transfer: Transfer) -> None:
+        self._wire.send(encode_to_host(Fetching(transfer)))
 
     def _ask(self, ask: Ask) -> Said:
         assert self._resident is not None  # the host asks a loaded model only

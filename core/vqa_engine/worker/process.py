@@ -17,12 +17,14 @@ from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
+from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Begun,
+    Fetching,
     Hello,
     Ready,
     Said,
@@ -129,11 +131,13 @@ class Worker:
         message: ToChild,
         seconds: float,
         on_begun: Callable[[int], None] = lambda _count: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> ToHost:
         """Say something, and wait for the reply.
 
         `seconds` is for one question: once the child says that it has begun several, it has
-        as many times that. `on_begun` is called with their number.
+        as many times that. `on_begun` is called with their number. The time that a download
+        takes does not count, as long as it goes on; `on_transfer` hears how far it is.
 
         Raises:
             WorkerDied: it ended, or was ended because no reply came in time.
@@ -145,9 +149,12 @@ class Worker:
         self._mark, waiting = self._log.mark(), seconds
         try:
             self._ends.wire.send(data, seconds)
-            while isinstance(reply := self._received(waiting), Begun):
-                waiting = seconds * reply.count
-                on_begun(reply.count)
+            while isinstance(reply := self._received(waiting), Begun | Fetching):
+                if isinstance(reply, Fetching):
+                    on_transfer(reply.transfer)
+                else:
+                    waiting = seconds * reply.count
+                    on_begun(reply.count)
         except TimeoutError as error:
             raise self._died(waited=waiting) from error
         except WireClosed as error:
