@@ -23,8 +23,12 @@ from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
+from vqa_engine_cli.report import report
 from vqa_engine_cli.run import run
+from vqa_engine_cli.runs import runs
 from vqa_engine_cli.score import score
+from vqa_engine_cli.status import status
+from vqa_engine_cli.view import view
 
 TAIL = 5
 """Lines of a worker's last words that are shown with an error."""
@@ -108,7 +112,10 @@ def cli(log_level: str) -> None:
     logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
 
 
-for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
+for command in (
+    *(run, ask, fit, adapters, check, doctor, new_adapter),
+    *(score, export, memory, report, view, runs, status),
+):
     cli.add_command(command)
 
 
