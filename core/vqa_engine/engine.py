@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from attrs import field, frozen
 
@@ -41,11 +41,14 @@ from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.scoring import ScoreTable, metric
+from vqa_engine.scoring import Metric, ScoreTable, metric
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker import Timeouts, WorkerSession
+
+if TYPE_CHECKING:
+    from vqa_engine.reporting import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +99,44 @@ class RunResult:
     def table(self) -> str:
         """The scores as a text table."""
         return as_text(score_tables(self.scores))
+
+    def records(self, adapter: str | None = None) -> Iterator[dict[str, Any]]:
+        """Rows as flat dictionaries with a score for each metric, for pandas or polars; lazy.
+
+        `pandas.DataFrame(result.records())` is a frame of all rows.
+        """
+        from vqa_engine.reporting.records import records
+
+        return records(self.rows(adapter), self._profiles())
+
+    def report(self, path: str | Path, *, pictures: Pictures = "beside") -> Path:
+        """Write the run as one HTML file (`vqa_engine.reporting.write`), and return its path.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        from vqa_engine import reporting
+
+        names = [profile.name for profile in self._profiles()]
+        with ExitStack() as ending:
+            if self._journal is None:
+                runs = ending.enter_context(reporting.opened([self.directory or Path()]))
+            else:
+                runs = (reporting.Run(name="", journal=self._journal),)
+            reporting.write(
+                runs, Path(path), metrics=names, pictures=pictures, folders=[Path.cwd()]
+            )
+        return Path(path)
+
+    def _profiles(self) -> list[Metric]:
+        """The metrics of the scores."""
+        return [metric(table.metric) for table in next(iter(self.scores.values()), ())]
+
+    def _repr_html_(self) -> str:
+        """The scores and counts as a notebook shows them."""
+        from vqa_engine.reporting.notebook import fragment
+
+        return fragment(self.scores, self.tallies, self.errors)
 
 
 @frozen

@@ -26,7 +26,23 @@ from vqa_engine.runs.journal import Journal
 
 PLAN = GenerationPlan(prefill_step=512)
 NARROW = GenerationPlan(prefill_step=128, image_longest_edge=448, rung=3)
-WORDS = "yes no two red blue cat dog left right kettle bicycle pizza frisbee 3 none".split()
+WORDS = [
+    "yes",
+    "no",
+    "two",
+    "red",
+    "blue",
+    "cat",
+    "dog",
+    "left",
+    "right",
+    "kettle",
+    "bicycle",
+    "pizza",
+    "frisbee",
+    "3",
+    "none",
+]
 TYPES = {"is the": "yes/no", "how many": "number", "what color": "other", "what is": "other"}
 CAUSES: tuple[Cause, ...] = ("image", "out_of_memory", "killed")
 MIB = 1 << 20
@@ -115,4 +131,6 @@ def _events(row: Row) -> Iterator[MemoryEvent]:
     if row.failure is not None and row.failure.cause == "killed":
         yield MemoryEvent(strategy="fresh worker", call="restart the worker", question_id=about)
     if row.degraded:
-        yield MemoryEvent(strategy="PressureCleanup", call="clear_cache()", freed=MIB, question_id=about)
+        yield MemoryEvent(
+            strategy="PressureCleanup", call="clear_cache()", freed=MIB, question_id=about
+        )

@@ -14,11 +14,11 @@ from vqa_engine.adapter import Answer, GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.reporting.coded import Column, Lists, significant
 from vqa_engine.reporting.runs import Run
+from vqa_engine.reporting.scored import Scorer
 from vqa_engine.results import Attempt, Failure, Row
 from vqa_engine.runs import stored
-from vqa_engine.runs.account import score
 from vqa_engine.runs.journal import Tally
-from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
+from vqa_engine.scoring import Metric, ScoreTable
 
 RIGHT = 0.5
 """An answer counts as right from this score on, where an answer is either right or wrong."""
@@ -51,27 +51,6 @@ FIGURES = (
 TEXTS = ("answer", "finish", "plan", "cause", "message", "detail", "attempts")
 
 _json = msgspec.json.Encoder().encode
-
-
-@define
-class _Recorder:
-    """A metric that keeps the score it gave last, so that a row's score is the table's."""
-
-    metric: Metric
-    last: float | None = None
-
-    @property
-    def name(self) -> str:
-        return self.metric.name
-
-    @property
-    def decimals(self) -> int | None:
-        return self.metric.decimals
-
-    def score(self, *about: Any, **more: Any) -> float:
-        """The metric's score; its arguments are between the scoreboard and the metric."""
-        self.last = self.metric.score(*about, **more)
-        return self.last
 
 
 @define
@@ -157,42 +136,31 @@ def collect(runs: Sequence[Run], metrics: Sequence[Metric], picture: Picture) ->
     for run in runs:
         for adapter in run.labels:
             label = adapter if several[adapter] == 1 else f"{adapter} ({run.name})"
-            corpus.contenders.append(_contender(corpus, run, adapter, label, metrics, picture))
+            corpus.contenders.append(_contender(label, run, adapter, metrics))
+            _read(corpus, corpus.contenders[-1], Scorer(metrics), picture)
     for column in corpus.columns().values():
-        if not column.codes or len(column.codes) < len(corpus):
-            column.reach(len(corpus))
+        column.reach(len(corpus))
     return corpus
 
 
-def _contender(  # noqa: PLR0913  what a contender is made from
-    corpus: Corpus,
-    run: Run,
-    adapter: str,
-    label: str,
-    metrics: Sequence[Metric],
-    picture: Picture,
-) -> Contender:
-    recorders = [_Recorder(metric) for metric in metrics]
-    boards = [Scoreboard(recorder) for recorder in recorders]
-    names = (*TEXTS, *FIGURES, "degraded", "seconds")
-    columns = {name: Column() for name in names}
-    columns |= {f"score.{metric.name}": Column() for metric in metrics}
-    scores = tuple(metric.name for metric in metrics)
-    contender = Contender(
-        label=label, run=run, adapter=adapter, metrics=scores, columns=columns
-    )
-    for row in run.journal.rows(adapter):
+def _contender(label: str, run: Run, adapter: str, metrics: Sequence[Metric]) -> Contender:
+    names = tuple(metric.name for metric in metrics)
+    scores = (f"score.{name}" for name in names)
+    columns = {name: Column() for name in (*TEXTS, *FIGURES, "degraded", "seconds", *scores)}
+    return Contender(label=label, run=run, adapter=adapter, metrics=names, columns=columns)
+
+
+def _read(corpus: Corpus, contender: Contender, scorer: Scorer, picture: Picture) -> None:
+    """Add the contender's rows to its columns, and their questions to the corpus."""
+    run = contender.run
+    for row in run.journal.rows(contender.adapter):
         place = _place(corpus, row.question, picture)
-        for recorder in recorders:
-            recorder.last = None
-        score(row, boards)
-        for recorder in recorders:
-            columns[f"score.{recorder.name}"].put(place, recorder.last)
+        for name, given in scorer.add(row):
+            contender.columns[f"score.{name}"].put(place, given)
         _add(contender, place, row, corpus)
-    contender.tables = tuple(board.snapshot() for board in boards)
+    contender.tables = scorer.tables()
     total = run.manifest.question_count if run.manifest else None
-    contender.tally = run.journal.tally(adapter, total)
-    return contender
+    contender.tally = run.journal.tally(contender.adapter, total)
 
 
 def _place(corpus: Corpus, question: Question, picture: Picture) -> int:
@@ -252,9 +220,7 @@ def _add_answer(columns: dict[str, Column], place: int, answer: Answer) -> None:
         columns["footprint"].put(place, significant(answer.memory.footprint))
 
 
-def _add_failure(
-    columns: dict[str, Column], place: int, failure: Failure, corpus: Corpus
-) -> None:
+def _add_failure(columns: dict[str, Column], place: int, failure: Failure, corpus: Corpus) -> None:
     columns["cause"].put(place, failure.cause)
     columns["message"].put(place, failure.message)
     if failure.attempts:

@@ -95,9 +95,7 @@ def course(contender: Contender, corpus: Corpus) -> Course:
     marks = _Marks(width, corpus.places)
     events = contender.run.journal.events(contender.adapter)
     summary = summarise((), marks.seen(events))
-    whole = not any(contender.columns["peak"].values) and any(
-        contender.columns["footprint"].values
-    )
+    whole = not any(contender.columns["peak"].values) and any(contender.columns["footprint"].values)
     return Course(
         points=tuple(_points(contender, len(corpus), width, whole)),
         cleanups=marks.cleanups,

@@ -39,7 +39,9 @@ def gauge(score: Score, *, thin: bool = False) -> Markup:
     )
 
 
-def split(pair: Pair, colours: tuple[str, str], links: Sequence[str], names: Sequence[str]) -> Markup:
+def split(
+    pair: Pair, colours: tuple[str, str], links: Sequence[str], names: Sequence[str]
+) -> Markup:
     """One bar of the four ways in which two contenders can be right and wrong."""
     counts = (pair.both, pair.only_first, pair.only_second, pair.neither)
     kinds = ("both", f"first {colours[0]}", f"second {colours[1]}", "neither")
@@ -152,7 +154,9 @@ def _level(kind: str, value: float | None, top: float, width: int) -> Markup | N
     return tag("line", class_=kind, x1=0, x2=width, y1=y, y2=y)
 
 
-def _marks(counts: dict[int, int] | object, width: int, kind: str, share: float) -> Iterator[Markup]:
+def _marks(
+    counts: dict[int, int] | object, width: int, kind: str, share: float
+) -> Iterator[Markup]:
     assert isinstance(counts, dict)
     for at in sorted(counts):
         if at < width:

@@ -100,8 +100,12 @@ def summary(content: Content) -> Markup:
     return tag(
         "div",
         sections.head(corpus, content.title, [*parts, "Rows"]),
-        tag("div", *sections.warnings(corpus), *map(sections.card, parts, parts.values()),
-            class_="wide"),
+        tag(
+            "div",
+            *sections.warnings(corpus),
+            *map(sections.card, parts, parts.values()),
+            class_="wide",
+        ),
         id="summary",
     )
 
@@ -135,19 +139,48 @@ def _rows() -> Markup:
         for value, name in SHOWS.items()
     )
     return join(
-        tag("noscript", tag("p", "The rows need JavaScript; the figures above do not.", class_="alert")),
-        tag("p", "The viewer does not answer: it was stopped. Start it again to see new rows.",
-            class_="alert", id="gone", hidden=True),
+        tag(
+            "noscript",
+            tag("p", "The rows need JavaScript; the figures above do not.", class_="alert"),
+        ),
+        tag(
+            "p",
+            "The viewer does not answer: it was stopped. Start it again to see new rows.",
+            class_="alert",
+            id="gone",
+            hidden=True,
+        ),
         tag(
             "section",
             tag("h2", "Rows"),
-            tag("div", tag("div", *buttons, class_="segments", id="shows", role="group",
-                           aria_label="Which rows"), class_="tools"),
+            tag(
+                "div",
+                tag(
+                    "div",
+                    *buttons,
+                    class_="segments",
+                    id="shows",
+                    role="group",
+                    aria_label="Which rows",
+                ),
+                class_="tools",
+            ),
             tag("div", *_tools(), class_="tools options"),
             tag("div", class_="chips", id="chips"),
-            tag("div", tag("div", class_="columns", id="columns", aria_hidden="true"), tag("div", tag("ol", id="list"), tag(
-                "p", "No row passes these filters.", class_="empty", id="empty", hidden=True),
-                class_="window", id="window"), class_="list"),
+            tag(
+                "div",
+                tag("div", class_="columns", id="columns", aria_hidden="true"),
+                tag(
+                    "div",
+                    tag("ol", id="list"),
+                    tag(
+                        "p", "No row passes these filters.", class_="empty", id="empty", hidden=True
+                    ),
+                    class_="window",
+                    id="window",
+                ),
+                class_="list",
+            ),
             class_="card",
             id="rows",
             hidden=True,
@@ -158,13 +191,29 @@ def _rows() -> Markup:
 def _tools() -> Sequence[Markup]:
     orders = (tag("option", "in order", value=""), tag("option", "slowest first", value="slow"))
     return (
-        tag("input", type="search", id="search", placeholder="Search questions, answers, ids",
-            aria_label="Search questions, answers, ids", autocomplete="off"),
+        tag(
+            "input",
+            type="search",
+            id="search",
+            placeholder="Search questions, answers, ids",
+            aria_label="Search questions, answers, ids",
+            autocomplete="off",
+        ),
         _labelled("model", tag("select", id="by")),
         _labelled("type", tag("select", id="type")),
         _labelled("metric", tag("select", id="metric")),
-        _labelled("over", tag("input", type="number", id="slow", min=0, step="any",
-                              placeholder="seconds", aria_label="Slower than, in seconds")),
+        _labelled(
+            "over",
+            tag(
+                "input",
+                type="number",
+                id="slow",
+                min=0,
+                step="any",
+                placeholder="seconds",
+                aria_label="Slower than, in seconds",
+            ),
+        ),
         _labelled("order", tag("select", *orders, id="sort")),
         tag("span", id="found", class_="found", role="status"),
     )
@@ -185,8 +234,13 @@ def _opened() -> Markup:
             tag("span", id="place", class_="place"),
             button("earlier", "←", "Previous"),
             button("later", "→", "Next"),
-            tag("button", join("✕", tag("span", " Close", class_="word")), type="button", id="shut",
-                aria_label="Close"),
+            tag(
+                "button",
+                join("✕", tag("span", " Close", class_="word")),
+                type="button",
+                id="shut",
+                aria_label="Close",
+            ),
             class_="bar-top",
         ),
         tag("div", id="opened", class_="opened"),
@@ -195,13 +249,19 @@ def _opened() -> Markup:
 
 def _footer() -> Markup:
     keys = (
-        ("/", "search"), ("j", "open, next row"), ("k", "previous row"), ("Esc", "close"),
+        ("/", "search"),
+        ("j", "open, next row"),
+        ("k", "previous row"),
+        ("Esc", "close"),
     )
     said = [join(tag("kbd", key), f" {word}  ") for key, word in keys]
     return tag(
         "footer",
         tag("p", *said, class_="keys"),
-        tag("p", "This file holds the questions and answers of the run. It loads nothing from "
-            "the network."),
+        tag(
+            "p",
+            "This file holds the questions and answers of the run. It loads nothing from "
+            "the network.",
+        ),
         class_="wide",
     )

@@ -106,7 +106,6 @@ class Gallery:
                 return drawn
         raise ImageError("this version draws it otherwise", image=key)
 
-
     def embedded(self, keys: Iterable[str | None]) -> dict[str, str]:
         """`data:` addresses of the first `MOST_EMBEDDED` pictures that can be opened, by key."""
         found: dict[str, str] = {}

@@ -59,8 +59,11 @@ def head(corpus: Corpus, title: str, parts: Sequence[str]) -> Markup:
         tag("p", f"{made} report", class_="eyebrow"),
         tag("h1", title, dir="auto"),
         tag("p", " · ".join(filter(None, facts)), class_="lead", dir="auto"),
-        tag("nav", *(tag("a", part, href=f"#{anchor(part)}") for part in parts),
-            aria_label="Parts of the page"),
+        tag(
+            "nav",
+            *(tag("a", part, href=f"#{anchor(part)}") for part in parts),
+            aria_label="Parts of the page",
+        ),
         class_="wide top",
     )
 
@@ -88,11 +91,20 @@ def accuracies(corpus: Corpus) -> Markup:
     metric = corpus.metrics[0]
     return join(
         tag("h2", "Accuracy"),
-        tag("p", f"{metric}, with 95 % intervals. Questions without an answer are not scored.",
-            class_="note"),
+        tag(
+            "p",
+            f"{metric}, with 95 % intervals. Questions without an answer are not scored.",
+            class_="note",
+        ),
         tag("ol", *(_standing(*one) for one in _ranked(corpus)), class_="standing"),
-        tag("div", _table(corpus), class_="scroll", tabindex=0, role="group",
-            aria_label="All figures"),
+        tag(
+            "div",
+            _table(corpus),
+            class_="scroll",
+            tabindex=0,
+            role="group",
+            aria_label="All figures",
+        ),
     )
 
 
@@ -123,7 +135,9 @@ def comparisons(corpus: Corpus) -> Markup | None:
         tag("h2", "Question by question"),
         tag("p", note, class_="note"),
         tag("div", *(_pair(pair, corpus) for pair in found[:MOST_PAIRS]), class_="pairs"),
-        tag("p", f"{noun(hidden, 'further pair')} not shown.", class_="note") if hidden > 0 else None,
+        tag("p", f"{noun(hidden, 'further pair')} not shown.", class_="note")
+        if hidden > 0
+        else None,
     )
 
 
@@ -136,14 +150,23 @@ def errors(corpus: Corpus) -> Markup | None:
     ]
     if not rows:
         return None
-    titles = tag("tr", *(tag("th", name, scope="col") for name in ("model", "cause")),
-                 tag("th", "questions", scope="col", class_="number"),
-                 tag("th", "first message", scope="col"))
+    titles = tag(
+        "tr",
+        *(tag("th", name, scope="col") for name in ("model", "cause")),
+        tag("th", "questions", scope="col", class_="number"),
+        tag("th", "first message", scope="col"),
+    )
     return join(
         tag("h2", "Questions without an answer"),
         tag("p", "They are counted apart and have no part in any score.", class_="note"),
-        tag("div", tag("table", tag("thead", titles), tag("tbody", *rows)), class_="scroll",
-            tabindex=0, role="group", aria_label="Questions without an answer"),
+        tag(
+            "div",
+            tag("table", tag("thead", titles), tag("tbody", *rows)),
+            class_="scroll",
+            tabindex=0,
+            role="group",
+            aria_label="Questions without an answer",
+        ),
     )
 
 
@@ -215,7 +238,9 @@ def _ranked(corpus: Corpus) -> list[tuple[int, Contender]]:
 def _standing(number: int, one: Contender) -> Markup:
     overall = one.tables[0].overall
     if overall.count:
-        figure = join(f"{overall.percent:.1f} % ", tag("small", f"{overall.low:.1f} – {overall.high:.1f}"))
+        figure = join(
+            f"{overall.percent:.1f} % ", tag("small", f"{overall.low:.1f} – {overall.high:.1f}")
+        )
     else:
         figure = join("– ", tag("small", "nothing scored"))
     return tag(
@@ -270,8 +295,13 @@ def _group(title: str, filter_: str, tables: Sequence[Mapping[str, Score]]) -> M
     return join(
         tag("h3", title, class_="group"),
         tag("div", *blocks[:MOST_TYPES], class_="types"),
-        tag("details", tag("summary", f"{noun(len(more), 'further type')}"),
-            tag("div", *more, class_="types")) if more else None,
+        tag(
+            "details",
+            tag("summary", f"{noun(len(more), 'further type')}"),
+            tag("div", *more, class_="types"),
+        )
+        if more
+        else None,
     )
 
 
@@ -288,8 +318,12 @@ def _type(name: str, filter_: str, count: int, tables: Sequence[Mapping[str, Sco
     )
     return tag(
         "div",
-        tag("p", tag("a", tag("bdi", name or "(empty)"), href=link(**{filter_: name})),
-            tag("span", f"{count:,}", class_="count"), class_="head"),
+        tag(
+            "p",
+            tag("a", tag("bdi", name or "(empty)"), href=link(**{filter_: name})),
+            tag("span", f"{count:,}", class_="count"),
+            class_="head",
+        ),
         *bars,
         class_="type",
     )
@@ -435,9 +469,7 @@ def _manifest(name: str, manifest: Manifest, several: bool) -> Markup:
 def _facts(facts: Mapping[str, Any]) -> Markup:
     """Names and values, nested ones in one line each; what is not set is left out."""
     items = ((name.replace("_", " "), _plain(value)) for name, value in facts.items())
-    pairs = (
-        join(tag("dt", name), tag("dd", value, dir="auto")) for name, value in items if value
-    )
+    pairs = (join(tag("dt", name), tag("dd", value, dir="auto")) for name, value in items if value)
     return tag("dl", *pairs, class_="facts")
 
 
