@@ -99,7 +99,7 @@ def a_varied_question(place: int, **facts: Any) -> Question:
 
 
 def _row(label: str, question: Question, chance: random.Random, accuracy: float) -> Row:
-    seconds = chance.lognormvariate(-2, 0.5)
+    seconds = float(f"{chance.lognormvariate(-2, 0.5):.3g}")
     if chance.random() < 0.01:
         cause = chance.choice(CAUSES)
         attempt = Attempt(plan=PLAN, cause=cause, message=f"the worker ended: {cause}")

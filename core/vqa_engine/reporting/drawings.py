@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from vqa_engine.memory.budget import shown
 from vqa_engine.reporting.course import Course, Point
 from vqa_engine.reporting.markup import Markup, join, tag
 from vqa_engine.reporting.pairs import Pair
@@ -20,9 +21,13 @@ def gauge(score: Score, *, thin: bool = False) -> Markup:
     top = (height - box) / 2
     mean = _share(score.percent)
     described = f"{score.percent:.1f} %, 95 % interval {score.low:.1f} to {score.high:.1f} %"
+    track = tag("rect", class_="track", x=0, y=top, width="100%", height=box, rx=box / 2)
+    kind = "gauge thin" if thin else "gauge"
+    if not score.count:
+        return tag("svg", track, class_=kind, role="img", aria_label="no score")
     return tag(
         "svg",
-        tag("rect", class_="track", x=0, y=top, width="100%", height=box, rx=box / 2),
+        track,
         tag("rect", class_="mean", x=0, y=top, width=mean, height=box, rx=box / 2),
         tag(
             "line",
@@ -33,9 +38,9 @@ def gauge(score: Score, *, thin: bool = False) -> Markup:
             y2=middle,
         ),
         tag("circle", class_="dot", cx=mean, cy=middle, r=3.5 if thin else 6),
-        class_="gauge thin" if thin else "gauge",
+        class_=kind,
         role="img",
-        aria_label=described if score.count else "no score",
+        aria_label=described,
     )
 
 
@@ -154,10 +159,7 @@ def _level(kind: str, value: float | None, top: float, width: int) -> Markup | N
     return tag("line", class_=kind, x1=0, x2=width, y1=y, y2=y)
 
 
-def _marks(
-    counts: dict[int, int] | object, width: int, kind: str, share: float
-) -> Iterator[Markup]:
-    assert isinstance(counts, dict)
+def _marks(counts: Mapping[int, int], width: int, kind: str, share: float) -> Iterator[Markup]:
     for at in sorted(counts):
         if at < width:
             top = f"{_HEIGHT * (1 - share):g}"
@@ -173,8 +175,6 @@ def _targets(points: Sequence[Point], link: Callable[[Point], str]) -> Iterator[
 
 
 def _told(point: Point) -> str:
-    from vqa_engine.memory.budget import shown
-
     rows = f"rows {point.first + 1:,} to {point.last + 1:,}"
     pace = f", {point.pace:.1f} questions/s" if point.pace else ""
     peak = f", peak {shown(int(point.peak))}" if point.peak else ""
@@ -183,4 +183,4 @@ def _told(point: Point) -> str:
 
 
 def _share(percent: float) -> str:
-    return f"{percent if percent == percent else 0:.2f}%"  # noqa: PLR0124  nan is not itself
+    return f"{percent:.2f}%"

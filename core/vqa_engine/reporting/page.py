@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,16 +15,10 @@ from vqa_engine.reporting import sections
 from vqa_engine.reporting.coded import Column, packed
 from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.course import course
-from vqa_engine.reporting.markup import Markup, join, tag, trusted
+from vqa_engine.reporting.markup import Markup, tag, trusted
 
-SHOWS = {
-    "all": "All",
-    "wrong": "Wrong",
-    "failed": "Failed",
-    "degraded": "Degraded",
-    "differ": "Disagree",
-}
-"""The views of the rows: the name in the address, and on the button."""
+SCRIPTS = ("data.js", "filters.js", "list.js", "opened.js", "main.js")
+"""The parts of the page's one script, in order."""
 
 
 @frozen(kw_only=True)
@@ -73,11 +67,9 @@ def document(content: Content, *, live: str | None = None) -> str:
     body = tag(
         "body",
         summary(content),
-        tag("main", _rows(), class_="wide"),
-        tag("dialog", _opened(), id="detail", aria_label="One row"),
-        _footer(),
+        _asset("rows.html"),
         tag("script", rows, type="application/octet-stream", id="data") if rows else None,
-        tag("script", _asset("page.js")),
+        tag("script", _asset(*SCRIPTS)),
         data_live=live is not None,
         data_version=live,
     )
@@ -118,150 +110,19 @@ def policy(live: bool) -> str:
     """
     asks = "connect-src 'self'; " if live else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{_hash('page.js')}'; "
-        f"style-src 'sha256-{_hash('page.css')}'; img-src data: 'self'; {asks}"
+        f"default-src 'none'; script-src {_hash(_asset(*SCRIPTS))}; "
+        f"style-src {_hash(_asset('page.css'))}; img-src data: 'self'; {asks}"
         "base-uri 'none'; form-action 'none'"
     )
 
 
 @cache
-def _asset(name: str) -> Markup:
-    return trusted(files(__package__).joinpath(name).read_text("utf-8"))
+def _asset(*names: str) -> Markup:
+    """Files of this package, one after another."""
+    folder = files(__package__) / "assets"
+    return trusted("".join((folder / name).read_text("utf-8") for name in names))
 
 
-def _hash(name: str) -> str:
-    return base64.b64encode(hashlib.sha256(_asset(name).encode()).digest()).decode()
-
-
-def _rows() -> Markup:
-    buttons = (
-        tag("button", name, tag("span"), type="button", value=value, aria_pressed="false")
-        for value, name in SHOWS.items()
-    )
-    return join(
-        tag(
-            "noscript",
-            tag("p", "The rows need JavaScript; the figures above do not.", class_="alert"),
-        ),
-        tag(
-            "p",
-            "The viewer does not answer: it was stopped. Start it again to see new rows.",
-            class_="alert",
-            id="gone",
-            hidden=True,
-        ),
-        tag(
-            "section",
-            tag("h2", "Rows"),
-            tag(
-                "div",
-                tag(
-                    "div",
-                    *buttons,
-                    class_="segments",
-                    id="shows",
-                    role="group",
-                    aria_label="Which rows",
-                ),
-                class_="tools",
-            ),
-            tag("div", *_tools(), class_="tools options"),
-            tag("div", class_="chips", id="chips"),
-            tag(
-                "div",
-                tag("div", class_="columns", id="columns", aria_hidden="true"),
-                tag(
-                    "div",
-                    tag("ol", id="list"),
-                    tag(
-                        "p", "No row passes these filters.", class_="empty", id="empty", hidden=True
-                    ),
-                    class_="window",
-                    id="window",
-                ),
-                class_="list",
-            ),
-            class_="card",
-            id="rows",
-            hidden=True,
-        ),
-    )
-
-
-def _tools() -> Sequence[Markup]:
-    orders = (tag("option", "in order", value=""), tag("option", "slowest first", value="slow"))
-    return (
-        tag(
-            "input",
-            type="search",
-            id="search",
-            placeholder="Search questions, answers, ids",
-            aria_label="Search questions, answers, ids",
-            autocomplete="off",
-        ),
-        _labelled("model", tag("select", id="by")),
-        _labelled("type", tag("select", id="type")),
-        _labelled("metric", tag("select", id="metric")),
-        _labelled(
-            "over",
-            tag(
-                "input",
-                type="number",
-                id="slow",
-                min=0,
-                step="any",
-                placeholder="seconds",
-                aria_label="Slower than, in seconds",
-            ),
-        ),
-        _labelled("order", tag("select", *orders, id="sort")),
-        tag("span", id="found", class_="found", role="status"),
-    )
-
-
-def _labelled(name: str, control: Markup) -> Markup:
-    return tag("label", tag("span", name), control)
-
-
-def _opened() -> Markup:
-    def button(id_: str, sign: str, word: str) -> Markup:
-        text = join(sign, tag("span", f" {word}", class_="word"))
-        return tag("button", text, type="button", id=id_, aria_label=f"{word} row")
-
-    return join(
-        tag(
-            "div",
-            tag("span", id="place", class_="place"),
-            button("earlier", "←", "Previous"),
-            button("later", "→", "Next"),
-            tag(
-                "button",
-                join("✕", tag("span", " Close", class_="word")),
-                type="button",
-                id="shut",
-                aria_label="Close",
-            ),
-            class_="bar-top",
-        ),
-        tag("div", id="opened", class_="opened"),
-    )
-
-
-def _footer() -> Markup:
-    keys = (
-        ("/", "search"),
-        ("j", "open, next row"),
-        ("k", "previous row"),
-        ("Esc", "close"),
-    )
-    said = [join(tag("kbd", key), f" {word}  ") for key, word in keys]
-    return tag(
-        "footer",
-        tag("p", *said, class_="keys"),
-        tag(
-            "p",
-            "This file holds the questions and answers of the run. It loads nothing from "
-            "the network.",
-        ),
-        class_="wide",
-    )
+def _hash(text: str) -> str:
+    """As a policy names a script or a style sheet."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -393,33 +393,32 @@ def _course(number: int, one: Contender, course: Course, total: int) -> Markup:
 
     memory, pace = memory_chart(course, rows), pace_chart(course, rows)
     what = "process memory" if course.uses_footprint else "memory"
+    charts = (
+        _chart([tag("b", what), *_keys(course)], memory, shown(int(highest(course))), total),
+        _chart([tag("b", "questions a second")], pace, f"{fastest(course):.3g}", total),
+    )
     return tag(
         "div",
         tag("h3", _name(number, one.label)),
-        _chart(what, _keys(course), memory, shown(int(highest(course))), total, number),
-        _chart("questions a second", [], pace, f"{fastest(course):.3g}", total, number),
+        *(tag("div", chart, class_=colour(number)) for chart in charts if chart),
         _actions(course),
         class_="course",
     )
 
 
-def _chart(  # noqa: PLR0913  a title, a key, a drawing and its scales
-    title: str, keys: Sequence[Markup], drawing: Markup | None, top: str, total: int, number: int
+def _chart(
+    caption: Sequence[Markup], drawing: Markup | None, top: str, total: int
 ) -> Markup | None:
     if drawing is None:
         return None
-    return tag(
-        "figure",
-        tag("figcaption", tag("b", title), *keys, class_="caption"),
-        tag(
-            "div",
-            tag("div", tag("span", top), tag("span", "0"), class_="scale"),
-            drawing,
-            tag("div", tag("span", "1"), tag("span", f"{total:,}"), class_="extent"),
-            class_=f"plot {colour(number)}",
-        ),
-        class_="chart",
+    plot = tag(
+        "div",
+        tag("div", tag("span", top), tag("span", "0"), class_="scale"),
+        drawing,
+        tag("div", tag("span", "1"), tag("span", f"{total:,}"), class_="extent"),
+        class_="plot",
     )
+    return tag("figure", tag("figcaption", *caption, class_="caption"), plot, class_="chart")
 
 
 def _keys(course: Course) -> list[Markup]:

@@ -48,9 +48,7 @@ INTERVAL = 2.0
 SHARE = 0.1
 """Of the time, at most so much is spent on reading the rows of a run that is going on."""
 
-NO_PICTURE = (
-    "It is in none of the folders that may be shown: start the viewer with --images FOLDER."
-)
+NO_PICTURE = "It is in none of the folders that may be shown; add its folder with --images."
 
 log = logging.getLogger(__name__)
 
