@@ -70,7 +70,7 @@ def document(content: Content, *, live: str | None = None) -> str:
         _asset("rows.html"),
         tag("script", rows, type="application/octet-stream", id="data") if rows else None,
         tag("script", _asset(*SCRIPTS)),
-        data_live=live is not None,
+        data_live=1 if live is not None else None,
         data_version=live,
     )
     return f"<!DOCTYPE html>\n{tag('html', tag('head', *head), body, lang='en')}\n"

@@ -343,11 +343,11 @@ def _pair(pair: Pair, corpus: Corpus) -> Markup:
         link(wrong=both),
     )
     names = ("both right", f"only {first} right", f"only {second} right", "both wrong")
-    said = ("both right", _alone(pair.first), _alone(pair.second), "both wrong")
+    said = ("both right", _alone(pair.first, first), _alone(pair.second, second), "both wrong")
     counts = (pair.both, pair.only_first, pair.only_second, pair.neither)
     items = (
-        tag("li", tag("a", short, href=to, aria_label=name), tag("span", f"{count:,}"))
-        for short, name, to, count in zip(said, names, links, counts, strict=True)
+        tag("li", tag("a", short, href=to), tag("span", f"{count:,}"))
+        for short, to, count in zip(said, links, counts, strict=True)
     )
     difference = pair.difference or 0.0
     return tag(
@@ -365,8 +365,10 @@ def _pair(pair: Pair, corpus: Corpus) -> Markup:
     )
 
 
-def _alone(number: int) -> Markup:
-    return join("only ", tag("span", class_=f"swatch {colour(number)}"), "right")
+def _alone(number: int, label: str) -> Markup:
+    """That a contender alone is right; its colour stands for its name."""
+    kind = f"swatch {colour(number)}"
+    return join("only ", tag("span", class_=kind, role="img", aria_label=label), "right")
 
 
 def _signed(points: float) -> str:

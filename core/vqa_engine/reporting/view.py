@@ -228,6 +228,7 @@ class Server:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 self._socket.bind((HOST, port))
+                self._socket.listen()  # who asks before `run` waits
             except OSError as error:
                 what = f"Port {port} cannot be used: {error.strerror}. Give another --port."
                 raise ConfigurationError(what) from error
@@ -245,7 +246,11 @@ class Server:
         try:
             self._server.run(sockets=[self._socket])
         finally:
-            self._socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Give the port back; twice is safe."""
+        self._socket.close()
 
     def stop(self) -> None:
         """End `run`, from another thread."""
