@@ -79,7 +79,7 @@ def test_a_row_opened_shows_all_that_is_known_of_it(tab: Tab, tmp_path: Path) ->
     rows.append(Row(adapter="a", question=asked, answer=Answer(text="red", plan=PLAN)))
     run = a_run(tmp_path / "runs" / "run", rows, labels=["a", "b"])
     page = tab.open(write(run).as_uri(), "row=40")
-    page.wait_for_function("document.querySelector('#opened img')?.naturalWidth === 32")
+    page.wait_for_function("() => document.querySelector('#opened img')?.naturalWidth === 32")
     assert "32 × 16 pixels" in page.inner_text("#opened")
     assert "not asked" in page.inner_text(".spoken:last-child")
     degraded = next(
@@ -126,7 +126,7 @@ def test_the_keyboard_reaches_every_row(tab: Tab, run: Path) -> None:
     page.wait_for_selector("#detail", state="hidden")
     page.keyboard.press("/")
     page.keyboard.type("kettle")
-    page.wait_for_function("document.documentElement.dataset.view.includes('q=kettle')")
+    page.wait_for_function("() => document.documentElement.dataset.view.includes('q=kettle')")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") in {"by", "type"}
 

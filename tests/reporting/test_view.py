@@ -144,12 +144,12 @@ def test_new_rows_appear_while_the_run_goes_on(tab: Tab, run: Path, tmp_path: Pa
             answer = Answer(text="no", plan=PLAN)
             store.record(number, Row(adapter="a", question=a_question(number), answer=answer))
         store.flush()
-        page.wait_for_function("document.querySelector('#found').textContent === '4 rows'")
+        page.wait_for_function("() => document.querySelector('#found').textContent === '4 rows'")
         assert "1 question of 5 not asked" in page.inner_text("#summary")
         assert page.evaluate("location.hash") == "#q=red"
         store.close()
         page.click("#list a >> nth=0")
-        page.wait_for_function("document.querySelector('#opened img')?.naturalWidth === 8")
+        page.wait_for_function("() => document.querySelector('#opened img')?.naturalWidth === 8")
         assert all(asked.startswith(address) for asked in tab.asked)
         assert not tab.said
 
