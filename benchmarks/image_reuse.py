@@ -100,7 +100,7 @@ def _smolvlm_256m(folder: Path) -> Path:
 
 def _smolvlm_256m_one(folder: Path) -> Path:
     """The same body, a picture in one tile: least to be saved, as measured in
-    shared/facts/mlx_vlm.md (plain loop 27.6 s, reuse 7.1 s)."""
+    docs/facts/mlx_vlm.md (plain loop 27.6 s, reuse 7.1 s)."""
     settings = _smolvlm_256m(folder) / "preprocessor_config.json"
     changed = json.loads(settings.read_text()) | {"size": {"longest_edge": 512}}
     settings.write_text(json.dumps(changed))

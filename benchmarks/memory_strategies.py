@@ -7,8 +7,8 @@ architecture. What is compared: the peak above the weights, the pool (its larges
 question, and at the end), the most memory that the process had resident above where it
 stood with the weights loaded (pixels that numpy holds count here), the processor's time
 (other work on the machine does not count), and whether the token ids are the same. `first
-remedy` is the seed document's code (shared/seed/enhanced-mlx-memory-management.md), without
-its prints. `no reuse` computes each question from its image on, `small plan` is what a tight
+remedy` is what an earlier script did between questions (docs/facts/memory.md), without its
+prints. `no reuse` computes each question from its image on, `small plan` is what a tight
 budget leads to.
 
 Without `--case` all cases run but the large one, and then the prediction.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class Environment:
     def make(cls, folder: Path) -> Environment:
         """A new one, without pip: ours installs into it."""
         venv.create(folder, with_pip=False, symlinks=True)
-        paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        paths = {path for path in sys.path if path.endswith("site-packages")}
         (site,) = folder.glob("lib/*/site-packages")
         (site / "libraries.pth").write_text("\n".join(sorted(paths)))
         return cls(folder)

@@ -31,7 +31,7 @@ from vqa_engine.errors import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
-from vqa_engine.plugins.contender import Adapter, Contender, contenders
+from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
@@ -57,7 +57,7 @@ Isolation = Literal["process", "inline"]
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
-"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
+"""Log records that wait to be reported, the latest; a thread may log without end."""
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -143,7 +143,7 @@ class RunResult:
 class _Resident:
     """The loaded model; `window` is how many questions it is offered at once."""
 
-    contender: Contender
+    adapter: ResolvedAdapter
     session: Session
     window: int
 
@@ -151,7 +151,8 @@ class _Resident:
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
-    `adapters` are names, specs, classes or objects; None is the embedded model. `plan`
+    `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
+    None is the embedded model. `plan`
     is how every answer is generated. `isolation="process"` runs each model in a worker
     process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
     a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
@@ -167,7 +168,7 @@ class Engine:
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
         self,
-        adapters: Iterable[Adapter] | None = None,
+        adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
         metrics: Sequence[str] = DEFAULT_METRICS,
@@ -178,7 +179,7 @@ class Engine:
         same_failures: int = SAME_FAILURES,
         observer: Observer = SILENT,
     ) -> None:
-        self._contenders = contenders(adapters)
+        self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = tuple(metric(name) for name in metrics)
         self._isolation = isolation
@@ -195,7 +196,7 @@ class Engine:
     @property
     def labels(self) -> tuple[str, ...]:
         """What rows and tables call the adapters, in the order they run."""
-        return tuple(contender.label for contender in self._contenders)
+        return tuple(adapter.label for adapter in self._adapters)
 
     def ask(
         self,
@@ -217,7 +218,7 @@ class Engine:
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)
-        self._tell_notes()
+        self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -232,8 +233,8 @@ class Engine:
             VqaEngineError: a model cannot be loaded.
         """
         asked = as_question_set(questions)
-        for contender in self._contenders:
-            for _, row, _ in self._put(self._hold(contender), enumerate(asked)):
+        for adapter in self._adapters:
+            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
                 yield row
 
     def run(
@@ -272,8 +273,7 @@ class Engine:
         return Manifest(
             vqa_engine=version,
             python=python,
-            libraries=manifest.libraries(),
-            adapters={c.label: manifest.adapter_record(c.spec) for c in self._contenders},
+            adapters={c.label: manifest.adapter_record(c.spec) for c in self._adapters},
             plan=self._plan,
             question_set=questions.name,
             question_count=len(questions),
@@ -285,10 +285,10 @@ class Engine:
         """Let the loaded model go; twice is safe."""
         if self._resident is None:
             return
-        label, session = self._resident.contender.label, self._resident.session
+        label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._tell_notes()
+        self._report_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -314,14 +314,14 @@ class Engine:
     ) -> RunResult:
         accounts = [
             Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
-            for c in self._contenders
+            for c in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
-        for contender, account in zip(self._contenders, accounts, strict=True):
+        for adapter, account in zip(self._adapters, accounts, strict=True):
             self._observer.started(account.label, account.progress())
             if not account.finished:
-                self._run_one(contender, questions, account, journal, errors)
-        if len(errors) == len(self._contenders):
+                self._run_one(adapter, questions, account, journal, errors)
+        if len(errors) == len(self._adapters):
             raise next(iter(errors.values()))
         return RunResult(
             directory=path,
@@ -333,7 +333,7 @@ class Engine:
 
     def _run_one(
         self,
-        contender: Contender,
+        adapter: ResolvedAdapter,
         questions: QuestionSet,
         account: Account,
         journal: Journal,
@@ -348,20 +348,19 @@ class Engine:
                 ending.callback(account.abandon)  # the process lives: nothing in flight killed it
                 ending.callback(self.close)
                 self._journal = journal
-                self._ask_all(contender, questions, account)
+                self._ask_all(adapter, questions, account)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
-            errors[contender.label] = error
-            if len(self._contenders) > 1:  # a lone one's error is raised
-                self._observer.failed(contender.label, error)
+            errors[adapter.label] = error
+            if len(self._adapters) > 1:  # a lone one's error is raised
+                self._observer.failed(adapter.label, error)
 
-    def _ask_all(self, contender: Contender, questions: QuestionSet, account: Account) -> None:
+    def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike = _Alike(0 if account.answered_before else self._same_failures)
-        resident = self._hold(contender)
+        resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
-            self._record(account, position, row, events)
-            alike.see(row, account)
+            alike.see(self._record(account, position, row, events), account)
 
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
@@ -396,7 +395,7 @@ class Engine:
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
-            self._tell_notes()
+            self._report_notes()
 
     def _window_size(self, resident: _Resident, account: Account | None) -> int:
         """Questions that are offered at one time.
@@ -409,46 +408,47 @@ class Engine:
 
     def _record(
         self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
-    ) -> None:
-        """Record a row, and tell of it."""
+    ) -> Row:
+        """Record a row and report it; the row that was stored comes back."""
         stored = account.add(position, row, events)
         for event in events:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
+        return stored
 
-    def _named(self, label: str | None) -> Contender:
-        for contender in self._contenders:
-            if label in {None, contender.label}:
-                return contender
-        known = ", ".join(c.label for c in self._contenders)
+    def _named(self, label: str | None) -> ResolvedAdapter:
+        for adapter in self._adapters:
+            if label in {None, adapter.label}:
+                return adapter
+        known = ", ".join(c.label for c in self._adapters)
         raise ConfigurationError(f"This engine has no adapter {label!r}; it has: {known}.")
 
-    def _hold(self, contender: Contender) -> _Resident:
-        """The contender's session, loaded; any other model is let go first."""
-        if self._resident is not None and self._resident.contender is contender:
+    def _hold(self, adapter: ResolvedAdapter) -> _Resident:
+        """The adapter's session, loaded; any other model is let go first."""
+        if self._resident is not None and self._resident.adapter is adapter:
             return self._resident
         self.close()
-        self._observer.loading(contender.label)
-        session = self._session(contender)
+        self._observer.loading(adapter.label)
+        session = self._session(adapter)
         try:
             loaded = session.load()
         except BaseException:
             session.release()
             raise
         finally:
-            self._tell_notes()
-        self._resident = _Resident(contender, session, loaded.window)
-        self._note(contender.label, loaded.events)
-        self._observer.loaded(contender.label, loaded)
+            self._report_notes()
+        self._resident = _Resident(adapter, session, loaded.window)
+        self._note(adapter.label, loaded.events)
+        self._observer.loaded(adapter.label, loaded)
         return self._resident
 
-    def _session(self, contender: Contender) -> Session:
+    def _session(self, adapter: ResolvedAdapter) -> Session:
         def heard(note: Note) -> None:
-            self._heard.append((contender.label, note))
+            self._heard.append((adapter.label, note))
 
-        if self._isolation == "process" and contender.portable:
+        if self._isolation == "process" and adapter.portable:
             return WorkerSession(
-                contender.spec,
+                adapter.spec,
                 log_directory=self._logs,
                 policy=self._policy,
                 timeouts=self._timeouts,
@@ -456,12 +456,12 @@ class Engine:
                 on_note=heard,
             )
         if self._isolation == "process":
-            log.warning("%s lives in this process alone, so it runs inline", contender.label)
+            log.warning("%s lives in this process alone, so it runs inline", adapter.label)
         return LocalSession(
-            contender.make(),
-            contender.spec.model,
+            adapter.make(),
+            adapter.spec.model,
             self._policy,
-            label=contender.label,
+            label=adapter.label,
             on_begun=self._on_begun,
             on_note=heard,
         )
@@ -469,7 +469,7 @@ class Engine:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
         while self._heard:
             self._observer.note(*self._heard.popleft())
@@ -542,7 +542,7 @@ def _ask(
     gone = [reply.failure for _, reply in settled if _is_gone(reply)]
     for question, reply in settled:
         if not _is_gone(reply):
-            row = _row(resident.contender.label, question, reply, plan, seconds)
+            row = _row(resident.adapter.label, question, reply, plan, seconds)
             yield question, row, reply.events
     if gone:
         raise BackendGone(gone[0].message if gone[0] else "")

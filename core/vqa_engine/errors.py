@@ -49,16 +49,22 @@ class AdapterError(VqaEngineError):
 
 
 class AdapterNotInstalled(AdapterError):
-    """No entry point has this name. `known` are the names that are installed."""
+    """No entry point has this name.
 
-    def __init__(self, adapter: str, known: Sequence[str], package: str) -> None:
-        self.known = tuple(known)
-        self.package = package
+    `known` are the names that are installed, `meant` the one among them that is close to it;
+    where none is, `package` is the name that a distribution of its own would have.
+    """
+
+    def __init__(
+        self, adapter: str, known: Sequence[str], package: str, meant: str | None = None
+    ) -> None:
+        self.known, self.package, self.meant = tuple(known), package, meant
         names = ", ".join(known) or "none"
+        advice = f"Did you mean {meant!r}?"
+        if meant is None:
+            advice = f"If it comes in a package of its own: pip install {package}"
         super().__init__(
-            adapter,
-            f"No adapter named {adapter!r} is installed (installed: {names}). "
-            f"If it comes in a package of its own: pip install {package}",
+            adapter, f"No adapter named {adapter!r} is installed (installed: {names}). {advice}"
         )
 
 
@@ -101,7 +107,7 @@ class AdapterInvalid(AdapterError):
         super().__init__(
             adapter,
             f"The adapter {adapter!r} does not fit the ModelAdapter contract: "
-            f"{'; '.join(problems)}. Its author has to change that.",
+            f"{'; '.join(problems)}. Report this to the authors of its package.",
         )
 
 
@@ -168,7 +174,7 @@ class QuestionSetError(VqaEngineError):
 class ImageError(VqaEngineError):
     """One question's image cannot be used; other questions are not affected.
 
-    `image` is the path or a description, `origin` where the question stands
+    `image` is the path or a description, `origin` where the question comes from
     (`file:line`), `question_id` whose image it is.
     """
 
@@ -268,7 +274,7 @@ class RunMismatch(RunError):
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
-            "Use the same settings to continue it, --fresh to start anew beside it, "
+            "Use the same settings to continue it, --fresh to start a new run beside it, "
             "or another --output.",
         )
 

@@ -98,6 +98,18 @@ def open_image(question: Question) -> Image.Image:
         raise _error(question, _explained(error)) from error
 
 
+def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
+    """The image with its longer side at most `longest_edge` pixels; never enlarged.
+
+    What a `GenerationPlan.image_longest_edge` asks for; None leaves the image as it is.
+    """
+    if longest_edge is None or max(image.size) <= longest_edge:
+        return image
+    scale = longest_edge / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
 def content_hash(image: Image.Image) -> str:
     """SHA-256 (hex) over the size and the RGB pixels.
 

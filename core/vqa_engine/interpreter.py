@@ -25,7 +25,7 @@ _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", 
 
 
 class _Statement(msgspec.Struct):
-    """What `say` writes: the value, and which vqa-engine and Python say it."""
+    """What `say` writes: the value, and which vqa-engine and Python wrote it."""
 
     version: str
     python: str
@@ -71,16 +71,19 @@ class Interpreter:
         return tuple(str(Path.cwd()) if entry == "" else entry for entry in sys.path)
 
     def ask(self, module: str, *arguments: str, kind: type[T], longest: float | None = None) -> T:
-        """What a module of vqa-engine, run as a program, says by `say`.
+        """The value that a module of vqa-engine, run as a program, passes to `say`.
 
         Raises:
             InterpreterError: it cannot be started, has no vqa-engine of this version, or
-                says nothing within `longest` seconds.
+                answers nothing within `longest` seconds.
         """
         command = [self.python, "-P", "-m", module, *arguments]
+        environment = self.environment()
+        if path := self.module_path():
+            environment["PYTHONPATH"] = os.pathsep.join(path)
         try:
             done = subprocess.run(
-                command, capture_output=True, timeout=longest, env=self.environment(), check=False
+                command, capture_output=True, timeout=longest, env=environment, check=False
             )
         except OSError as error:
             raise self.cannot_start(error) from error
@@ -112,8 +115,8 @@ class Interpreter:
             )
         return self._error(
             f"The interpreter {self.python} of {self.label!r} did not start a worker ({how}). "
-            f"It must be a Python {OLDEST} or newer with vqa-engine. It said: "
-            f"{_last_line(said) or 'nothing'}",
+            f"It must be Python {OLDEST} or newer with vqa-engine. Its last output was: "
+            f"{_last_line(said) or 'none'}",
             said,
         )
 
@@ -128,7 +131,7 @@ class Interpreter:
             raise self._error(
                 f"The interpreter {self.python} (Python {python}) has vqa-engine "
                 f"{theirs or 'of an unknown version'}, and this one is {own}. "
-                f"Install the same there: {self._install(own)}"
+                f"Install the same version there: {self._install(own)}"
             )
 
     def _install(self, wanted: str) -> str:

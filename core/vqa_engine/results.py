@@ -24,7 +24,7 @@ Cause = Literal[
     "adapter",
     "python",
 ]
-"""Why a question failed (shared/facts/memory.md, "Texts to classify"). `refused` is the
+"""Why a question failed (docs/facts/memory.md, "Texts to classify"). `refused` is the
 governor's word that no plan fits, so that trying again would be no use. `gone` concerns
 every question: it ends the run of its adapter and is no row of its own."""
 

@@ -13,7 +13,7 @@ from vqa_engine_cli.options import json_option, options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vqa_engine.plugins.listing import Listed
+    from vqa_engine.doctor.probe import PluginReport
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
@@ -24,28 +24,28 @@ timeout_option = click.option(
     type=click.FloatRange(0, min_open=True),
     default=20.0,
     show_default=True,
-    help="Seconds that importing one plugin may take.",
+    help="Time limit in seconds for importing one plugin.",
 )
 
 
 @click.command()
 @options(timeout_option, json_option)
 def adapters(timeout: float, as_json: bool) -> None:
-    """List every installed adapter: whether it works, where it comes from, why not.
+    """List every installed adapter: its state, its package, and how to mend a broken one.
 
-    Each is imported in a process of its own, so one that hangs or crashes is a line here.
+    Each is imported in a process of its own, so one that hangs or crashes harms no other.
     """
-    from vqa_engine.plugins.listing import listed
+    from vqa_engine.doctor.probe import report
 
-    found = listed(longest=timeout)
+    found = report(longest=timeout)
     if as_json:
         _show_json(found)
     else:
         show(found)
 
 
-def show(found: Sequence[Listed]) -> None:
-    """A row for each adapter; below a broken one what is wrong, and what to do."""
+def show(found: Sequence[PluginReport]) -> None:
+    """A row for each adapter; below a broken one what is wrong and what to do."""
     rows = [_cells(one) for one in found]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     room = shutil.get_terminal_size().columns
@@ -54,11 +54,11 @@ def show(found: Sequence[Listed]) -> None:
         _row(one, row, widths, room)
 
 
-def _cells(one: Listed) -> tuple[str, ...]:
+def _cells(one: PluginReport) -> tuple[str, ...]:
     return one.name, one.state, one.source, one.backend or "", one.model or ""
 
 
-def _row(one: Listed, row: Sequence[str], widths: Sequence[int], room: int) -> None:
+def _row(one: PluginReport, row: Sequence[str], widths: Sequence[int], room: int) -> None:
     indent = " " * (widths[0] + GAP)
     whole = _line(row, widths)
     crowded = len(whole) > room
@@ -78,14 +78,14 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(padded).rstrip()
 
 
-def _show_json(found: Sequence[Listed]) -> None:
+def _show_json(found: Sequence[PluginReport]) -> None:
     import msgspec
 
     click.echo(msgspec.json.encode([record(one) for one in found]).decode())
 
 
-def record(one: Listed) -> dict[str, object]:
-    """A plugin as plain data, null for what nobody knows."""
+def record(one: PluginReport) -> dict[str, object]:
+    """A plugin as plain data, null for what is not known."""
     names = (
         *("name", "state", "distribution", "version", "target"),
         *("backend", "weights", "model", "reason", "remedy"),

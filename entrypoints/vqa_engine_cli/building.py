@@ -16,23 +16,20 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
     from attrs import evolve
 
-    from vqa_engine.plugins.contender import DEFAULT
+    from vqa_engine.plugins.resolution import DEFAULT
 
     names = given["adapters"] or (DEFAULT.name,)
+    _check_model(names, given)
     pythons = _pythons_of(names, given)
-    if not given["adapters"] and given["model"] is None:
-        return [evolve(DEFAULT, python=pythons.get(DEFAULT.name))]
-    if len(names) > 1 and (given["model"] or given["revision"]):
-        raise click.UsageError(
-            "With several adapters give each its model: --adapter NAME@MODEL, and no "
-            "--model or --revision."
-        )
-    return [_spec(name, pythons, given) for name in names]
+    found = [_spec(name, names, pythons, given) for name in names]
+    if given["adapters"] or given["model"]:
+        return found
+    return [evolve(one, model=evolve(one.model, model=DEFAULT.model.model)) for one in found]
 
 
 def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
     """The interpreter that `--python` gives to each adapter, by the adapter's name."""
-    usage = "--python takes NAME=PATH, such as smolvlm=other-env/bin/python."
+    usage = "--python must be NAME=PATH, such as smolvlm=other-env/bin/python."
     pairs = _pairs(pythons, usage)
     if not all(name and path for name, path in pairs.items()):
         raise click.UsageError(usage)
@@ -100,11 +97,31 @@ def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path
     names = {text.partition("@")[0] for text in texts}
     for name in pythons.keys() - names:
         asked = ", ".join(sorted(names))
-        raise click.UsageError(f"--python names {name!r}, but what runs is: {asked}.")
+        raise click.UsageError(
+            f"--python names {name!r}, but the adapters of this run are: {asked}."
+        )
     return pythons
 
 
-def _spec(text: str, pythons: dict[str, Path], given: dict[str, Any]) -> AdapterSpec:
+def _check_model(names: tuple[str, ...], given: dict[str, Any]) -> None:
+    """One model for each adapter, given in one way, and a revision of nothing else."""
+    if len(names) > 1 and (given["model"] or given["revision"]):
+        raise click.UsageError(
+            "With several adapters give each its model: --adapter NAME@MODEL, and no "
+            "--model or --revision."
+        )
+    if given["model"] and any("@" in name for name in names):
+        raise click.UsageError("Give the model once: as --adapter NAME@MODEL or as --model.")
+    if given["revision"] and not given["adapters"] and not given["model"]:
+        raise click.UsageError(
+            "--revision is of a model on the hub, and the default model is the embedded one: "
+            "give --model or --adapter as well."
+        )
+
+
+def _spec(
+    text: str, names: tuple[str, ...], pythons: dict[str, Path], given: dict[str, Any]
+) -> AdapterSpec:
     from vqa_engine import AdapterSpec, ModelRef
 
     name, _, model = text.partition("@")
@@ -112,15 +129,15 @@ def _spec(text: str, pythons: dict[str, Path], given: dict[str, Any]) -> Adapter
         model=model or given["model"],
         revision=given["revision"],
         trust_remote_code=given["trust_remote_code"],
-        options=_options_of(name, given),
+        options=_options_of(name, names, given),
     )
     return AdapterSpec(name=name, model=reference, label=text, python=pythons.get(name))
 
 
-def _options_of(name: str, given: dict[str, Any]) -> dict[str, str]:
+def _options_of(name: str, names: tuple[str, ...], given: dict[str, Any]) -> dict[str, str]:
     """The options for one adapter: those without a name, and those with its own."""
-    named = {text.partition("@")[0] for text in given["adapters"]}
-    pairs = _pairs(given["adapter_options"], "--adapter-option takes [NAME:]KEY=VALUE.")
+    named = {text.partition("@")[0] for text in names}
+    pairs = _pairs(given["adapter_options"], "--adapter-option must be [NAME:]KEY=VALUE.")
     mine = {}
     for key, value in pairs.items():
         owner, colon, rest = key.partition(":")

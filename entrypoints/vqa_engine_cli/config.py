@@ -1,4 +1,4 @@
-"""Options from a TOML file: `--config FILE`; the command line wins."""
+"""Options from a TOML file: `--config FILE`; the command line takes precedence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ config_option = click.option(
     callback=_read,
     is_eager=True,
     expose_value=False,
-    help="TOML file with options: `max-tokens = 8`; a table [COMMAND] is for one command.",
+    help="TOML file; any option can be set in it, such as `max-tokens = 8`, those of one command "
+    "in a table [COMMAND].",
 )
 """Reads the file into click's defaults, so that each option checks its value as usual."""
 
@@ -30,11 +31,16 @@ def _options(ctx: click.Context, file: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(file.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file} is no valid TOML: {error}") from error
-    commands = _command_names(ctx)
+        raise click.UsageError(f"{file} is not valid TOML: {error}") from error
+    commands = _command_names(ctx) & settings.keys()
+    for name in sorted(commands):
+        if not isinstance(settings[name], dict):
+            raise click.UsageError(
+                f"{file}: {name!r} is a command, and its options belong in a table [{name}]."
+            )
     own = settings.get(ctx.command.name or "", {})
     shared = {key: value for key, value in settings.items() if key not in commands}
-    return {_name(ctx, file, key): value for key, value in {**shared, **own}.items()}
+    return dict(_setting(ctx, file, key, value) for key, value in {**shared, **own}.items())
 
 
 def _command_names(ctx: click.Context) -> set[str]:
@@ -42,18 +48,28 @@ def _command_names(ctx: click.Context) -> set[str]:
     return set(group.list_commands(ctx)) if isinstance(group, click.Group) else set()
 
 
-def _name(ctx: click.Context, file: Path, key: str) -> str:
-    """The parameter that a key sets, by any of its long option names."""
-    names = {
-        flag.lstrip("-"): parameter.name
-        for parameter in ctx.command.params
-        if isinstance(parameter, click.Option) and parameter.name
-        for flag in (*parameter.opts, *parameter.secondary_opts)
+def _setting(ctx: click.Context, file: Path, key: str, value: object) -> tuple[str, object]:
+    """The parameter that a key sets, and its value; one value is a list of one where needed."""
+    option = _option(ctx, file, key)
+    values = value if isinstance(value, list) and option.multiple else [value]
+    if any(isinstance(one, dict | list) for one in values):
+        form = "a value or a list of values" if option.multiple else "a single value"
+        raise click.UsageError(f"{file}: {key!r} must be {form}.")
+    return option.name or "", values if option.multiple else value
+
+
+def _option(ctx: click.Context, file: Path, key: str) -> click.Option:
+    """The option that a key means, by any of its long names."""
+    known = {
+        flag.lstrip("-"): option
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        for flag in (*option.opts, *option.secondary_opts)
         if flag.startswith("--")
     }
-    found = names.get(key.replace("_", "-"))
+    found = known.get(key.replace("_", "-"))
     if found is None:
-        close = difflib.get_close_matches(key.replace("_", "-"), names, 1)
+        close = difflib.get_close_matches(key.replace("_", "-"), known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise click.UsageError(f"{file}: {ctx.command.name} has no option {key!r}.{hint}")
     return found

@@ -1,19 +1,22 @@
-"""What commands print at their end: tables for people, JSON for programs."""
+"""What commands print when they are done: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 from rich.console import Console
 
 from vqa_engine import Answer, RunResult
+from vqa_engine.runs.journal import Tally
 from vqa_engine.scoring import ScoreTable
 from vqa_engine.scoring.report import score_tables
+from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer
 
 __all__ = [
+    "headlines",
     "observer",
     "show_answer",
     "show_result",
@@ -23,20 +26,30 @@ __all__ = [
 ]
 
 
-def show_result(result: RunResult, question_set: str) -> None:
+def show_result(result: RunResult, question_set: str, *, keep_failed: bool = False) -> None:
     """The scores of a run, its counts, and where it is kept."""
     console = Console(highlight=False)
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
     console.print(score_tables(shown, title=f"question set: {question_set}"))
     for label, tally in result.tallies.items():
-        if tally.failed or tally.degraded:
-            console.print(
-                f"{label}: {tally.failed} questions have no answer, "
-                f"{tally.degraded} were answered by a cheaper plan",
-                markup=False,
-            )
+        for line in headlines(tally, keep_failed=keep_failed):
+            console.print(f"{label}: {line}", markup=False)
     if result.directory is not None:
         console.print(f"Run directory: {result.directory}", markup=False)
+
+
+def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
+    """What one adapter's scores leave out: questions without an answer, and why."""
+    if tally.open:
+        causes = {**tally.causes, "not asked": tally.unasked}
+        why = ", ".join(f"{count} {cause}" for cause, count in causes.items() if count)
+        have, them = ("has", "it") if tally.open == 1 else ("have", "them")
+        of = f"{tally.open:,} of {counted(tally.total, 'question')}"
+        how = "the command without --keep-failed" if keep_failed else "the same command"
+        yield f"{of} {have} no answer ({why}); run {how} to ask {them} again"
+    if tally.degraded:
+        were = "was" if tally.degraded == 1 else "were"
+        yield f"{counted(tally.degraded, 'question')} {were} answered by a cheaper plan"
 
 
 def show_result_json(result: RunResult) -> None:

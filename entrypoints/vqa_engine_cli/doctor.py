@@ -15,9 +15,9 @@ from vqa_engine_cli.options import json_option, options, python_option
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from vqa_engine.doctor.diagnosis import Diagnosis
-    from vqa_engine.doctor.examination import Examination
-    from vqa_engine.plugins.listing import Listed
+    from vqa_engine.doctor import Examination
+    from vqa_engine.doctor.machine import Machine
+    from vqa_engine.doctor.probe import PluginReport
 
 LABEL = 16
 
@@ -25,23 +25,24 @@ LABEL = 16
 @click.command()
 @options(python_option, timeout_option, json_option)
 def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
-    """Examine this machine, and try every backend call that an installed adapter declares.
+    """Examine this machine, and check every backend call that an installed adapter declares.
 
-    Each interpreter that a worker would run under is examined by itself; give --python as
-    to `run`. Exit code 3 means that something is wrong with a plugin or an interpreter.
+    Each interpreter that a worker would run under is examined separately; pass --python as
+    to `run`. Exit code 3 means that a plugin or an interpreter has a fault; an extra that is
+    not installed is none.
 
     \b
     Example:
       vqa-engine doctor --python old_palette=~/other-env/bin/python
     """
-    from vqa_engine.doctor.examination import examine
+    from vqa_engine.doctor import examine
 
     found = examine(interpreters(pythons), longest=timeout)
     if as_json:
         _show_json(found)
     else:
         _show(found)
-    sys.exit(3 if any(one.sick for one in found) else 0)
+    sys.exit(3 if any(one.faulty for one in found) else 0)
 
 
 def _show(found: Sequence[Examination]) -> None:
@@ -56,45 +57,49 @@ def _show(found: Sequence[Examination]) -> None:
             _show_plugins(one.plugins)
 
 
-def _show_plugins(found: Sequence[Listed]) -> None:
-    from vqa_engine.plugins.registry import GROUP
+def _show_plugins(found: Sequence[PluginReport]) -> None:
+    from vqa_engine.plugins.entry_points import ADAPTERS
 
-    adapters = [one for one in found if one.group == GROUP]
+    adapters = [one for one in found if one.group == ADAPTERS]
     click.echo()
     show_adapters(adapters)
     click.echo()
-    for line in (*_calls(adapters), *_others(one for one in found if one.group != GROUP)):
+    for line in (*_calls(adapters), *_others(one for one in found if one.group != ADAPTERS)):
         click.echo(line)
 
 
 def _facts(one: Examination) -> Iterator[tuple[str, str]]:
-    told = one.diagnosis
-    yield "interpreter", one.interpreter + (f" (Python {told.python})" if told else "")
+    machine = one.machine
+    yield "interpreter", one.interpreter + (f" (Python {machine.python})" if machine else "")
     yield "runs workers of", ", ".join(one.workers) or "none"
-    yield from _machine(told) if told else ()
+    yield from _machine(machine) if machine else ()
 
 
-def _machine(told: Diagnosis) -> Iterator[tuple[str, str]]:
-    yield "vqa-engine", told.vqa_engine
-    yield "libraries", ", ".join(f"{k} {v}" for k, v in told.libraries.items()) or "none"
-    yield "machine", f"{told.system}, {told.cores} cores"
-    yield "memory left", told.left
-    yield "hub cache", f"{told.hub_cache} ({told.hub_state})"
-    for one in told.backends:
-        yield f"backend {one.name}", one.error or one.device
-        if not one.error:
-            yield "  may hold", one.budget
+def _machine(machine: Machine) -> Iterator[tuple[str, str]]:
+    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    yield "vqa-engine", machine.vqa_engine
+    yield "libraries", libraries or "none"
+    yield "machine", f"{machine.system}, {machine.cores} cores"
+    yield "free memory", machine.available
+    yield "hub cache", f"{machine.hub_cache} ({machine.hub_state})"
+    for one in machine.backends:
+        absent = f"not installed: {one.absent}" if one.absent else ""
+        yield f"backend {one.name}", one.error or absent or one.device
+        if one.budget:
+            yield "  budget", one.budget
 
 
-def _calls(adapters: Iterable[Listed]) -> Iterator[str]:
+def _calls(adapters: Iterable[PluginReport]) -> Iterator[str]:
     """Each declared strategy, and whether its backend has the calls that it needs."""
     for one in adapters:
+        if one.absent:
+            yield f"{one.name}: the backend {one.backend} is not installed: {one.absent}"
         for call in one.calls:
             state = f"FAILED  {call.error}" if call.error else "ok"
             yield f"{one.name}: {call.strategy}: {state}"
 
 
-def _others(found: Iterable[Listed]) -> Iterator[str]:
+def _others(found: Iterable[PluginReport]) -> Iterator[str]:
     """Plugins of the other groups, a line each."""
     from vqa_engine.plugins.entry_points import KINDS
 
@@ -106,16 +111,4 @@ def _others(found: Iterable[Listed]) -> Iterator[str]:
 def _show_json(found: Sequence[Examination]) -> None:
     import msgspec
 
-    from vqa_engine_cli.adapters import record
-
-    told = [
-        {
-            **msgspec.to_builtins(one),
-            "plugins": [
-                {"group": plugin.group, **record(plugin), "calls": plugin.calls}
-                for plugin in one.plugins
-            ],
-        }
-        for one in found
-    ]
-    click.echo(msgspec.json.encode({"interpreters": told}).decode())
+    click.echo(msgspec.json.encode({"interpreters": found}).decode())

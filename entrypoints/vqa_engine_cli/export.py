@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.counting import counted
 from vqa_engine_cli.options import FOLDER, options
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
         type=click.Choice(["jsonl", "vqa-v2"]),
         default="jsonl",
         show_default=True,
-        help="One JSON object a row with everything known, or the official VQA v2 result file.",
+        help="One JSON object a line with all details, or the official VQA v2 result file.",
     ),
     click.option(
-        "--adapter", help="Only this adapter's rows.  [vqa-v2: needed if there are several]"
+        "--adapter", help="Only this adapter's answers; vqa-v2 needs it if there are several."
     ),
     click.option(
         "--errors-as-empty",
         is_flag=True,
-        help="vqa-v2: write a question without an answer as the empty answer, not leave it out.",
+        help="vqa-v2: write an empty answer for a question without one, not leave it out.",
     ),
     click.option(
         "--output",
@@ -73,7 +74,8 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
     known = journal.labels(wanted)
     if wanted is None and not several_allowed and len(known) > 1:
         raise ConfigurationError(
-            f"A VQA v2 result file is one adapter's: give --adapter, one of {', '.join(known)}."
+            f"A VQA v2 result file holds one adapter's answers; choose it with --adapter: "
+            f"{', '.join(known)}."
         )
     return wanted
 
@@ -81,12 +83,13 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
 def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
     failed = sum(journal.tally(name).failed for name in journal.labels(label))
     if failed:
-        done = "are written as empty answers" if errors_as_empty else "are left out"
-        click.echo(f"{failed} questions have no answer and {done}.", err=True)
+        done = "written as empty answers" if errors_as_empty else "left out"
+        have = "has" if failed == 1 else "have"
+        click.echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """Write beside the target and rename, so that an old export is never half gone."""
+    """Write beside the target and rename, so that an old export is replaced whole."""
     if output is None:
         sys.stdout.buffer.writelines(pieces)
         sys.stdout.buffer.flush()

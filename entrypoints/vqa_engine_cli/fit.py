@@ -1,4 +1,4 @@
-"""`vqa-engine fit`: will a model fit on this machine? Answered before anything is loaded."""
+"""`vqa-engine fit`: whether a model fits on this machine, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ EXIT_DOES_NOT_FIT = 1
 @click.command()
 @options(adapter_options, plan_options, memory_options)
 def fit(**given: Any) -> None:
-    """Say what a model needs here, and which plan makes it fit, from its files' headers.
+    """Estimate the memory that a model needs, and the plan with which it fits.
 
-    Reads no weights and imports no model library. Exit code 1 when nothing fits.
+    Reads the headers of its files only, and imports no model library. Exit code 1 when it
+    does not fit.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import sys
@@ -26,6 +27,7 @@ from vqa_engine.observer import Observer, Progress
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
+from vqa_engine_cli.counting import counted
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -34,14 +36,14 @@ SNAPSHOT_INTERVAL = 0.2
 """Seconds between updates of the bar: a snapshot of the scores costs tens of microseconds."""
 
 MOST_FAILURES = 10
-"""Failures of one run that are told on the screen; a broken set would flood it."""
+"""Failures of one run that are shown on the screen; a broken set would flood it."""
 
 TAIL = 5
-"""Lines of a worker's last words, or of a traceback, that are shown with a failure."""
+"""Lines of a worker's last output, or of a traceback, that are shown with a failure."""
 
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
-    """The observer for the place that stderr goes to."""
+    """The observer that fits what stderr is: a terminal, a file or a pipe."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if as_json and verbose:
         return JsonLines()
@@ -104,7 +106,7 @@ class Verbose(Warnings):
         self._print(f"{label}: memory: {line(event)}")
 
     def released(self, label: str, released: Released) -> None:
-        residue = "" if released.residue is None else f", {shown(released.residue)} stay"
+        residue = "" if released.residue is None else f", {shown(released.residue)} not freed"
         verdict = f"; {released.verdict.text}" if released.verdict.text else ""
         self._print(f"{label}: released in {released.seconds:.1f} s{residue}{verdict}")
 
@@ -116,7 +118,7 @@ class Verbose(Warnings):
 
 
 class _Counting(Observer):
-    """Says when a run begins and when it cannot; subclasses show how it goes on."""
+    """Says when a run begins and when it cannot; subclasses show its progress."""
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self._console = console
@@ -126,13 +128,11 @@ class _Counting(Observer):
         self._failures = 0
 
     def started(self, label: str, progress: Progress) -> None:
-        if progress.done and progress.done == progress.total:
-            self._say(
-                f"{label}: all {progress.total} questions were answered before; "
-                "--fresh asks them again"
-            )
+        total = counted(progress.total, "question")
+        if progress.resumed and progress.resumed == progress.total:
+            self._say(f"{label}: {_nothing_to_ask(progress)}")
         elif progress.resumed:
-            self._say(f"{label}: continuing after {progress.resumed} of {progress.total} questions")
+            self._say(f"{label}: continuing after {progress.resumed:,} of {total}")
 
     def loading(self, label: str) -> None:
         self._say(f"{label}: loading the model")
@@ -162,13 +162,13 @@ class _Counting(Observer):
             self._tell(row, row.failure)
 
     def _tell(self, row: Row, failure: Failure) -> None:
-        """Say why a question has no answer, and how its worker's output ended."""
+        """Say why a question has no answer, and show the end of its worker's output."""
         if self._failures > MOST_FAILURES:
             return
         self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}")
         self._say_tail(failure.detail)
         if self._failures == MOST_FAILURES:
-            self._say("Further errors stand in the run directory only.")
+            self._say("Further errors are only recorded in the run directory.")
 
     def _say_tail(self, detail: str) -> None:
         for said in detail.rstrip().splitlines()[-TAIL:]:
@@ -180,7 +180,7 @@ class _Counting(Observer):
     def _facts(self, row: Row, progress: Progress) -> str:
         parts = [f"accuracy {accuracy(progress)}", self._memory(row)]
         if progress.failed:
-            parts.append(f"{progress.failed} errors")
+            parts.append(counted(progress.failed, "error"))
         if progress.degraded:
             parts.append(f"{progress.degraded} degraded")
         return "  ".join(part for part in parts if part)
@@ -269,6 +269,17 @@ class Live(_Counting):
             self._bar = None
 
 
+def _nothing_to_ask(progress: Progress) -> str:
+    total = counted(progress.total, "question")
+    if progress.failed:
+        return f"{progress.failed:,} of {total} failed before, and --keep-failed leaves them"
+    return (
+        f"all {total} were answered before; --fresh asks them again"
+        if progress.total > 1
+        else "the question was answered before; --fresh asks it again"
+    )
+
+
 def accuracy(progress: Progress) -> str:
     """The accuracy so far in the first metric."""
     percent = progress.board.snapshot().overall.percent
@@ -296,5 +307,9 @@ def _majority(answers: tuple[str, ...]) -> str:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, in the id of a memory event
+        text = json.dumps(msgspec.to_builtins(value))
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

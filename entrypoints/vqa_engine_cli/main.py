@@ -31,7 +31,7 @@ from vqa_engine_cli.status import status
 from vqa_engine_cli.view import view
 
 TAIL = 5
-"""Lines of a worker's last words that are shown with an error."""
+"""Lines of a worker's last output that are shown with an error."""
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -98,13 +98,13 @@ class Commands(DefaultGroup):
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="warning",
     show_default=True,
-    help="What the log on stderr tells.",
+    help="Log level on stderr.",
 )
 def cli(log_level: str) -> None:
     """Ask local vision-language models visual questions, and score the answers.
 
-    Without a command it is `run`; without options that asks the embedded model the
-    built-in questions.
+    The default command is `run`; without options it asks the embedded model the built-in
+    questions.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_untold)
@@ -126,8 +126,9 @@ def main() -> None:
 
 
 def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; `vqa_engine.session.notes` marks those that one does."""
-    return not hasattr(record, "vqa_engine_noted")
+    """Whether no observer shows it; until a session was made, none can."""
+    notes = sys.modules.get("vqa_engine.session.notes")
+    return notes is None or not notes.noted(record)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

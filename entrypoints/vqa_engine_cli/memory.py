@@ -12,14 +12,15 @@ from vqa_engine_cli.options import FOLDER, options
 @click.command()
 @click.argument("run", type=FOLDER)
 @options(
-    click.option("--adapter", help="Only this adapter's.  [default: each]"),
-    click.option("--summary", is_flag=True, help="The summary alone, without the timeline."),
+    click.option("--adapter", help="Only this adapter.  [default: all]"),
+    click.option("--summary", is_flag=True, help="Print only the summary."),
 )
 def memory(run: Path, adapter: str | None, summary: bool) -> None:
-    """Print the memory timeline of RUN, a run directory, and its summary.
+    """Print how memory was used in RUN, a run directory.
 
-    The timeline has a line for each action: time, question, strategy, call, bytes freed,
-    milliseconds. The summary: peak, floor, predicted against true, actions, leak verdict.
+    First a timeline with a line for each action: time, question, strategy, call, bytes
+    freed, milliseconds. Then a summary: peak, floor, predicted and true need, actions,
+    leaks.
     """
     from vqa_engine.runs.directory import open_journal
     from vqa_engine.runs.timeline import summarise, summary_lines, timeline

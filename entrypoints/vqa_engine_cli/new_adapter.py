@@ -1,4 +1,4 @@
-"""`vqa-engine new-adapter`: a package of one's own, to fill in."""
+"""`vqa-engine new-adapter`: a package with a new adapter, to fill in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vqa_engine_cli.options import options
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Folder of the package.  [default: vqa-engine-NAME, here]",
+        help="Folder of the package.  [default: vqa-engine-NAME in the current folder]",
     ),
 )
 def new_adapter(name: str, output: Path | None) -> None:
@@ -31,7 +31,7 @@ def new_adapter(name: str, output: Path | None) -> None:
 
     folder = write(name, output)
     adapter = Names.of(name).adapter
-    click.echo(f"Wrote {folder}. Now:")
+    click.echo(f"Wrote {folder}. Next:")
     for line in (
         f"pip install --editable '{folder}[test]'",
         "vqa-engine adapters",

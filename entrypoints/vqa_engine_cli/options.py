@@ -37,56 +37,64 @@ adapter_options = (
         multiple=True,
         metavar="NAME[@MODEL]",
         shell_complete=_complete_adapter,
-        help="Adapter to run; repeat it to compare several.  "
+        help="Adapter to run; repeatable, to compare several.  "
         "[default: smolvlm@builtin, the embedded model]",
     ),
     click.option(
         "--model",
-        help="Checkpoint: a hub id, a local folder, or `builtin`.  [default: the adapter's]",
+        help="Checkpoint: a hub id, a local folder, or `builtin`.  [default: the adapter's own]",
     ),
-    click.option("--revision", help="Branch, tag or commit that pins a hub id."),
+    click.option("--revision", help="Branch, tag or commit of a model on the hub."),
     click.option(
-        "--trust-remote-code", is_flag=True, help="Let code that comes with the checkpoint run."
+        "--trust-remote-code",
+        is_flag=True,
+        help="Allow code that comes with the checkpoint to run.",
     ),
     click.option(
         "--adapter-option",
         "adapter_options",
         multiple=True,
         metavar="[NAME:]KEY=VALUE",
-        help="An option of the adapter's own, such as instruction=''; with NAME: of that one only.",
+        help="Option of the adapter itself, such as instruction=''; with NAME: of that one only.",
     ),
 )
 
 plan_options = (
-    click.option("--max-tokens", type=click.IntRange(1), default=32, show_default=True),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(1),
+        default=32,
+        show_default=True,
+        help="Maximum number of tokens in an answer.",
+    ),
     click.option(
         "--temperature",
         type=click.FloatRange(0),
         default=0.0,
         show_default=True,
-        help="0 is greedy.",
+        help="Sampling temperature; 0 is greedy decoding.",
     ),
     click.option(
         "--seed",
         type=int,
         default=0,
         show_default=True,
-        help="Of --sample, and of generation when the temperature is above 0.",
+        help="Random seed, of --sample and of generation at a temperature above 0.",
     ),
     click.option(
         "--prefill-step",
         type=click.IntRange(1),
-        help="Prompt tokens computed at once; smaller needs less memory.",
+        help="Prompt tokens computed at a time; fewer need less memory.",
     ),
     click.option(
         "--image-longest-edge",
         type=click.IntRange(1),
-        help="Shrink larger images to this many pixels (changes answers).",
+        help="Shrink larger images to this many pixels (may change answers).",
     ),
     click.option(
         "--kv-bits",
         type=click.Choice(["2", "3", "4", "6", "8"]),
-        help="Quantise the KV cache (changes answers).",
+        help="Quantise the KV cache to this many bits (may change answers).",
     ),
 )
 
@@ -95,7 +103,7 @@ python_option = click.option(
     "pythons",
     multiple=True,
     metavar="NAME=PATH",
-    help="Interpreter of an adapter's worker, for an environment of its own.",
+    help="Python interpreter of one adapter, for an environment of its own; repeatable.",
 )
 
 process_options = (
@@ -104,7 +112,7 @@ process_options = (
         type=click.Choice(["process", "inline"]),
         default="process",
         show_default=True,
-        help="Run each model in a worker process, or in this one (for debugging).",
+        help="Run each model in a worker process, or in this process (for debugging).",
     ),
     python_option,
     click.option(
@@ -112,14 +120,14 @@ process_options = (
         type=click.FloatRange(0, min_open=True),
         default=600.0,
         show_default=True,
-        help="Seconds that loading a model may take.",
+        help="Time limit for loading a model, in seconds.",
     ),
     click.option(
         "--answer-timeout",
         type=click.FloatRange(0, min_open=True),
         default=120.0,
         show_default=True,
-        help="Seconds that a question may take before its worker counts as hung.",
+        help="Time limit for one question, in seconds; after it the worker is restarted.",
     ),
 )
 
@@ -127,12 +135,12 @@ memory_options = (
     click.option(
         "--memory-budget",
         metavar="SIZE",
-        help="Bytes a model may hold, such as 6GiB.  [default: what the machine offers]",
+        help="Memory that a model may use, such as 6GiB.  [default: what the machine offers]",
     ),
     click.option(
         "--lossy",
         is_flag=True,
-        help="Allow cheaper plans that may change answers (recorded on each) when memory is short.",
+        help="If memory is short, allow cheaper plans that may change answers (recorded on each).",
     ),
 )
 
@@ -145,30 +153,36 @@ question_options = (
         help="`shapes`, `shapes:seed=3,count=500`, a .jsonl file, or a VQA v2 questions file.",
     ),
     click.option("--annotations", type=FILE, help="VQA v2 annotations file."),
-    click.option("--images", type=FOLDER, help="Folder of the images.  [default: the file's]"),
-    click.option("--limit", type=click.IntRange(1), help="Ask the first N questions only."),
-    click.option("--sample", type=click.IntRange(1), help="Ask N questions drawn with --seed."),
+    click.option(
+        "--images", type=FOLDER, help="Folder of the images.  [default: that of the questions file]"
+    ),
+    click.option(
+        "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."
+    ),
+    click.option(
+        "--sample", type=click.IntRange(1), metavar="N", help="Ask N questions drawn at random."
+    ),
 )
 
 metric_option = click.option(
     "--metric",
     "metrics",
     multiple=True,
-    help="Metric profile; repeatable.  [default: vqa-v2-normalised and vqa-v2-official]",
+    help="Metric to score with; repeatable.  [default: vqa-v2-normalised and vqa-v2-official]",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 verbose_option = click.option(
     "--verbose",
     "-v",
     is_flag=True,
-    help="Tell each answer, each memory action, and what an adapter notes.",
+    help="Print every answer, every memory action and every adapter message.",
 )
 
 
 def options(*groups: Any) -> Callable[[Command], Command]:
-    """A decorator that adds `--config` and groups of options, in the order given."""
+    """A decorator that adds `--config` and groups of options, in this order."""
     flat = [config_option]
     for group in groups:
         flat.extend(group if isinstance(group, tuple) else (group,))

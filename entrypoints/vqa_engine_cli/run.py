@@ -1,4 +1,4 @@
-"""`vqa-engine run`: put a question set to one adapter or several."""
+"""`vqa-engine run`: ask one adapter or several a question set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXIT_INCOMPLETE = 3
 
 RUNS = Path("runs")
-"""Where runs go that are given no --output."""
+"""Where runs without --output go."""
 
 
 @click.command()
@@ -42,17 +42,32 @@ RUNS = Path("runs")
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Run directory; one that is there is continued.  [default: runs/…, by settings]",
+        help="Run directory; an existing run is continued.  [default: runs/…, by its settings]",
     ),
-    click.option("--fresh", is_flag=True, help="Start anew, in a directory beside the old one."),
+    click.option(
+        "--fresh", is_flag=True, help="Start a new run, in a directory beside the old one."
+    ),
+    click.option(
+        "--keep-failed",
+        is_flag=True,
+        help="Do not ask questions again that failed in an earlier run.",
+    ),
+    click.option(
+        "--same-failures",
+        type=click.IntRange(0),
+        metavar="N",
+        default=10,
+        help="End the run when its first N questions all fail in the same way.  "
+        "[default: 10; 0: never]",
+    ),
     json_option,
     verbose_option,
 )
-def run(output: Path | None, fresh: bool, as_json: bool, verbose: bool, **given: Any) -> None:
-    """Ask a question set, journal every answer, and print the scores.
+def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None:
+    """Ask a question set, record every answer, and print the scores.
 
-    The same command continues a run that stopped. Several adapters run one after the
-    other.
+    The same command continues a run that stopped, and asks every question again that has
+    no answer. Several adapters run one after the other.
 
     \b
     Examples:
@@ -63,7 +78,10 @@ def run(output: Path | None, fresh: bool, as_json: bool, verbose: bool, **given:
     questions = question_set(given)
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
-        _run(running, questions, directory, fresh, as_json)
+        result = _run(running, questions, directory, given)
+    _show(result, questions, as_json, given["keep_failed"])
+    if not result.complete:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
@@ -71,21 +89,24 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
     from vqa_engine_cli.display import observer
 
     shown = observer(as_json=as_json, verbose=verbose)
-    return engine(given, shown, metrics=given["metrics"] or DEFAULT_METRICS)
+    metrics = given["metrics"] or DEFAULT_METRICS
+    return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:
-    """A name that the settings decide, so that the same command finds its run again."""
+    """A name that depends on the settings alone, so that the same command finds its run again."""
     wanted = running.manifest(questions)
     names = "-".join(wanted.adapters).replace("/", "_")[:60]
     return RUNS / f"{names}-{wanted.digest[:8]}"
 
 
 def _run(
-    running: Engine, questions: QuestionSet, directory: Path, fresh: bool, as_json: bool
-) -> None:
+    running: Engine, questions: QuestionSet, directory: Path, given: dict[str, Any]
+) -> RunResult:
     try:
-        result = running.run(questions, directory, fresh_start=fresh)
+        return running.run(
+            questions, directory, fresh_start=given["fresh"], keep_failed=given["keep_failed"]
+        )
     except KeyboardInterrupt:
         click.echo(
             f"\nInterrupted. Every answer so far is in {directory}; "
@@ -93,15 +114,12 @@ def _run(
             err=True,
         )
         raise
-    _show(result, questions, as_json)
-    if not result.complete:
-        sys.exit(EXIT_INCOMPLETE)
 
 
-def _show(result: RunResult, questions: QuestionSet, as_json: bool) -> None:
+def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed: bool) -> None:
     from vqa_engine_cli.display import show_result, show_result_json
 
     if as_json:
         show_result_json(result)
     else:
-        show_result(result, questions.name)
+        show_result(result, questions.name, keep_failed=keep_failed)

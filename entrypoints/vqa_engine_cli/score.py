@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
 from vqa_engine_cli.options import json_option, metric_option, options, question_options
@@ -15,21 +16,32 @@ from vqa_engine_cli.options import json_option, metric_option, options, question
 @click.argument("results", type=click.Path(exists=True, path_type=Path))
 @options(
     question_options,
-    click.option("--seed", type=int, default=0, show_default=True, help="Of --sample."),
-    click.option("--partial", is_flag=True, help="Score the ids that are there, if some miss."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Random seed of --sample."),
+    click.option(
+        "--partial", is_flag=True, help="Score the answers there are if some are missing."
+    ),
     metric_option,
     json_option,
 )
+@click.pass_context
 def score(
-    results: Path, partial: bool, metrics: tuple[str, ...], as_json: bool, **given: Any
+    ctx: click.Context,
+    /,
+    results: Path,
+    partial: bool,
+    metrics: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Score RESULTS: a VQA v2 result file over --questions, or a run directory.
+    """Score RESULTS: a run directory, or a VQA v2 result file of the questions in --questions.
 
     \b
     Examples:
-      vqa-engine score --questions q.json --annotations a.json results.json
       vqa-engine score runs/kettles
+      vqa-engine score --questions q.json --annotations a.json results.json
     """
+    if results.is_dir():
+        _refuse(ctx, {*given, "partial"})
     from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine.runs.rescoring import score_run
     from vqa_engine.scoring import metric, score_results
@@ -45,3 +57,21 @@ def score(
         show_scores_json(tables)
     else:
         show_scores(tables)
+
+
+def _refuse(ctx: click.Context, names: set[str]) -> None:
+    """Refuse options that choose questions: a run directory has its own.
+
+    Those that a TOML file sets, for other commands as well, do no harm.
+    """
+    given = [
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name in names
+        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        apply = "applies" if len(given) == 1 else "apply"
+        raise click.UsageError(
+            f"{', '.join(given)} {apply} to a result file only; a run directory has its questions."
+        )

@@ -23,10 +23,11 @@ from vqa_engine.scoring import metric
 from vqa_engine_adapters.builtin import CHECKPOINT
 
 HELD_OUT = ShapesSet(seed=1, count=100)
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "builtin_accuracy.py"
+ROOT = Path(__file__).parents[2]
+BENCHMARK = ROOT / "benchmarks" / "builtin_accuracy.py"
 LARGEST = 4_000_000
 FIELDS = ("ids", "positions", "segments", "labels")
-LOG = json.loads((CHECKPOINT.parent / "training.json").read_text())
+LOG = json.loads((ROOT / "tools" / "train_builtin" / "training.json").read_text())
 
 
 def question_of(kind: str) -> Question:
@@ -87,6 +88,7 @@ def ask(loaded: Any, question: Question, tmp_path: Path) -> str:
     return str(result.text).strip()
 
 
+@pytest.mark.slow
 def test_it_answers_held_out_questions(loaded: Any, tmp_path: Path) -> None:
     score = metric("vqa-v2-normalised").score
     scores = [score(ask(loaded, one, tmp_path), one.answers) for one in HELD_OUT]
@@ -105,7 +107,7 @@ def test_the_answer_changes_with_the_picture(loaded: Any, shown: str, tmp_path: 
 
 
 def test_the_processor_resizes_as_training_did(loaded: Any) -> None:
-    samples = pytest.importorskip("vqa_engine_adapters.builtin.training.samples")
+    samples = pytest.importorskip("tools.train_builtin.samples")
     _, processor = loaded
     image = image_of(question_of("count"))
     seen = processor(images=[image], text=["<image>"])["pixel_values"]
@@ -113,6 +115,7 @@ def test_the_processor_resizes_as_training_did(loaded: Any) -> None:
     assert np.abs(np.array(seen)[0, 0] - trained).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_transformers_gives_the_same_tokens() -> None:
     pytest.importorskip("mlx_vlm")
     pytest.importorskip("torch")
@@ -124,7 +127,7 @@ def test_transformers_gives_the_same_tokens() -> None:
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any, Any]:
     pytest.importorskip("torch")
-    from vqa_engine_adapters.builtin.training import layout, samples, vocabulary
+    from tools.train_builtin import layout, samples, vocabulary
 
     tokenizer = vocabulary.build_tokenizer()
     model = layout.build_model(layout.Architecture(), tokenizer).eval()
@@ -144,8 +147,8 @@ def test_every_word_of_the_set_is_one_token(parts: Any) -> None:
 def test_packed_questions_are_computed_as_if_asked_alone(parts: Any) -> None:
     import torch
 
-    from vqa_engine_adapters.builtin.training.forward import answer_logits
-    from vqa_engine_adapters.builtin.training.loop import tensors
+    from tools.train_builtin.forward import answer_logits
+    from tools.train_builtin.loop import tensors
 
     model, sampler, _ = parts
     batch = tensors(sampler.batch(3, 1))
@@ -159,8 +162,9 @@ def test_packed_questions_are_computed_as_if_asked_alone(parts: Any) -> None:
     torch.testing.assert_close(together[of_four], single, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(parts: Any) -> None:
-    from vqa_engine_adapters.builtin.training import layout, loop
+    from tools.train_builtin import layout, loop
 
     _, sampler, tokenizer = parts
     model = layout.build_model(layout.Architecture(), tokenizer)

@@ -81,12 +81,18 @@ class _Handler(BaseHTTPRequestHandler):
             if not file.is_file():
                 self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
                 return
-            content = file.read_bytes()
+            whole = file.read_bytes()
+            content = whole[self._range()]
             self.served.sent += len(content) if body else 0
-            headers = {"ETag": f'"{sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            self._send(200, content, headers, body=body)
+            headers = {"ETag": f'"{sha1(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            self._send(200 if content == whole else 206, content, headers, body=body)
         else:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
+
+    def _range(self) -> slice:
+        """The bytes of a file that are asked for; all of them by default."""
+        first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        return slice(int(first or 0), int(last) + 1 if last else None)
 
     def _tree(self) -> list[dict[str, object]]:
         return [

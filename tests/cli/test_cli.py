@@ -25,6 +25,12 @@ MODULES = {
                 time.sleep(0.05)
                 return super().answer(question, plan)
     """,
+    "broken_mod": """
+        from tests.fakes import Instant
+        class Broken(Instant):
+            def answer(self, question, plan):
+                raise ValueError("out of order")
+    """,
     "noting_mod": """
         import logging
         from tests.fakes import Instant
@@ -43,6 +49,7 @@ ENTRY_POINTS = {
     "raising": "quick_mod:Raising",
     "unreachable": "quick_mod:Unreachable",
     "slow": "slow_mod:Slow",
+    "broken": "broken_mod:Broken",
     "noting": "noting_mod:Noting",
 }
 ROOT = Path(__file__).parents[2]
@@ -140,7 +147,7 @@ def test_what_an_adapter_logs_is_told_once(shell: Shell, isolation: str) -> None
 
 def test_error_rows_give_exit_code_3(shell: Shell) -> None:
     out, err = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
-    assert "2 questions have no answer" in out
+    assert "2 of 4 questions have no answer (2 python); run the same command to ask them" in out
     assert "raising: question 3: ValueError: odd questions are beyond me" in err
 
 
@@ -169,7 +176,15 @@ def test_options_stand_in_a_toml_file_and_the_command_line_wins(shell: Shell) ->
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("limt = 3", "Did you mean 'limit'"), ("limit = ", "no valid TOML"), ("limit = 0", "limit")],
+    [
+        ("limt = 3", "Did you mean 'limit'"),
+        ("limit = ", "not valid TOML"),
+        ("limit = 0", "limit"),
+        ("run = 5", "belong in a table [run]"),
+        ("score = 'x'", "belong in a table [score]"),
+        ("limit = [1, 2]", "'limit' must be a single value"),
+        ("[adapter]\nname = 'x'", "'adapter' must be a value or a list of values"),
+    ],
 )
 def test_a_wrong_config_file_is_a_usage_error(shell: Shell, text: str, said: str) -> None:
     (shell.folder / "c.toml").write_text(text)
@@ -211,7 +226,7 @@ def test_adapters_lists_broken_and_healthy_alike(shell: Shell, tmp_path: Path) -
 def test_export_writes_the_official_result_file(shell: Shell) -> None:
     shell("-a", "raising", "--questions", shell.jsonl(4), "-o", "r", code=3)
     _, err = shell("export", "r", "--format", "vqa-v2", "-o", "results.json")
-    assert "2 questions have no answer and are left out" in err
+    assert "2 questions have no answer (left out)" in err
     written = json.loads((shell.folder / "results.json").read_text())
     assert written == [{"question_id": n, "answer": "yes"} for n in (0, 2)]
 
@@ -220,6 +235,56 @@ def test_score_of_a_run_equals_the_run_s_own(shell: Shell) -> None:
     out, _ = shell("-a", "raising", "--questions", shell.jsonl(6), "-o", "r", "--json", code=3)
     scored, _ = shell("score", "r", "--json")
     assert json.loads(scored) == json.loads(out)["scores"]
+
+
+def test_a_repeatable_option_may_be_one_value_in_a_toml_file(shell: Shell) -> None:
+    shell.jsonl(2)
+    (shell.folder / "c.toml").write_text('questions = "set.jsonl"\nadapter = "instant"\n')
+    _, err = shell("--config", "c.toml")
+    assert "instant: 2/2" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--questions", "set.jsonl"], "--questions applies to a result file only"),
+        (["--limit", "3", "--partial"], "--limit, --partial apply to a result file only"),
+    ],
+)
+def test_score_refuses_options_that_a_run_directory_does_not_need(
+    shell: Shell, options: list[str], said: str
+) -> None:
+    (shell.folder / "r").mkdir()
+    _, err = shell("score", "r", *options, code=2)
+    assert said in err
+
+
+def test_a_run_without_answers_is_not_called_answered(shell: Shell) -> None:
+    command = ("-a", "raising", "--questions", shell.jsonl(4), "-o", "r")
+    shell(*command, code=3)
+    _, err = shell(*command, code=3)
+    assert "continuing after 2 of 4 questions" in err
+    assert err.count("raising: question ") == 2
+    out, err = shell(*command, "--keep-failed", code=3)
+    assert "2 of 4 questions failed before, and --keep-failed leaves them" in err
+    assert "run the command without --keep-failed to ask" in out
+
+
+def test_a_run_whose_first_questions_fail_alike_ends_with_that_error(shell: Shell) -> None:
+    broken = ("-a", "broken", "--questions", shell.jsonl(9), "-o", "r")
+    _, err = shell(*broken, "--same-failures", "3", code=1)
+    assert "out of order" in err
+    out, _ = shell(*broken, "--same-failures", "0", code=3)
+    assert "9 of 9 questions have no answer (9 python)" in out
+
+
+def test_a_finished_run_can_be_read_where_nothing_can_be_written(shell: Shell) -> None:
+    shell("-a", "instant", "--questions", shell.jsonl(3), "-o", "r")
+    run = shell.folder / "r"
+    before = {path.name: path.stat().st_mtime_ns for path in (run, *run.iterdir())}
+    for command in ("score", "export", "memory"):
+        shell(command, "r")
+    assert {path.name: path.stat().st_mtime_ns for path in (run, *run.iterdir())} == before
 
 
 @pytest.mark.usefixtures("nobody_left")

@@ -21,6 +21,7 @@ from vqa_engine.adapter import (
     TokenCounts,
 )
 from vqa_engine.errors import ImageError, VqaEngineError
+from vqa_engine.images import open_image
 from vqa_engine.memory.strategies import CacheLimit
 
 
@@ -353,7 +354,7 @@ class Cheap(Good):
 
 
 class Batches(Good):
-    """Answers any number together, and well. The base of two that do not."""
+    """Answers any number together, and well. The base of those that do not."""
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         return len(upcoming)
@@ -386,3 +387,27 @@ class AllOrNothing(Batches):
 
     def outcome(self, question: Question, plan: GenerationPlan) -> Answer:
         return self.answer(question, plan)
+
+
+class TwoWays(Batches):
+    """Asked by itself it says something else."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return evolve(super().answer(question, plan), text="something else")
+
+    def outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+        try:
+            return Good.answer(self, question, plan)
+        except ImageError as error:
+            return error
+
+
+class Hasty(Batches):
+    """Opens the next image at once, whatever it is."""
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        if following is not None:
+            open_image(following)
+        return super().answer_batch(questions, plan, following)

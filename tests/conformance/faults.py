@@ -15,6 +15,7 @@ from tests.conformance.bad import (
     Cheap,
     FallsApart,
     Guesses,
+    Hasty,
     HoldsOn,
     KeepsItsCache,
     KeyedByPath,
@@ -37,6 +38,7 @@ from tests.conformance.bad import (
     ShortOfBreath,
     Shrinks,
     Talkative,
+    TwoWays,
     Understates,
 )
 from tests.conformance.heavy import Heavy
@@ -64,6 +66,8 @@ FAULTS: dict[type, str] = {
     ShortOfBreath: "test_very_long_question",
     AsciiOnly: "test_non_latin_text",
     NoChoice: "test_choices",
+    TwoWays: "test_one_question_is_a_batch_of_one",
+    Hasty: "test_what_follows_harms_nothing",
     MixesUp: "test_a_batch_answers_as_one_by_one",
     AllOrNothing: "test_a_fault_in_a_batch_costs_one_question",
     HoldsOn: "test_release_gives_memory_back",

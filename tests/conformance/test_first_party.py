@@ -13,7 +13,10 @@ from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 pytest_plugins = ("tests.mlx.fixtures",)
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # a loaded machine is slow, and that is no fault
 
 QUESTION = "What colour is the kettle?"
 """Its words are in the tiny checkpoints' vocabulary."""

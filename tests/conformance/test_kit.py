@@ -16,7 +16,10 @@ from tests.conformance.good import Good
 from vqa_engine.testing import AdapterConformance, Capabilities
 from vqa_engine.testing.standard import GUARD, standard_tests
 
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # a loaded machine is slow, and that is no fault
 
 ROOT = Path(__file__).parents[2]
 SUITE = Path(__file__).with_name("bad_suite.py")

@@ -147,7 +147,8 @@ def test_a_run_that_has_an_answer_goes_on(tmp_path: Path) -> None:
 
 
 def test_failures_that_differ_do_not_end_a_run() -> None:
-    asked = [a_question(n, image=b"" if n % 2 else b"no picture") for n in range(20)]
+    images = [Path(f"gone{n}.png") if n % 2 else b"no picture %d" % n for n in range(20)]
+    asked = [a_question(n, image=image) for n, image in enumerate(images)]
     with engine(fakes.Looking) as running:
         assert running.run(asked).tallies["looking"].failed == 20
 

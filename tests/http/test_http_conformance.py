@@ -17,7 +17,10 @@ from vqa_engine.adapter import ModelRef
 from vqa_engine.testing import AdapterConformance, Capabilities, pictures
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # a loaded machine is slow, and that is no fault
 
 
 @define

@@ -16,6 +16,8 @@ from vqa_engine.worker import WorkerSession
 from vqa_engine_adapters.http import openai_server
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 
+pytestmark = pytest.mark.slow
+
 PLAN = GenerationPlan(max_tokens=8)
 QUESTIONS = list(load_questions("shapes:seed=13,count=20"))
 TARGET = "vqa_engine_adapters.http.openai_server:OpenAiServer"
@@ -37,7 +39,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(server: Server) -> dict[str, object]:
-    return {"base_url": server.url, "instruction": INSTRUCTION, "in_flight": 4}
+    return {"base_url": server.url, "instruction": INSTRUCTION, "in_flight": 4, "patience": 300}
 
 
 @pytest.mark.timeout(400)

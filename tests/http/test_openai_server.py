@@ -6,9 +6,12 @@ import base64
 import io
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,17 @@ from vqa_engine import Engine
 from vqa_engine.adapter import Answer, BatchAdapter, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import (
     AnswerError,
+    BackendGone,
     CheckpointError,
     ConfigurationError,
     ImageError,
 )
 from vqa_engine.images import content_hash
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker import Timeouts
 from vqa_engine_adapters.http import client
 from vqa_engine_adapters.http.openai_server import OpenAiServer
+from vqa_engine_adapters.http.options import Options
 
 PLAN = GenerationPlan(max_tokens=5)
 TARGET = "vqa_engine_adapters.http.openai_server:OpenAiServer"
@@ -97,7 +103,7 @@ class TestRequest:
         [
             (Reply(content=" Red.\nBecause"), "Red.", "stop"),
             (Reply(content="Red<end_of_utterance>"), "Red", "stop"),
-            (Reply(text='{"choices":[{"message":{"content":null}}]}'), "", "stop"),
+            (Reply(content=""), "", "stop"),
             (
                 Reply(text='{"choices":[{"message":{"content":"a"},"finish_reason":"length"}]}'),
                 "a",
@@ -108,6 +114,24 @@ class TestRequest:
     def test_reply_is_cleaned(self, opened: Opened, reply: Reply, text: str, reason: str) -> None:
         answer = opened(reply)[0].answer(ask(), PLAN)
         assert (answer.text, answer.finish_reason) == (text, reason)
+
+    @pytest.mark.parametrize(
+        ("message", "reason"),
+        [
+            ({"content": None}, "no text (finish_reason 'length')"),
+            ({}, "no text (finish_reason 'length')"),
+            ({"content": None, "refusal": "I will not say."}, "no text (I will not say.)"),
+            ({"content": [{"type": "text"}]}, "no text"),
+            (None, "no message"),
+        ],
+    )
+    def test_a_reply_without_text_is_no_answer(
+        self, opened: Opened, message: Any, reason: str
+    ) -> None:
+        choice = {"message": message, "finish_reason": "length"}
+        adapter, _ = opened(Reply(text=json.dumps({"choices": [choice]})))
+        with pytest.raises(AnswerError, match=re.escape(reason)):
+            adapter.answer(ask(), PLAN)
 
 
 class TestRetries:
@@ -128,6 +152,32 @@ class TestRetries:
         adapter, script = opened(fault, fault, Reply(content="red"))
         assert adapter.answer(ask(), PLAN).text == "red"
         assert len(script.asked) == 3
+
+    @pytest.mark.parametrize("form", ["seconds", "date"])
+    def test_do_not_come_sooner_than_the_server_asks(self, opened: Opened, form: str) -> None:
+        """Longer than the patience is too long, and then nothing is sent again."""
+        then = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+        asked = then if form == "date" else "3600"
+        busy = Reply(429, text="slow down", headers=(("retry-after", asked),))
+        adapter, script = opened(busy, patience=20)
+        with pytest.raises(BackendGone) as caught:
+            adapter.answer(ask(), PLAN)
+        said = re.search(r"asks to wait (\d+) s", str(caught.value))
+        assert said
+        assert int(said[1]) == pytest.approx(3600, abs=60)
+        assert len(script.asked) == 1
+
+    def test_fit_into_the_life_of_a_worker(self) -> None:
+        """The engine gives up a worker whose question takes longer."""
+        options, life = Options(), Timeouts().answer
+        assert max(options.timeout, options.patience) + client.CONNECT < life
+
+    def test_end_with_the_patience(self, opened: Opened) -> None:
+        """A second try may last as long as there is patience left, not its whole timeout."""
+        adapter, script = opened(Reply(500), Reply(delay=5.0), patience=0.5, timeout=4, retries=9)
+        with pytest.raises(AnswerError, match=r"failed 2 times: no answer within 0\.[0-5]"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 2
 
     def test_end(self, opened: Opened) -> None:
         adapter, script = opened(Reply(500, text="oops"), retries=2)
@@ -249,6 +299,16 @@ class TestKey:
         with pytest.raises(ConfigurationError, match=word) as caught:
             opened(key="another")
         assert KEY not in str(caught.value)
+
+    def test_that_is_revoked_ends_the_run(self, opened: Opened) -> None:
+        """No question is to blame: all stay open, and the same command continues."""
+        revoked = Reply(401, text="no such key")
+        adapter, _ = opened(Reply(), revoked, api_key_env="MY_KEY", in_flight=1)
+        first, second = adapter.answer_batch([ask(1), ask(2)], PLAN, None)
+        assert isinstance(first, Answer)
+        assert isinstance(second, BackendGone)
+        assert "environment variable MY_KEY" in str(second)
+        assert "same command" in str(second)
 
     @pytest.mark.parametrize("isolation", ["inline", "process"])
     def test_is_written_nowhere(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import pytest
 
 import vqa_engine
 from tests.builders import a_distribution, a_question, png
-from tests.environments import EXAMPLES
+from tests.environments import EXAMPLES, ROOT, Environment, Wheels
 from vqa_engine import Engine, Row, failures
 from vqa_engine.errors import BackendError
 from vqa_engine.memory import backends
-from vqa_engine.memory.backend import GROUP, Library
+from vqa_engine.memory.backend import Library
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 
 EXAMPLE = EXAMPLES / "vqa-engine-counting-backend"
 WEIGHTS = 1 << 20
@@ -41,7 +43,7 @@ def a_backend(site: Path, source: str, name: str = "theirs", target: str = "Thei
     """Install a package with one backend."""
     module = name.replace("-", "_")
     offered = {"theirs": f"{module}:{target}"}
-    a_distribution(site, name, offered, modules={module: source}, group=GROUP)
+    a_distribution(site, name, offered, modules={module: source}, group=MEMORY_BACKENDS)
 
 
 @pytest.fixture
@@ -66,18 +68,18 @@ def rows(*texts: str, isolation: str = "process") -> list[Row]:
 @pytest.mark.usefixtures("counting")
 class TestAnothersBackend:
     def test_its_counters_are_in_every_row(self) -> None:
-        told = [row.answer.memory for row in rows("Wide?", "Tall?") if row.answer]
+        told = [row.answer.memory for row in rows("How bright?", "And now?") if row.answer]
         read = [(one.active, one.cache, one.peak) for one in told if one]
         assert read == [(WEIGHTS, 600, WEIGHTS + 600)] * 2
 
     def test_its_error_is_classified_where_it_is_raised(self) -> None:
-        failed, answered = rows("Take everything", "Wide?", isolation="inline")
+        failed, answered = rows("Take everything", "How bright?", isolation="inline")
         assert failed.failure is not None
         assert failed.failure.cause == "out_of_memory"
         assert answered.answer is not None
 
     def test_its_last_words_are_classified_by_the_host(self) -> None:
-        failed, answered = rows("Take everything and crash", "Wide?")
+        failed, answered = rows("Take everything and crash", "How bright?")
         assert failed.failure is not None
         assert failed.failure.cause == "out_of_memory"
         assert "buffers: no room left on device" in failed.failure.message
@@ -91,8 +93,22 @@ class TestAnothersBackend:
         assert "vqa_engine_counting_backend.buffers" not in sys.modules
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+def test_its_package_proves_itself_where_no_checkout_is_on_the_path(tmp_path: Path) -> None:
+    wheels = Wheels(tmp_path / "wheels")
+    for project in (ROOT, EXAMPLE):
+        wheels.build(project)
+    made = Environment.make(tmp_path / "environment")
+    made.install(wheels, "vqa-engine", engine=True)
+    made.install(wheels, EXAMPLE.name)
+    made.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE), cwd=tmp_path)
+
+
 def test_a_backend_that_nobody_offers() -> None:
-    with pytest.raises(BackendError, match=r"'onnx'.*installed: mlx, none, torch.*Install"):
+    with pytest.raises(
+        BackendError, match=r"no memory backend 'onnx'; choose from: mlx, none, torch"
+    ):
         backends.backend("onnx")
 
 
@@ -100,8 +116,8 @@ def test_a_backend_that_nobody_offers() -> None:
     ("source", "why"),
     [
         ("import no_such_library", "No module named 'no_such_library'"),
-        ("Theirs = 5", "theirs:Theirs is not a subclass of MemoryBackend"),
-        ("class Theirs: pass", "theirs:Theirs is not a subclass of MemoryBackend"),
+        ("Theirs = 5", "does not name a subclass of MemoryBackend"),
+        ("class Theirs: pass", "does not name a subclass of MemoryBackend"),
         (
             """
             from vqa_engine.memory.backend import Library
@@ -109,7 +125,7 @@ def test_a_backend_that_nobody_offers() -> None:
                 library = Library()
                 def __init__(self, device): pass
             """,
-            "Theirs does not fit MemoryBackend",
+            "Theirs does not implement MemoryBackend",
         ),
         (
             """
@@ -119,7 +135,7 @@ def test_a_backend_that_nobody_offers() -> None:
                 library = Library()
                 def __init__(self, device): 1 / 0
             """,
-            "making it failed: ZeroDivisionError",
+            "creating it failed: ZeroDivisionError",
         ),
         (
             """
@@ -138,7 +154,7 @@ def test_a_broken_backend_names_its_package_and_the_remedy(
         backends.backend("theirs")
     assert "theirs 1.0 is installed, but" in str(caught.value)
     assert why in str(caught.value)
-    assert "pip install --upgrade theirs" in str(caught.value)
+    assert re.search("pip install --upgrade theirs|Install the package", str(caught.value))
     sys.modules.pop("theirs", None)
 
 

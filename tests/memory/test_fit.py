@@ -23,7 +23,7 @@ PHI = MemoryProfile(
     attention_per_pair=128,
     exact=True,
 )
-"""Phi-3.5-vision at 4 bits (shared/facts/models.md and memory.md)."""
+"""Phi-3.5-vision at 4 bits (docs/facts/models.md and memory.md)."""
 
 
 def test_what_has_room_fits_as_asked() -> None:
@@ -57,7 +57,7 @@ def test_lossy_plans_are_found_only_when_allowed() -> None:
 def test_without_a_limit_nothing_is_refused() -> None:
     found = examine(PHI, Budget(None, "no source"), GenerationPlan(), lossy=False)
     assert found.fits
-    assert found.lines()[-1] == "Nothing says that it does not fit."
+    assert found.lines()[-1] == "Nothing speaks against it: a size or a limit is unknown."
 
 
 class Sized(Steady):

@@ -1,7 +1,7 @@
 """Gauges read what is there, and say why when it is not.
 
 What this platform lacks (Metal, MPS, cgroup limits, pressure levels) is replayed from
-the figures in shared/facts/memory.md.
+the figures in docs/facts/memory.md.
 """
 
 from __future__ import annotations

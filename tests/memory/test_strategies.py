@@ -194,10 +194,13 @@ def test_a_strategy_that_cannot_act_is_refused_by_the_name_of_the_call(
 
 
 def test_a_refused_strategy_leaves_no_model_behind() -> None:
-    session = LocalSession(with_strategies(EveryQuestions(calls=("defragment",))), ModelRef())
+    adapter = with_strategies(EveryQuestions(calls=("defragment",)))
+    mx.clear_cache()
+    before = mx.get_active_memory()
     with pytest.raises(BackendError, match="defragment"):
-        session.load()
-    assert session.release().residue == 0
+        LocalSession(adapter, ModelRef()).load()
+    assert adapter.loads == 1
+    assert mx.get_active_memory() == before
 
 
 @frozen

@@ -1,6 +1,6 @@
 """Torch's counters: the device that is counted, and growth that only the driver shows.
 
-MPS is a stand-in here, with the figures of shared/facts/memory.md, "PyTorch"; CUDA's own
+MPS is a stand-in here, with the figures of docs/facts/memory.md, "PyTorch"; CUDA's own
 figures are those of tests/torch/test_cuda.py, on a machine that has it.
 """
 

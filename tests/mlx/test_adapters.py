@@ -17,8 +17,7 @@ from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.errors import (
     ConfigurationError,
 )
-from vqa_engine.images import open_image
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine.images import bounded, open_image
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.llava import LlavaMlx
@@ -30,7 +29,7 @@ pytest_plugins = ("tests.mlx.fixtures",)
 PLAN = GenerationPlan(max_tokens=6)
 KINDS = ("rgb", "rgba", "palette", "grey", "cmyk", "rotated", "one", "strip")
 FAMILIES = [
-    (model_type, width)
+    pytest.param((model_type, width), marks=[pytest.mark.slow] * (model_type == "phi3_v"))
     for model_type in ("smolvlm", "llava_next", "phi3_v", "llava", "idefics3")
     for width in ("float", "4bit")
 ]
@@ -81,6 +80,7 @@ class TestTokens:
         assert len(answer.token_ids) > 0
 
     @pytest.mark.parametrize("model_type", ["smolvlm", "llava_next", "phi3_v"])
+    @pytest.mark.slow
     def test_equal_in_the_precision_of_the_hub(
         self, checkpoints: Checkpoints, image_files: dict[str, Path], model_type: str
     ) -> None:
@@ -91,6 +91,7 @@ class TestTokens:
         assert answer.token_ids == expected
 
     @pytest.mark.usefixtures("checkpoints")
+    @pytest.mark.slow
     def test_equal_with_several_crops_of_phi(self, tmp_path: Path) -> None:
         """A wide picture is cut in two."""
         question, plan = ask(picture(300, 150)), GenerationPlan(max_tokens=3)
@@ -125,7 +126,7 @@ class TestTokens:
 
 
 class TestPrompt:
-    """The formats of shared/facts/models.md, with the short-answer instruction."""
+    """The formats of docs/facts/models.md, with the short-answer instruction."""
 
     @pytest.mark.parametrize(
         ("model_type", "expected"),

@@ -38,6 +38,7 @@ from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions.shapes import ShapesSet
 from vqa_engine_adapters.mlx import answering, batching
 from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.generation import prepare
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
@@ -63,6 +64,19 @@ def together(adapter: MlxAdapter, questions: list[Question], plan: GenerationPla
     return answers
 
 
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many questions went through the model together, each time that some did."""
+    counts: list[int] = []
+
+    def counted(loaded: Any, prefix: Any, suffixes: Any, plan: Any) -> Any:
+        counts.append(len(suffixes))
+        return batching.go_on_together(loaded, prefix, suffixes, plan)
+
+    monkeypatch.setattr(answering, "go_on_together", counted)
+    return counts
+
+
 def alone(folder: Path, adapter: MlxAdapter, questions: list[Question]) -> list[Answer]:
     """The answers of a model that computes each question from its start."""
     with loaded(folder, adapter, reuse="off") as fresh:
@@ -73,6 +87,7 @@ class TestSameAnswers:
     """A batch changes what an answer costs, and nothing else."""
 
     @pytest.mark.parametrize("model_type", FAST)
+    @pytest.mark.slow
     def test_as_one_by_one(self, checkpoints: Checkpoints, tmp_path: Path, model_type: str) -> None:
         """Off, on and batched: equal token counts, other names for a picture, in turns."""
         folder = checkpoints(model_type, "float")
@@ -86,6 +101,7 @@ class TestSameAnswers:
         assert [answer.tokens for answer in said] == [answer.tokens for answer in single]
         assert [one.finish_reason for one in said] == [one.finish_reason for one in single]
 
+    @pytest.mark.slow
     def test_of_phi(self, checkpoints: Checkpoints) -> None:
         """Its placeholders are negative, its crops dear: a short set."""
         questions = about(picture()) + about(turned(), TEXTS[:2])
@@ -95,6 +111,7 @@ class TestSameAnswers:
             said = together(adapter, questions, PLAN)
         assert ids(said) == ids(alone(folder, Phi35Vision(), questions))
 
+    @pytest.mark.slow
     def test_of_a_model_that_knows_what_it_says(self) -> None:
         questions, adapter = list(ShapesSet(seed=2, count=300)), SmolVlm()
         adapter.load(ModelRef(model=BUILTIN))
@@ -126,6 +143,7 @@ class TestSameAnswers:
         assert ids(together(smol, questions, PLAN)) == expected
         assert ids(asked(smol, questions, PLAN)) == expected
 
+    @pytest.mark.slow
     def test_in_the_callers_order(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         """Through the engine, which brings together what was asked in turns."""
         (tmp_path / "images").mkdir()
@@ -200,15 +218,19 @@ class TestSize:
 class TestFallback:
     """What cannot go together is answered one by one, and nobody notices."""
 
+    @pytest.mark.slow
     def test_past_the_length_at_which_phi_turns_otherwise(
-        self, copied: Callable[[str], Path]
+        self, copied: Callable[[str], Path], groups: list[int]
     ) -> None:
-        folder, questions = copied("phi3_v"), about(picture(), TEXTS[:2])
+        """One is too long to be computed in parts; the others go together without it."""
+        folder = copied("phi3_v")
+        questions = about(picture(), ("Who?", "Is it? " * 60, "Why?", "Where?"))
         config = json.loads((folder / "config.json").read_text())
-        config["original_max_position_embeddings"] = 325
+        config["original_max_position_embeddings"] = 360
         (folder / "config.json").write_text(json.dumps(config))
         with loaded(folder, Phi35Vision()) as adapter:
             said = together(adapter, questions, PLAN)
+        assert groups == [3]
         assert ids(said) == ids(alone(folder, Phi35Vision(), questions))
 
     def test_after_a_tail_that_is_wrong(self, checkpoints: Checkpoints, smol: MlxAdapter) -> None:
@@ -223,12 +245,45 @@ class TestFallback:
 class TestErrors:
     """The fault of one costs no other its answer, and no fault leaves anything behind."""
 
-    def test_of_one_question(self, smol: MlxAdapter) -> None:
-        questions = about(picture(), ("Who?", "What is <image>?", "Is it?"))
-        first, second, third = smol.answer_batch(questions, PLAN, None)
+    @pytest.mark.parametrize("bad", ["What is <image>?", "What is \ud800?"])
+    def test_of_one_question(self, smol: MlxAdapter, groups: list[int], bad: str) -> None:
+        """The others are still answered together, and what it costs is theirs."""
+        questions = about(picture(), ("Who?", bad, "Is it?", "Where?"))
+        rest = [questions[0], *questions[2:]]
+        assert smol.cost(questions, PLAN) == smol.cost(rest, PLAN)
+        first, second, *others = smol.answer_batch(questions, PLAN, None)
         assert isinstance(second, AnswerError)
-        said = [one.token_ids for one in (first, third) if isinstance(one, Answer)]
-        assert said == ids(asked(smol, [questions[0], questions[2]], PLAN))
+        assert groups == [3]
+        said = [one.token_ids for one in (first, *others) if isinstance(one, Answer)]
+        assert said == ids(asked(smol, rest, PLAN))
+
+    def test_of_one_that_the_processor_refuses(
+        self, smol: MlxAdapter, groups: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def picky(model: Any, prompt: str, *rest: Any) -> Any:
+            if "Who" in prompt:
+                raise ValueError("no such person")
+            return prepare(model, prompt, *rest)
+
+        monkeypatch.setattr(answering, "prepare", picky)
+        outcomes = smol.answer_batch(about(picture(), ("Who?", "Is it?", "Where?")), PLAN, None)
+        assert [type(one) for one in outcomes] == [AnswerError, Answer, Answer]
+        assert groups == [2]
+
+    def test_of_them_all(self, smol: MlxAdapter) -> None:
+        questions = about(picture(), ("What is <image>?", "And <image>?"))
+        with pytest.raises(AnswerError, match="<image>"):
+            smol.cost(questions, PLAN)
+        outcomes = smol.answer_batch(questions, PLAN, None)
+        assert [type(one) for one in outcomes] == [AnswerError, AnswerError]
+
+    def test_of_what_follows(self, smol: MlxAdapter) -> None:
+        """It is reported when it is asked."""
+        questions, following = about(picture()), ask(Path("nowhere"))
+        said = smol.answer_batch(questions, PLAN, following)
+        assert all(isinstance(one, Answer) for one in said)
+        (outcome,) = smol.answer_batch([following], PLAN, None)
+        assert isinstance(outcome, ImageError)
 
     def test_of_the_image(self, smol: MlxAdapter) -> None:
         questions = [evolve(one, question_id=n) for n, one in enumerate(about(Path("nowhere")))]

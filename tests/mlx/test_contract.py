@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from tests.mlx.builders import ADAPTERS, Checkpoints, ask, edit, loaded, picture
-from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef
+from vqa_engine.adapter import LEVERS, GenerationPlan, ModelAdapter, ModelRef
 from vqa_engine.errors import (
     AnswerError,
     BackendError,
@@ -40,6 +40,7 @@ FAMILIES = [
 class TestMemory:
     """Nothing stays behind."""
 
+    @pytest.mark.slow
     def test_release_returns_to_the_floor(self, checkpoints: Checkpoints) -> None:
         """Switching models; the first round pays for constants that libraries keep."""
         import mlx.core as mx
@@ -62,12 +63,15 @@ class TestMemory:
             smol.answer(ask(picture(width, 50)), PLAN)
             assert mx.get_active_memory() - smol.cached_bytes() == floor
 
+    @pytest.mark.slow
     def test_a_failure_inside_the_model_leaves_nothing(self, checkpoints: Checkpoints) -> None:
         """phi3_v's attention breaks on a quantised cache, after the first prefill chunk."""
         import mlx.core as mx
 
         class Unaware(Phi35Vision):
-            family = evolve(Phi35Vision.family, quantises_kv=True)
+            family = evolve(
+                Phi35Vision.family, estimate=evolve(Phi35Vision.family.estimate, levers=LEVERS)
+            )
 
         with loaded(checkpoints("phi3_v", "float"), Unaware()) as adapter:
             before = adapter.answer(ask(picture()), PLAN)
@@ -162,6 +166,7 @@ class TestContract:
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(elsewhere).result() == smol.answer(question, PLAN).token_ids
 
+    @pytest.mark.slow
     def test_is_silent(self, checkpoints: Checkpoints, image_files: dict[str, Path]) -> None:
         """In a process of its own: nothing of the libraries' chatter reaches the user."""
         code = (

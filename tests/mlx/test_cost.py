@@ -14,8 +14,8 @@ from tests.mlx.builders import ADAPTERS, Checkpoints, ask, loaded, picture
 from vqa_engine.adapter import CostAware, GenerationPlan, ModelRef, Question, Sizable
 from vqa_engine.errors import AnswerError, ImageError
 from vqa_engine.images import open_image
+from vqa_engine_adapters.families import phi35
 from vqa_engine_adapters.mlx import picture as picture_module
-from vqa_engine_adapters.mlx import sizes
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
@@ -71,7 +71,7 @@ class TestCost:
 
         processor = Phi3VImageProcessor(num_crops=crops)
         for shape in [*SHAPES, (1920, 1080), (337, 336)]:
-            told, tiles = sizes.phi({}, {"num_crops": crops}, shape, None)
+            told, tiles = phi35.sizes({}, {"num_crops": crops}, shape, None)
             assert told == processor.calc_num_image_tokens(picture(*shape))
             assert tiles <= crops + 1
 
@@ -172,7 +172,7 @@ def _tiles(adapter: MlxAdapter, shape: tuple[int, int], edge: int | None) -> int
     """How many tiles the processor really cuts."""
     prepared = adapter._answering._prepare(  # type: ignore[union-attr]
         adapter.prompt(ask(picture())),
-        adapter._in_hand.picture(ask(picture(*shape)), edge),
+        adapter._preparation.picture(ask(picture(*shape)), edge),
         evolve(PLAN, image_longest_edge=edge),
     )
     pixels = prepared.pixels

@@ -53,6 +53,7 @@ def test_answers_are_the_same(checkpoints: Checkpoints, model_type: str, reuse: 
 
 
 @pytest.mark.usefixtures("checkpoints")
+@pytest.mark.slow
 def test_answers_of_phi_are_the_same(tmp_path: Path) -> None:
     folder = phi3_v.write(tmp_path / "phi", num_crops=2)
     with loaded(folder, Phi35Vision()) as adapter:
@@ -60,6 +61,7 @@ def test_answers_of_phi_are_the_same(tmp_path: Path) -> None:
         assert said(adapter, image, 2) == said(adapter, image, ALL)
 
 
+@pytest.mark.slow
 def test_seventeen_tiles_take_little_more_than_one(tmp_path: Path) -> None:
     """Tiles of 576 patches, so that the encoder sets the peak."""
     folder = smolvlm.write(tmp_path / "smolvlm", tile=192)

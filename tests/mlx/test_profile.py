@@ -10,7 +10,8 @@ from vqa_engine.adapter import GenerationPlan, ImageTokens, ModelRef
 from vqa_engine_adapters.checkpoints.checkpoint import resolve
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.checkpoints.profile import kv_per_token, profile
-from vqa_engine_adapters.mlx import llava, phi35_vision, smolvlm
+from vqa_engine_adapters.families import phi35, smolvlm
+from vqa_engine_adapters.mlx import llava
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 
@@ -40,7 +41,7 @@ def packed(*shape: int) -> Tensor:
     ],
 )
 def test_kv_of_known_models(name: str, layers: int, rows: int, expected: float) -> None:
-    """The table of shared/facts/memory.md, "Prediction", from shapes in 4 bits."""
+    """The table of docs/facts/memory.md, "Prediction", from shapes in 4 bits."""
     tensors = {"vision_tower.encoder.layers.0.self_attn.k_proj.weight": half(1024, 1024)}
     for layer in range(layers):
         for kind in "kvq":
@@ -107,7 +108,7 @@ class TestImageTokens:
         }
         rule = smolvlm.image_tokens({}, settings)
         assert rule == ImageTokens(per_tile=64, tile_edge=512, max_tiles=17)
-        assert rule == smolvlm.SmolVlm.family.estimate.image_tokens
+        assert rule == smolvlm.SMOLVLM.estimate.image_tokens
         assert rule.most == 1088
         whole = smolvlm.image_tokens({}, settings | {"do_image_splitting": False})
         assert whole == evolve(rule, max_tiles=1)
@@ -125,11 +126,12 @@ class TestImageTokens:
 
     @pytest.mark.parametrize("crops", [1, 4, 16])
     def test_of_phi(self, crops: int) -> None:
-        rule = phi35_vision.image_tokens({}, {"num_crops": crops})
+        rule = phi35.image_tokens({}, {"num_crops": crops})
         grids = [(h, w) for h in range(1, crops + 1) for w in range(1, crops + 1) if h * w <= crops]
         assert rule.most == max((h * w + 1) * 144 + 1 + (h + 1) * 12 for h, w in grids)
 
     @pytest.mark.parametrize("model_type", TYPES)
+    @pytest.mark.slow
     def test_bound_what_a_question_takes(self, checkpoints: Checkpoints, model_type: str) -> None:
         """Also through the generic adapter, which knows each family's rule."""
         with loaded(checkpoints(model_type, "float"), MlxVlm()) as adapter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,7 @@ class TestSameAnswers:
     """Reuse changes what an answer costs, and nothing else."""
 
     @pytest.mark.parametrize("model_type", FAST)
+    @pytest.mark.slow
     def test_as_without_reuse(
         self, checkpoints: Checkpoints, tmp_path: Path, model_type: str
     ) -> None:
@@ -67,6 +69,7 @@ class TestSameAnswers:
         assert not any(map(reused, alone))
         assert [_counts(answer) for answer in answers] == [_counts(answer) for answer in alone]
 
+    @pytest.mark.slow
     def test_of_phi(self, checkpoints: Checkpoints) -> None:
         """Its placeholders are negative, its crops dear: a short set."""
         questions = [ask(picture(), "Who?"), ask(turned(), "Who?"), ask(picture(), "Is it?")]
@@ -96,7 +99,7 @@ class TestSameAnswers:
         assert reused(answers[2]) > 0
 
     def test_about_two_images_that_look_alike_to_a_tokenizer(self, smol: MlxAdapter) -> None:
-        """The trap of shared/facts/mlx_vlm.md: equal ids, and an answer about the first."""
+        """The trap of docs/facts/mlx_vlm.md: equal ids, and an answer about the first."""
         one, other = ask(picture()), ask(turned())
         first, second = smol.answer(one, PLAN), smol.answer(other, PLAN)
         assert _prompt_ids(smol, one) == _prompt_ids(smol, other)
@@ -106,6 +109,7 @@ class TestSameAnswers:
         assert smol.answer(one, PLAN).token_ids == first.token_ids
 
     @pytest.mark.parametrize("kv_bits", [None, 8])
+    @pytest.mark.slow
     def test_whatever_the_order(self, checkpoints: Checkpoints, kv_bits: int | None) -> None:
         """In half precision and with a quantised cache too: a resumed run asks others first."""
         plan = evolve(PLAN, kv_bits=kv_bits, prefill_step=48)
@@ -134,6 +138,7 @@ class TestSameAnswers:
         assert smol.answer(long, PLAN).token_ids == answer.token_ids
         assert smol.cached_bytes() == pytest.approx(held, rel=0.1)
 
+    @pytest.mark.slow
     def test_a_prompt_that_phi_rotates_otherwise(self, copied: Callable[[str], Path]) -> None:
         """Past its first length all positions of a step turn: no part may stand alone."""
         folder, question = copied("phi3_v"), ask(picture(), "Who?")
@@ -211,9 +216,8 @@ class TestFallback:
         model = smol._ready()
         model.model.language_model._rope_deltas = None
         plain = answering.Answering(model, smol.family, reuse=True)
-        answer = plain.generate(
-            smol.prompt(ask(picture())), smol._in_hand.picture(ask(picture()), None), PLAN
-        )
+        prompt, image = smol.prompt(ask(picture())), smol._preparation.picture(ask(picture()), None)
+        answer = plain.generate({0: prompt}, image, PLAN)[0]
         assert answer.ids == smol.answer(ask(picture()), PLAN).token_ids
         assert plain.prefixes.nbytes == 0
 
@@ -306,30 +310,30 @@ class TestPrefetch:
     ) -> None:
         turned().save(tmp_path / "next.png")
         present, coming = ask(picture()), ask(tmp_path / "next.png")
-        smol._in_hand.prefetch(coming)
+        smol._preparation.prefetch(coming)
         smol.answer(present, PLAN)
         answer = smol.answer(evolve(coming), PLAN)
         assert sorted(name.partition("_")[0] for name in opened) == ["MainThread", "prefetch"]
         assert smol.answer(ask(turned()), PLAN).token_ids == answer.token_ids
 
     def test_is_no_ones_when_another_comes(self, smol: MlxAdapter, opened: list[str]) -> None:
-        smol._in_hand.prefetch(ask(turned()))
+        smol._preparation.prefetch(ask(turned()))
         answer = smol.answer(ask(picture()), PLAN)
         assert "MainThread" in opened
         smol.drop_caches()
         assert smol.answer(ask(picture()), PLAN).token_ids == answer.token_ids
 
     def test_fails_when_it_is_asked(self, smol: MlxAdapter) -> None:
-        smol._in_hand.prefetch(ask(Path("nowhere.png")))
+        smol._preparation.prefetch(ask(Path("nowhere.png")))
         with pytest.raises(ImageError) as caught:
             smol.answer(evolve(ask(Path("nowhere.png")), question_id=7), PLAN)
         assert caught.value.question_id == 7
 
     def test_ends_with_the_model(self, checkpoints: Checkpoints) -> None:
         adapter = SmolVlm()
-        adapter._in_hand.prefetch(ask(picture()))
+        adapter._preparation.prefetch(ask(picture()))
         with loaded(checkpoints("smolvlm", "float"), adapter):
-            adapter._in_hand.prefetch(ask(picture()))
+            adapter._preparation.prefetch(ask(picture()))
         names = [thread.name for thread in threading.enumerate()]
         assert not any(name.startswith("prefetch") for name in names)
 
@@ -361,6 +365,30 @@ class TestBounds:
         assert kept.nbytes == 60
         kept.put(key("c"), prefix(1000))
         assert kept.nbytes == 1000
+
+    def test_are_asked_about_from_another_thread(self) -> None:
+        """The thread that cuts the next picture asks while the model's thread keeps prefixes."""
+        kept, wrong = Prefixes(most_images=64, most_bytes=10**6), list[BaseException]()
+        done = threading.Event()
+
+        def ask_on() -> None:
+            try:
+                while not done.is_set():
+                    kept.has("none")
+            except RuntimeError as error:
+                wrong.append(error)
+
+        thread, interval = threading.Thread(target=ask_on), sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        thread.start()
+        try:
+            for number in range(20_000):
+                kept.put(key(str(number % 100)), prefix(10))
+        finally:
+            sys.setswitchinterval(interval)
+            done.set()
+            thread.join()
+        assert wrong == []
 
 
 def key(digest: str) -> Key:

@@ -88,9 +88,10 @@ def test_a_metric_of_another_package_scores() -> None:
     ("name", "said"),
     [
         ("misnamed", "calls itself 'other'"),
-        ("number", "gives int, which does not fit vqa_engine's Metric"),
+        ("number", "returns int, which does not implement Metric"),
         ("bad", "of pkg1 1.0 is installed, but its import failed: ZeroDivisionError"),
-        ("gone", "choose from: vqa-v2-official, vqa-v2-normalised, bad, exact"),
+        ("gone", "choose from: bad, exact, .*, vqa-v2-normalised, vqa-v2-official"),
+        ("vqa_v2_oficial", "did you mean 'vqa-v2-official'"),
     ],
 )
 def test_a_metric_that_will_not_do_says_why(name: str, said: str) -> None:

@@ -12,8 +12,10 @@ from stevedore import NamedExtensionManager
 from tests.builders import a_distribution
 from tests.fakes import Instant
 from vqa_engine.adapter import ModelAdapter
+from vqa_engine.doctor.probe import PluginReport, report
 from vqa_engine.errors import AdapterBroken, AdapterClash, AdapterInvalid, AdapterNotInstalled
 from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import ADAPTERS
 from vqa_engine.plugins.spec import AdapterSpec
 
 GOOD = "from tests.fakes import Instant as Adapter"
@@ -26,8 +28,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def state_of(name: str) -> registry.PluginReport:
-    return next(report for report in registry.report() if report.plugin.name == name)
+def state_of(name: str) -> PluginReport:
+    return next(one for one in report() if one.name == name)
 
 
 def test_finding_reads_metadata_and_imports_nothing(site: Path) -> None:
@@ -38,7 +40,7 @@ def test_finding_reads_metadata_and_imports_nothing(site: Path) -> None:
 
 
 def test_a_plugin_that_was_installed_a_moment_ago_is_loaded(site: Path) -> None:
-    NamedExtensionManager(registry.GROUP, names=[])  # fills stevedore's caches
+    NamedExtensionManager(ADAPTERS, names=[])  # fills stevedore's caches
     a_distribution(site, "fresh", {"fresh": "fresh_mod:Adapter"}, modules={"fresh_mod": GOOD})
     assert registry.load("fresh") is Instant
 
@@ -47,6 +49,21 @@ def test_a_name_that_nobody_offers_is_not_installed() -> None:
     with pytest.raises(AdapterNotInstalled, match="pip install vqa-engine-no-such") as caught:
         registry.load("no_such")
     assert "smolvlm" in caught.value.known
+
+
+@pytest.mark.parametrize("typo", ["smolvml", "smol-vlm", "SmolVLM"])
+def test_a_mistyped_name_is_corrected_and_nothing_is_to_be_installed(typo: str) -> None:
+    with pytest.raises(AdapterNotInstalled, match=r"Did you mean 'smolvlm'\?") as caught:
+        registry.load(typo)
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_hyphen_equals_an_underscore(site: Path) -> None:
+    a_distribution(site, "hyp", {"two-words": "hyp_mod:Adapter"}, modules={"hyp_mod": GOOD})
+    assert registry.load("two_words") is registry.load("two-words") is Instant
+    a_distribution(site, "und", {"two_words": "hyp_mod:Adapter"})
+    with pytest.raises(AdapterClash, match=r"hyp 1\.0.* and by und 1\.0"):
+        registry.load("two-words")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +92,7 @@ def test_broken_plugins_are_listed_beside_healthy_ones(site: Path) -> None:
     a_distribution(site, "bad2", {"bad2": "bad2_mod:Adapter"}, modules={"bad2_mod": "exit(3)"})
     a_distribution(site, "good2", {"good2": "good2_mod:Adapter"}, modules={"good2_mod": GOOD})
     assert state_of("bad2").state == "broken"
-    assert "SystemExit" in str(state_of("bad2").error)
+    assert "SystemExit" in state_of("bad2").reason
     assert state_of("good2").state == "healthy"
 
 
@@ -144,16 +161,14 @@ def test_an_importable_class_needs_no_entry_point() -> None:
 
 
 def test_first_party_adapters_come_through_the_same_door_and_are_healthy() -> None:
-    states = {
-        r.plugin.name: r.state for r in registry.report() if r.plugin.distribution == "vqa-engine"
-    }
+    states = {one.name: one.state for one in report() if one.distribution == "vqa-engine"}
     assert {"llava_mlx", "mlx_vlm", "phi35_vision", "smolvlm"} <= set(states)
     assert set(states.values()) == {"healthy"}
 
 
 def test_listing_and_checking_every_adapter_imports_no_model_library() -> None:
     code = (
-        "import sys, vqa_engine; from vqa_engine import registry;"
+        "import sys; from vqa_engine.plugins import registry;"
         "[registry.load(plugin.name)().memory_profile() for plugin in registry.find()];"
         "print({'mlx', 'mlx_vlm', 'torch', 'transformers'} & set(sys.modules))"
     )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from tests import fakes
 from tests.builders import a_question, png
+from tests.question_builders import asked, lines_file, vqa_pair
 from vqa_engine import Engine, Observer, Progress, Question, Row
+from vqa_engine.errors import QuestionSetError
+from vqa_engine.questions import load_questions
 from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.ordering import by_image
+from vqa_engine.questions.question_set import KnowsImages
 
 
 def places(asked: list[Question]) -> list[int]:
@@ -74,3 +80,24 @@ def test_a_run_asks_group_by_group_and_returns_the_callers_order() -> None:
         rows = engine.run(asked).rows()
         assert [row.question.question_id for row in rows] == [0, 1, 2, 3]
     assert order.ids == [0, 2, 1, 3]
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 9}, {"sample": 8, "limit": 7}])
+def test_a_set_that_knows_its_images_is_ordered_as_one_that_does_not(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    rows = [{"image": f"{n % 4}.png", "question": "What?", "question_id": n} for n in range(12)]
+    pair = vqa_pair(tmp_path, [asked(n, image_id=n % 4) for n in range(12)], [])
+    for file in (lines_file(tmp_path, *rows), pair[0]):
+        known = load_questions(file, images=tmp_path, **options)
+        assert isinstance(known, KnowsImages)
+        assert list(by_image(known)) == list(by_image(GivenQuestions(known)))
+
+
+def test_a_set_that_knows_its_images_makes_no_question_ahead(tmp_path: Path) -> None:
+    rows = [{"image": f"{n % 2}.png", "question": "What?"} for n in range(4)]
+    file = lines_file(tmp_path, *rows)
+    ordered = by_image(load_questions(file))
+    file.unlink()
+    with pytest.raises(QuestionSetError, match="cannot be read"):
+        next(ordered)

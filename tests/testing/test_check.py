@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tests.builders import a_distribution
-from vqa_engine.errors import AdapterNotInstalled
-from vqa_engine.testing import AdapterConformance, check
-from vqa_engine.testing.check import _check
+from tests.environments import ROOT
+from vqa_engine.testing import AdapterConformance
 from vqa_engine.testing.standard import standard_tests
-from vqa_engine.testing.subject import Subject
 from vqa_engine_cli.main import cli
 
-WANTED = ("test_choices", "test_empty_question", "test_plan_is_obeyed")
-DONE = tuple(sorted(standard_tests(AdapterConformance) - set(WANTED)))
+WANTED = {"test_choices": "died", "test_empty_question": "hung", "test_plan_is_obeyed": "failed"}
 MODULE = """
     import os, signal, time
     from attrs import evolve
@@ -33,29 +34,48 @@ MODULE = """
 
 
 @pytest.fixture(autouse=True)
-def lethal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An adapter that kills, hangs and fails, installed."""
-    monkeypatch.syspath_prepend(tmp_path)
+def lethal(tmp_path: Path) -> None:
+    """An adapter that kills, hangs and fails, installed in a folder."""
     modules = {"lethal_mod": MODULE}
     a_distribution(tmp_path, "lethal", {"lethal": "lethal_mod:Lethal"}, modules=modules)
 
 
-def test_a_test_that_kills_or_hangs_is_an_outcome_and_the_next_ones_run() -> None:
-    subject = Subject(adapter="lethal", done=DONE)
-    outcomes = {outcome.test: outcome for outcome in _check(subject, longest=25)}
-    states = {name: outcome.state for name, outcome in outcomes.items()}
-    assert states == dict(zip(WANTED, ("died", "hung", "failed"), strict=True))
-    assert "SIGKILL" in outcomes["test_choices"].text
-    assert "within 25 seconds" in outcomes["test_empty_question"].text
-    assert "len((1, 2, 3))" in outcomes["test_plan_is_obeyed"].text
+def test_a_test_that_kills_or_hangs_is_an_outcome_and_the_next_ones_run(tmp_path: Path) -> None:
+    others = standard_tests(AdapterConformance) - set(WANTED)
+    waived = [f"--waive={name}=not looked at" for name in others]
+    done = _check(tmp_path, "lethal", "--json", "--timeout=5", *waived)
+    assert done.returncode == 3
+    outcomes = {one["test"]: one for one in json.loads(done.stdout)["tests"]}
+    assert {name: outcomes.pop(name)["state"] for name in WANTED} == WANTED
+    assert {one["state"] for one in outcomes.values()} == {"skipped"}
+
+
+def test_a_person_sees_a_line_for_each_test(tmp_path: Path) -> None:
+    left = "test_plan_is_obeyed"
+    waived = [f"--waive={name}=no" for name in standard_tests(AdapterConformance) - {left}]
+    lines = _check(tmp_path, "lethal", *waived).stdout.splitlines()
+    assert "-       choices  (waived: no)" in lines
+    assert "FAILED  plan is obeyed" in lines
+    assert any("where 3 = len((1, 2, 3))" in line for line in lines)
+    assert lines[-1].startswith("0 passed, 1 failed, ")
 
 
 def test_a_name_that_nobody_offers_is_refused_at_once() -> None:
-    with pytest.raises(AdapterNotInstalled):
-        check.check("no_such")
+    result = CliRunner().invoke(cli, ["check", "no_such"])
+    assert result.exit_code == 1
+    assert "No adapter named 'no_such' is installed" in result.output
 
 
 def test_a_waiver_wants_its_reason() -> None:
     result = CliRunner().invoke(cli, ["check", "lethal", "--waive", "test_choices"])
     assert result.exit_code == 2
     assert "gives no reason" in result.output
+
+
+def _check(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: pytest does not run inside pytest."""
+    hidden = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {**hidden, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
+    code = "from vqa_engine_cli.main import main; main()"
+    command = [sys.executable, "-c", code, "check", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

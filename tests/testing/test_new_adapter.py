@@ -69,10 +69,10 @@ def test_installed_it_passes_its_own_tests(package: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Far Sight", "small letters"),
-        ("class", "no name"),
-        ("-x", "no name"),
-        ("9lives", "no name"),
+        ("Far Sight", "lower-case letters"),
+        ("class", "not a valid"),
+        ("-x", "not a valid"),
+        ("9lives", "not a valid"),
     ],
 )
 def test_a_name_that_no_package_can_have_is_refused(name: str, said: str) -> None:
@@ -86,7 +86,7 @@ def test_a_name_may_come_with_its_prefix() -> None:
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         new_adapter("far-sight", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 

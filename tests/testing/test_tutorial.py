@@ -13,7 +13,10 @@ from attrs import frozen
 
 from tests.environments import ROOT, Environment, Wheels, run
 
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # a loaded machine is slow, and that is no fault
 
 TUTORIAL = ROOT / "docs" / "write-an-adapter.md"
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -20,6 +20,8 @@ from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef, Question
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 
+pytestmark = pytest.mark.slow
+
 PLAN = GenerationPlan(max_tokens=8)
 QUESTIONS = "shapes:seed=71,count=500"
 TIE = 1e-3

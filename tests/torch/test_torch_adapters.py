@@ -112,14 +112,14 @@ class TestReuse:
         picture().save(tmp_path / "a.png")
         picture().save(tmp_path / "b.bmp")
         plain.call("answer", ask(tmp_path / "a.png"), PLAN)
-        again = plain.call("cost", ask(tmp_path / "b.bmp", "How many?"), PLAN)
-        other = plain.call("cost", ask(IMAGES["inverted"]), PLAN)
+        again = plain.call("cost", [ask(tmp_path / "b.bmp", "How many?")], PLAN)
+        other = plain.call("cost", [ask(IMAGES["inverted"])], PLAN)
         assert 0 < again.reused_tokens < again.prompt_tokens
         assert (again.image_tiles, other.reused_tokens) == (0, 0)
         assert other.image_tiles > 0
 
     def test_tells_the_wrong_image_apart(self, plain: Remote) -> None:
-        """Placeholders are the same for every image (shared/facts/mlx_vlm.md)."""
+        """Placeholders are the same for every image (docs/facts/mlx_vlm.md)."""
         first, second = ask(IMAGES["rgb"]), ask(IMAGES["inverted"])
         plain.ids(first, PLAN)
         assert plain.ids(second, PLAN) == plain.reference(second, PLAN)
@@ -200,9 +200,9 @@ class TestOptions:
             ({"device": "cuda:99"}, "cuda"),
             ({"device": "abacus"}, "abacus"),
             ({"dtype": "int4"}, "dtype"),
-            ({"prefix_cache": "many"}, "many"),
+            ({"prefix_cache": "many"}, "prefix_cache"),
             ({"instruction": 3}, "instruction"),
-            ({"quantization": "{"}, "model option"),
+            ({"quantization": "{"}, "quantization"),
         ],
     )
     def test_that_cannot_be_are_refused(
@@ -319,7 +319,7 @@ class TestProfile:
         assert profile.kv_per_token == 2 * 2 * 1 * 32 * 4  # K and V, layers, heads, width, bytes
         held = smol.call("cached_bytes")
         answer = smol.call("answer", ask(picture()), PLAN)
-        tail = smol.call("cost", ask(picture()), PLAN)
+        tail = smol.call("cost", [ask(picture())], PLAN)
         assert (held, answer.tokens.prompt) == (0, tail.prompt_tokens)
         assert smol.call("cached_bytes") == tail.reused_tokens * profile.kv_per_token
 
@@ -364,9 +364,8 @@ class TestMoondream:
         remote = Remote(process, self.TARGET)
         assert remote.load(folder("moondream2"), trust=True) is None
         red = Image.new("RGB", (8, 8), (255, 0, 0))
-        question = evolve(ask(red, "Is it red?"), answer_type="yes/no")
-        first = remote.call("answer", question, PLAN)
-        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer yes or no.'")
+        first = remote.call("answer", ask(red, "Is it red?"), PLAN)
+        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer briefly.'")
         assert "'max_tokens': 6" in first.text
         assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
         assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")

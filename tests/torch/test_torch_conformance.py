@@ -23,7 +23,10 @@ from vqa_engine_adapters.torch.llava import LlavaTorch
 from vqa_engine_adapters.torch.moondream import Moondream2
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]  # a loaded machine is slow, and that is no fault
 
 PREFIX = "Conforms"
 QUESTION = "What colour is the kettle?"

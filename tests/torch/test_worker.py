@@ -13,6 +13,8 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import WorkerSession
 
+pytestmark = pytest.mark.slow
+
 PLAN = GenerationPlan(max_tokens=4)
 
 

@@ -105,7 +105,7 @@ def test_one_that_may_not_be_run(open_session: Opener, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["/bin/ls", "/bin/true", "/bin/cat"])
 def test_one_that_is_no_python(open_session: Opener, program: str) -> None:
-    with pytest.raises(InterpreterError, match=r"did not start a worker .* It said"):
+    with pytest.raises(InterpreterError, match=r"did not start a worker .* Its last output"):
         open_session("Echo", python=Path(program)).load()
 
 

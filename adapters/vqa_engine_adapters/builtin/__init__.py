@@ -1,8 +1,7 @@
 """The embedded model: a small VLM of the SmolVLM family that answers the `shapes` questions.
 
-`CHECKPOINT` is a folder in the hub's layout; mlx-vlm and transformers both load it. It was
-trained by `python -m vqa_engine_adapters.builtin.train`; the README beside it has the figures.
-Nothing heavy is imported here.
+`CHECKPOINT` is a folder in the hub's layout; mlx-vlm and transformers both load it. The README
+beside it has the figures; `tools/train_builtin` in the repository trained it.
 """
 
 from pathlib import Path

@@ -13,8 +13,8 @@ from attrs import frozen
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.checkpoints import hub
-from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
+from vqa_engine_adapters.families.family import Config, Family
 
 
 @frozen(kw_only=True)
@@ -72,6 +72,20 @@ def describe(family: Family, model: ModelRef) -> Description:
         found = Description(name=name, config=config, settings=settings, tensors=tensors)
     _check(family, found, model)
     return found
+
+
+def within_reach(family: Family, model: ModelRef) -> Description | None:
+    """What `describe` gives; None where it is the family's default that is out of reach.
+
+    Raises:
+        CheckpointError: another checkpoint cannot be reached or read.
+    """
+    try:
+        return describe(family, model)
+    except CheckpointError:
+        if family.model is None or (model.model or family.model) != family.model:
+            raise
+        return None
 
 
 def _named(family: Family, model: ModelRef) -> str:
@@ -208,7 +222,7 @@ def _fits(family: Family, checkpoint: Description) -> None:
             (),
             f"it is of type {model_type!r}, and {family.adapter!r} runs "
             f"{' or '.join(family.model_types)}",
-            "Use --adapter mlx_vlm, which takes any model that mlx-vlm can load.",
+            f"Use --adapter {family.generic}, which runs any model that its library can load.",
         )
 
 

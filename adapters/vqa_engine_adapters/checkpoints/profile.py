@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vqa_engine.adapter import LEVERS, MemoryProfile
+from attrs import evolve
+
+from vqa_engine.adapter import MemoryProfile
 from vqa_engine_adapters.checkpoints.checkpoint import Description
-from vqa_engine_adapters.checkpoints.family import Config, Family
 from vqa_engine_adapters.checkpoints.headers import Tensor
+from vqa_engine_adapters.families.family import Config, Family
 
 _NOT_LANGUAGE = re.compile(r"visi|visual|img|image|audio|connector|perceiver|resampler|projector")
 _SEPARATE = re.compile(r"layers\.\d+\..*\b[kv]_proj\.weight$")
@@ -20,16 +22,14 @@ _HALF = 2
 
 def profile(family: Family, checkpoint: Description) -> MemoryProfile:
     """What the checkpoint needs: exact for weights and KV, an upper bound for images."""
-    return MemoryProfile(
-        backend="mlx",
+    return evolve(
+        family.estimate,
         weights=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
         kv_per_token=kv_per_token(checkpoint.tensors, checkpoint.config),
         image_tokens=family.image_tokens(checkpoint.config, checkpoint.settings),
         attention_per_pair=attention_per_pair(checkpoint.tensors, checkpoint.config),
         activations_per_token=activations_per_token(checkpoint.tensors, checkpoint.config),
         per_tile=per_tile(family, checkpoint.tensors, checkpoint.config),
-        levers=LEVERS if family.quantises_kv else LEVERS - {"kv_bits"},
-        strategies=family.strategies,
         exact=True,
     )
 
@@ -39,7 +39,7 @@ def kv_per_token(tensors: Mapping[str, Tensor], config: Config) -> int | None:
 
     A key or value projection has as many rows as it writes numbers per token, quantised
     or not. So the headers give the figure for every layer, whatever defaults the
-    config leaves unsaid. The result agrees with the table in shared/facts/memory.md,
+    config leaves unsaid. The result agrees with the table in docs/facts/memory.md,
     "Prediction".
     """
     total = 0

@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 def quiet() -> Iterator[None]:
     """Turn progress bars and warnings into debug messages while the block runs.
 
-    What is logged below an error is not heard at all meanwhile, by whatever thread: some
-    libraries set their loggers up while they are imported, and then warn of what no user of
-    ours can mend (torchao 0.18 of each of its kernels that is for another GPU).
+    Nothing below an error is logged meanwhile, on any thread: some libraries set their
+    loggers up while they are imported, and then warn of what no user of ours can change
+    (torchao 0.18 of each of its kernels that is for another GPU).
     """
     from transformers.utils import logging as chatter
 

@@ -6,7 +6,9 @@ import logging
 import random
 import threading
 from collections.abc import Mapping
-from time import monotonic
+from email.utils import parsedate_to_datetime
+from itertools import count
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,8 +26,8 @@ CONNECT = 10.0
 """Seconds that a connection may take; it is the answer that takes long."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two tries: doubled each time, and drawn at random from zero up to that, so
-that many requests refused at once do not come back at once."""
+"""Seconds between two tries where the server names none: doubled each time, and drawn at
+random from zero up to that, so that many requests refused at once do not come back at once."""
 
 BUSY = frozenset({408, 429, 502, 503, 504, 529})
 """Statuses of a server, or of the proxy before one, that will be itself again: 429 is RFC
@@ -36,7 +38,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @frozen
 class _Fault:
-    """A try that failed: what happened, and whether only the server's absence is to blame."""
+    """A try that failed: what happened, whether the server is just not there at present, and
+    how many seconds it asks to wait."""
 
     reason: str
     away: bool
@@ -46,7 +49,7 @@ class _Fault:
 class Client:
     """One server. `send` may be called from several threads.
 
-    A server that stayed away for all the patience there is gets a single try for each
+    A server that did not respond for all the patience there is gets a single try for each
     further request until it answers again: a run over a dead server ends soon.
     """
 
@@ -65,47 +68,47 @@ class Client:
     ) -> Any:
         """The answer's JSON; `patience` bounds the waiting more tightly than the options.
 
+        No try begins when the patience is over, and no try but the first outlasts it.
+
         Raises:
             ConfigurationError: the server wants another key.
             AnswerError: it refuses the request, or keeps failing on it.
-            BackendGone: it stayed away longer than the patience allows.
+            BackendGone: it did not respond for as long as the patience allows.
         """
         whole = 0.0 if self._given_up else self._options.patience
         deadline = monotonic() + min(whole, whole if patience is None else patience)
-        failures = pause = 0
-        while True:
-            outcome = self._try(method, path, body)
+        timeout, failures = self._options.timeout, 0
+        for number in count():
+            outcome = self._try(method, path, body, timeout)
             if not isinstance(outcome, _Fault):
                 self._given_up = False
                 return outcome
             failures += not outcome.away
-            if failures > self._options.retries:
-                raise AnswerError(
-                    f"The server failed {failures} times: {outcome.reason}.", cause="server"
-                )
-            seconds = _pause(pause, outcome)
-            if outcome.away and monotonic() + seconds > deadline:
-                raise self._lost(outcome)
+            seconds = _pause(number, outcome)
+            left = deadline - monotonic() - seconds
+            if left <= 0 or failures > self._options.retries:
+                raise self._lost(outcome, number + 1)
             log.info("%s: trying again in %.1f s", outcome.reason, seconds)
-            pause += 1
             if self._closing.wait(seconds):
                 raise AnswerError("The adapter was released meanwhile.", cause="released")
+            timeout = min(self._options.timeout, left)
+        raise AssertionError("count() has no end")
 
     def close(self) -> None:
         """Close all connections, and end the waiting of requests under way."""
         self._closing.set()
         self._http.close()
 
-    def _try(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _try(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
         """One try: the answer's JSON, or what went wrong if another may go better."""
         import httpx2
 
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http.request(method, path, json=body, timeout=_limits(timeout))
         except httpx2.ReadTimeout:
-            return _Fault(f"no answer within {self._options.timeout:g} s", away=False)
+            return _Fault(f"no answer within {timeout:g} s", away=False)
         except httpx2.TransportError as error:
-            return _Fault(f"the server is away ({type(error).__name__})", away=True)
+            return _Fault(f"no connection ({type(error).__name__})", away=True)
         if response.is_success:
             return self._decoded(response)
         return self._refused(response)
@@ -114,7 +117,7 @@ class Client:
         try:
             return response.json()
         except ValueError:  # a proxy's page, or half an answer
-            return _Fault("the answer is no JSON", away=False)
+            return _Fault("the answer is not JSON", away=False)
 
     def _refused(self, response: httpx2.Response) -> _Fault:
         status = response.status_code
@@ -130,7 +133,7 @@ class Client:
             given = "was refused" if self._key else "is missing"
             return ConfigurationError(
                 f"The server's key {given} ({reason}). "
-                f"Put the right one into the environment variable {self._options.api_key_env}."
+                f"Set the environment variable {self._options.api_key_env} to a valid one."
             )
         return AnswerError(f"The server refuses the request ({reason}).", cause="refused")
 
@@ -141,12 +144,23 @@ class Client:
             text = text.replace(self._key, "***")
         return text[:300] or "no text"
 
-    def _lost(self, fault: _Fault) -> BackendGone:
+    def _lost(self, fault: _Fault, tries: int) -> VqaEngineError:
+        """The error for the last fault there was patience for."""
+        if not fault.away:
+            times = "once" if tries == 1 else f"{tries} times"
+            return AnswerError(f"The server failed {times}: {fault.reason}.", cause="server")
         self._given_up = True
+        wait = "" if fault.wait is None else f", and asks to wait {fault.wait:.0f} s"
         return BackendGone(
-            f"{self._options.base_url}: {fault.reason}, and went on being so. "
-            "Start the server; the same command begins the run, or continues it."
+            f"The server at {self._options.base_url} did not respond ({fault.reason}{wait}). "
+            "Start it or wait until it is free; the same command continues the run."
         )
+
+
+def _limits(timeout: float) -> httpx2.Timeout:
+    import httpx2
+
+    return httpx2.Timeout(timeout, connect=min(CONNECT, timeout))
 
 
 def _session(options: Options, key: str | None) -> httpx2.Client:
@@ -155,7 +169,6 @@ def _session(options: Options, key: str | None) -> httpx2.Client:
     return httpx2.Client(
         base_url=options.base_url.rstrip("/"),
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx2.Timeout(options.timeout, connect=CONNECT),
         limits=httpx2.Limits(max_connections=options.in_flight),
         # A proxy of the environment cannot reach this machine's own servers.
         trust_env=urlsplit(options.base_url).hostname not in _LOOPBACK,
@@ -165,11 +178,16 @@ def _session(options: Options, key: str | None) -> httpx2.Client:
 def _pause(number: int, fault: _Fault) -> float:
     """Seconds to wait: what the server asks for, else a random share of a doubling bound."""
     if fault.wait is not None:
-        return min(fault.wait, LONGEST_PAUSE)
+        return fault.wait
     return random.uniform(0.0, min(FIRST_PAUSE * 2**number, LONGEST_PAUSE))
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """The seconds of a Retry-After header; its other form, a date, is passed over."""
+    """The seconds that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3)."""
     text = response.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() else None
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+    except ValueError:
+        return None

@@ -26,13 +26,19 @@ from vqa_engine.adapter import (
     Timings,
     TokenCounts,
 )
-from vqa_engine.errors import AnswerError, BackendError, CheckpointError, VqaEngineError
-from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.family import Family
-from vqa_engine_adapters.http import options
+from vqa_engine.errors import (
+    AnswerError,
+    BackendError,
+    BackendGone,
+    CheckpointError,
+    ConfigurationError,
+    VqaEngineError,
+)
+from vqa_engine.images import bounded, open_image
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.http.client import Client
-from vqa_engine_adapters.http.options import Options
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine_adapters.http.options import SECRET, Options
+from vqa_engine_adapters.options import read
 
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
@@ -52,7 +58,7 @@ FAMILY = Family(
 
 
 class OpenAiServer(ModelAdapter):
-    """A server of the OpenAI API; `options.Options` are its model options.
+    """A server of the OpenAI API; `http.options.Options` are its model options.
 
     `ModelRef.model` is the name that the server knows the model by; None takes the one
     that it serves. It is also a `BatchAdapter` (`vqa_engine.adapter`): the requests of a
@@ -71,11 +77,11 @@ class OpenAiServer(ModelAdapter):
         Raises:
             ConfigurationError: an option is wrong, or the server wants another key.
             CheckpointError: the server has no such model, or several and none was named.
-            BackendGone: it cannot be reached.
+            BackendGone: it did not respond.
             BackendError: httpx2 is not installed.
         """
         self.release()
-        self._options = options.read(model.options)
+        self._options = read(Options, model.options, SECRET)
         _require()
         self._client = Client(self._options)
         try:
@@ -91,18 +97,12 @@ class OpenAiServer(ModelAdapter):
         Raises:
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the server failed on this question.
-            ConfigurationError: the server does not take the key any more.
-            BackendGone: it stayed away.
+            BackendGone: the server did not respond, or no longer accepts the key.
         """
-        if self._client is None:
-            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
-        plan = evolve(plan, prefill_step=None, kv_bits=None, encoder_batch=None)
-        started = perf_counter()
-        body = self._body(question, plan)
-        sent = perf_counter()
-        reply = self._client.send("POST", "/chat/completions", body)
-        timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
-        return self._read(reply, plan, timings)
+        (outcome,) = self.answer_batch((question,), plan, None)
+        if isinstance(outcome, VqaEngineError):
+            raise outcome
+        return outcome
 
     def batch_size(self, upcoming: Sequence[Question], _plan: GenerationPlan) -> int:
         """As many as keep all requests busy for a few rounds; any questions go together."""
@@ -113,12 +113,15 @@ class OpenAiServer(ModelAdapter):
     ) -> Sequence[Answer | VqaEngineError]:
         """One outcome for each question, in their order.
 
+        That the server is gone is an outcome as well: the others' answers are kept.
+
         Raises:
             AnswerError: nothing is loaded.
         """
-        if self._pool is None:
+        if self._pool is None or self._client is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
-        return list(self._pool.map(lambda question: self._outcome(question, plan), questions))
+        ask, client = self._outcome, self._client
+        return list(self._pool.map(lambda question: ask(client, question, plan), questions))
 
     def release(self) -> None:
         """Close the connections; calling it twice is safe."""
@@ -133,11 +136,24 @@ class OpenAiServer(ModelAdapter):
         """Nothing: the model is in another process, or on another machine."""
         return MemoryProfile(backend="none", levers=frozenset({"image_longest_edge"}))
 
-    def _outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
+    def _outcome(
+        self, client: Client, question: Question, plan: GenerationPlan
+    ) -> Answer | VqaEngineError:
         try:
-            return self.answer(question, plan)
+            return self._ask(client, question, plan)
+        except ConfigurationError as error:
+            return BackendGone(f"{error} The same command then continues the run.")
         except VqaEngineError as error:
             return error
+
+    def _ask(self, client: Client, question: Question, plan: GenerationPlan) -> Answer:
+        plan = evolve(plan, prefill_step=None, kv_bits=None, encoder_batch=None)
+        started = perf_counter()
+        body = self._body(question, plan)
+        sent = perf_counter()
+        reply = client.send("POST", "/chat/completions", body)
+        timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
+        return self._read(reply, plan, timings)
 
     def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
         image = bounded(open_image(question), plan.image_longest_edge)
@@ -159,13 +175,18 @@ class OpenAiServer(ModelAdapter):
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
-            text = str(choice["message"]["content"] or "")
-        except (KeyError, IndexError, TypeError) as error:
-            raise AnswerError("The server's reply holds no answer.", cause="reply") from error
+            message = choice["message"]
+            text = message.get("content")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise AnswerError("The server's reply has no message.", cause="reply") from error
+        ended = choice.get("finish_reason")
+        if not isinstance(text, str):
+            why = message.get("refusal") or f"finish_reason {ended!r}"
+            raise AnswerError(f"The server's reply has no text ({why}).", cause="reply")
         return Answer(
             text=FAMILY.clean(text, brief=self._options.instruction is None),
             plan=plan,
-            finish_reason="length" if choice.get("finish_reason") == "length" else "stop",
+            finish_reason="length" if ended == "length" else "stop",
             tokens=_counts(reply.get("usage")),
             timings=timings,
         )

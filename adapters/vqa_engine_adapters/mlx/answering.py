@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.mlx import batching
 from vqa_engine_adapters.mlx.batching import go_on_together
 from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.picture import Picture
@@ -57,9 +57,10 @@ class Answering:
     """
 
     def __init__(
-        self, loaded: Loaded, family: Family, *, reuse: bool, batch: bool = True, most: int = 0
+        self, loaded: Loaded, family: MlxFamily, *, reuse: bool, batch: bool = True, most: int = 0
     ) -> None:
         self.prefixes = Prefixes()
+        self.together: set[int] = set()
         self._loaded, self._family, self._most = loaded, family, most
         self._reuse, self._batch = reuse, batch
         self._short = family.tail is not None
@@ -73,31 +74,27 @@ class Answering:
         if self._reuse and batch:
             self._try_together()
 
-    def generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
-        """Answer one prompt."""
-        generated = self._generate(prompt, picture, plan)
-        self._prompts.learn(prompt, generated.tokens.prompt)
-        return generated
-
     def most(self, plan: GenerationPlan) -> int:
-        """How many prompts about one picture `generate_together` takes; 1 if it takes none."""
+        """How many prompts about one picture go together; 1 if each goes alone."""
         return batching.most(plan) if self._reuse and self._batch and self._short else 1
 
-    def generate_together(
-        self, prompts: Sequence[str], picture: Picture, plan: GenerationPlan
-    ) -> list[Generated]:
-        """Answer several prompts about one picture in one go.
-
-        Raises:
-            Unsuited: these have to be answered one by one; what was computed of the
-                picture is kept for it.
-        """
-        if len({self._prompts.key(prompt, picture, plan) for prompt in prompts}) > 1:
-            raise Unsuited("they do not share what is in front of the image")
-        ready = self._readied(prompts[0], picture, plan)
+    def generate(
+        self, prompts: Mapping[int, str], picture: Picture, plan: GenerationPlan
+    ) -> dict[int, Generated]:
+        """Answer the first of the prompts, and with it those that can go together with it."""
+        first, prompt = next(iter(prompts.items()))
+        self.together = {first}
+        ready = self._readied(prompt, picture, plan)
         if isinstance(ready, Prepared):
-            raise Unsuited("the first of them is computed from its start")
-        return self._finish_together(ready, prompts, plan)
+            said = {first: generate(self._loaded, ready, plan)}
+        elif others := self._joining(ready, prompts, picture, plan):
+            self.together |= set(others)
+            said = self._finish_together(ready, {first: ready.suffix, **others}, plan)
+        else:
+            said = {first: self._finish(ready, plan)}
+        for place, generated in said.items():
+            self._prompts.learn(prompts[place], generated.tokens.prompt)
+        return said
 
     @property
     def batches(self) -> bool:
@@ -108,7 +105,7 @@ class Answering:
         """What these prompts about one picture would put through the model, all at once.
 
         To the model they are one: the picture, then all that follows it in any of them.
-        Tokens are told at most, tiles exactly.
+        Tokens are an upper bound, tiles exact.
         """
         before, after = self._prompts.texts(prompts[0])
         after += sum(len(self._prompts.suffix(prompt)) for prompt in prompts[1:])
@@ -141,16 +138,10 @@ class Answering:
             return None
         return self.cutter(picture.image)
 
-    def _generate(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Generated:
-        if not self._reuse:
-            return generate(self._loaded, self._prepare(prompt, picture, plan), plan)
-        ready = self._readied(prompt, picture, plan)
-        if isinstance(ready, Prepared):
-            return generate(self._loaded, ready, plan)
-        return self._finish(ready, plan)
-
     def _readied(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
         """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
+        if not self._reuse:
+            return self._prepare(prompt, picture, plan)
         key, started = self._prompts.key(prompt, picture, plan), perf_counter()
         kept = self.prefixes.take(key)
         if kept is not None and self._short:
@@ -158,6 +149,28 @@ class Answering:
             if self._prompts.within(len(kept.ids) + len(suffix)):
                 return Ready(key, kept, suffix, kept.positions, perf_counter() - started)
         return self._processed(key, kept, prompt, self._prepare(prompt, picture, plan), plan)
+
+    def _joining(
+        self, ready: Ready, prompts: Mapping[int, str], picture: Picture, plan: GenerationPlan
+    ) -> dict[int, list[int]]:
+        """The ids behind the prefix of all prompts but the first that can share it.
+
+        They have the same in front of the picture, and are short enough together with
+        their answers. None go together with a first one that is too long for it.
+        """
+        room = ready.prefix.positions + plan.max_tokens
+        if self.most(plan) == 1 or not self._prompts.within(room + len(ready.suffix)):
+            return {}
+        sharing = {
+            place: self._prompts.suffix(prompt)
+            for place, prompt in list(prompts.items())[1:]
+            if self._prompts.key(prompt, picture, plan) == ready.key
+        }
+        return {
+            place: suffix
+            for place, suffix in sharing.items()
+            if self._prompts.within(room + len(suffix))
+        }
 
     def _processed(
         self, key: Key, kept: Prefix | None, prompt: str, prepared: Prepared, plan: GenerationPlan
@@ -195,27 +208,23 @@ class Answering:
         reserve(prefix, len(suffix) + plan.max_tokens)
         generated = go_on(self._loaded, prefix, suffix, plan)
         self._keep(ready)
-        return _told(generated, ready.reused, ready.prepare, ready.prefill)
+        return _completed(generated, ready.reused, ready.prepare, ready.prefill)
 
     def _finish_together(
-        self, ready: Ready, prompts: Sequence[str], plan: GenerationPlan
-    ) -> list[Generated]:
+        self, ready: Ready, suffixes: Mapping[int, list[int]], plan: GenerationPlan
+    ) -> dict[int, Generated]:
         """Generate for all prompts, and keep the prefix if nothing went wrong.
 
-        The first one's prefix is the others': they share the picture and what is in front
-        of it. All questions share what making ready took.
+        All questions share the seconds that preparing took.
         """
-        suffixes = [self._prompts.suffix(prompt) for prompt in prompts] if self._short else []
-        farthest = ready.prefix.positions + max(map(len, suffixes), default=0) + plan.max_tokens
-        if not suffixes or not self._prompts.within(farthest):
-            self._keep(ready)
-            raise Unsuited("what follows the image is not known, or too long")
-        reserve(ready.prefix, sum(map(len, suffixes)) + plan.max_tokens * len(suffixes))
-        said = go_on_together(self._loaded, ready.prefix, suffixes, plan)
+        count, prefix = len(suffixes), ready.prefix
+        reserve(prefix, sum(map(len, suffixes.values())) + plan.max_tokens * count)
+        said = go_on_together(self._loaded, prefix, list(suffixes.values()), plan)
         self._keep(ready)
-        shares = ready.prepare / len(said), ready.prefill / len(said)
-        reused = [ready.reused] + [ready.prefix.positions] * (len(said) - 1)
-        return [_told(one, known, *shares) for one, known in zip(said, reused, strict=True)]
+        shares = ready.prepare / count, ready.prefill / count
+        reused = [ready.reused] + [prefix.positions] * (count - 1)
+        whole = [_completed(one, known, *shares) for one, known in zip(said, reused, strict=True)]
+        return dict(zip(suffixes, whole, strict=True))
 
     def _keep(self, ready: Ready) -> None:
         rewind(ready.prefix)
@@ -238,7 +247,7 @@ class Answering:
             prepared.put_in(pixels)
         else:
             batch = plan.encoder_batch or BATCH
-            prepared.stand_in(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
+            prepared.postpone(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
         return evolve(prepared, seconds=perf_counter() - started)
 
     def _try_together(self) -> None:
@@ -263,7 +272,7 @@ class Answering:
         log.info("%s: each question is computed from its start, for %s", name, reason)
 
 
-def _told(generated: Generated, reused: int, prepare: float, prefill: float) -> Generated:
+def _completed(generated: Generated, reused: int, prepare: float, prefill: float) -> Generated:
     """With what was known before the question's own tokens, and the seconds it took."""
     timings = generated.timings
     return evolve(

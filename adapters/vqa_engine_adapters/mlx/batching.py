@@ -19,11 +19,11 @@ from typing import Any
 from attrs import define, field, frozen
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
-from vqa_engine_adapters.mlx.bounding import lent
 from vqa_engine_adapters.mlx.generation import Generated
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefix import DEFAULT_PREFILL, Unsuited, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
+from vqa_engine_adapters.mlx.swapping import swapped
 
 MOST_QUESTIONS = 16
 """Questions that go together at most.
@@ -118,7 +118,7 @@ class _Tree:
         with ExitStack() as stack:
             for layer in self._model.layers:
                 attention = layer.self_attn
-                stack.enter_context(lent(attention, "rope", _Rotation(attention.rope, self)))
+                stack.enter_context(swapped(attention, "rope", _Rotation(attention.rope, self)))
             yield
 
     def put(self, tokens: Sequence[_Token]) -> Any:

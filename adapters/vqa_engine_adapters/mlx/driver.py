@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from attrs import evolve
@@ -19,18 +18,20 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
-from vqa_engine.errors import AnswerError, CheckpointError, ImageError, VqaEngineError
+from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
-from vqa_engine_adapters.checkpoints.checkpoint import describe, resolve
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
-from vqa_engine_adapters.mlx import options
+from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.encoding import BATCH
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
-from vqa_engine_adapters.mlx.picture import InHand, same_source
-from vqa_engine_adapters.mlx.prefix import Unsuited
+from vqa_engine_adapters.mlx.options import Options
+from vqa_engine_adapters.mlx.picture import Preparation, Prompt, same_source
+from vqa_engine_adapters.mlx.pool import discard, sweep
+from vqa_engine_adapters.options import read
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,14 @@ class MlxAdapter(ModelAdapter):
     last few images and nothing else (`vqa_engine_adapters.mlx.reuse`).
     """
 
-    family: ClassVar[Family]
+    family: ClassVar[MlxFamily]
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
-        self._in_hand = InHand()
+        self._preparation = Preparation()
         self._instruction: str | None = None
-        self._told = False
+        self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
 
@@ -70,16 +71,16 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        given = options.read(model.options)
+        given = read(Options, model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
             loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
         except Exception as error:
             forget(error)
-            _sweep()
+            sweep()
             raise
-        self._loaded, self._family, self._told = loaded, family, False
+        self._loaded, self._family, self._warned = loaded, family, False
         self._instruction = given.instruction
         described = profile(family, checkpoint)
         levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
@@ -91,8 +92,8 @@ class MlxAdapter(ModelAdapter):
             batch=given.batch,
             most=_image_bytes(self._profile),
         )
-        self._in_hand = InHand(self._answering.cut_ahead)
-        if family.prompt is None and not _has_template(loaded):
+        self._preparation = Preparation(self._answering.cut_ahead)
+        if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
@@ -105,10 +106,10 @@ class MlxAdapter(ModelAdapter):
             BackendError: MLX failed.
             AnswerError: nothing is loaded, or this one question failed.
         """
-        plan = self._possible(self._ready(), plan)
-        with self._careful():
-            generated = self._generate(question, plan)
-        return self._answer(generated, plan)
+        (outcome,) = self.answer_batch((question,), plan, None)
+        if isinstance(outcome, VqaEngineError):
+            raise outcome
+        return outcome
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of the first questions are about one image, as far as they go together."""
@@ -121,35 +122,32 @@ class MlxAdapter(ModelAdapter):
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
     ) -> list[Answer | VqaEngineError]:
-        """Answer questions about one image together, or each by itself where one cannot be.
+        """Answer questions about one image, together as far as that goes.
 
         The next image is opened, hashed and cut on a thread meanwhile.
 
         Raises:
             OutOfMemory: MLX said so. As after every error, what was computed is gone.
             BackendError: MLX failed.
+            AnswerError: nothing is loaded, or several questions failed together.
         """
-        possible = self._possible(self._ready(), plan)
+        plan = self._possible(self._ready(), plan)
         if following is not None and not _same_image(questions[-1], following):
-            self._in_hand.prefetch(following)
-        if len(questions) == 1:
-            return [self._outcome(questions[0], plan)]
+            self._preparation.prefetch(following)
         try:
-            with self._careful():
-                said = self._generate_together(questions, possible)
-        except (Unsuited, ImageError, AnswerError):
-            return [self._outcome(question, plan) for question in questions]
-        return [self._answer(generated, possible) for generated in said]
+            return self._outcomes(questions, plan)
+        finally:
+            self._preparation.clear()
 
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
         if self._loaded is None:
             return
-        self._in_hand.close()
-        self._in_hand = InHand()  # the old one's cutter holds on to the model
+        self._preparation.close()
+        self._preparation = Preparation()  # the old one's cutter holds on to the model
         self._loaded, self._answering, self._family = None, None, self.family
         self._profile = self.family.estimate
-        _sweep()
+        sweep()
 
     def memory_profile(self) -> MemoryProfile:
         """What the loaded checkpoint needs, or an estimate for the default one."""
@@ -158,18 +156,15 @@ class MlxAdapter(ModelAdapter):
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
 
-        When the adapter's default checkpoint cannot be reached, its estimate has to do.
+        If the adapter's default checkpoint cannot be reached, this is its estimate.
 
         Raises:
             CheckpointError: another checkpoint cannot be reached or read.
         """
-        try:
-            found = describe(self.family, model)
-        except CheckpointError:
-            if self.family.model is None or (model.model or self.family.model) != self.family.model:
-                raise
-            return self.family.estimate
-        return profile(self.family.of(found.config), found)
+        found = within_reach(self.family, model)
+        return (
+            self.family.estimate if found is None else profile(self.family.of(found.config), found)
+        )
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """What these questions about one image will together put through the model.
@@ -179,13 +174,16 @@ class MlxAdapter(ModelAdapter):
 
         Raises:
             ImageError: the image cannot be used.
-            AnswerError: nothing is loaded, or a question's text has an image marker.
+            AnswerError: nothing is loaded, or none of them can be asked.
         """
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
-        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
-        prompts = self._in_hand.prompts(questions, self.prompt)
-        return self._answering.cost(prompts, picture, plan)
+        picture = self._preparation.picture(questions[0], plan.image_longest_edge)
+        prompts = self._preparation.prompts(questions, self._prompt)
+        askable = [prompt for prompt in prompts if isinstance(prompt, str)]
+        if not askable:
+            raise next(one for one in prompts if isinstance(one, AnswerError))
+        return self._answering.cost(askable, picture, plan)
 
     def cached_bytes(self) -> int:
         """Bytes of the prefixes that are kept, as the allocator counts them."""
@@ -200,42 +198,57 @@ class MlxAdapter(ModelAdapter):
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
-            AnswerError: nothing is loaded, or the question's text has an image marker.
+            AnswerError: nothing is loaded, or the question's text has an image marker or is
+                not valid Unicode.
         """
-        loaded = self._ready()
         text = self._family.ask(question, self._instruction)
-        if self._family.marker and self._family.marker in text:
-            marker = self._family.marker
-            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
-        if self._family.prompt is not None and not _has_template(loaded):
-            written = self._family.prompt(loaded.checkpoint.config)
-            return written.replace("{question}", text)
-        from mlx_vlm import apply_chat_template
+        return chat.formatted(self._ready(), self._family, text)
 
-        return str(apply_chat_template(loaded.processor, loaded.config, text, num_images=1))
-
-    def _generate(self, question: Question, plan: GenerationPlan) -> Generated:
-        """The question's arrays live in this frame, so that `forget` can let go of them."""
-        assert self._answering is not None
-        prompt = self._in_hand.prompt(question, self.prompt)
-        picture = self._in_hand.picture(question, plan.image_longest_edge)
-        return self._answering.generate(prompt, picture, plan)
-
-    def _generate_together(
-        self, questions: Sequence[Question], plan: GenerationPlan
-    ) -> list[Generated]:
-        """As `_generate`, for questions about one image."""
-        assert self._answering is not None
-        picture = self._in_hand.picture(questions[0], plan.image_longest_edge)
-        prompts = self._in_hand.prompts(questions, self.prompt)
-        return self._answering.generate_together(prompts, picture, plan)
-
-    def _outcome(self, question: Question, plan: GenerationPlan) -> Answer | VqaEngineError:
-        """The answer, or the error that concerns this question alone."""
+    def _prompt(self, question: Question) -> Prompt:
         try:
-            return self.answer(question, plan)
-        except (ImageError, AnswerError) as error:
+            return self.prompt(question)
+        except AnswerError as error:
             return error
+
+    def _outcomes(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Answer | VqaEngineError]:
+        """What cannot be asked is an error at its place; the rest is answered in groups."""
+        outcomes: dict[int, Answer | VqaEngineError] = {}
+        prompts: dict[int, str] = {}
+        for place, prompt in enumerate(self._preparation.prompts(questions, self._prompt)):
+            if isinstance(prompt, str):
+                prompts[place] = prompt
+            else:
+                outcomes[place] = prompt
+        while prompts:
+            done = self._group(questions[0], prompts, plan)
+            outcomes |= done
+            prompts = {place: one for place, one in prompts.items() if place not in done}
+        return [_of(questions[place], outcomes[place]) for place in range(len(questions))]
+
+    def _group(
+        self, first: Question, prompts: Mapping[int, str], plan: GenerationPlan
+    ) -> dict[int, Answer | VqaEngineError]:
+        """Outcomes of the first of the prompts and of those that go with it, by place."""
+        try:
+            with self._careful():
+                said = self._generate(first, prompts, plan)
+        except ImageError as error:
+            return dict.fromkeys(prompts, error)
+        except AnswerError as error:
+            if self._answering is None or len(self._answering.together) > 1:
+                raise  # nobody knows whose fault it is
+            return {next(iter(prompts)): error}
+        return {place: self._answer(generated, plan) for place, generated in said.items()}
+
+    def _generate(
+        self, first: Question, prompts: Mapping[int, str], plan: GenerationPlan
+    ) -> dict[int, Generated]:
+        """The questions' arrays live in this frame, so that `forget` can let go of them."""
+        assert self._answering is not None
+        picture = self._preparation.picture(first, plan.image_longest_edge)
+        return self._answering.generate(prompts, picture, plan)
 
     def _answer(self, generated: Generated, plan: GenerationPlan) -> Answer:
         """The record of what was generated."""
@@ -255,29 +268,25 @@ class MlxAdapter(ModelAdapter):
         """Say what an error in the block was, and let go of all that had to do with it."""
         try:
             yield
-        except (VqaEngineError, Unsuited) as error:
+        except VqaEngineError as error:
             forget(error)
             raise
         except Exception as error:
             forget(error)
             self.drop_caches()
-            _discard()
+            discard()
             raise classify(error, "mlx_vlm") from error
-        finally:
-            self._in_hand.put_down()
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do, and with what it says nothing of.
+        """The plan without what this model cannot do, and with what it leaves open.
 
-        The answer records it like that.
-
-        A cheaper plan further down the ladder keeps `kv_bits` and may still help, so a
-        model that has no quantised cache must not fail on it.
+        The answer records it like that. A plan further down the ladder keeps `kv_bits` and
+        may still help, so a model that has no quantised cache must not fail on it.
         """
         if plan.kv_bits is not None and not (self._family.quantises_kv and kv_group(loaded)):
-            if not self._told:
+            if not self._warned:
                 log.warning("%s cannot quantise its KV cache", loaded.config.model_type)
-            self._told = True
+            self._warned = True
             plan = evolve(plan, kv_bits=None)
         batches = self._answering is not None and self._answering.batches
         return evolve(plan, encoder_batch=(plan.encoder_batch or BATCH) if batches else None)
@@ -286,6 +295,18 @@ class MlxAdapter(ModelAdapter):
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
+
+
+def _of(question: Question, outcome: Answer | VqaEngineError) -> Answer | VqaEngineError:
+    """The outcome; an error of the common image names the question that it is given for."""
+    if not isinstance(outcome, ImageError) or outcome.question_id == question.question_id:
+        return outcome
+    return ImageError(
+        outcome.reason,
+        image=outcome.image,
+        origin=question.origin,
+        question_id=question.question_id,
+    )
 
 
 def _same_image(one: Question, other: Question) -> bool:
@@ -297,31 +318,3 @@ def _image_bytes(profile: MemoryProfile) -> int:
     """Bytes of keys and values that the most expensive image takes, 0 if nobody knows."""
     image = profile.image_tokens
     return 0 if image is None else image.most * (profile.kv_per_token or 0)
-
-
-def _has_template(loaded: Loaded) -> bool:
-    return any(
-        getattr(owner, "chat_template", None) for owner in (loaded.processor, loaded.tokenizer)
-    )
-
-
-def _discard() -> None:
-    """Take a late error of the device, which would stick to the next question, and the pool."""
-    import mlx.core as mx
-    from mlx_vlm.generate import generation_stream
-
-    with suppress(RuntimeError):  # it is what failed the question
-        mx.synchronize(generation_stream)
-    mx.clear_cache()
-
-
-def _sweep() -> None:
-    """Collect cycles that hold arrays, then give the pool back.
-
-    The order matters: clearing the pool frees no array that is still referenced
-    (shared/facts/memory.md, "The first remedy, judged").
-    """
-    import mlx.core as mx
-
-    gc.collect()
-    mx.clear_cache()

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vqa_engine_adapters.mlx.bounding import lent
+from vqa_engine_adapters.mlx.swapping import swapped
 
 BATCH = 2
 """Tiles at once when the plan does not say. On the CPU one at a time is as quick as all
@@ -75,11 +75,11 @@ def in_batches(tower: Tower, tiles: Any, size: int) -> Iterator[None]:
     `tiles` are numpy's, of shape (tiles, channels, height, width).
     """
     encoder = InBatches(tower, tiles, size)
-    with lent(tower.owner, tower.name, encoder):
+    with swapped(tower.owner, tower.name, encoder):
         if tower.connector is None:
             yield
             return
-        with lent(tower.owner, tower.connector, _as_it_is):
+        with swapped(tower.owner, tower.connector, _as_it_is):
             yield
 
 

@@ -48,12 +48,12 @@ class Prepared:
 
         self.pixels = mx.array(pixels.values)
 
-    def stand_in(
+    def postpone(
         self, pixels: Pixels, encoding: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """Have `pixels` for the tiles, to be encoded while `encoding` is entered.
+        """Have `pixels` for the tiles, encoded only while `encoding` is entered.
 
-        What stands for them takes one number's memory, whatever its shape.
+        Until then one number fills their whole shape, in the memory of one.
         """
         import mlx.core as mx
 
@@ -151,7 +151,7 @@ def _run(
     """(ids, why it ended, positions of the prompt, seconds of prefill and of decode).
 
     Returns only after the stream that computed the answer has synchronised: an error of
-    the device can come late (shared/facts/memory.md, "When an out-of-memory error can be
+    the device can come late (docs/facts/memory.md, "When an out-of-memory error can be
     caught"). Uses `generate_step`, which unlike `stream_generate` never wires memory.
     """
     import mlx.core as mx
@@ -172,7 +172,7 @@ def _steps(
     """Token ids, one at a time; the first one comes after the whole prefill.
 
     A quantised KV cache starts at the first token: mlx-vlm's own start of 5000 would
-    leave usual prompts as they are (shared/facts/mlx_vlm.md).
+    leave usual prompts as they are (docs/facts/mlx_vlm.md).
     """
     from mlx_vlm.generate import generate_step
 

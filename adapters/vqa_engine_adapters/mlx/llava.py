@@ -1,55 +1,46 @@
-"""LLaVA 1.6 on Mistral (`llava_next`) and LLaVA 1.5 (`llava`)."""
+"""LLaVA 1.6 on Mistral (`llava_next`) and LLaVA 1.5 (`llava`) on MLX.
+
+mlx-vlm 0.7.10 puts one newline row behind every patch of 1.6, not every row of patches, so
+its tiles take twice their patches (models/llava_next/llava_next.py, `get_input_embeddings`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
 from PIL import Image
 
-from vqa_engine.adapter import ImageTokens, MemoryProfile
+from vqa_engine.adapter import ImageTokens
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
-from vqa_engine_adapters.checkpoints.family import Config, Family
-from vqa_engine_adapters.mlx import encoding, sizes
+from vqa_engine_adapters.families import llava
+from vqa_engine_adapters.families.family import Config, Size
+from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.tail import after
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
 
-_EDGE, _PATCH = 336, 14
-"""CLIP ViT-L/14-336, what a config means that says nothing of its vision tower."""
-
 
 def image_tokens(config: Config, settings: Config) -> ImageTokens:
-    """One token per patch and tile; 1.6 cuts the image into tiles and adds a small copy.
-
-    mlx-vlm 0.7.10 puts one newline row behind every patch of 1.6, not every row of
-    patches, so its tiles take twice their patches (models/llava_next/llava_next.py,
-    `get_input_embeddings`).
-    """
-    vision = config.get("vision_config") or {}
-    edge = vision.get("image_size", _EDGE)
-    per_tile = (edge // vision.get("patch_size", _PATCH)) ** 2
-    if config.get("vision_feature_select_strategy", "default") == "full":
-        per_tile += 1  # the class token stays
-    if config.get("model_type") != "llava_next":
-        return ImageTokens(per_tile=per_tile, tile_edge=edge)
-    grids = settings.get("image_grid_pinpoints") or config.get("image_grid_pinpoints") or ()
-    tiles = max(((height // edge) * (width // edge) for height, width in grids), default=4)
-    return ImageTokens(per_tile=2 * per_tile, tile_edge=edge, max_tiles=tiles + 1)
+    """The family's rule with mlx-vlm's own newlines."""
+    rule = llava.image_tokens(config, settings)
+    return evolve(rule, per_tile=_tile_tokens(config), fixed=0)
 
 
-def prompt(config: Config) -> str:
-    """The prompt a conversion lost: Mistral's for 1.6 on Mistral, Vicuna's for the others.
+def sizes(
+    config: Config, settings: Config, size: Size, _longest_edge: int | None
+) -> tuple[int, int]:
+    """What an image of this size needs: 1.5 always the same, 1.6 by its best grid; exact."""
+    tiles = llava.tiles(config, settings, size)
+    return _tile_tokens(config) * tiles, tiles
 
-    Without it the model goes on with the user's part and looks corrupted
-    (shared/facts/models.md).
-    """
-    text = config.get("text_config") or {}
-    if text.get("model_type") == "mistral":
-        return "[INST] <image>\n{question} [/INST]"
-    return "USER: <image>\n{question} ASSISTANT:"
+
+def _tile_tokens(config: Config) -> int:
+    return llava.tile_tokens(config) * (2 if config.get("model_type") == "llava_next" else 1)
 
 
 def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
@@ -63,7 +54,7 @@ def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
 
 
 class _WithoutPadding:
-    """An image processor that takes the tokenizer's `padding` and drops it."""
+    """An image processor that accepts the tokenizer's `padding` and drops it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -88,28 +79,22 @@ def mend(processor: Any) -> None:
 class LlavaMlx(MlxAdapter):
     """LLaVA on MLX; the default is LLaVA 1.6 on Mistral-7B in 4 bits."""
 
-    family = Family(
+    family = MlxFamily.on(
+        evolve(
+            llava.LLAVA,
+            estimate=evolve(
+                llava.LLAVA.estimate, image_tokens=image_tokens({"model_type": "llava_next"}, {})
+            ),
+        ),
+        STRATEGIES,
+        weights=4_600_000_000,  # docs/facts/models.md
         adapter="llava_mlx",
         model="mlx-community/llava-v1.6-mistral-7b-4bit",
-        model_types=("llava_next", "llava"),
-        instruction="\nAnswer the question using a single word or phrase.",
-        cut=("[INST]", "USER:", "ASSISTANT:"),
-        prompt=prompt,
         image_tokens=image_tokens,
-        sizes=sizes.llava,
-        tower=encoding.llava,
-        marker="<image>",
+        sizes=sizes,
+        mend=mend,
         pixels=pixels,
+        tower=encoding.llava,
         tail=after("<image>"),
         branches=True,
-        mend=mend,
-        strategies=STRATEGIES,
-        # shared/facts/models.md and memory.md, "Prediction".
-        estimate=MemoryProfile(
-            backend="mlx",
-            weights=4_600_000_000,
-            kv_per_token=128 * 2**10,
-            image_tokens=ImageTokens(per_tile=2 * 576, tile_edge=_EDGE, max_tiles=5),
-            strategies=STRATEGIES,
-        ),
     )

@@ -12,8 +12,8 @@ from attrs import frozen
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.mlx.family import MlxFamily
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def require() -> None:
             )
 
 
-def load(family: Family, checkpoint: Checkpoint, *, trust_remote_code: bool) -> Loaded:
+def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) -> Loaded:
     """Load with the real mlx-vlm, and say nothing on stdout or stderr.
 
     Raises:
@@ -96,11 +96,11 @@ def _imported() -> Any:
     return load_model
 
 
-def stop_tokens(family: Family, tokenizer: Any, config: Any) -> frozenset[int]:
+def stop_tokens(family: MlxFamily, tokenizer: Any, config: Any) -> frozenset[int]:
     """The union of every source of end tokens.
 
     No single source is enough: Phi-3.5-vision's config names one that it does not emit,
-    SmolVLM's `<end_of_utterance>` is in no config (shared/facts/models.md).
+    SmolVLM's `<end_of_utterance>` is in no config (docs/facts/models.md).
     mlx-vlm has merged generation_config.json into `config` already.
     """
     criteria = getattr(tokenizer, "stopping_criteria", None)

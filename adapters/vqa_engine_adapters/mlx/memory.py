@@ -14,18 +14,18 @@ from vqa_engine.memory.gauges.system import sysctl
 
 _METAL_SHARE = 0.74
 """Metal's working set as a share of RAM, the lowest measured: 74–75 % on 24–48 GB, 81–84 %
-on 64–128 GB (shared/facts/memory.md). Only for `fit`, where no MLX is loaded to ask."""
+on 64–128 GB (docs/facts/memory.md). Only for `fit`, where no MLX is loaded to ask."""
 
 _WORKING_SET, _VRAM, _FREE = "max_recommended_working_set_size", "total_memory", "free_memory"
 """What `device_info` may hold: the first on Metal, the others on CUDA, none on the CPU
-(shared/facts/memory.md, "MLX memory API")."""
+(docs/facts/memory.md, "MLX memory API")."""
 
 
 class MlxBackend(MemoryBackend):
     """MLX's allocator (`mlx.core`, top-level memory calls since 0.24.1).
 
     MLX counts all its devices together. A reading costs a quarter of a microsecond
-    (shared/facts/memory.md), so the process's footprint, which costs sixty times that, is
+    (docs/facts/memory.md), so the process's footprint, which costs sixty times that, is
     not part of it. `mx` is a stand-in for `mlx.core`.
     """
 
@@ -115,7 +115,7 @@ class MlxBackend(MemoryBackend):
         info = self._info()
         if key in info:
             return Figure(key, info[key])
-        return Figure(key, missing="mlx.core.device_info does not say it on this device")
+        return Figure(key, missing=f"mlx.core.device_info has no {key} on this device")
 
     def _bind(self, call: str) -> Callable[..., Any]:
         function = getattr(self._mx, call, None)

@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine_adapters.options import text
 
-KNOWN = ("instruction", "reuse", "batch")
+
+def _switch(value: Any) -> bool:
+    if value not in ("on", "off", True, False):
+        raise ValueError(f"it is on or off, not {value!r}")
+    return value in ("on", True)
 
 
 @frozen(kw_only=True)
 class Options:
-    """A model's options as they were meant.
+    """How to ask a model.
 
-    `instruction` is the text appended to each question, possibly empty, None for the
+    `instruction` replaces the text appended to each question, and may be empty; None is the
     family's own. `reuse` says whether what was computed about an image serves its next
     question, `batch` whether questions about one image are answered together.
     """
 
-    instruction: str | None
-    reuse: bool
-    batch: bool
-
-
-def read(options: Mapping[str, Any]) -> Options:
-    """The options of a `ModelRef`; the command line gives them all as text.
-
-    Raises:
-        ConfigurationError: one is unknown, or holds what it cannot.
-    """
-    unknown = sorted(set(options) - set(KNOWN))
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown model option {', '.join(unknown)}; known: {', '.join(KNOWN)}."
-        )
-    return Options(
-        instruction=_text(options, "instruction"),
-        reuse=_switch(options, "reuse"),
-        batch=_switch(options, "batch"),
-    )
-
-
-def _text(options: Mapping[str, Any], name: str) -> str | None:
-    given = options.get(name)
-    if given is not None and not isinstance(given, str):
-        raise ConfigurationError(f"The model option {name} is no text: {given!r}.")
-    return given
-
-
-def _switch(options: Mapping[str, Any], name: str) -> bool:
-    """On unless it is said to be off."""
-    given = options.get(name, "on")
-    if given not in ("on", "off", True, False):
-        raise ConfigurationError(f"The model option {name} is neither on nor off: {given!r}.")
-    return given in ("on", True)
+    instruction: str | None = text()
+    reuse: bool = field(default=True, converter=_switch)
+    batch: bool = field(default=True, converter=_switch)

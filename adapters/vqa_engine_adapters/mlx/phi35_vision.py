@@ -1,4 +1,4 @@
-"""Phi-3.5-vision (`phi3_v`)."""
+"""Phi-3.5-vision (`phi3_v`) on MLX."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ from contextlib import AbstractContextManager
 from math import ceil
 from typing import Any
 
+from attrs import evolve
 from PIL import Image
 
-from vqa_engine.adapter import LEVERS, ImageTokens, MemoryProfile
+from vqa_engine.adapter import LEVERS
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
-from vqa_engine_adapters.checkpoints.family import Config, Family
-from vqa_engine_adapters.mlx import encoding, sizes
-from vqa_engine_adapters.mlx.bounding import lent
+from vqa_engine_adapters.families import phi35
+from vqa_engine_adapters.families.family import Config, Size
+from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
+from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.swapping import swapped
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
-"""Every head has its own keys and values, 384 KiB a token (shared/facts/models.md), and a
-crop takes more in its encoder than a step of the prefill does."""
-
-
-def image_tokens(_config: Config, settings: Config) -> ImageTokens:
-    """144 tokens per crop and for the whole image, with a separator per row of twelve.
-
-    `(h·w + 1)·144 + 1 + (h + 1)·12` for h·w crops (shared/facts/mlx_vlm.md); `fixed`
-    takes the separators of the tallest grid, all crops in one column.
-    """
-    tiles = int(settings.get("num_crops", 4)) + 1
-    return ImageTokens(per_tile=144, tile_edge=sizes.CROP, max_tiles=tiles, fixed=1 + 12 * tiles)
+"""Keys and values are 384 KiB a token (docs/facts/models.md), and a crop takes more in its
+encoder than a step of the prefill does."""
 
 
 def pixels(images: Any, image: Image.Image) -> dict[str, Any]:
@@ -42,18 +35,15 @@ def pixels(images: Any, image: Image.Image) -> dict[str, Any]:
 
 
 def fewer_crops(images: Any, longest_edge: int) -> AbstractContextManager[None]:
-    """Cut no more crops than a square of this edge fills.
-
-    The processor enlarges every image until `num_crops` are used up
-    (mlx_vlm/models/phi3_v/processing_phi3_v.py, `_calc_hd_transform_size`).
-    """
-    return lent(images, "num_crops", min(images.num_crops, ceil(longest_edge / sizes.CROP) ** 2))
+    """Cut no more crops than a square of this edge fills."""
+    most = phi35.crops({"num_crops": images.num_crops}, longest_edge)
+    return swapped(images, "num_crops", most)
 
 
 def tail(processor: Any, prompt: str, *, special: bool) -> list[int]:
     """The ids after the image, as its processor makes them: less the first one.
 
-    It takes that one for a start token (mlx_vlm/models/phi3_v/processing_phi3_v.py,
+    It treats that one as a start token (mlx_vlm/models/phi3_v/processing_phi3_v.py,
     `_convert_images_texts_to_inputs`), and never asks for the tokenizer's markers there.
     """
     text = prompt.partition("<|image_1|>")[2]
@@ -80,58 +70,38 @@ def drawn(images: Any, image: Image.Image) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.NEAREST)
 
 
-def drawable(size: sizes.Size, crops: int) -> sizes.Size:
+def drawable(size: Size, crops: int) -> Size:
     """The size with its shorter side at least one pixel of that many crops in a row."""
-    least = ceil(max(size) / (crops * sizes.CROP))
+    least = ceil(max(size) / (crops * phi35.CROP))
     return max(size[0], least), max(size[1], least)
 
 
-def cut(
-    config: Config, settings: Config, size: sizes.Size, longest_edge: int | None
+def sizes(
+    config: Config, settings: Config, size: Size, longest_edge: int | None
 ) -> tuple[int, int]:
-    """What an image is cut into once it can be drawn (`vqa_engine_adapters.mlx.sizes`)."""
-    crops = int(settings.get("num_crops", 4))
-    if longest_edge is not None:
-        crops = min(crops, ceil(longest_edge / sizes.CROP) ** 2)
-    return sizes.phi(config, settings, drawable(size, crops), longest_edge)
+    """What an image needs once it can be drawn."""
+    most = phi35.crops(settings, longest_edge)
+    return phi35.sizes(config, settings, drawable(size, most), longest_edge)
 
 
 class Phi35Vision(MlxAdapter):
     """Phi-3.5-vision on MLX, 4.1 B parameters, by default in 4 bits."""
 
-    family = Family(
-        adapter="phi35_vision",
+    family = MlxFamily.on(
+        # Its attention calls mx.fast directly, which reads no quantised cache.
+        evolve(phi35.PHI35, estimate=evolve(phi35.PHI35.estimate, levers=LEVERS - {"kv_bits"})),
+        STRATEGIES,
+        weights=2_330_000_000,
         model="mlx-community/Phi-3.5-vision-instruct-4bit",
-        model_types=("phi3_v",),
-        instruction="\nAnswer the question using a single word or phrase.",
-        # Its config's end token is not the one it emits (mlx-vlm #336, #444, #1496).
-        stop=("<|end|>", "<|endoftext|>", "</s>"),
-        cut=("<|end|>", "<|user|>", "<|assistant|>"),
         # mlx-vlm puts nothing between the image and the question, and its processor then
         # drops the question's first token (models/phi3_v/processing_phi3_v.py,
         # `_convert_images_texts_to_inputs`). The model's own format has a line end there.
         lead="\n",
-        prompt=lambda _config: "<|user|>\n<|image_1|>{question}<|end|>\n<|assistant|>\n",
-        image_tokens=image_tokens,
-        sizes=cut,
-        tower=encoding.phi,
-        # CLIP ViT-L/14-336 whatever the config says (mlx_vlm/models/phi3_v/vision.py).
-        encoder=lambda _config: (16, 577),
-        marker="<|image_",
+        sizes=sizes,
+        mend=mend,
         pixels=pixels,
         narrow=fewer_crops,
+        tower=encoding.phi,
         tail=tail,
         branches=True,
-        mend=mend,
-        strategies=STRATEGIES,
-        estimate=MemoryProfile(
-            backend="mlx",
-            weights=2_330_000_000,
-            kv_per_token=384 * 2**10,
-            image_tokens=image_tokens({}, {}),
-            levers=LEVERS - {"kv_bits"},
-            strategies=STRATEGIES,
-        ),
-        # Its attention calls mx.fast directly, which takes no quantised cache.
-        quantises_kv=False,
     )

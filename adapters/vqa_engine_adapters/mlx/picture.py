@@ -1,24 +1,25 @@
-"""The picture of the question in hand: opened, bounded and hashed once."""
+"""The picture of the questions asked now: opened, bounded and hashed once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from operator import is_
 from pathlib import Path
 
 from attrs import define
 from PIL import Image
 
 from vqa_engine.adapter import Question
-from vqa_engine.images import content_hash, open_image
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine.errors import AnswerError
+from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.mlx.pixels import Pixels
 
 
 @define
 class Picture:
-    """RGB pixels as the processor gets them, and the hash that stands for them.
+    """RGB pixels as the processor gets them, and their hash.
 
     `pixels` are what the processor makes of them, where that was done ahead.
     """
@@ -40,21 +41,23 @@ class Picture:
 Ahead = Callable[[Picture], Pixels | None]
 """Cuts a picture on the thread; None for one whose pixels nobody will ask for."""
 
+Prompt = str | AnswerError
+"""A question's whole prompt, or why there is none."""
 
-class InHand:
-    """Keeps one question's prompt and decoded image between its cost and its answer.
 
-    It goes by the question object itself, and forgets it when the question is answered:
-    a file or an image of the caller's may change before it is asked about again.
+class Preparation:
+    """The prompts and the picture of the questions that are weighed now and answered next.
+
+    Questions are recognised as objects, and forgotten when they are answered: a file or an
+    image of the caller's may change before it is asked about again.
     """
 
     def __init__(self, cut: Ahead | None = None) -> None:
         self._cut = cut
-        self._question: Question | None = None
+        self._questions: tuple[Question, ...] = ()
+        self._prompts: list[Prompt] = []
         self._whole: Picture | None = None
         self._bounded: dict[int, Picture] = {}
-        self._prompt: str | None = None
-        self._together: tuple[Sequence[Question], list[str]] | None = None
         self._coming: tuple[Question, Future[Picture]] | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -67,19 +70,15 @@ class InHand:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._coming = question, self._pool.submit(_ready, question, self._cut)
 
-    def prompt(self, question: Question, make: Callable[[Question], str]) -> str:
-        """The question's prompt, made by `make` when it is first asked for."""
-        self._take(question)
-        if self._prompt is None:
-            self._prompt = make(question)
-        return self._prompt
-
-    def prompts(self, questions: Sequence[Question], make: Callable[[Question], str]) -> list[str]:
-        """The prompts of questions that are asked together; the first one is in hand."""
-        self._take(questions[0])
-        if self._together is None or self._together[0] is not questions:
-            self._together = questions, [make(question) for question in questions]
-        return self._together[1]
+    def prompts(
+        self, questions: Sequence[Question], make: Callable[[Question], Prompt]
+    ) -> list[Prompt]:
+        """The prompts of questions that are asked together, made when first asked for."""
+        self._begin(questions[0])
+        if not self._prompts or not _identical(self._questions, questions):
+            self._questions = tuple(questions)
+            self._prompts = [make(question) for question in questions]
+        return self._prompts
 
     def picture(self, question: Question, longest_edge: int | None) -> Picture:
         """The question's picture, its longer side at most `longest_edge` pixels.
@@ -87,7 +86,7 @@ class InHand:
         Raises:
             ImageError: the image cannot be used.
         """
-        self._take(question)
+        self._begin(question)
         if self._whole is None:
             self._whole = self._opened(question)
         whole = self._whole
@@ -97,14 +96,14 @@ class InHand:
             self._bounded[longest_edge] = Picture(bounded(whole.image, longest_edge))
         return self._bounded[longest_edge]
 
-    def put_down(self) -> None:
-        """Forget the question and its pixels."""
-        self._question = self._whole = self._prompt = self._together = None
+    def clear(self) -> None:
+        """Forget the questions and their picture."""
+        self._questions, self._prompts, self._whole = (), [], None
         self._bounded.clear()
 
     def close(self) -> None:
         """Forget everything, and end the thread."""
-        self.put_down()
+        self.clear()
         self._coming = None
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -118,10 +117,15 @@ class InHand:
             return future.result()
         return Picture(open_image(question))  # whose error then names this question
 
-    def _take(self, question: Question) -> None:
-        if self._question is not question:
-            self.put_down()
-            self._question = question
+    def _begin(self, first: Question) -> None:
+        """Forget other questions than those that begin with `first`."""
+        if not _identical(self._questions[:1], (first,)):
+            self.clear()
+            self._questions = (first,)
+
+
+def _identical(some: Sequence[Question], others: Sequence[Question]) -> bool:
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _ready(question: Question, cut: Ahead | None) -> Picture:
@@ -141,5 +145,5 @@ def _same(one: Question, other: Question) -> bool:
 
 def same_source(one: Question, other: Question) -> bool:
     """Whether two questions are about one file or the same bytes."""
-    told = isinstance(one.image, (Path, bytes)) and isinstance(other.image, (Path, bytes))
-    return told and (one.image, one.image_root) == (other.image, other.image_root)
+    named = isinstance(one.image, (Path, bytes)) and isinstance(other.image, (Path, bytes))
+    return named and (one.image, one.image_root) == (other.image, other.image_root)

@@ -16,7 +16,7 @@ from typing import Any
 from attrs import frozen
 from PIL import Image
 
-from vqa_engine_adapters.mlx.bounding import lent
+from vqa_engine_adapters.mlx.swapping import swapped
 
 Cut = Callable[[Any, Image.Image], Mapping[str, Any]]
 """(image processor, RGB image) → its arrays by name, as numpy; `pixel_values` among them."""
@@ -75,7 +75,7 @@ class Cutter:
     @contextmanager
     def given(self, pixels: Pixels) -> Iterator[None]:
         """Have the processor take these pixels for what its image processor makes."""
-        with lent(self._processor, "image_processor", _Given(self._images, pixels)):
+        with swapped(self._processor, "image_processor", _Given(self._images, pixels)):
             yield
 
 

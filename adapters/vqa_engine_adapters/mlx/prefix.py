@@ -61,7 +61,7 @@ def split(loaded: Loaded, ids: list[int]) -> int:
     """
     end = next((n for n in range(len(ids), 0, -1) if is_image(loaded, ids[n - 1])), 0)
     if not 0 < end < len(ids):
-        raise Unsuited("its prompts do not tell where the image ends")
+        raise Unsuited("its prompts do not show where the image ends")
     return end
 
 
@@ -148,7 +148,7 @@ def reserve(prefix: Prefix, more: int) -> None:
     Buffers that grow would be other buffers after the question than before, and of
     another size. They are made here instead, a layer at a time, and what the allocator
     counts for them is read off its own counter: a buffer out of its pool may be larger
-    than asked for (shared/facts/memory.md, "Pool reuse rule").
+    than asked for (docs/facts/memory.md, "Pool reuse rule").
     """
     needed = prefix.positions + more
     if needed <= prefix.capacity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.reuse import Key
@@ -17,9 +17,9 @@ REMEMBERED = 32
 class Prompts:
     """Takes formatted prompts apart at the image, without the image's pixels."""
 
-    def __init__(self, loaded: Loaded, family: Family) -> None:
+    def __init__(self, loaded: Loaded, family: MlxFamily) -> None:
         self._loaded, self._family = loaded, family
-        self._dearest = 0
+        self._largest = 0
         self._said: OrderedDict[str, list[int]] = OrderedDict()
 
     def key(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Key:
@@ -51,18 +51,18 @@ class Prompts:
         )
 
     def learn(self, prompt: str, tokens: int) -> None:
-        """Mind what a whole prompt took, where nothing else tells what an image takes."""
+        """Remember what a whole prompt took, where no rule says what an image takes."""
         if self._family.sizes is None:
-            self._dearest = max(self._dearest, tokens - sum(self.texts(prompt)))
+            self._largest = max(self._largest, tokens - sum(self.texts(prompt)))
 
     def image(self, picture: Picture, plan: GenerationPlan) -> tuple[int, int]:
         """(tokens, tiles) of a picture that has to be computed.
 
-        Of a model whose family is unknown, an image is taken to cost what the dearest one
-        so far did.
+        Of a model whose family is unknown, an image is assumed to cost as much as the
+        most expensive one so far.
         """
         if self._family.sizes is None:
-            return self._dearest, 1
+            return self._largest, 1
         found = self._loaded.checkpoint
         size = picture.image.size
         return self._family.sizes(found.config, found.settings, size, plan.image_longest_edge)

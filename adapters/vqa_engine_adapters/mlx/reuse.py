@@ -4,12 +4,11 @@ A prefix is the prompt up to and including the image. Its keys and values are th
 part of a visual question, and the same for every question about that image. They are kept
 by the image's content, never by token ids alone: placeholders are the same for every image,
 and mlx-vlm's own cache, which compares ids, answers about the wrong one
-(shared/facts/mlx_vlm.md).
+(docs/facts/mlx_vlm.md).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 from attrs import define, frozen
@@ -64,7 +63,7 @@ class Prefixes:
     """
 
     def __init__(self, most_images: int = MOST_IMAGES, most_bytes: int = MOST_BYTES) -> None:
-        self._kept: OrderedDict[Key, Prefix] = OrderedDict()
+        self._kept: dict[Key, Prefix] = {}
         self._most_images, self._most_bytes = most_images, most_bytes
 
     @property
@@ -77,7 +76,11 @@ class Prefixes:
         return self._kept.get(key)
 
     def has(self, digest: str) -> bool:
-        """Whether anything is kept about that image; may be asked from any thread."""
+        """Whether anything is kept about that image; may be called from any thread.
+
+        Copying the keys of a plain dict is atomic, which an `OrderedDict`'s are not: it
+        hashes each key on the way.
+        """
         return any(key.digest == digest for key in tuple(self._kept))
 
     def take(self, key: Key) -> Prefix | None:

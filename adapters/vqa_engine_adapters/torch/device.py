@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from vqa_engine.adapter import BUILTIN, LEVERS, CleanupStrategy, Lever
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.memory.strategies import EncoderBatch, OnPressure, PrefillStep, RecycleWorker
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.memory import preferred
 
 SLOPE = float(2**20)
 """Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph
-keeps something for each new shape and gives nothing back (shared/facts/memory.md, "PyTorch")."""
+keeps something for each new shape and gives nothing back (docs/facts/memory.md, "PyTorch")."""
 
 STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
 """Bounds that hold everywhere; neither changes what comes out."""
-
 
 STEPWISE: frozenset[Lever] = LEVERS - {"kv_bits"}
 """What a plain model obeys: transformers' quantised caches need a package of their own."""
 
 WHOLE: frozenset[Lever] = frozenset({"image_longest_edge"})
 """What a model obeys that goes through `generate` as a whole."""
+
+
+def on_torch(family: Family, adapter: str) -> Family:
+    """The family as the adapter of this entry-point name runs it."""
+    estimate = evolve(family.estimate, backend="torch", levers=STEPWISE, strategies=STANDING)
+    return evolve(family, adapter=adapter, generic="transformers", estimate=estimate)
 
 
 def strategies(device: str, *, plain: bool) -> tuple[CleanupStrategy, ...]:

@@ -17,12 +17,13 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
-from vqa_engine.errors import AnswerError, CheckpointError
+from vqa_engine.errors import AnswerError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.checkpoints.family import Family
-from vqa_engine_adapters.torch import options, profile
+from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.options import read
+from vqa_engine_adapters.torch import profile
 from vqa_engine_adapters.torch.generation import Generated, generate
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
@@ -63,9 +64,9 @@ class TorchAdapter(ModelAdapter):
             BackendError: torch or transformers is not installed.
         """
         self.release()
-        self._options = options.read(model.options)
+        self._options = read(Options, model.options)
         require()
-        checkpoint = self._checkpoint(model)
+        checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
         try:
             loaded = load(family, checkpoint, model, self._options)
@@ -119,15 +120,19 @@ class TorchAdapter(ModelAdapter):
         return self._profile
 
     def profile_of(self, model: ModelRef) -> MemoryProfile:
-        """What a checkpoint needs; exact once its precision is known. torch is not imported.
+        """What a checkpoint needs, from its configuration and headers alone.
+
+        It is exact once the precision is known; torch is not imported for that. If the
+        adapter's default checkpoint cannot be reached, this is its estimate.
 
         Raises:
-            CheckpointError: its files cannot be reached or read.
+            CheckpointError: another checkpoint cannot be reached or read.
             ConfigurationError: `model.options` holds something unknown or unusable.
         """
-        checkpoint = self._checkpoint(model)
-        family, given = self.family.of(checkpoint.config), options.read(model.options)
-        return profile.expected(family, checkpoint, model, given)
+        given, found = read(Options, model.options), within_reach(self.family, model)
+        if found is None:
+            return evolve(self.family.estimate, device=given.device)
+        return profile.expected(self.family.of(found.config), found, model, given)
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """The question's exact cost; what it took to know is not done again by `answer`.
@@ -194,19 +199,6 @@ class TorchAdapter(ModelAdapter):
             return None
         return ahead[2] if ahead[1].image_longest_edge == plan.image_longest_edge else None
 
-    def _checkpoint(self, model: ModelRef) -> Checkpoint:
-        """The checkpoint asked for, refused when it is of another family."""
-        checkpoint = resolve(evolve(self.family, model_types=()), model)
-        types, given = self.family.model_types, checkpoint.config.get("model_type")
-        if types and given not in types:
-            raise CheckpointError(
-                checkpoint.name,
-                (),
-                f"it is of type {given!r}, and {self.family.adapter!r} runs {' or '.join(types)}",
-                "Use --adapter transformers, which takes any image-text-to-text model.",
-            )
-        return checkpoint
-
     def _ready(self) -> Loaded:
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
@@ -237,7 +229,7 @@ def sweep() -> None:
     """Collect cycles that hold tensors, then give the pool back.
 
     Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
-    (shared/facts/memory.md, "PyTorch").
+    (docs/facts/memory.md, "PyTorch").
     """
     import torch
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from vqa_engine.adapter import MemoryProfile
-from vqa_engine_adapters.checkpoints.family import Family
-from vqa_engine_adapters.torch.device import STANDING, STEPWISE
+from vqa_engine_adapters.families.family import STOP_TEXTS, WORD_OR_PHRASE, Family
+from vqa_engine_adapters.torch.device import on_torch
 from vqa_engine_adapters.torch.driver import TorchAdapter
 from vqa_engine_adapters.torch.llava import LlavaTorch
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
+
+_ANY = Family(adapter="transformers", model=None, instruction=WORD_OR_PHRASE, stop=STOP_TEXTS)
 
 
 class Transformers(TorchAdapter):
@@ -18,14 +19,9 @@ class Transformers(TorchAdapter):
     One of a family that has an adapter of its own is run by that family's rules.
     """
 
-    family = Family(
-        adapter="transformers",
-        model=None,
-        instruction="\nAnswer the question using a single word or phrase.",
-        stop=("<end_of_utterance>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>"),
+    family = evolve(
+        on_torch(_ANY, adapter="transformers"),
         relatives=tuple(
             evolve(adapter.family, adapter="transformers") for adapter in (LlavaTorch, SmolVlmTorch)
         ),
-        strategies=STANDING,
-        estimate=MemoryProfile(backend="torch", levers=STEPWISE, strategies=STANDING),
     )

@@ -12,8 +12,8 @@ from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
@@ -59,7 +59,7 @@ class Loaded:
 
     @property
     def image_token(self) -> int | None:
-        """The id that stands for an image's positions."""
+        """The id at an image's positions."""
         config = self.model.config
         for name in ("image_token_id", "image_token_index"):
             token = getattr(config, name, None)
@@ -172,7 +172,7 @@ def _bounds(network: Any) -> tuple[Stepwise | None, Batchwise | None]:
 
 def _stop_tokens(family: Family, tokenizer: Any, network: Any) -> frozenset[int]:
     """The union of every source of end tokens; no single one is enough
-    (shared/facts/models.md, "quirks to encode")."""
+    (docs/facts/models.md, "quirks to encode")."""
     config, found = network.config, set[int]()
     generation = getattr(network, "generation_config", None)
     for source in (config, getattr(config, "text_config", None), generation, tokenizer):

@@ -159,7 +159,7 @@ class _Cuda:
 
 class _Mps:
     """`torch.mps`; `held` is the driver's figure, the only one that shows MPSGraph's
-    caches (shared/facts/memory.md, "PyTorch")."""
+    caches (docs/facts/memory.md, "PyTorch")."""
 
     device = "mps:0"
 

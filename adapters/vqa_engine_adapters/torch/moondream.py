@@ -18,12 +18,11 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.failures import classify, forget
-from vqa_engine.images import content_hash, open_image
+from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
-from vqa_engine_adapters.checkpoints.family import Family
 from vqa_engine_adapters.checkpoints.quiet import quiet
-from vqa_engine_adapters.mlx.bounding import bounded
-from vqa_engine_adapters.torch import options
+from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch.device import (
     WHOLE,
     choose_device,
@@ -39,7 +38,6 @@ REVISION = "2025-06-21"
 """The release that this adapter was written for. Other releases have other methods, and code
 that runs here unread must not change by itself."""
 
-YES_NO = "\nAnswer yes or no."
 BRIEF = "\nAnswer briefly."
 
 FAMILY = Family(
@@ -68,7 +66,7 @@ class Moondream2(ModelAdapter):
     """moondream2 at `REVISION`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
-    ids and takes neither a seed nor a prefill step; the answer's plan says so.
+    ids and accepts neither a seed nor a prefill step; the answer's plan has none.
     """
 
     default_model = FAMILY.model
@@ -90,7 +88,7 @@ class Moondream2(ModelAdapter):
             BackendError: torch or transformers is not installed.
         """
         self.release()
-        self._options = options.read(model.options)
+        self._options = read(Options, model.options)
         model = _pinned(_allowed(model))
         torch = require()
         device = choose_device(torch, self._options.device)
@@ -171,11 +169,8 @@ class Moondream2(ModelAdapter):
         return self._encoded.value
 
     def _ask(self, question: Question) -> str:
-        """The question with the suffix that fits its kind (shared/facts/models.md)."""
-        given = self._options.instruction
-        if given is None and question.answer_type == "yes/no":
-            given = YES_NO
-        return FAMILY.ask(question, given)
+        """The question with its instruction (docs/facts/models.md)."""
+        return FAMILY.ask(question, self._options.instruction)
 
 
 def _allowed(model: ModelRef) -> ModelRef:

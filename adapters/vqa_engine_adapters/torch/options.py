@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, fields, frozen, validators
+from attrs import field, frozen, validators
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine_adapters.options import text
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -46,34 +46,11 @@ class Options:
     are. `prefix_cache` bounds the bytes kept for images asked about again; 0 keeps none.
     """
 
-    instruction: str | None = field(
-        default=None, validator=validators.optional(validators.instance_of(str))
-    )
-    device: str | None = field(
-        default=None, validator=validators.optional(validators.instance_of(str))
-    )
+    instruction: str | None = text()
+    device: str | None = text()
     dtype: str | None = field(default=None, validator=validators.optional(validators.in_(DTYPES)))
-    attn_implementation: str | None = None
+    attn_implementation: str | None = text()
     quantization: dict[str, Any] | None = field(default=None, converter=_quantization)
     prefix_cache: int = field(
         default=PREFIX_CACHE, converter=_prefix_cache, validator=validators.ge(0)
     )
-
-
-def read(given: Mapping[str, Any]) -> Options:
-    """The options that a caller gave.
-
-    Raises:
-        ConfigurationError: one is unknown or has a value that cannot be; the text names it
-            and the known ones.
-    """
-    known = tuple(attribute.name for attribute in fields(Options))
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown model option {', '.join(unknown)}; known: {', '.join(known)}."
-        )
-    try:
-        return Options(**given)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"A model option cannot be used: {error.args[0]}.") from error

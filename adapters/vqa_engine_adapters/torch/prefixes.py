@@ -13,7 +13,7 @@ from attrs import frozen
 class Prefix:
     """A prompt up to and including its image, computed once.
 
-    `ids` are its tokens with the image's placeholders, `head` how many of them stand before
+    `ids` are its tokens with the image's placeholders, `head` how many of them come before
     the image. `cache` holds their keys and values; nothing may write to it.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
 from time import perf_counter
 from typing import Any
 
@@ -10,8 +9,8 @@ from attrs import frozen
 from PIL import Image
 
 from vqa_engine.errors import AnswerError
-from vqa_engine.images import content_hash
-from vqa_engine_adapters.mlx.bounding import bounded
+from vqa_engine.images import bounded, content_hash
+from vqa_engine_adapters.families.smolvlm import scaled_edge
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
 
@@ -20,7 +19,7 @@ from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
 class Prepared:
     """The whole prompt's `ids`, placeholders in place, and how to compute them.
 
-    `split` positions belong to the image and what stands before it, `head` of them before
+    `split` positions belong to the image and what comes before it, `head` of them before
     the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
     left for them, and then there are no `inputs`: the tensors that the processor made.
     `image` names the content as the model sees it, `tiles` counts the pictures left to
@@ -97,7 +96,7 @@ def _special(loaded: Loaded, prompt: str) -> dict[str, bool]:
 
 
 def _place(loaded: Loaded, written: list[int]) -> int | None:
-    """Where the one image stands, None for a model whose prompt cannot be cut there."""
+    """The place of the one image, None for a model whose prompt cannot be cut there."""
     if loaded.steps is None or written.count(loaded.image_token or -1) != 1:
         return None
     return written.index(loaded.image_token or -1)
@@ -117,16 +116,12 @@ def _processed(
 
 
 def _fewer_tiles(processor: Any, longest_edge: int | None) -> dict[str, Any]:
-    """Scale the image to no more tiles than an edge of this length fills.
-
-    Idefics3's processor scales every image, small ones up, to `size.longest_edge`; so a
-    smaller image alone would save nothing.
-    """
+    """Have Idefics3's processor make no more tiles than an edge of this length fills."""
     images: Any = getattr(processor, "image_processor", None)
     tile = (getattr(images, "max_image_size", None) or {}).get("longest_edge")
     if longest_edge is None or tile is None:
         return {}
-    edge = min(images.size["longest_edge"], tile * ceil(longest_edge / tile))
+    edge = scaled_edge(images.size["longest_edge"], tile, longest_edge)
     return {"size": {"longest_edge": edge}}
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from attrs import evolve
 
 from vqa_engine.adapter import BUILTIN, MemoryProfile, ModelRef
-from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
-from vqa_engine_adapters.checkpoints.family import Family
+from vqa_engine_adapters.checkpoints.checkpoint import Description
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.checkpoints.profile import profile as stored_profile
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import STEPWISE, WHOLE, strategies
 from vqa_engine_adapters.torch.loading import PLAIN, Loaded
 from vqa_engine_adapters.torch.memory import preferred
@@ -21,7 +21,7 @@ WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def expected(
-    family: Family, checkpoint: Checkpoint, model: ModelRef, options: Options
+    family: Family, checkpoint: Description, model: ModelRef, options: Options
 ) -> MemoryProfile:
     """What the checkpoint will need: exact as soon as the precision is known.
 
@@ -57,7 +57,7 @@ def as_loaded(family: Family, loaded: Loaded) -> MemoryProfile:
     )
 
 
-def _in_width(profile: MemoryProfile, checkpoint: Checkpoint, width: int) -> MemoryProfile:
+def _in_width(profile: MemoryProfile, checkpoint: Description, width: int) -> MemoryProfile:
     """The figures of computation for numbers of another width than the stored ones."""
     names = ("kv_per_token", "attention_per_pair", "activations_per_token", "per_tile")
     given, stored = {name: getattr(profile, name) for name in names}, _width(checkpoint.tensors)

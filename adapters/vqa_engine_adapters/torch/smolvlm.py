@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
-from vqa_engine_adapters.mlx.smolvlm import SmolVlm
-from vqa_engine_adapters.torch.device import STANDING, STEPWISE
+from vqa_engine_adapters.families.smolvlm import SMOLVLM
+from vqa_engine_adapters.torch.device import on_torch
 from vqa_engine_adapters.torch.driver import TorchAdapter
 
 
 class SmolVlmTorch(TorchAdapter):
     """SmolVLM on torch; the default is SmolVLM2 with half a billion parameters."""
 
-    family = evolve(
-        SmolVlm.family,
-        adapter="smolvlm_torch",
-        model="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
-        strategies=STANDING,
-        estimate=evolve(
-            SmolVlm.family.estimate, backend="torch", levers=STEPWISE, strategies=STANDING
-        ),
-    )
+    family = on_torch(SMOLVLM, adapter="smolvlm_torch")

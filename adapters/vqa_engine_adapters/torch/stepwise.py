@@ -1,6 +1,6 @@
 """Parts of a model that compute their input in steps, so that peaks stay small.
 
-Both stand before a module's own `forward`, so they serve every call that reaches it, and
+Both wrap a module's own `forward`, so they serve every call that reaches it, and
 change no number but by rounding.
 """
 

@@ -57,7 +57,8 @@ class CostAware(Protocol):
 
         One question is the usual case; several are asked about only of a `BatchAdapter`,
         and are those that go together (`batch_size`). What they share counts once. Called
-        after `load`, and cheap.
+        after `load`, and cheap. `prefill_step` and `encoder_batch` may not change the cost:
+        the engine asks once for all plans that differ in nothing else.
 
         Raises:
             ImageError: an image cannot be used.
@@ -109,7 +110,7 @@ class BatchAdapter(Protocol):
 
     1. It offers the questions that come next, `upcoming`, in the order they are to be asked.
     2. `batch_size` says how many of them, from the first on, go together.
-    3. `answer_batch` answers exactly those, under one plan. Each outcome stands at its
+    3. `answer_batch` answers exactly those, under one plan. Each outcome is at its
        question's place: an answer, or the error that concerns that question alone. The
        fault of one question never costs another its answer.
     4. What concerns all of them (out of memory, a lost device) is raised. Then none has an

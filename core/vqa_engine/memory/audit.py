@@ -14,7 +14,7 @@ _SURE = 0.9
 
 _WANDER = 8 << 20
 """Bytes by which a healthy process wanders outside the allocator: 5.6 MiB were measured
-(shared/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
+(docs/facts/memory.md, "No leak in the core path"), the next power of two is allowed."""
 
 
 class Audit:
@@ -46,7 +46,7 @@ class Audit:
         return True
 
     def outside(self, number: int, size: int) -> None:
-        """Note what the process takes outside the allocator, after question `number`."""
+        """Note the bytes of the process outside the allocator, after question `number`."""
         self._outside.append((float(number), float(size)))
         if len(self._outside) > 64:
             # Every other point, so that the whole run stays in view.
@@ -74,7 +74,7 @@ class Audit:
 
     def _inner(self) -> LeakVerdict:
         if self.first is None:
-            text = "nothing counts the model's arrays, and no growth of the process stands out"
+            text = "nothing counts the model's arrays, and the process shows no clear growth"
             return LeakVerdict(kind="unknown", text=text)
         points = self._floors.points()
         if len(points) < ENOUGH:

@@ -18,8 +18,9 @@ from attrs import field, frozen
 from vqa_engine.adapter import MemoryReading
 from vqa_engine.errors import BackendError
 from vqa_engine.memory.gauges.base import Figure
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 
-GROUP = "vqa_engine.memory_backends"
+GROUP = MEMORY_BACKENDS
 
 Call = Callable[[], object]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from vqa_engine.errors import BackendError
-from vqa_engine.memory.backend import GROUP, Library, MemoryBackend, TextCause
-from vqa_engine.plugins.entry_points import Plugin, find, reason
+from vqa_engine.errors import BackendError, ConfigurationError
+from vqa_engine.memory.backend import Library, MemoryBackend, TextCause
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 
 log = logging.getLogger(__name__)
 
 
 def installed() -> tuple[str, ...]:
     """The names of all backends, sorted; nothing is imported."""
-    return tuple(sorted({plugin.name for plugin in find(GROUP)}))
+    return tuple(plugins.names(MEMORY_BACKENDS))
 
 
 def backend(name: str, device: str | None = None) -> MemoryBackend:
@@ -30,9 +31,9 @@ def backend(name: str, device: str | None = None) -> MemoryBackend:
     except BackendError:
         raise
     except Exception as error:
-        raise _broken(_select(name), f"making it failed: {reason(error)}") from error
+        raise _unusable(name, f"creating it failed: {plugins.reason(error)}") from error
     if not isinstance(made, MemoryBackend):
-        raise _broken(_select(name), f"{type(made).__name__} does not fit MemoryBackend")
+        raise _unusable(name, f"{type(made).__name__} does not implement MemoryBackend")
     return made
 
 
@@ -42,20 +43,19 @@ def load(name: str) -> type[MemoryBackend]:
 
     Raises:
         BackendError: there is no such backend, two packages offer it, its import
-            failed, or it says nothing of its library.
+            failed, or it says nothing about its library.
     """
-    plugin = _select(name)
     try:
-        kind: type[MemoryBackend] = plugin.entry_point.load()
-    except (Exception, SystemExit) as error:
-        raise _broken(plugin, f"its import failed: {reason(error)}") from error
+        kind: type[MemoryBackend] = plugins.load(MEMORY_BACKENDS, name)
+    except ConfigurationError as error:
+        raise BackendError(MEMORY_BACKENDS, str(error).removesuffix(".")) from error
     if not callable(kind) or not isinstance(getattr(kind, "library", None), Library):
-        raise _broken(plugin, f"{plugin.target} is not a subclass of MemoryBackend")
+        raise _unusable(name, "its entry point does not name a subclass of MemoryBackend")
     return kind
 
 
 def libraries() -> dict[str, Library]:
-    """What each usable backend says of its library, by the backend's name, sorted.
+    """What each usable backend says about its library, by the backend's name, sorted.
 
     A backend that cannot be imported is logged and left out: what is asked here is asked
     about all of them, and no model needs that one.
@@ -79,22 +79,10 @@ def failure_texts() -> list[tuple[TextCause, str]]:
     return [pair for library in libraries().values() for pair in library.failures]
 
 
-def _select(name: str) -> Plugin:
-    offered = [plugin for plugin in find(GROUP) if plugin.name == name]
-    if not offered:
-        known = f"it is not installed (installed: {', '.join(installed()) or 'none'})"
-        raise BackendError(f"memory backend {name!r}", known, "Install the package that has it.")
-    if len(offered) > 1:
-        places = " and by ".join(f"{plugin.source} ({plugin.target})" for plugin in offered)
-        raise BackendError(
-            f"memory backend {name!r}", f"it is offered by {places}", "Uninstall one of them."
-        )
-    return offered[0]
-
-
-def _broken(plugin: Plugin, why: str) -> BackendError:
+def _unusable(name: str, why: str) -> BackendError:
+    plugin = plugins.select(MEMORY_BACKENDS, name)
     return BackendError(
-        f"memory backend {plugin.name!r}",
-        f"{plugin.source} is installed, but {why}",
-        f"Reinstall or update it: pip install --upgrade {plugin.distribution}",
+        MEMORY_BACKENDS,
+        f"The memory backend {name!r} of {plugin.source} is installed, but {why}",
+        f"{plugins.remedy(plugin)}.",
     )

@@ -15,10 +15,10 @@ _MIB = 1 << 20
 
 _RESERVE = 0.10
 """Share of the figure that is left alone. MLX starts to collect when it holds 0.95 of the
-working set (shared/facts/memory.md, "MLX memory API"); we want to act before it does."""
+working set (docs/facts/memory.md, "MLX memory API"); we want to act before it does."""
 
 _LEAST_RESERVE = 256 * _MIB
-"""Bytes kept free on a small machine, for the interpreter and the image in hand."""
+"""Bytes kept free on a small machine, for the interpreter and the current image."""
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 class Budget:
     """Bytes that the backend may hold, and where the figure comes from.
 
-    `limit` is None when no source tells one; then nothing is refused.
+    `limit` is None when no source gives one; then nothing is refused.
     """
 
     limit: int | None

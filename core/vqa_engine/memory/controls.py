@@ -115,7 +115,7 @@ class MemoryControls:
 
     @property
     def pending(self) -> bool:
-        """Whether there is anything to tell: events, or a request."""
+        """Whether there is anything to report: events, or a request."""
         return bool(self._events or self.recycle)
 
     def drain(self) -> tuple[MemoryEvent, ...]:

@@ -1,9 +1,9 @@
 """What a question will need above the floor, learned online.
 
-The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache takes
-anew, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
-this is the form `a + b·T + c·S·T` of shared/facts/memory.md ("Prediction"), which was wrong by
-4.1 % on average on plain questions; told apart by chunks it also holds for a question whose
+The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache
+allocates, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
+this is the form `a + b·T + c·S·T` of docs/facts/memory.md ("Prediction"), which was wrong by
+4.1 % on average on plain questions; split into chunks it also holds for a question whose
 image is computed already, or computed by itself first.
 
 The vision encoder runs before the prefill, so the peak is the highest of the stages, not
@@ -21,7 +21,7 @@ from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
 from vqa_engine.memory.regression import Regression
 
 DEFAULT_STEP = 2048
-"""mlx-vlm's prefill step when none is given (shared/facts/mlx_vlm.md)."""
+"""mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
 
 FIRST_MARGIN = 0.25
 _LEAST_MARGIN = 0.12
@@ -35,13 +35,10 @@ _SAFETY = 1.25
 """The margin is this multiple of the worst under-prediction seen."""
 
 _SHARED = 3
-"""Questions that both lines learn from, before it can be told whose they are."""
+"""Questions that both lines learn from, before it is clear whose they are."""
 
 _EXPLAINED = 0.05
 """The encoder's line explains a truth that it misses by no more than this share."""
-
-_REFUTED = 0.25
-"""A line of tiles alone that overstates a truth by this share is wrong, not imprecise."""
 
 _FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
@@ -146,7 +143,7 @@ class Estimator:
 
         A step larger than any measured is taken to need as many times more: with terms
         that are not negative it cannot need more than that, and what small steps taught
-        says little of the term that large ones are ruled by.
+        says little about the term that dominates large ones.
         """
         expected, reached = self._need(question), self._most_step
         if not self._seeded and 0.0 < reached < question.step:
@@ -157,7 +154,7 @@ class Estimator:
 
     def has_seen(self, question: Stages) -> bool:
         """Whether a step this small was ever measured; else the prediction extrapolates."""
-        return question.step >= self._least_step * 0.5
+        return question.step >= self._least_step
 
     def learn(self, question: Stages, truth: int) -> None:
         """Take in one question's measured peak above the floor, in bytes.
@@ -177,7 +174,7 @@ class Estimator:
         encoders = question.encoder is not None and prefill <= encoder
         encoders = encoders and prefill <= need * (1.0 + _EXPLAINED)
         if question.encoder and (first or encoders or encoder > need * (1.0 + _EXPLAINED)):
-            if encoder > need * (1.0 + _REFUTED):
+            if encoder > need * (1.0 + FIRST_MARGIN):  # it is wrong, not imprecise
                 self._encoder.doubt()
             self._encoder.learn(question.encoder, need)
         if first or not encoders:

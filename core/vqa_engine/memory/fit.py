@@ -30,7 +30,7 @@ QUESTION = "What is the object to the left of the person in the middle of the pi
 class Fit:
     """What a checkpoint needs on this machine, in bytes; None where nobody knows.
 
-    `kv` is one question's KV cache and `work` what its computation takes beside it,
+    `kv` is one question's KV cache and `work` what its computation needs beside it,
     under `plan`: the first plan that fits, or the one asked for when none does. `sure`
     says whether the figures are this checkpoint's or the adapter's estimate.
     """
@@ -53,7 +53,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it can run here, as far as anybody can tell before."""
+        """Whether it can run here, as far as can be known before loading."""
         return self.refused is None
 
     def lines(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Fit:
         if self.refused is not None:
             return str(self.refused)
         if self.budget.limit is None or self.weights is None:
-            return "Nothing says that it does not fit."
+            return "Nothing speaks against it: a size or a limit is unknown."
         if self.plan == self.asked:
             return "It fits as asked."
         return f"It fits with {_changes(self.asked, self.plan)}."
@@ -96,7 +96,7 @@ def fit(
 
 
 def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
-    """The checkpoint's own profile where the adapter can tell, else its estimate."""
+    """The checkpoint's own profile where the adapter is `Sizable`, else its estimate."""
     return adapter.profile_of(model) if isinstance(adapter, Sizable) else adapter.memory_profile()
 
 

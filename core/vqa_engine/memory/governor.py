@@ -254,10 +254,10 @@ class Governor:
             return
         truth = max(0, reading.peak - self._active_before)
         self.controls.largest = max(self.controls.largest, truth)
-        told = self._planner.estimator.known
+        known = self._planner.estimator.known
         cost = self._planner.corrected(planned, answer)
         self._planner.estimator.learn(stages(cost, answer.plan), truth)
-        if told:
+        if known:
             self.prediction = MemoryPrediction(
                 expected=round(planned.expected),
                 bound=planned.bound,

@@ -50,7 +50,7 @@ def _named(owner: object, ours: set[int]) -> str:
 
 
 def _attribute(outer: object, inner: object) -> str:
-    """`Class.attribute` or `module.name` where it can be told, else nothing."""
+    """`Class.attribute` or `module.name` where it is known, else nothing."""
     if isinstance(outer, dict):
         if outer.get("__name__") and "__spec__" in outer:
             return f"{outer['__name__']}.{_key(outer, inner)}"

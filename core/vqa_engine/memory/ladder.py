@@ -19,7 +19,7 @@ from vqa_engine.results import Cause
 
 _PREFILL_STEPS = (512, 128, 32)
 """Prompt tokens at once. Measured peaks above baseline: 2048 tokens 111.7 MiB, 512 41.3,
-128 16.6, 32 12.0, with the same text and the same speed (shared/facts/memory.md)."""
+128 16.6, 32 12.0, with the same text and the same speed (docs/facts/memory.md)."""
 
 _FIRST_STEP = 128
 """From a plan that leaves the step to the model: no standing step chosen by size is smaller,
@@ -35,12 +35,12 @@ passes Metal's largest buffer (exo-explore/exo #1048). `watchdog`: one command b
 too long, so the same plan would end the same way."""
 
 _NEVER_AS_IT_IS: frozenset[Cause] = frozenset({"too_big", "watchdog"})
-"""Causes that a fresh worker does not cure (shared/facts/memory.md, "Texts to classify")."""
+"""Causes that a fresh worker does not cure (docs/facts/memory.md, "Texts to classify")."""
 
 
 @frozen(kw_only=True)
 class Ladder:
-    """Where a plan stands, and what is below it.
+    """The rungs below a plan.
 
     `standing_step` is the prefill step of plans that ask for none, as far as known.
     `levers` are what the model obeys: a rung that turns none of them is no rung.

@@ -217,7 +217,7 @@ def guess(profile: MemoryProfile, text: str) -> QuestionCost:
 
 
 def refusal(needed: int, held: int, budget: Budget, *, allow_lossy: bool) -> OutOfMemory:
-    """The typed refusal; `fit` and a run say it in the same words."""
+    """The typed refusal, in the same words for `fit` and a run."""
     ways = "a larger memory budget or a smaller checkpoint"
     if not allow_lossy:
         ways += ", or allow lossy plans (quantised KV cache, smaller image)"

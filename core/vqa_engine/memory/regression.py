@@ -1,4 +1,4 @@
-"""Linear regression that takes in one point at a time, in a few microseconds."""
+"""Linear regression that learns from one point at a time, in a few microseconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 _NOISE = 0.04**2
 """Variance of a truth about its prediction, relative: the mean error that was measured
-(shared/facts/memory.md, "Prediction")."""
+(docs/facts/memory.md, "Prediction")."""
 
 
 class Regression:

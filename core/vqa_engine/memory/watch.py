@@ -13,8 +13,6 @@ _PERIOD = 0.05
 """Seconds between two looks. With the system's figures a look takes about 0.1 ms, so 0.2 %;
 the number of questions between two looks follows from how long they take."""
 
-_LONGEST_STRIDE = 4096
-
 
 class Watch:
     """Samples the process's footprint into the audit.
@@ -35,7 +33,7 @@ class Watch:
         return self._process.read()[0].bytes
 
     def look(self, number: int, outside: Callable[[int], int]) -> None:
-        """Sample after question `number`; `outside` tells what of it is not the allocator's."""
+        """Sample after question `number`; `outside` gives the part that is not the allocator's."""
         footprint, anonymous, *_rest = self._process.read()
         self.footprint = footprint.bytes
         if anonymous.bytes is not None:
@@ -43,5 +41,5 @@ class Watch:
         now = perf_counter()
         passed = number - self._number
         wanted = ceil(passed * self._period / max(now - self._last, 1e-9))
-        self._stride = min(max(1, wanted), self._stride * 2, _LONGEST_STRIDE)
+        self._stride = min(max(1, wanted), self._stride * 2)
         self._last, self._number, self.due = now, number, number + self._stride

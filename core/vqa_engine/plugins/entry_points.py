@@ -1,28 +1,42 @@
-"""Entry points of any group: find (from metadata, nothing is imported), pick, import.
+"""Plugins of any group: found in metadata, selected by name, imported one at a time.
 
-Adapters have a registry of their own on top of this (`vqa_engine.plugins.registry`). Question
-sets and metrics are loaded here, by `load`. The engine's own come
-through the same door: they are entry points of the distribution `vqa-engine`.
+Finding imports nothing, so one broken plugin never harms another, and listing is quick. The
+engine's own plugins come through the same door: they are entry points of `vqa-engine`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import metadata
 from typing import Any
 
 from attrs import field, frozen
+from stevedore import NamedExtensionManager
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.errors import (
+    AdapterBroken,
+    AdapterClash,
+    AdapterNotInstalled,
+    ConfigurationError,
+    VqaEngineError,
+)
 
+ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
+MEMORY_BACKENDS = "vqa_engine.memory_backends"
 
 KINDS = {
+    ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
+    MEMORY_BACKENDS: "memory backend",
 }
-"""What messages call a plugin of each group."""
+"""The groups, and what messages call a plugin of each."""
+
+FAILURES = (Exception, SystemExit)
+"""What an import may raise without ending the process."""
 
 
 @frozen(order=True)
@@ -40,6 +54,11 @@ class Plugin:
         """Distribution and version, for messages."""
         return f"{self.distribution} {self.version}"
 
+    @property
+    def place(self) -> str:
+        """The same with the object that is imported."""
+        return f"{self.source} ({self.target})"
+
 
 def find(group: str) -> list[Plugin]:
     """Every plugin of a group, sorted by name, then distribution; imports none of them."""
@@ -51,23 +70,41 @@ def names(group: str) -> list[str]:
     return sorted({plugin.name for plugin in find(group)})
 
 
+def same(name: str, other: str) -> bool:
+    """Whether two names mean one plugin: a hyphen equals an underscore."""
+    return _key(name) == _key(other)
+
+
+def select(group: str, name: str) -> Plugin:
+    """The one plugin of this name.
+
+    Raises:
+        AdapterNotInstalled, AdapterClash: no adapter has the name, or two distributions
+            offer it.
+        ConfigurationError: the same, in any other group.
+    """
+    offered = find(group)
+    matches = [plugin for plugin in offered if same(plugin.name, name)]
+    if not matches:
+        raise _missing(group, name, sorted({plugin.name for plugin in offered}))
+    if len(matches) > 1:
+        raise _clash(group, name, [plugin.place for plugin in matches])
+    return matches[0]
+
+
 def load(group: str, name: str) -> Any:
     """Import the one plugin of this name.
 
     Raises:
-        ConfigurationError: there is none, two distributions offer it, or its import
-            failed, whatever it raised.
+        AdapterError: of an adapter, as `select` does; also when its import failed,
+            whatever it raised.
+        ConfigurationError: the same, in any other group.
     """
-    kind = KINDS[group]
-    plugin = _pick(kind, name, find(group))
+    plugin = select(group, name)
     try:
-        return plugin.entry_point.load()
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            f"The {kind} {name!r} of {plugin.source} is installed, but its import failed: "
-            f"{reason(error)}. Reinstall or update it: "
-            f"pip install --upgrade {plugin.distribution}"
-        ) from error
+        return imported(plugin.entry_point)
+    except FAILURES as error:
+        raise _broken(group, plugin, error) from error
 
 
 def make(group: str, name: str, kind: type) -> Any:
@@ -84,15 +121,24 @@ def make(group: str, name: str, kind: type) -> Any:
         made = factory()
     except Exception as error:
         raise ConfigurationError(
-            f"The {KINDS[group]} {name!r} cannot be made: {reason(error)}. "
-            "Its entry point has to name a class or a function without arguments."
+            f"The {_kind(group)} {name!r} cannot be created: {reason(error)}. "
+            "Its entry point must name a class or a function without arguments."
         ) from error
     if not isinstance(made, kind):
         raise ConfigurationError(
-            f"The {KINDS[group]} {name!r} gives {type(made).__name__}, which does not fit "
-            f"vqa_engine's {kind.__name__}. Its author has to change that."
+            f"The {_kind(group)} {name!r} returns {type(made).__name__}, which does not "
+            f"implement {kind.__name__}. Report this to the authors of its package."
         )
     return made
+
+
+def imported(entry: metadata.EntryPoint) -> Any:
+    """Import what one entry point names; the only place where that is done.
+
+    Raises:
+        Exception, SystemExit: whatever the import raised; see `FAILURES`.
+    """
+    return _Loader(entry)[entry.name].plugin
 
 
 def reason(error: BaseException) -> str:
@@ -100,18 +146,72 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
-def _pick(kind: str, name: str, plugins: Iterable[Plugin]) -> Plugin:
-    known = list(plugins)
-    matches = [plugin for plugin in known if plugin.name == name]
-    if not matches:
-        choices = ", ".join(sorted({plugin.name for plugin in known})) or "none is installed"
-        raise ConfigurationError(f"There is no {kind} {name!r}; choose from: {choices}.")
-    if len(matches) > 1:
-        places = " and by ".join(f"{plugin.source} ({plugin.target})" for plugin in matches)
-        raise ConfigurationError(
-            f"The {kind} {name!r} is offered by {places}. Uninstall one of them."
-        )
-    return matches[0]
+def remedy(plugin: Plugin, error: BaseException | None = None) -> str:
+    """What to do about an import that failed, or ended its process."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install the package that provides the module {error.name!r}"
+    return f"Reinstall or update it: pip install --upgrade {plugin.distribution}"
+
+
+class _Loader(NamedExtensionManager[Any]):
+    """stevedore's loader for one entry point that was selected already.
+
+    stevedore's own list comes from caches on disk and on the class, which miss a package
+    that was installed a moment ago; and of two plugins with one name it silently takes
+    the last.
+    """
+
+    def __init__(self, entry: metadata.EntryPoint) -> None:
+        self._entry = entry
+        super().__init__(entry.group, [entry.name], on_load_failure_callback=_raise)
+
+    def list_entry_points(self) -> list[metadata.EntryPoint]:
+        return [self._entry]
+
+
+def _raise(_manager: object, _entry: object, error: BaseException) -> None:
+    raise error
+
+
+def _missing(group: str, name: str, known: list[str]) -> VqaEngineError:
+    keys = {_key(one).lower(): one for one in known}
+    close = get_close_matches(_key(name).lower(), keys, n=1)
+    meant = keys[close[0]] if close else None
+    if group == ADAPTERS:
+        return AdapterNotInstalled(name, known, f"vqa-engine-{name.replace('_', '-')}", meant)
+    advice = f"did you mean {meant!r}?" if meant else f"choose from: {_listed(known)}."
+    return ConfigurationError(f"There is no {_kind(group)} {name!r}; {advice}")
+
+
+def _clash(group: str, name: str, places: list[str]) -> VqaEngineError:
+    if group == ADAPTERS:
+        return AdapterClash(name, places)
+    return ConfigurationError(
+        f"The {_kind(group)} {name!r} is offered by {' and by '.join(places)}. "
+        "Uninstall one of them."
+    )
+
+
+def _broken(group: str, plugin: Plugin, error: BaseException) -> VqaEngineError:
+    why, what = reason(error), remedy(plugin, error)
+    if group == ADAPTERS:
+        return AdapterBroken(plugin.name, plugin.distribution, plugin.version, why, what)
+    return ConfigurationError(
+        f"The {_kind(group)} {plugin.name!r} of {plugin.source} is installed, but its import "
+        f"failed: {why}. {what}."
+    )
+
+
+def _kind(group: str) -> str:
+    return KINDS.get(group, "plugin")
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _listed(known: Iterable[str]) -> str:
+    return ", ".join(known) or "none is installed"
 
 
 def _plugin(entry: metadata.EntryPoint) -> Plugin:

@@ -24,3 +24,9 @@ class AdapterSpec:
     label: str = field(default=Factory(lambda spec: spec.name, takes_self=True))
     target: str | None = None
     python: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> AdapterSpec:
+        """The spec for `NAME` or `NAME@MODEL`; the text is its label."""
+        name, _, model = text.partition("@")
+        return cls(name=name, model=ModelRef(model=model or None), label=text)

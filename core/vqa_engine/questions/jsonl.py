@@ -9,7 +9,7 @@ fields are passed over.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -48,12 +48,13 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 @frozen(eq=False)
 class JsonLines:
-    """A checked JSONL file. It holds twelve bytes a question; the file is read again."""
+    """A checked JSONL file. It holds some 24 bytes a question; the file is read again."""
 
     path: Path
     image_root: Path
     _offsets: array[int] = field(repr=False)
     _numbers: array[int] = field(repr=False)
+    _images: array[int] = field(repr=False)
 
     @classmethod
     def load(cls, path: Path, image_root: Path) -> JsonLines:
@@ -61,19 +62,22 @@ class JsonLines:
 
         Raises:
             QuestionSetError: the file cannot be read, a line is not a question, an id
-                stands twice, or there is no question; file, line and id are named.
+                is used twice, or there is no question; file, line and id are named.
         """
-        offsets, numbers = array("Q"), array("L")
+        offsets, numbers, images = array("Q"), array("L"), array("L")
+        names: dict[str, int] = {}
         first: dict[QuestionId, int] = {}
         for offset, number, text in _lines(path):
-            question_id = _id(_parsed(text, path, number), number)
+            line = _parsed(text, path, number)
+            question_id = _id(line, number)
             if (earlier := first.setdefault(question_id, number)) != number:
                 raise _twice(path, number, question_id, earlier)
             offsets.append(offset)
             numbers.append(number)
+            images.append(names.setdefault(line.image, len(names)))
         if not offsets:
             raise QuestionSetError("it holds no question", file=path)
-        return cls(path, image_root, offsets, numbers)
+        return cls(path, image_root, offsets, numbers, images)
 
     @property
     def name(self) -> str:
@@ -93,6 +97,10 @@ class JsonLines:
                 number = self._numbers[place]
                 file.seek(self._offsets[place])
                 yield self._question(_parsed(file.readline(), self.path, number), number)
+
+    def image_keys(self) -> Sequence[int]:
+        """The number of each question's image, counted from 0 in first-seen order."""
+        return self._images
 
     def digest(self) -> str:
         """SHA-256 (hex) over the questions, not over the file's layout."""
@@ -168,7 +176,7 @@ def _truths(line: _Line) -> tuple[str, ...]:
 
 def _twice(path: Path, number: int, question_id: QuestionId, earlier: int) -> QuestionSetError:
     return QuestionSetError(
-        f"this question_id stands on line {earlier} already",
+        f"duplicate question_id (first on line {earlier})",
         file=path,
         line=number,
         question_id=question_id,

@@ -13,7 +13,7 @@ from itertools import filterfalse, pairwise
 from pathlib import Path
 
 from vqa_engine.adapter import ImageSource, Question
-from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.question_set import KnowsImages, QuestionSet
 
 
 def by_image(
@@ -23,28 +23,38 @@ def by_image(
 
     Files are one image when they have one path; images in memory when their encoded bytes,
     or their pixels, are equal. No file is opened. Questions at places that `skip` accepts
-    are left out. Holds a few machine words a question, and asks the set for each twice.
+    are left out. Holds a few machine words a question; a set that cannot say which questions
+    share an image is asked for each question twice.
     """
     places: Sequence[int] = range(len(questions))
     if skip is not None:
         places = array("L", filterfalse(skip, places))
-    groups = _groups(questions.at(places))
+    groups = _groups(_keys(questions, places))
     if not all(earlier <= later for earlier, later in pairwise(groups)):
         order = sorted(range(len(groups)), key=groups.__getitem__)
         places = array("L", map(places.__getitem__, order))
     return zip(places, questions.at(places), strict=True)
 
 
-def _groups(questions: Iterable[Question]) -> array[int]:
+def _groups(keys: Iterable[Hashable]) -> array[int]:
     """The number of each question's image, counted from 0 in first-seen order."""
     numbers: dict[Hashable, int] = {}
-    groups = array("L")
-    last: tuple[object, int] = (None, 0)
+    return array("L", (numbers.setdefault(key, len(numbers)) for key in keys))
+
+
+def _keys(questions: QuestionSet, places: Iterable[int]) -> Iterable[Hashable]:
+    """For the question at each place something that is equal where the images are."""
+    if isinstance(questions, KnowsImages):
+        return map(questions.image_keys().__getitem__, places)
+    return _identities(questions.at(places))
+
+
+def _identities(questions: Iterable[Question]) -> Iterator[Hashable]:
+    image, identity = None, None
     for question in questions:
-        if question.image is not last[0]:
-            last = question.image, numbers.setdefault(_identity(question.image), len(numbers))
-        groups.append(last[1])
-    return groups
+        if question.image is not image:
+            image, identity = question.image, _identity(question.image)
+        yield identity
 
 
 def _identity(image: ImageSource) -> Hashable:

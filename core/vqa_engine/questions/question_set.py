@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +45,15 @@ class QuestionSet(Protocol):
     @abstractmethod
     def digest(self) -> str:
         """SHA-256 (hex) over what decides the questions and their ground truths."""
+
+
+@runtime_checkable
+class KnowsImages(Protocol):
+    """A question set that knows which questions are about one image without making them."""
+
+    @abstractmethod
+    def image_keys(self) -> Sequence[int]:
+        """For each question a number, equal where the images are."""
 
 
 def digest_of(questions: Iterable[Question]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import random
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import field, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.question_set import KnowsImages, QuestionSet
 
 
 def select(
@@ -24,10 +24,14 @@ def select(
     """
     _check(limit=limit, sample=sample)
     if sample is not None and sample < len(questions):
-        questions = Selection(questions, _drawn(len(questions), sample, seed))
+        questions = _selected(questions, _drawn(len(questions), sample, seed))
     if limit is not None and limit < len(questions):
-        questions = Selection(questions, array("Q", range(limit)))
+        questions = _selected(questions, array("Q", range(limit)))
     return questions
+
+
+def _selected(questions: QuestionSet, places: array[int]) -> Selection:
+    return (KnownSelection if isinstance(questions, KnowsImages) else Selection)(questions, places)
 
 
 @frozen(eq=False)
@@ -56,6 +60,17 @@ class Selection:
         """SHA-256 (hex) over the other set's digest and the places."""
         places = ",".join(map(str, self._places))
         return hashlib.sha256(f"{self._of.digest()} at {places}".encode()).hexdigest()
+
+
+@frozen(eq=False)
+class KnownSelection(Selection):
+    """A selection of a set that knows its images."""
+
+    def image_keys(self) -> Sequence[int]:
+        """For each question of the selection a number, equal where the images are."""
+        assert isinstance(self._of, KnowsImages)
+        keys = self._of.image_keys()
+        return array("q", (keys[place] for place in self._places))
 
 
 def _drawn(total: int, sample: int, seed: int) -> array[int]:

@@ -32,7 +32,7 @@ class RunDirectory:
         self.path = path
         self._lock = _locked(path)
         try:
-            _agree(path, wanted)
+            self._manifest = _agree(path, wanted)
             self.journal = Journal(path / journal.FILE)
         except BaseException:
             os.close(self._lock)
@@ -44,9 +44,13 @@ class RunDirectory:
         return self.path / "logs"
 
     def close(self) -> None:
-        """Close the journal and let the directory go; twice is safe."""
+        """Close the journal, note what was downloaded, unlock the directory; twice is safe."""
         self.journal.close()
-        if self._lock >= 0:
+        if self._lock < 0:
+            return
+        try:
+            _update(self.path, self._manifest)
+        finally:
             os.close(self._lock)
             self._lock = -1
 
@@ -117,16 +121,25 @@ def _locked(path: Path) -> int:
     return lock
 
 
-def _agree(path: Path, wanted: Manifest) -> None:
-    """Write the manifest of a new run, or compare it with that of an old one."""
+def _agree(path: Path, wanted: Manifest) -> Manifest:
+    """Write the manifest of a new run, or compare it with that of an old one; the one there."""
     file = path / manifest.FILE
     if not file.exists():
         if (path / journal.FILE).exists():
             raise JournalError(path, f"{path} has a journal, but no manifest. Use --fresh.")
         _write(file, wanted.encode())
-        return
-    if found := manifest.differences(read_manifest(path), wanted):
+        return wanted
+    old = read_manifest(path)
+    if found := manifest.differences(old, wanted):
         raise RunMismatch(path, found)
+    return old
+
+
+def _update(path: Path, known: Manifest) -> None:
+    """Add the commits of models that this run downloaded."""
+    now = manifest.with_commits(known)
+    if now != known:
+        _write(path / manifest.FILE, now.encode())
 
 
 def _write(file: Path, data: bytes) -> None:

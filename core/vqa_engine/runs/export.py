@@ -44,7 +44,7 @@ def vqa_v2_results(rows: Iterable[Row], *, errors_as_empty: bool = False) -> Ite
     """The official result file, `[{"question_id": …, "answer": …}]`, in pieces.
 
     A row without an answer is left out, or written as the empty answer; the official
-    evaluator wants every id of the set (shared/facts/metrics.md, "Files").
+    evaluator wants every id of the set (docs/facts/metrics.md, "Files").
     """
     encode = msgspec.json.Encoder().encode
     opening = b"["

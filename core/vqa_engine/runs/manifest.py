@@ -6,17 +6,17 @@ import hashlib
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import asdict, frozen
+from attrs import asdict, evolve, field, frozen
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine.memory.backends import distributions
-from vqa_engine.plugins.provenance import origin
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.runs import provenance
+from vqa_engine.runs.checkpoint import folder_digest, hub_cache, hub_commit
+from vqa_engine.runs.provenance import Origin
 
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
@@ -29,9 +29,10 @@ class AdapterRecord:
     """Which adapter and checkpoint answered under one label.
 
     `distribution` and `version` are None for a class or object that is no plugin.
-    `sha256` is over the adapter's code (`vqa_engine.plugins.provenance`), so that a changed
-    adapter is another run. `blas` is the library offered to its worker in place of MLX's
-    own (`vqa_engine.blas`); another one rounds otherwise.
+    `sha256` is over the adapter's code (`vqa_engine.runs.provenance`), so that a changed
+    adapter is another run. `libraries` are the versions of those that can change an answer,
+    in the interpreter of its worker. `checkpoint` is a digest of a local model folder.
+    `commit` is what the hub cache has for a hub id, None until that is downloaded.
     """
 
     name: str
@@ -43,7 +44,10 @@ class AdapterRecord:
     options: Mapping[str, Any]
     python: str | None
     sha256: str | None = None
-    blas: str | None = None
+    trust_remote_code: bool = False
+    libraries: Mapping[str, str] = field(factory=dict)
+    checkpoint: str | None = None
+    commit: str | None = None
 
 
 @frozen(kw_only=True)
@@ -52,7 +56,6 @@ class Manifest:
 
     vqa_engine: str
     python: str
-    libraries: Mapping[str, str]
     adapters: Mapping[str, AdapterRecord]
     plan: GenerationPlan
     question_set: str
@@ -62,8 +65,9 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that name this combination."""
-        return hashlib.sha256(self.encode()).hexdigest()[:16]
+        """Sixteen hex digits that name this combination, whatever was downloaded by now."""
+        adapters = {label: evolve(one, commit=None) for label, one in self.adapters.items()}
+        return hashlib.sha256(evolve(self, adapters=adapters).encode()).hexdigest()[:16]
 
     def encode(self) -> bytes:
         """The manifest as readable JSON, keys in a fixed order."""
@@ -80,19 +84,37 @@ def decode(data: bytes) -> Manifest:
 
 
 def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]]:
-    """Each setting that differs, by dotted name: (old value, new value)."""
+    """Each setting that differs, by dotted name: (old value, new value).
+
+    A commit that was not known and now is makes no difference.
+    """
     before, after = _flat(asdict(old)), _flat(asdict(new))
     names = sorted(before.keys() | after.keys())
     return {
         name: (before.get(name), after.get(name))
         for name in names
         if before.get(name) != after.get(name)
+        and not (name.endswith(".commit") and before.get(name) is None)
     }
 
 
-def adapter_record(spec: AdapterSpec, blas: Path | None = None) -> AdapterRecord:
+def with_commits(manifest: Manifest) -> Manifest:
+    """The manifest with the commits that the hub cache has by now."""
+    adapters = {
+        label: one if one.commit else evolve(one, commit=_commit(one))
+        for label, one in manifest.adapters.items()
+    }
+    return evolve(manifest, adapters=adapters)
+
+
+def adapter_record(spec: AdapterSpec) -> AdapterRecord:
     """The record of one adapter; its distribution comes from metadata, unimported."""
-    found = origin(spec)
+    found = provenance.origin(spec)
+    record = _record(spec, found)
+    return evolve(record, commit=_commit(record))
+
+
+def _record(spec: AdapterSpec, found: Origin) -> AdapterRecord:
     return AdapterRecord(
         name=spec.name,
         distribution=found.distribution,
@@ -103,8 +125,24 @@ def adapter_record(spec: AdapterSpec, blas: Path | None = None) -> AdapterRecord
         options={name: _told(name, value) for name, value in spec.model.options.items()},
         python=str(spec.python) if spec.python else None,
         sha256=found.sha256,
-        blas=str(blas) if blas else None,
+        trust_remote_code=spec.model.trust_remote_code,
+        libraries=found.libraries,
+        checkpoint=folder_digest(spec.model.model) if spec.model.model else None,
     )
+
+
+def _commit(record: AdapterRecord) -> str | None:
+    """The commit of a hub id in the local cache; what the adapter loads by default counts.
+
+    Without a cache nothing was downloaded, and the adapter need not be asked.
+    """
+    if record.checkpoint or not any(hub_cache().glob("models--*")):
+        return None
+    model = record.model
+    if model is None and record.target is None:
+        python = Path(record.python) if record.python else None
+        model = provenance.default_model(record.name, python)
+    return hub_commit(model, record.revision) if model else None
 
 
 def _told(name: str, value: object) -> object:
@@ -118,22 +156,9 @@ def _told(name: str, value: object) -> object:
     return f"sha256:{hashlib.sha256(str(value).encode()).hexdigest()[:16]}"
 
 
-def libraries() -> dict[str, str]:
-    """The installed versions of what can change an answer; one that is absent has no key."""
-    names = ("Pillow", *distributions())
-    return {name: version for name in names if (version := _version(name))}
-
-
 def environment() -> tuple[str, str]:
     """The versions of vqa-engine and of Python."""
-    return _version("vqa-engine") or "unknown", platform.python_version()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    return provenance.version("vqa-engine") or "unknown", platform.python_version()
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:

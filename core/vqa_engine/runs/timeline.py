@@ -145,7 +145,7 @@ def line(event: MemoryEvent) -> str:
 def summary_lines(summary: Summary) -> Iterator[str]:
     """The summary for people."""
     extremes, accuracy = summary.extremes, summary.accuracy
-    yield f"questions   {summary.questions}, {summary.degraded} on a cheaper plan"
+    yield f"questions   {summary.questions}, {summary.degraded} answered by a cheaper plan"
     yield f"peak        {shown(extremes.peak)}"
     yield f"floor       {shown(extremes.floor)} to {shown(extremes.highest_floor)}"
     yield f"pool        at most {shown(extremes.pool)}"

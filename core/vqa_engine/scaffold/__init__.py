@@ -1,7 +1,7 @@
 """`vqa-engine new-adapter`: writes a package with one adapter that passes its own tests.
 
-The template lies in `template/`, rendered by Jinja2: `pip install 'vqa-engine[template]'`.
-Both names and contents of its files are templates; the ending `.jinja` is taken off.
+The template is in `template/`, rendered by Jinja2: `pip install 'vqa-engine[template]'`.
+Both names and contents of its files are templates; the suffix `.jinja` is removed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from attrs import asdict, frozen
 
 from vqa_engine.errors import ConfigurationError
+from vqa_engine.interpreter import version
 
 TEMPLATE = Path(__file__).with_name("template")
 ENDING = ".jinja"
@@ -39,7 +40,7 @@ class Names:
 
     @classmethod
     def of(cls, name: str) -> Names:
-        """The names made from one, with or without `vqa-engine-` before it.
+        """The names derived from one, with or without the prefix `vqa-engine-`.
 
         Raises:
             ConfigurationError: no package can be called that.
@@ -48,8 +49,8 @@ class Names:
         adapter = plain.replace("-", "_")
         if not _NAME.fullmatch(plain) or keyword.iskeyword(adapter):
             raise ConfigurationError(
-                f"{name!r} is no name for an adapter: write small letters, digits and hyphens, "
-                "as in colour-average."
+                f"{name!r} is not a valid adapter name; use lower-case letters, digits and "
+                "hyphens, as in colour-average."
             )
         package = f"{_PREFIX}{adapter.replace('_', '-')}"
         words = adapter.split("_")
@@ -66,13 +67,15 @@ def new_adapter(name: str, folder: Path | None = None) -> Path:
     """Write the package, and return its folder; by default one of its name, here.
 
     Raises:
-        ConfigurationError: the name will not do, the folder holds something already, or
-            Jinja2 is not installed.
+        ConfigurationError: the name is not valid, the folder is not empty, or Jinja2 is
+            not installed.
     """
     names = Names.of(name)
     target = folder or Path(names.package)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"{target} is there already: give another --output.")
+        raise ConfigurationError(
+            f"{target} already exists and is not an empty folder; choose another --output."
+        )
     for file, text in _rendered(names):
         path = target / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +104,5 @@ def _environment() -> Any:
 
 
 def _release() -> str:
-    """The major and minor number of this vqa-engine, what a new adapter asks for."""
-    from vqa_engine.runs.manifest import environment
-
-    version, _ = environment()
-    return ".".join(version.split(".")[:2])
+    """The major and minor version of this vqa-engine, which a new adapter requires."""
+    return ".".join(version().split(".")[:2])

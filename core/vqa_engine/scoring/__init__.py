@@ -31,12 +31,8 @@ def metric(name: str) -> Metric:
         ConfigurationError: there is none (the text lists those that there are), two
             packages offer it, its import failed, or what it makes is no `Metric`.
     """
-    others = (one for one in plugins.names(plugins.METRICS) if one not in METRICS)
-    known = [*METRICS, *others]
-    if name not in known:
-        raise ConfigurationError(f"There is no metric {name!r}; choose from: {', '.join(known)}.")
     made: Metric = plugins.make(plugins.METRICS, name, Metric)
-    if made.name != name:
+    if not plugins.same(made.name, name):
         raise ConfigurationError(
             f"The metric {name!r} calls itself {made.name!r}, and scores are stored under that "
             "name. Its author has to make the two the same."

@@ -15,7 +15,7 @@ def score_tables(tables: Mapping[str, Sequence[ScoreTable]], *, title: str | Non
     """Score tables for people: overall, each type, and errors.
 
     One adapter has a column for each metric; several have a table for each metric, with a
-    column for each adapter, so that they stand side by side.
+    column for each adapter.
     """
     if len(tables) == 1:
         ((label, each),) = tables.items()

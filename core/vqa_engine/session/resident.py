@@ -69,14 +69,14 @@ class Resident:
         started = perf_counter()
         self._notes.open()
         try:
-            governor = self._governor or self._governed()
+            governor = self._governor = self._governor or self._governed()
             self._adapter.load(self._model)
             events = governor.bind(self._adapter.memory_profile())
         except BaseException:
-            self._notes.close()  # nobody has to release what was never loaded
+            self._abandon()
             raise
         _freeze()
-        self._governor, self.loaded = governor, True
+        self.loaded = True
         return Loaded(
             profile=governor.controls.profile,
             seconds=perf_counter() - started,
@@ -104,7 +104,9 @@ class Resident:
         replies, failure = self._answer(asked, planned, following)
         # By now the exception and the arrays in its frames are gone.
         return (
-            self._failed(governor, asked, failure) if failure else _told(governor, asked, replies)
+            self._failed(governor, asked, failure)
+            if failure
+            else _answered(governor, asked, replies)
         )
 
     def unload(self) -> tuple[MemoryEvent, ...]:
@@ -118,6 +120,14 @@ class Resident:
         self._governor, verdict, self._verdict = None, self._verdict, LeakVerdict()
         seconds = perf_counter() - started
         return Released(residue=residue, seconds=seconds, events=events, verdict=verdict)
+
+    def _abandon(self) -> None:
+        """Let go of what a load that failed left behind."""
+        if self._governor is None:
+            self._notes.close()
+        else:
+            self.loaded = True
+            self._unload()
 
     def _governed(self) -> Governor:
         governor = Governor(
@@ -158,7 +168,7 @@ class Resident:
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
     ) -> Exchange:
         assert failure is not None
-        if failure.cause == "out_of_memory":
+        if failure.cause in {"out_of_memory", "too_big"}:
             governor.recover()
         governor.account(None)
         alone = len(asked) == 1
@@ -205,15 +215,15 @@ def _planned(
         return None, describe(error)
 
 
-def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
+def _answered(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
-    told = [_with_memory(reply, memory) for reply in replies]
+    settled = [_with_memory(reply, memory) for reply in replies]
     if governor.prediction is not None:
-        told[-1] = evolve(told[-1], prediction=governor.prediction)
+        settled[-1] = evolve(settled[-1], prediction=governor.prediction)
     return Exchange(
         begun=len(asked),
-        replies=tuple(told),
+        replies=tuple(settled),
         events=governor.drain(asked[-1]),
         recycle=governor.controls.recycle,
     )

@@ -8,10 +8,18 @@ from typing import Any, cast
 
 import pytest
 
-from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelAdapter, Question
+from vqa_engine.adapter import (
+    Answer,
+    BatchAdapter,
+    CacheHolder,
+    GenerationPlan,
+    ModelAdapter,
+    Question,
+)
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.fit import expected_profile
-from vqa_engine.plugins import registry, signatures
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins import signatures
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -44,22 +52,22 @@ class Bench:
         Raises:
             AdapterError: no plugin has this name, or its import failed.
         """
-        if not isinstance(self.given, str):
-            return cast(Callable[[], ModelAdapter], self.given)
-        return registry.import_plugin(registry.select(self.given, registry.find()))
+        named = isinstance(self.given, str)
+        given = plugins.load(plugins.ADAPTERS, str(self.given)) if named else self.given
+        return cast(Callable[[], ModelAdapter], given)
 
     @property
     def target(self) -> str | None:
         """`module:name` of the factory, None when another process could not import it."""
         if isinstance(self.given, str):
-            return registry.select(self.given, registry.find()).target
+            return plugins.select(plugins.ADAPTERS, self.given).target
         module = getattr(self.given, "__module__", "__main__")
         name = getattr(self.given, "__qualname__", "<locals>")
         return None if module == "__main__" or "<locals>" in name else f"{module}:{name}"
 
     @property
     def blocked(self) -> str:
-        """The basic test that fails, so that no other can tell anything; empty if none."""
+        """The basic test that fails, so that no other means anything; empty if none."""
         if self._blocked is None:
             self._blocked = self._find_block()
         return self._blocked
@@ -93,7 +101,7 @@ class Bench:
         """Put a question that has to be answered."""
         result = self.attempt(question, plan)
         if isinstance(result, Exception):
-            pytest.fail(f"answer() raised for {_told(question)}: {shown(result)}.", pytrace=False)
+            pytest.fail(f"Asking {_shown(question)} raised {shown(result)}.", pytrace=False)
         return result
 
     def attempt(self, question: Question, plan: GenerationPlan | None = None) -> Answer | Exception:
@@ -111,7 +119,7 @@ class Bench:
     def _put(self, question: Question, plan: GenerationPlan | None) -> Answer | Exception:
         adapter = self.loaded()
         try:
-            return adapter.answer(question, plan or self.capabilities.plan)
+            return _answer(adapter, question, plan or self.capabilities.plan)
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; tests judge it
             self._erred, self._soiled = True, not ours(error)
             return error
@@ -210,6 +218,16 @@ class Bench:
             return PLAIN
 
 
+def _answer(adapter: ModelAdapter, question: Question, plan: GenerationPlan) -> Answer:
+    """Ask as the engine does: a `BatchAdapter` only through `answer_batch`."""
+    if not isinstance(adapter, BatchAdapter):
+        return adapter.answer(question, plan)
+    (outcome,) = adapter.answer_batch([question], plan, None)
+    if isinstance(outcome, VqaEngineError):
+        raise outcome
+    return outcome
+
+
 def said(answer: Answer) -> Said:
     """What has to be the same in two answers to one question."""
     return answer.text, tuple(answer.token_ids)
@@ -225,6 +243,6 @@ def ours(result: object) -> bool:
     return isinstance(result, VqaEngineError)
 
 
-def _told(question: Question) -> str:
+def _shown(question: Question) -> str:
     text = question.text if len(question.text) <= 40 else f"{question.text[:40]}…"
     return f"{text!r} about {question.image!r:.60}"

@@ -1,43 +1,67 @@
-"""Running the kit on an installed adapter, in a process that may die of it."""
+"""Running the kit on an installed adapter: pytest, with its tests in a process that may die.
+
+pytest-xdist restarts that process after a crash, and pytest-timeout ends it when a test hangs.
+"""
 
 from __future__ import annotations
 
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from time import monotonic
+from typing import Literal
 
 import msgspec
-from attrs import evolve
+import pytest
+from attrs import field, frozen
 
 from vqa_engine.errors import WorkerError
-from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.testing.capabilities import Capabilities
-from vqa_engine.testing.subject import VARIABLE, Outcome, Subject
 
 FILE = Path(__file__).with_name("installed.py")
 CONFIGURATION = Path(__file__).with_name("check.ini")
-"""An empty one: the settings of whatever project the user stands in are not ours."""
+"""An empty one: the settings of the project in the working folder do not apply."""
+
+ADAPTER, CAPABILITIES = "VQA_ENGINE_CHECK_ADAPTER", "VQA_ENGINE_CHECK_CAPABILITIES"
+"""Environment variables for `installed.py`: the adapter's name, its capabilities as JSON."""
 
 LONGEST = 600.0
 """Seconds that one test may take; a large model takes minutes to load."""
 
-NOTHING_LEFT = 5
-"""pytest's exit code when every test was deselected: the last one ended its process."""
+CRASHED = "???"
+"""The phase in pytest-xdist's report of a test that ended its process."""
 
-TAIL = 2000
-"""Bytes of the child's output that an error shows."""
+State = Literal["passed", "failed", "skipped", "died", "hung"]
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """One standard test: how it ended, after how many seconds, and why.
+
+    A test that ended its process has `died`, one that passed the time limit has `hung`.
+    `title` is the first line of the test's docstring: what it asks for.
+    """
+
+    test: str
+    state: State
+    title: str = ""
+    seconds: float = 0.0
+    text: str = ""
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing is wrong: it passed, or does not concern this adapter."""
+        return self.state in ("passed", "skipped")
 
 
 def check(
-    adapter: str, capabilities: Capabilities | None = None, *, longest: float = LONGEST
-) -> Iterator[Outcome]:
-    """Run every standard test on the plugin of this name, and yield each outcome.
+    adapter: str,
+    capabilities: Capabilities,
+    on_outcome: Callable[[Outcome], None],
+    *,
+    longest: float = LONGEST,
+) -> None:
+    """Run every standard test on the plugin of this name, and pass on each outcome.
 
     A test that kills its process, or takes longer than `longest` seconds, is an outcome
     like any other: the tests after it run in a new process.
@@ -47,114 +71,82 @@ def check(
         AdapterClash: two distributions offer it.
         WorkerError: the tests cannot run at all.
     """
-    registry.select(adapter, registry.find())
-    return _check(Subject(adapter=adapter, capabilities=capabilities or Capabilities()), longest)
-
-
-def _check(subject: Subject, longest: float) -> Iterator[Outcome]:
-    while True:
-        last: Outcome | None = None
-        for last in _run(subject, longest):
-            if last.state != "running":
-                subject = evolve(subject, done=(*subject.done, last.test))
-                yield last
-        if last is None or last.state not in ("died", "hung"):
-            return
-
-
-def _run(subject: Subject, longest: float) -> Iterator[Outcome]:
-    """One process, until it has told everything, or is gone; the last outcome tells which."""
-    reader, writer = os.pipe()
-    environment = {**os.environ, VARIABLE: _encoded(evolve(subject, events=writer))}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    with tempfile.TemporaryFile() as output, os.fdopen(reader, "rb", buffering=0) as events:
-        child = subprocess.Popen(
-            _command(subject),
-            pass_fds=(writer,),
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+    select(ADAPTERS, adapter)
+    outcomes = _Outcomes(on_outcome, longest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ADAPTER, adapter)
+        patch.setenv(CAPABILITIES, msgspec.json.encode(capabilities).decode())
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        code = pytest.main(_arguments(longest), plugins=[outcomes])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or outcomes.error:
+        text = outcomes.error or f"pytest ended with exit code {int(code)}"
+        last = text.strip().splitlines()[-1]
+        raise WorkerError(
+            f"The tests could not run: {last}", label="check", cause="exited", detail=text
         )
-        os.close(writer)
-        try:
-            yield from _follow(child, events, output, longest)
-        finally:
-            child.kill()
-            child.wait()
 
 
-def _command(subject: Subject) -> list[str]:
-    """pytest over the installed adapter, less what was tested already.
-
-    The plugin is named to pytest, and not imported before it runs: the kit's asserts show
-    their values only if pytest sees its modules being imported.
-    """
-    kit = [
-        "-c",
-        str(CONFIGURATION),
-        "--rootdir",
-        str(FILE.parent),
-        "-p",
-        "vqa_engine.testing.teller",
-    ]
-    plain = ["--disable-plugin-autoload", "-p", "no:cacheprovider", "--tb=short", "-vv"]
-    done = [f"--deselect=installed.py::TestInstalled::{name}" for name in subject.done]
-    return [sys.executable, "-P", "-m", "pytest", *kit, *plain, *done, str(FILE)]
+def _arguments(longest: float) -> list[str]:
+    process = ["-p", "xdist", "-n", "1", "--max-worker-restart", "1000"]
+    # A thread ends a test that hangs in native code, where no signal handler runs.
+    limit = ["-p", "timeout", "--timeout", str(longest), "--timeout-method", "thread"]
+    project = ["-c", str(CONFIGURATION), "--rootdir", str(FILE.parent)]
+    plain = ["-p", "no:cacheprovider", "--tb", "short", "-vv"]
+    return [*process, *limit, *project, *plain, str(FILE)]
 
 
-def _follow(
-    child: subprocess.Popen[bytes], events: BinaryIO, output: BinaryIO, longest: float
-) -> Iterator[Outcome]:
-    last: Outcome | None = None
-    for outcome in _outcomes(events, longest):
-        last = outcome or last
-        if outcome is None:
-            text = f"it did not end within {longest:g} seconds"
-            yield evolve(_begun(last, output), state="hung", seconds=longest, text=text)
+@frozen(eq=False)
+class _Outcomes:
+    """A pytest plugin that turns reports into outcomes."""
+
+    on_outcome: Callable[[Outcome], None]
+    longest: float
+    begun: dict[str, float] = field(factory=dict)
+    errors: list[str] = field(factory=list)
+
+    @property
+    def error(self) -> str:
+        """Why the tests could not be collected, empty when they could."""
+        return "\n".join(self.errors)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """pytest itself prints nothing; its terminal plugin stays, for its options."""
+        config.pluginmanager.set_blocked("terminalreporter")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        self.begun[nodeid] = monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One phase of a test ended; setup and teardown count when they are not clean."""
+        if report.when in ("setup", "teardown") and report.passed:
             return
-        yield outcome
-    code = child.wait()
-    if code == NOTHING_LEFT:
-        return
-    if last is None or last.state == "running":
-        yield evolve(_begun(last, output), state="died", text=f"it ended its process: {_end(code)}")
+        self.on_outcome(self._outcome(report))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """The file with the tests was imported, or not."""
+        if report.failed:
+            self.errors.append(report.longreprtext)
+
+    def _outcome(self, report: pytest.TestReport) -> Outcome:
+        from vqa_engine.testing.conformance import AdapterConformance
+
+        name = report.nodeid.rpartition("::")[2]
+        title = (getattr(AdapterConformance, name, None).__doc__ or "").partition("\n")[0]
+        state: State = report.outcome
+        seconds, text = report.duration, _text(report)
+        if report.when == CRASHED:
+            seconds = monotonic() - self.begun[report.nodeid]
+            state, text = "died", "it ended its process"
+            if seconds >= self.longest:
+                state, text = "hung", f"it did not end within {self.longest:g} seconds"
+        return Outcome(test=name, state=state, title=title, seconds=seconds, text=text)
 
 
-def _outcomes(events: BinaryIO, longest: float) -> Iterator[Outcome | None]:
-    """Outcomes as they come; None, and no more, when nothing comes in time."""
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(events, selectors.EVENT_READ)
-        while selector.select(longest):
-            data = events.read(1 << 16)
-            if not data:
-                return
-            *lines, rest = (rest + data).split(b"\n")
-            yield from (msgspec.json.decode(line, type=Outcome) for line in lines)
-    yield None
-
-
-def _begun(last: Outcome | None, output: BinaryIO) -> Outcome:
-    """The test that was begun.
-
-    Raises:
-        WorkerError: none was.
-    """
-    if last is not None and last.state == "running":
-        return last
-    output.seek(max(0, output.seek(0, os.SEEK_END) - TAIL))
-    said = output.read().decode("utf-8", "replace").strip()
-    raise WorkerError(
-        f"The tests could not run: {said.splitlines()[-1] if said else 'the process said nothing'}",
-        label="check",
-        cause="exited",
-        detail=said,
-    )
-
-
-def _end(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-
-
-def _encoded(subject: Subject) -> str:
-    return msgspec.json.encode(subject).decode()
+def _text(report: pytest.TestReport) -> str:
+    """Why it was skipped, or what failed."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    lines = report.longreprtext.splitlines()
+    return "\n".join(line for line in lines if not line.startswith("[gw"))  # pytest-xdist's

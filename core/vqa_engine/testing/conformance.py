@@ -33,7 +33,7 @@ class AdapterConformance(MemoryTests, BatchTests, ImageTests, AnswerTests, Contr
     `capabilities.waived` gives the reason.
 
     Raises:
-        TypeError: a subclass takes away the test that would tell of missing tests.
+        TypeError: a subclass takes away the test that notices missing tests.
     """
 
     adapter: ClassVar[Any]
@@ -88,7 +88,7 @@ def _is_standard(name: str) -> bool:
 
 
 def _comes_after(name: str, bench: Bench) -> bool:
-    """Whether a test can tell nothing, because a basic one before it fails."""
+    """Whether a test means nothing, because a basic one before it fails."""
     if name == GUARD or not bench.blocked:
         return False
     return name not in BASIC or BASIC.index(name) > BASIC.index(bench.blocked)

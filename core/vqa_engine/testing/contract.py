@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vqa_engine.adapter import Answer, CleanupStrategy, MemoryProfile
+from vqa_engine.errors import InterpreterError
 from vqa_engine.plugins import signatures
 from vqa_engine.testing import pictures
 from vqa_engine.testing.bench import Bench, ours, shown
-from vqa_engine.testing.lightness import weigh
+from vqa_engine.testing.lightness import imported_by
 
 
 class ContractTests:
@@ -35,9 +36,12 @@ class ContractTests:
         target = self.bench.target
         if target is None:
             pytest.skip("only this process can import the adapter, so another cannot look at it")
-        found = weigh(target, self.bench.capabilities.heavy)
-        assert found.failed == "", f"Importing {target} in a fresh interpreter failed."
-        assert found.heavy == (), "Import model libraries inside load(), not at the top."
+        try:
+            heavy = imported_by(target, self.bench.capabilities.heavy)
+        except InterpreterError as error:
+            why = error.detail or error
+            pytest.fail(f"Importing {target} in a fresh interpreter failed: {why}", pytrace=False)
+        assert heavy == (), "Import model libraries inside load(), not at the top."
 
     def test_memory_profile_before_load(self) -> None:
         """Before `load` there is an estimate, and it says that it is one."""

@@ -32,7 +32,7 @@ class ImageTests:
         for name, make in pictures.broken_images(tmp_path).items():
             result = self._about(make())
             if not isinstance(result, ImageError):
-                wrong[name] = _told(result)
+                wrong[name] = _result(result)
         if not self.bench.capabilities.sees_images and all("answered" in w for w in wrong.values()):
             pytest.skip("Capabilities(sees_images=False): no image is opened")
         assert wrong == {}, "Open images with vqa_engine.open_image(question), and let it raise."
@@ -55,5 +55,5 @@ class ImageTests:
         return self.bench.attempt(question)
 
 
-def _told(result: Answer | Exception) -> str:
+def _result(result: Answer | Exception) -> str:
     return shown(result) if isinstance(result, Exception) else f"answered {result.text!r}"

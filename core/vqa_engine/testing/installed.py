@@ -1,4 +1,4 @@
-"""The kit on the adapter that `vqa-engine check` names; collected by its child process."""
+"""The kit on the adapter that `vqa-engine check` names; collected by pytest."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 
 import msgspec
 
+from vqa_engine.testing.capabilities import Capabilities
+from vqa_engine.testing.check import ADAPTER, CAPABILITIES
 from vqa_engine.testing.conformance import AdapterConformance
-from vqa_engine.testing.subject import VARIABLE, Subject
-
-_SUBJECT = msgspec.json.decode(os.environ[VARIABLE], type=Subject)
 
 
 class TestInstalled(AdapterConformance):
     """Nothing of its own."""
 
-    adapter = _SUBJECT.adapter
-    capabilities = _SUBJECT.capabilities
+    adapter = os.environ[ADAPTER]
+    capabilities = msgspec.json.decode(os.environ[CAPABILITIES], type=Capabilities)

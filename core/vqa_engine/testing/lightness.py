@@ -1,53 +1,32 @@
-"""What importing a plugin brings along, seen in a process of its own."""
+"""What importing a plugin brings along: `python -m vqa_engine.testing.lightness TARGET MODULE…`."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 
-from attrs import frozen
+from vqa_engine.interpreter import Interpreter, say
+from vqa_engine.plugins.entry_points import ADAPTERS, imported
 
-LONGEST = 120
+LONGEST = 120.0
 """Seconds until an import counts as hung."""
 
-PROGRAM = """
-import importlib, json, sys
-path, target, heavy = json.loads(sys.argv[1])
-sys.path[:] = path
-module, _, name = target.partition(":")
-found = importlib.import_module(module)
-for part in name.split("."):
-    found = getattr(found, part)
-found().memory_profile()
-print()
-print(json.dumps(sorted(set(heavy) & set(sys.modules))))
-"""
-"""Imports the module, makes the object, and asks for its estimate: all before `load`."""
+
+def imported_by(target: str, heavy: Sequence[str]) -> tuple[str, ...]:
+    """Which of these modules `module:name` imports before `load`, seen in a fresh process.
+
+    Raises:
+        InterpreterError: it cannot be imported, or has no estimate; `detail` is the traceback.
+    """
+    ours = Interpreter.of("vqa-engine")
+    return ours.ask(__name__, target, *heavy, kind=tuple[str, ...], longest=LONGEST)
 
 
-@frozen
-class Weight:
-    """What was imported before `load`: heavy modules, or why the import failed."""
-
-    heavy: tuple[str, ...] = ()
-    failed: str = ""
+def _main(target: str, *heavy: str) -> None:
+    imported(EntryPoint("tested", target, ADAPTERS))().memory_profile()
+    say(sorted(set(heavy) & set(sys.modules)))
 
 
-def weigh(target: str, heavy: Sequence[str]) -> Weight:
-    """Import `module:name` in a fresh interpreter and look at its modules."""
-    given = json.dumps([sys.path, target, list(heavy)])
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, given],
-            capture_output=True,
-            text=True,
-            timeout=LONGEST,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Weight(failed=f"it did not end within {LONGEST} seconds")
-    if done.returncode:
-        return Weight(failed=done.stderr.strip() or f"exit code {done.returncode}")
-    return Weight(heavy=tuple(json.loads(done.stdout.splitlines()[-1])))
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

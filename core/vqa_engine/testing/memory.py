@@ -150,13 +150,15 @@ class MemoryTests:
         assert self._say() == before, "A cache may change the speed, never the answer."
 
     def test_cost_is_what_the_answer_took(self) -> None:
-        """The cost told before a question is the one its answer tells afterwards."""
+        """The cost predicted for a question is the one that its answer reports."""
         adapter = self.bench.loaded()
         if not isinstance(adapter, CostAware):
-            pytest.skip("the adapter does not tell a question's cost (no CostAware)")
-        told = adapter.cost([self._asked()], self.bench.capabilities.plan).prompt_tokens
+            pytest.skip("the adapter does not predict a question's cost (no CostAware)")
+        predicted = adapter.cost([self._asked()], self.bench.capabilities.plan).prompt_tokens
         taken = self.bench.ask(self._asked()).tokens
-        assert taken is None or self._near(told, taken.prompt), "cost() counts the whole prompt."
+        assert taken is None or self._near(predicted, taken.prompt), (
+            "cost() counts the whole prompt."
+        )
 
     def _asked(self) -> Question:
         return pictures.question(pictures.picture(), self.bench.capabilities.question)
@@ -174,8 +176,8 @@ class MemoryTests:
             yield meter.read() - self.bench.kept()
         gc.unfreeze()
 
-    def _near(self, told: int, truth: int) -> bool:
-        return abs(told - truth) <= self.bench.capabilities.profile_tolerance * truth
+    def _near(self, predicted: int, truth: int) -> bool:
+        return abs(predicted - truth) <= self.bench.capabilities.profile_tolerance * truth
 
 
 def _raised(adapter: ModelAdapter) -> str:

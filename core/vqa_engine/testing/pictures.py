@@ -1,4 +1,4 @@
-"""The kit's own pictures and questions, made anew each time: a test may not spoil another."""
+"""The kit's own pictures and questions, made afresh each time: a test may not spoil another."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def standard_tests(kit: type) -> frozenset[str]:
 
 
 def refuse_unguarded(author: type, kit: type) -> None:
-    """Refuse a class that takes away the very test which would tell.
+    """Refuse a class that takes away the very test that would notice.
 
     Raises:
         TypeError: it deletes or overrides the guard.

@@ -1,6 +1,6 @@
 """What can be read about memory around a death; all of it is best effort, and Linux first.
 
-The kernel tells nobody why it sent SIGKILL, and a failed allocation in native code is
+The kernel does not say why it sent SIGKILL, and a failed allocation in native code is
 just a SIGSEGV. So the child reports its size after each question, and the host watches
 the kernel's counters of out-of-memory kills.
 """
@@ -21,7 +21,7 @@ _VMSTAT = Path("/proc/vmstat")
 
 @frozen(kw_only=True)
 class OomKills:
-    """How many processes the kernel has ended for want of memory.
+    """How many processes the kernel has killed for lack of memory.
 
     `group` counts this process's memory control group, `system` the whole machine
     (`/proc/vmstat`).

@@ -154,7 +154,7 @@ class Worker:
         The wire is closed, and `patience` seconds given to end by itself; then comes
         SIGTERM with `timeouts.stop` seconds; then SIGKILL for what is left. Killing a
         process that wired GPU memory may leak it until the next start of the machine
-        (shared/facts/memory.md, "Wiring").
+        (docs/facts/memory.md, "Wiring").
 
         Returns:
             Whether the process and all its group are known to be gone.
@@ -187,7 +187,7 @@ class Worker:
     def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:
         """Bury it, and find out why it died."""
         if waited is not None:
-            # Its handler writes where each Python thread stands into the log.
+            # Its handler writes the stack of each Python thread into the log.
             _signal(self._ends.process, signal.SIGUSR1)
         elif not lost and not self._gone_within(self._timeouts.stop):
             lost = "closed file descriptors"

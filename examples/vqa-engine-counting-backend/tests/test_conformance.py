@@ -7,4 +7,4 @@ from vqa_engine.testing import AdapterConformance, Capabilities
 
 class TestBuffered(AdapterConformance):
     adapter = Buffered
-    capabilities = Capabilities(question="Is it wide or tall?")
+    capabilities = Capabilities(question="How bright is it?")

@@ -1,4 +1,4 @@
-"""A gauge: one source of memory figures, and the word for a source that is not there."""
+"""A gauge: one source of memory figures, and how a missing source is reported."""
 
 from __future__ import annotations
 

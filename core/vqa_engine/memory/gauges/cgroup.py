@@ -51,14 +51,14 @@ class Group:
         return Figure(figure.name, max(0, figure.value - cold))
 
     def left(self) -> Figure:
-        """What may still be taken before the kernel's killer comes."""
+        """What may still be allocated before the kernel's out-of-memory killer acts."""
         limit, usage = self.limit(), self.usage()
         if limit.value is None or usage.value is None:
             return Figure("cgroup left", missing=limit.missing or usage.missing)
         return Figure("cgroup left", max(0, limit.value - usage.value))
 
     def oom_kills(self) -> int:
-        """How many of its processes the kernel has ended for want of memory.
+        """How many of its processes the kernel has killed for lack of memory.
 
         Whichever group's limit was hit: the kernel counts in the process's own group.
         """

@@ -1,4 +1,4 @@
-"""What the process as a whole takes, cheap enough to be sampled during a run."""
+"""The memory of the process as a whole, cheap enough to be sampled during a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 class LinuxProcess:
     """`/proc/self/statm`: resident pages, and the anonymous ones among them.
 
-    The slope of the anonymous part tells of a leak; file pages (mapped weights) come and
+    The slope of the anonymous part shows a leak; file pages (mapped weights) come and
     go with the system's cache. `smaps_rollup` is exact to the page but takes 250 µs,
     this 15.
     """

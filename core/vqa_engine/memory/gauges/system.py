@@ -12,7 +12,7 @@ from vqa_engine.memory.gauges.cgroup import CgroupGauge
 from vqa_engine.memory.gauges.process import process_gauge
 
 LEVELS = {1: "normal", 2: "warn", 4: "critical"}
-"""`kern.memorystatus_vm_pressure_level` (shared/facts/memory.md, "Pressure signals")."""
+"""`kern.memorystatus_vm_pressure_level` (docs/facts/memory.md, "Pressure signals")."""
 
 
 STALLED = 10.0
@@ -138,7 +138,7 @@ class System:
     def pressure(self) -> int:
         """What the platform says of its memory: 0 enough, 1 short, 2 very short.
 
-        0 as well where no source tells.
+        0 as well where no source reports any.
         """
         figures = (figure for gauge in self._pressure for figure in gauge.read())
         return max((_stage(one) for one in figures if one.value is not None), default=0)

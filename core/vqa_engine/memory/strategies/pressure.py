@@ -29,7 +29,7 @@ class OnPressure(CleanupStrategy):
 
     def __attrs_post_init__(self) -> None:
         if not self.calm < self.threshold <= self.severe:
-            raise ValueError("OnPressure wants calm < threshold <= severe")
+            raise ValueError("OnPressure needs calm < threshold <= severe")
 
     def bind(self, controls: Controls) -> Bound:
         for call in (*self.normal, *self.aggressive):
@@ -96,6 +96,6 @@ def _need_budget(strategy: CleanupStrategy, controls: Controls) -> None:
     if controls.budget is None:
         raise BackendError(
             f"{strategy.name}: budget",
-            f"the backend {controls.backend_name!r} tells no limit on this machine",
+            f"the backend {controls.backend_name!r} reports no limit on this machine",
             "Give one: --memory-budget 6GiB",
         )

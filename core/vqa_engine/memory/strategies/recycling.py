@@ -9,7 +9,7 @@ from vqa_engine.adapter import Bound, CleanupStrategy, Controls, Moment
 POSITIVE = validators.optional(validators.gt(0))
 
 PATIENCE = 8
-"""Questions between two clearings of the pool that are to tell it from a leak."""
+"""Questions between two clearings of the pool, which show whether it or a leak is growing."""
 
 
 @frozen
@@ -18,7 +18,7 @@ class RecycleWorker(CleanupStrategy):
 
     `after` questions, or when the process grows by `slope` bytes per question outside
     the allocator, or when the floor has risen by `residue` bytes since load. Ending the
-    process is the one cure that always works (shared/facts/memory.md, "PyTorch").
+    process is the one cure that always works (docs/facts/memory.md, "PyTorch").
 
     A slope is believed only once the pool was cleared: on MPS the driver's figure holds
     the pool as well, and what clearing gives back is no reason for a fresh process.
@@ -30,7 +30,7 @@ class RecycleWorker(CleanupStrategy):
 
     def __attrs_post_init__(self) -> None:
         if self.after is None and self.slope is None and self.residue is None:
-            raise ValueError("RecycleWorker wants at least one of after, slope, residue")
+            raise ValueError("RecycleWorker needs at least one of after, slope, residue")
 
     def bind(self, controls: Controls) -> Bound:
         if self.slope is not None:
@@ -69,7 +69,7 @@ class _Recycling:
         return f"the process grows by {slope:.0f} bytes per question" if slope >= bound else ""
 
     def _given_back(self) -> int:
-        """Bytes outside the allocator that clearing the pool takes away."""
+        """Bytes outside the allocator that clearing the pool frees."""
         if not self._controls.has("clear_cache"):
             return 0
         before = self._controls.outside()

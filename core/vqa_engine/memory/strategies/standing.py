@@ -1,4 +1,4 @@
-"""Strategies that stand for the whole of a model's life: bound, don't sweep."""
+"""Strategies that hold for as long as a model is loaded: bound, don't sweep."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ GIB = 1 << 30
 
 SMALLEST_POOL = 32 * MIB
 """MLX's own limit on the CPU; its table of pools shows no cost at this size
-(shared/facts/memory.md, "Bounding the pool")."""
+(docs/facts/memory.md, "Bounding the pool")."""
 
 LARGEST_POOL = 512 * MIB
 
 _RETUNED_AFTER = 32
-"""Questions after which the largest need so far is taken for that of all."""
+"""Questions after which the largest need so far is assumed to be the largest of all."""
 
 
 @frozen
@@ -24,7 +24,7 @@ class CacheLimit(CleanupStrategy):
     """Keep the backend's pool of freed buffers under `limit` bytes, always.
 
     MLX's pool grows with the number of distinct tensor shapes; a standing limit bounds
-    it by construction (shared/facts/memory.md, "Bounding the pool"). Without a limit one
+    it by construction (docs/facts/memory.md, "Bounding the pool"). Without a limit one
     is chosen: a sixteenth of the weights, never more than a quarter of what the budget
     leaves beside them, and later no more than a question was seen to need, since a larger
     pool is never reused in one.
@@ -57,7 +57,7 @@ class CacheLimit(CleanupStrategy):
 class PrefillStep(CleanupStrategy):
     """Compute at most `tokens` prompt tokens at once.
 
-    The largest lossless lever on the peak (shared/facts/memory.md, "Chunked prefill").
+    The largest lossless lever on the peak (docs/facts/memory.md, "Chunked prefill").
     Without a number one is chosen by the model's size, since the work space of a step
     grows with the model: 512 under 1 GiB of weights, 256 under 4 GiB, 128 above.
     """
@@ -84,7 +84,7 @@ class PrefillStep(CleanupStrategy):
 class EncoderBatch(CleanupStrategy):
     """Encode at most `tiles` image tiles or crops at once, where the adapter can.
 
-    Seventeen tiles then take no more memory at once than a few do.
+    Seventeen tiles then need no more memory at once than a few do.
     """
 
     tiles: int = field(default=4, validator=validators.ge(1))

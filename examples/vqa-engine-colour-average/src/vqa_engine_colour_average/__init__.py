@@ -1,4 +1,4 @@
-"""An adapter that looks at a picture with Pillow, and answers what that can tell."""
+"""An adapter that looks at a picture with Pillow, and answers what it can from that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DARK = 96
 
 
 class ColourAverage:
-    """Says what colour a picture is on average, whether it is dark, and how it stands."""
+    """Says what colour a picture is on average, whether it is dark, and how large it is."""
 
     default_model = "palette-words 2"
 

@@ -52,6 +52,14 @@ class Buffer:
     def __init__(self, size: int) -> None:
         self._memory = ALLOCATOR.take(size)
 
+    def write(self, content: bytes) -> None:
+        """Fill the buffer from its start."""
+        self._memory[: len(content)] = content
+
+    def mean(self) -> int:
+        """The mean of all its bytes."""
+        return sum(self._memory) // len(self._memory)
+
     def __del__(self) -> None:
         memory = self.__dict__.pop("_memory", None)  # there is none when the device was full
         if memory is not None:

@@ -1,0 +1,115 @@
+"""What distinguishes one family of models from another, as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, Self, cast
+
+from attrs import field, frozen
+
+from vqa_engine.adapter import ImageTokens, MemoryProfile, Question
+
+Config = Mapping[str, Any]
+"""A `config.json`, or a processor's settings."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+Sizes = Callable[[Config, Config, Size, int | None], tuple[int, int]]
+"""(config, settings, size, the plan's longest edge) → (tokens, tiles)."""
+
+CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
+"""Asks for a letter; the wording of docs/facts/models.md, "Short-answer instruction"."""
+
+STOP_TEXTS = ("<end_of_utterance>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")
+"""End tokens of common chat formats, for a model of which nothing else is known."""
+
+WORD_OR_PHRASE = "\nAnswer the question using a single word or phrase."
+"""The short-answer instruction of LLaVA 1.5's paper (arXiv:2310.03744), which others follow."""
+
+
+def clip_like(config: Config) -> tuple[int, int] | None:
+    """(heads, positions) of the vision encoder, as most configs say it; None if it does not."""
+    vision = config.get("vision_config") or {}
+    heads, edge, patch = (
+        vision.get(name) for name in ("num_attention_heads", "image_size", "patch_size")
+    )
+    if not (isinstance(heads, int) and isinstance(edge, int) and isinstance(patch, int)):
+        return None
+    return heads, (edge // patch) ** 2
+
+
+@frozen(kw_only=True)
+class Family:
+    """What an adapter has to know about a family of models, whichever library runs it.
+
+    `adapter` is the entry-point name and `model` the default checkpoint (a hub id, None
+    when there is none). `model_types` are the `config.json` types that belong to the
+    family, empty for all; models of other types are left to the adapter `generic`.
+    `relatives` are the families whose rules apply to their own
+    models in this one, each of this record's class. `builtin` finds the folder of the
+    checkpoint shipped with the package. `estimate` is the memory profile of the default
+    checkpoint before it is loaded; its backend, levers and strategies are those of every
+    checkpoint.
+
+    `instruction` is appended to a question's text and `choice_instruction` to that of a
+    multiple-choice question. `prompt` formats `{question}` for a checkpoint that brings no
+    chat template. `marker` is the image's placeholder in a prompt, so a question's text
+    must not contain it. `stop` are end tokens beyond those that a checkpoint declares; one
+    its tokenizer lacks is passed over. `cut` are strings at which the text of an answer
+    ends.
+
+    `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
+    `sizes` says what an image of a given size needs: the prompt's tokens that are not of
+    its text, at most, and the tiles for the vision encoder. `encoder` gives the vision
+    encoder's (heads, positions per tile), None if unknown.
+    """
+
+    adapter: str
+    model: str | None
+    model_types: tuple[str, ...] = ()
+    generic: str = ""
+    relatives: tuple[Family, ...] = ()
+    builtin: Callable[[], Path] | None = None
+    estimate: MemoryProfile = field(factory=MemoryProfile)
+    instruction: str = ""
+    choice_instruction: str = CHOICE_INSTRUCTION
+    prompt: Callable[[Config], str] | None = None
+    marker: str | None = None
+    stop: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    image_tokens: Callable[[Config, Config], ImageTokens | None] = lambda _config, _settings: None
+    sizes: Sizes | None = None
+    encoder: Callable[[Config], tuple[int, int] | None] = clip_like
+
+    def of(self, config: Config) -> Self:
+        """The family whose rules a checkpoint needs: a relative's, or this one's."""
+        model_type = config.get("model_type")
+        for relative in self.relatives:
+            if model_type in relative.model_types:
+                return cast("Self", relative)
+        return self
+
+    def ask(self, question: Question, instruction: str | None) -> str:
+        """The text put to the model: question, options if any, instruction.
+
+        `instruction` replaces the family's own unless it is None.
+        """
+        lettered = "".join(
+            f"\n{letter}. {choice}"
+            for letter, choice in zip(ascii_uppercase, question.choices, strict=False)
+        )
+        own = self.choice_instruction if question.choices else self.instruction
+        return f"{question.text}{lettered}{own if instruction is None else instruction}"
+
+    def clean(self, text: str, *, brief: bool) -> str:
+        """An answer's text without the turns a model invents after it.
+
+        With `brief` only its first line stays: a short answer was asked for.
+        """
+        for mark in self.cut:
+            text = text.partition(mark)[0]
+        text = text.strip()
+        return text.partition("\n")[0].rstrip() if brief else text

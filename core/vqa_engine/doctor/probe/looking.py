@@ -1,0 +1,96 @@
+"""One plugin looked at, in the process that was forked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
+from vqa_engine.doctor.probe.report import Binding, PluginReport
+from vqa_engine.errors import AdapterInvalid, BackendError
+from vqa_engine.memory import backends
+from vqa_engine.memory.budget import budget
+from vqa_engine.memory.controls import MemoryControls
+from vqa_engine.memory.gauges import System
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import Plugin, reason
+
+
+def untried(plugin: Plugin) -> PluginReport:
+    """A plugin of which nothing is known but its metadata."""
+    return PluginReport(
+        group=plugin.entry_point.group,
+        name=plugin.name,
+        state="healthy",
+        distribution=plugin.distribution,
+        version=plugin.version,
+        target=plugin.target,
+    )
+
+
+def look(plugin: Plugin, *, bind: bool) -> PluginReport:
+    """Import the plugin, check it, and ask for its estimate; raises nothing."""
+    found = untried(plugin)
+    try:
+        made = plugins.imported(plugin.entry_point)
+    except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
+        remedy = plugins.remedy(plugin, error)
+        return evolve(found, state="broken", reason=reason(error), remedy=remedy)
+    if found.group != plugins.ADAPTERS:
+        return found if callable(made) else _invalid(found, f"{made!r} is not callable")
+    try:
+        return _adapter(found, made, bind=bind)
+    except AdapterInvalid as error:
+        return _invalid(found, *error.problems)
+
+
+def _invalid(found: PluginReport, *problems: str) -> PluginReport:
+    remedy = f"Report this to the authors of {found.distribution}"
+    return evolve(found, state="invalid", reason="; ".join(problems), remedy=remedy)
+
+
+def _adapter(found: PluginReport, factory: Any, *, bind: bool) -> PluginReport:
+    adapter = registry.made(found.name, registry.check(found.name, factory))
+    try:
+        profile = adapter.memory_profile()
+        known = evolve(found, backend=profile.backend, weights=profile.weights)
+    except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
+        return _invalid(found, f"memory_profile() before load failed: {reason(error)}")
+    known = evolve(known, model=_model(adapter))
+    return _bound_to_backend(known, adapter, profile) if bind else known
+
+
+def _model(adapter: ModelAdapter) -> str | None:
+    """The default checkpoint, where the adapter has a `default_model`."""
+    default = getattr(adapter, "default_model", None)
+    name = default.model if isinstance(default, ModelRef) else default
+    return name if isinstance(name, str) else None
+
+
+def _bound_to_backend(
+    known: PluginReport, adapter: ModelAdapter, profile: MemoryProfile
+) -> PluginReport:
+    """Each declared strategy, bound to the real backend and unbound again."""
+    try:
+        library = backends.load(profile.backend).library
+        if not library.is_installed:
+            return evolve(known, absent=f"pip install '{library.requirement}'")
+        counted = backends.backend(profile.backend, profile.device)
+    except BackendError as error:
+        calls = (Binding(strategy=f"backend {profile.backend}", error=str(error)),)
+        return evolve(known, calls=calls)
+    controls = MemoryControls(counted, profile, adapter)
+    controls.budget = budget(counted, System()).limit
+    return evolve(known, calls=tuple(_bound(one, controls) for one in profile.strategies))
+
+
+def _bound(strategy: CleanupStrategy, controls: MemoryControls) -> Binding:
+    try:
+        bound = strategy.bind(controls)
+    except Exception as error:  # noqa: BLE001  a third party's strategy may raise anything
+        return Binding(strategy=strategy.name, error=reason(error))
+    if bound.undo is not None:
+        bound.undo()
+    return Binding(strategy=strategy.name)

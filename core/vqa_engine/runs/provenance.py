@@ -1,0 +1,185 @@
+"""Where an adapter's code comes from: distribution, version, a hash of its files, libraries.
+
+The adapter is not imported here. What only its interpreter knows, or only its import shows,
+another process is asked: `python -m vqa_engine.runs.provenance NAME TARGET`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from vqa_engine.adapter import ModelRef
+from vqa_engine.errors import AdapterError, InterpreterError
+from vqa_engine.interpreter import Interpreter, say
+from vqa_engine.memory import backends
+from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import ADAPTERS, select
+from vqa_engine.plugins.spec import AdapterSpec
+
+log = logging.getLogger(__name__)
+
+LONGEST = 60
+"""Seconds that another interpreter may take to answer."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""The name at the start of a requirement (PEP 508)."""
+
+CODE = (".py", *EXTENSION_SUFFIXES)
+
+
+@frozen(kw_only=True)
+class Origin:
+    """Where an adapter comes from; None where nobody knows.
+
+    `distribution` and `version` are None for a class that is no plugin. `sha256` (hex) is
+    over the code files beside the adapter's module, its package's folder and all below it,
+    or over the module alone when it is in no package. `libraries` are the versions of Python
+    and of the packages that can change an answer, `default_model` the checkpoint that the
+    adapter loads when none is named, if that was asked for.
+    """
+
+    distribution: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+    libraries: Mapping[str, str] = field(factory=dict)
+    default_model: str | None = None
+
+
+def origin(spec: AdapterSpec) -> Origin:
+    """The origin of a spec's adapter, in the interpreter that will run it."""
+    return _here(spec) if spec.python is None else _asked(spec)
+
+
+@cache
+def default_model(name: str, python: Path | None) -> str | None:
+    """The checkpoint that a plugin loads when none is named, None if nobody knows.
+
+    A process of its own imports the plugin, so that this one does not.
+    """
+    return _asked(AdapterSpec(name=name, python=python)).default_model
+
+
+def libraries(distribution: metadata.Distribution | None = None) -> dict[str, str]:
+    """The installed versions of packages that can change an answer; one that is absent has
+    no key.
+
+    These are Pillow, what the memory backends name, and what an adapter's distribution requires.
+    """
+    names = {"Pillow", *backends.distributions(), *_required(distribution)}
+    return {name: known for name in sorted(names) if (known := version(name))}
+
+
+def version(distribution: str) -> str | None:
+    """The installed version of a distribution."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _required(distribution: metadata.Distribution | None) -> Iterator[str]:
+    """The names of the packages that a distribution needs, extras left out.
+
+    vqa-engine's own draw progress bars and parse options; no answer depends on them.
+    """
+    if distribution is None or distribution.name == "vqa-engine":
+        return
+    for requirement in distribution.requires or ():
+        name = _NAME.match(requirement)
+        if name and "extra ==" not in requirement and name[0] != "vqa-engine":
+            yield name[0]
+
+
+def _here(spec: AdapterSpec) -> Origin:
+    if spec.target is not None:
+        return Origin(sha256=code_hash(spec.target), libraries=_python() | libraries())
+    try:
+        plugin = select(ADAPTERS, spec.name)
+    except AdapterError:
+        return Origin()  # creating the adapter shows what is wrong
+    return Origin(
+        distribution=plugin.distribution,
+        version=plugin.version,
+        sha256=code_hash(plugin.target),
+        libraries=_python() | libraries(plugin.entry_point.dist),
+    )
+
+
+def _python() -> dict[str, str]:
+    return {"python": platform.python_version()}
+
+
+def code_hash(target: str) -> str | None:
+    """SHA-256 (hex) of the code behind `module:name`, None when there are no files."""
+    files = list(_files(target.partition(":")[0]))
+    digest = hashlib.sha256()
+    for name, file in sorted(files):
+        digest.update(f"{name}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest() if files else None
+
+
+def _files(module: str) -> Iterator[tuple[str, Path]]:
+    """Code files by their names relative to the adapter's folder.
+
+    `find_spec` imports the parents of a dotted name, so it is asked for the first part only.
+    """
+    top, *rest = module.split(".")
+    spec = None if top == "__main__" else find_spec(top)
+    if spec is None:
+        return
+    if not spec.submodule_search_locations:
+        file = Path(spec.origin or "")
+        yield from [(file.name, file)] if file.is_file() else []
+        return
+    for root in spec.submodule_search_locations:
+        yield from _below(Path(root, *rest))
+
+
+def _below(module: Path) -> Iterator[tuple[str, Path]]:
+    """The code of a package, or of the package that a module is in."""
+    folder = module if module.is_dir() else module.parent
+    for file in folder.rglob("*"):
+        if file.name.endswith(CODE) and file.is_file():
+            yield file.relative_to(folder).as_posix(), file
+
+
+def _asked(spec: AdapterSpec) -> Origin:
+    """What another process says; one that cannot run says why when its worker starts."""
+    arguments = (spec.name, spec.target or "")
+    try:
+        return Interpreter.of(spec.label, spec.python).ask(
+            "vqa_engine.runs.provenance", *arguments, kind=Origin, longest=LONGEST
+        )
+    except InterpreterError as error:
+        log.info("the origin of %s is not known: %s", spec.name, error)
+        return Origin()
+
+
+def _default_model(spec: AdapterSpec) -> str | None:
+    """The `default_model` of the adapter, which this imports and makes."""
+    try:
+        found = getattr(registry.make(spec), "default_model", None)
+    except Exception as error:  # noqa: BLE001  its worker says so, and what to do
+        log.info("%s cannot be made: %s", spec.name, error)
+        return None
+    found = found.model if isinstance(found, ModelRef) else found
+    return found if isinstance(found, str) else None
+
+
+if __name__ == "__main__":
+    _name, _target = sys.argv[1:3]
+    _spec = AdapterSpec(name=_name, target=_target or None)
+    say(evolve(origin(_spec), default_model=_default_model(_spec)))

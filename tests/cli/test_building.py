@@ -1,0 +1,56 @@
+"""What the options build: the adapters, each with what was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from vqa_engine.engine import SAME_FAILURES
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine_cli import building
+from vqa_engine_cli.run import run
+
+
+def specs(*arguments: str) -> list[AdapterSpec]:
+    """The specs of a command line."""
+    given: dict[str, Any] = run.make_context("run", list(arguments)).params
+    return building.specs(given)
+
+
+def test_options_without_an_adapter_are_the_default_one_s() -> None:
+    (spec,) = specs(
+        "--adapter-option", "a=1", "--adapter-option", "smolvlm:b=2", "--trust-remote-code"
+    )
+    assert (spec.name, spec.label, spec.model.model) == ("smolvlm", "smolvlm", "builtin")
+    assert spec.model.options == {"a": "1", "b": "2"}
+    assert spec.model.trust_remote_code
+
+
+def test_a_model_without_an_adapter_is_the_default_one_s() -> None:
+    (spec,) = specs("--model", "x/y", "--revision", "main", "--python", "smolvlm=/a/python")
+    assert (spec.name, spec.model.model, spec.model.revision) == ("smolvlm", "x/y", "main")
+    assert str(spec.python) == "/a/python"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--revision", "main"], "give --model or --adapter"),
+        (["-a", "smolvlm@x/y", "--model", "z"], "Give the model once"),
+        (["-a", "smolvlm", "-a", "llava_mlx", "--revision", "v1"], "NAME@MODEL"),
+        (["--python", "llava_mlx=/a"], "the adapters of this run are: smolvlm"),
+        (["--python", "/a"], "must be NAME=PATH"),
+        (["--adapter-option", "a"], "must be [NAME:]KEY=VALUE"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        specs(*arguments)
+    assert said in str(caught.value)
+
+
+def test_the_default_of_same_failures_is_the_engine_s() -> None:
+    (option,) = (one for one in run.params if one.name == "same_failures")
+    assert option.default == SAME_FAILURES
