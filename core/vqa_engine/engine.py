@@ -29,13 +29,14 @@ from vqa_engine.errors import (
     RunError,
     VqaEngineError,
 )
+from vqa_engine.memory.budget import shown
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet
-from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
+from vqa_engine.results import BUDGET, Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
@@ -438,7 +439,7 @@ class Engine:
         finally:
             self._report_notes()
         self._resident = _Resident(adapter, session, loaded.window)
-        self._note(adapter.label, loaded.events)
+        self._note(adapter.label, (*loaded.events, *_budget(loaded.budget)))
         self._observer.loaded(adapter.label, loaded)
         return self._resident
 
@@ -480,6 +481,13 @@ class Engine:
             self._journal.record_events(label, events)
         for event in events:
             self._observer.memory(label, event)
+
+
+def _budget(held: int | None) -> tuple[MemoryEvent, ...]:
+    """The event that keeps in the journal how many bytes the model may hold, if known."""
+    if held is None:
+        return ()
+    return (MemoryEvent(strategy=BUDGET, call=f"{BUDGET}({held})", detail=shown(held)),)
 
 
 def _snapshot(image: ImageSource) -> ImageSource:

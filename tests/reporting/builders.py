@@ -20,7 +20,7 @@ from vqa_engine.adapter import (
     TokenCounts,
 )
 from vqa_engine.questions.given import as_question_set
-from vqa_engine.results import Attempt, Cause, Failure, MemoryEvent, MemoryPrediction, Row
+from vqa_engine.results import BUDGET, Attempt, Cause, Failure, MemoryEvent, MemoryPrediction, Row
 from vqa_engine.runs import journal, manifest
 from vqa_engine.runs.journal import Journal
 
@@ -58,6 +58,8 @@ def a_run(
     for row in rows:
         position = positions.setdefault(row.question.question_id, len(positions))
         store.record(position, row, tuple(_events(row)))
+    for label in labels:
+        store.record_events(label, (MemoryEvent(strategy=BUDGET, call=f"{BUDGET}({1400 * MIB})"),))
     store.close()
     with Engine(adapters=[Instant]) as engine:
         found = engine.manifest(as_question_set([]))

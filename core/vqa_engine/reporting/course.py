@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,6 +10,7 @@ from attrs import define, field, frozen
 
 from vqa_engine.adapter.strategy import VERDICT
 from vqa_engine.reporting.corpus import Contender, Corpus
+from vqa_engine.results import BUDGET
 from vqa_engine.runs import stored
 from vqa_engine.runs.journal import TimedEvent
 from vqa_engine.runs.timeline import Summary, summarise
@@ -19,8 +21,7 @@ POINTS = 160
 RESTART = "fresh worker"
 """The strategy whose event is that a worker was started again (`vqa_engine.session.host`)."""
 
-BUDGET = "budget="
-"""What the call of the event begins with that says the bytes a model may hold."""
+_HELD = re.compile(rf"{BUDGET}\((\d{{1,18}})\)")
 
 
 @define
@@ -75,8 +76,8 @@ class _Marks:
         """The same events, each counted."""
         for timed in events:
             event = timed.event
-            if event.call.startswith(BUDGET) and event.call.removeprefix(BUDGET).isdigit():
-                self.budget = int(event.call.removeprefix(BUDGET))
+            if found := _HELD.fullmatch(event.call):
+                self.budget = int(found[1])
             place = self.places.get(stored.key(event.question_id))
             if place is not None and event.strategy == RESTART:
                 self.restarts[place // self.width] += 1

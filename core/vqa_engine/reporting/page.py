@@ -11,11 +11,16 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from vqa_engine.reporting import sections
 from vqa_engine.reporting.coded import Column, packed
 from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.course import course
 from vqa_engine.reporting.markup import Markup, tag, trusted
+from vqa_engine.reporting.sections.accuracy import accuracies, types
+from vqa_engine.reporting.sections.compared import comparisons
+from vqa_engine.reporting.sections.happened import courses, errors
+from vqa_engine.reporting.sections.head import head, warnings
+from vqa_engine.reporting.sections.parts import card
+from vqa_engine.reporting.sections.setup import setup
 
 SCRIPTS = ("data.js", "filters.js", "list.js", "opened.js", "main.js")
 """The parts of the page's one script, in order."""
@@ -55,7 +60,7 @@ def evolve_values(column: Column, new: Mapping[str, str]) -> Column:
 def document(content: Content, *, live: str | None = None) -> str:
     """The whole page. `live` is the version of a page whose rows the viewer sends apart."""
     rows = None if live is not None else base64.b64encode(data(content)).decode()
-    head = (
+    inside = (
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy(live is not None)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -73,7 +78,7 @@ def document(content: Content, *, live: str | None = None) -> str:
         data_live=1 if live is not None else None,
         data_version=live,
     )
-    return f"<!DOCTYPE html>\n{tag('html', tag('head', *head), body, lang='en')}\n"
+    return f"<!DOCTYPE html>\n{tag('html', tag('head', *inside), body, lang='en')}\n"
 
 
 def summary(content: Content) -> Markup:
@@ -81,21 +86,21 @@ def summary(content: Content) -> Markup:
     corpus = content.corpus
     found = [course(one, corpus) for one in corpus.contenders]
     made = {
-        "Accuracy": sections.accuracies(corpus),
-        "Question by question": sections.comparisons(corpus),
-        "By type": sections.types(corpus),
-        "Errors": sections.errors(corpus),
-        "Memory and speed": sections.courses(corpus, found),
-        "Setup": sections.setup(corpus),
+        "Accuracy": accuracies(corpus),
+        "Question by question": comparisons(corpus),
+        "By type": types(corpus),
+        "Errors": errors(corpus),
+        "Memory and speed": courses(corpus, found),
+        "Setup": setup(corpus),
     }
     parts = {name: part for name, part in made.items() if part is not None}
     return tag(
         "div",
-        sections.head(corpus, content.title, [*parts, "Rows"]),
+        head(corpus, content.title, [*parts, "Rows"]),
         tag(
             "div",
-            *sections.warnings(corpus),
-            *map(sections.card, parts, parts.values()),
+            *warnings(corpus),
+            *map(card, parts, parts.values()),
             class_="wide",
         ),
         id="summary",

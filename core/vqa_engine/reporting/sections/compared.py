@@ -1,0 +1,77 @@
+"""Contenders compared question by question."""
+
+from __future__ import annotations
+
+from vqa_engine.reporting.corpus import RIGHT, Corpus
+from vqa_engine.reporting.drawings import (
+    split,
+)
+from vqa_engine.reporting.markup import Markup, join, tag
+from vqa_engine.reporting.pairs import Pair, pairs
+from vqa_engine.reporting.sections.parts import colour, link, named, noun
+
+MOST_PAIRS = 10
+"""Pairs of contenders that are compared; five contenders have ten."""
+
+
+def comparisons(corpus: Corpus) -> Markup | None:
+    """Every two contenders, question by question."""
+    found = [pair for pair in pairs(corpus.contenders) if pair.count]
+    if not found:
+        return None
+    note = (
+        f"By {corpus.metrics[0]}, over the questions that both have a score for. An answer counts "
+        f"as right from {RIGHT:.0%} on. Each figure is a link to its rows."
+    )
+    hidden = len(found) - MOST_PAIRS
+    return join(
+        tag("h2", "Question by question"),
+        tag("p", note, class_="note"),
+        tag("div", *(_pair(pair, corpus) for pair in found[:MOST_PAIRS]), class_="pairs"),
+        tag("p", f"{noun(hidden, 'further pair')} not shown.", class_="note")
+        if hidden > 0
+        else None,
+    )
+
+
+def _pair(pair: Pair, corpus: Corpus) -> Markup:
+    first, second = (corpus.contenders[at].label for at in (pair.first, pair.second))
+    both = f"{pair.first},{pair.second}"
+    links = (
+        link(right=both),
+        link(right=pair.first, wrong=pair.second),
+        link(right=pair.second, wrong=pair.first),
+        link(wrong=both),
+    )
+    names = ("both right", f"only {first} right", f"only {second} right", "both wrong")
+    said = ("both right", _alone(pair.first, first), _alone(pair.second, second), "both wrong")
+    counts = (pair.both, pair.only_first, pair.only_second, pair.neither)
+    items = (
+        tag("li", tag("a", short, href=to), tag("span", f"{count:,}"))
+        for short, to, count in zip(said, links, counts, strict=True)
+    )
+    difference = pair.difference or 0.0
+    return tag(
+        "div",
+        tag(
+            "h3",
+            named(pair.first, first),
+            named(pair.second, second),
+            tag("span", _signed(difference), tag("small", "points"), class_="difference"),
+            class_="versus",
+        ),
+        split(pair, (colour(pair.first), colour(pair.second)), links, names),
+        tag("ul", *items, class_="flips"),
+        class_="pair",
+    )
+
+
+def _alone(number: int, label: str) -> Markup:
+    """That a contender alone is right; its colour stands for its name."""
+    kind = f"swatch {colour(number)}"
+    return join("only ", tag("span", class_=kind, role="img", aria_label=label), "right")
+
+
+def _signed(points: float) -> str:
+    """A difference with its sign, and no sign for none."""
+    return f"{points:+.1f}".replace("-", "−") if abs(points) >= 0.05 else "0.0"

@@ -1,0 +1,44 @@
+"""What the sections of a report have in common: names, counts, links."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from vqa_engine.reporting.markup import Markup, tag
+
+COLOURS = 6
+"""Colours that the style sheet has for contenders."""
+
+
+def noun(count: int, one: str) -> str:
+    """A count with its noun: "1 question", "2,000 questions"."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
+def colour(number: int) -> str:
+    """The class of a contender's colour."""
+    return f"c{number % COLOURS}"
+
+
+def link(**state: object) -> str:
+    """The address of a view of the rows."""
+    return f"#{urlencode({name: str(value) for name, value in state.items()})}"
+
+
+def anchor(name: str) -> str:
+    """The id of the part of this name."""
+    return name.lower().replace(" ", "-")
+
+
+def card(name: str, content: Markup) -> Markup:
+    """A part of the page, that `head` links to."""
+    return tag("section", content, class_="card", id=anchor(name), aria_label=name)
+
+
+def named(number: int, label: str) -> Markup:
+    return tag(
+        "span",
+        tag("span", class_=f"swatch {colour(number)}"),
+        tag("bdi", label, class_="name"),
+        class_="who",
+    )
