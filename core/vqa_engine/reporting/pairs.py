@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from attrs import define
@@ -50,9 +50,9 @@ class Pair:
             self.neither += 1
 
 
-def pairs(contenders: list[Contender]) -> Iterator[Pair]:
-    """Every two contenders, by the headline's metric."""
-    for one, other in combinations(range(len(contenders)), 2):
+def pairs(contenders: Sequence[Contender], order: Iterable[int]) -> Iterator[Pair]:
+    """Every two contenders by their numbers, by the headline's metric."""
+    for one, other in combinations(order, 2):
         pair = Pair(one, other)
         for first, second in zip(contenders[one].scores(), contenders[other].scores(), strict=True):
             pair.add(first, second)

@@ -38,6 +38,8 @@ VIEWED_EDGE = 1280
 """Longest edge of a picture that the viewer sends, in pixels."""
 
 _QUALITY = 70
+_TINY = 128
+"""Longest edge of pictures that are kept exactly: a browser shows them enlarged."""
 _DRAWN = re.compile(r"shapes seed (\d{1,9}), scene (\d{1,9})")
 
 
@@ -93,9 +95,10 @@ class Gallery:
             ImageError: as `open` does.
         """
         picture = self.open(key)
+        exact = max(picture.size) <= _TINY
         picture.thumbnail((edge, edge))
         file = io.BytesIO()
-        picture.save(file, "WEBP", quality=_QUALITY)
+        picture.save(file, "WEBP", quality=_QUALITY, lossless=exact)
         return file.getvalue()
 
     def _redrawn(self, key: str) -> Question:

@@ -45,7 +45,7 @@ function row(place, top) {
   link.href = address({ row: place });
   link.dataset.place = place;
   link.style.top = `${top}px`;
-  link.append(free("span", "id", data.columns.id.at(place)), free("span", "question", data.columns.text.at(place)));
+  link.append(free("span", "id", data.columns.id.at(place)), free("span", "question", data.columns.text.at(place) || "(empty)"));
   const answers = element("span", "answers");
   for (const who of everyone()) {
     const { kind, mark, text } = said(place, who);

@@ -11,7 +11,7 @@ from vqa_engine.reporting.drawings import (
     gauge,
 )
 from vqa_engine.reporting.markup import Markup, join, tag
-from vqa_engine.reporting.sections.parts import colour, link, named, noun
+from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranked
 from vqa_engine.scoring import Score, ScoreTable
 
 MOST_TYPES = 18
@@ -30,7 +30,7 @@ def accuracies(corpus: Corpus) -> Markup:
             f"{metric}, with 95 % intervals. Questions without an answer are not scored.",
             class_="note",
         ),
-        tag("ol", *(_standing(*one) for one in _ranked(corpus)), class_="standing"),
+        tag("ol", *(_standing(*one) for one in ranked(corpus)), class_="standing"),
         tag(
             "div",
             _table(corpus),
@@ -55,15 +55,6 @@ def types(corpus: Corpus) -> Markup | None:
     return join(tag("h2", "Accuracy by type"), *shown_groups)
 
 
-def _ranked(corpus: Corpus) -> list[tuple[int, Contender]]:
-    """Contenders with their numbers, the best first, those without a score last."""
-    return sorted(
-        enumerate(corpus.contenders),
-        key=lambda one: -1.0 if math.isnan(p := one[1].tables[0].overall.percent) else p,
-        reverse=True,
-    )
-
-
 def _standing(number: int, one: Contender) -> Markup:
     overall = one.tables[0].overall
     if overall.count:
@@ -83,7 +74,7 @@ def _table(corpus: Corpus) -> Markup:
     titles = [*corpus.metrics, "answered", "no answer", "degraded", "questions/s", "peak memory"]
     first = tag("th", "model", scope="col")
     heads = (tag("th", title, scope="col", class_="number") for title in titles)
-    body = (_figures(*one) for one in _ranked(corpus))
+    body = (_figures(*one) for one in ranked(corpus))
     return tag("table", tag("thead", tag("tr", first, *heads)), tag("tbody", *body))
 
 

@@ -8,7 +8,7 @@ from vqa_engine.reporting.drawings import (
 )
 from vqa_engine.reporting.markup import Markup, join, tag
 from vqa_engine.reporting.pairs import Pair, pairs
-from vqa_engine.reporting.sections.parts import colour, link, named, noun
+from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranked
 
 MOST_PAIRS = 10
 """Pairs of contenders that are compared; five contenders have ten."""
@@ -16,12 +16,13 @@ MOST_PAIRS = 10
 
 def comparisons(corpus: Corpus) -> Markup | None:
     """Every two contenders, question by question."""
-    found = [pair for pair in pairs(corpus.contenders) if pair.count]
+    order = [number for number, _ in ranked(corpus)]
+    found = [pair for pair in pairs(corpus.contenders, order) if pair.count]
     if not found:
         return None
     note = (
-        f"By {corpus.metrics[0]}, over the questions that both have a score for. An answer counts "
-        f"as right from {RIGHT:.0%} on. Each figure is a link to its rows."
+        f"By {corpus.metrics[0]}, over the questions that both have a score for. An answer is "
+        f"right if it scores at least {100 * RIGHT:.0f} %. Each figure is a link to its rows."
     )
     hidden = len(found) - MOST_PAIRS
     return join(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import urlencode
 
+from vqa_engine.reporting.corpus import Contender, Corpus
 from vqa_engine.reporting.markup import Markup, tag
 
 COLOURS = 6
@@ -41,4 +43,13 @@ def named(number: int, label: str) -> Markup:
         tag("span", class_=f"swatch {colour(number)}"),
         tag("bdi", label, class_="name"),
         class_="who",
+    )
+
+
+def ranked(corpus: Corpus) -> list[tuple[int, Contender]]:
+    """Contenders with their numbers, the best first, those without a score last."""
+    return sorted(
+        enumerate(corpus.contenders),
+        key=lambda one: -1.0 if math.isnan(p := one[1].tables[0].overall.percent) else p,
+        reverse=True,
     )
