@@ -155,6 +155,7 @@ def test_more_rows_than_a_browser_has_pixels_for_are_reached(tab: Tab, run: Path
 LONG = [f"a-long-name-of-a-model-{number}@organisation/checkpoint" for number in range(5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [["a"], ["a", "b"], LONG], ids=["one", "two", "five"])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, tmp_path: Path, labels: list[str]
@@ -169,6 +170,7 @@ def test_nothing_is_wider_than_the_window(
         tab.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_of_accessibility(
     browser: Browser, run: Path, axe: str, scheme: str

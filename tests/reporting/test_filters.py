@@ -10,11 +10,13 @@ import pytest
 
 from tests.reporting.builders import a_run, many
 from tests.reporting.conftest import Tab, write
+from vqa_engine.engine import DEFAULT_METRICS
 from vqa_engine.runs import journal
 from vqa_engine.scoring import metric
 
 LABELS = ("alpha", "beta")
 TOTAL = 1500
+PROFILES = {name: metric(name) for name in DEFAULT_METRICS}
 
 VIEWS = {
     "": "1",
@@ -69,7 +71,7 @@ def score(name: str, row: bytes, question: bytes) -> float | None:
     answer = json.loads(row)["answer"]
     if answer is None:
         return None
-    return metric(name).score(answer["text"], json.loads(question)["answers"])
+    return PROFILES[name].score(answer["text"], json.loads(question)["answers"])
 
 
 @pytest.fixture(scope="module")
