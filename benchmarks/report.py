@@ -18,10 +18,9 @@ from time import perf_counter
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.reporting.browser import chromium
-from tests.reporting.builders import a_run, many
+from tests.reporting.builders import METRICS, a_run, many
 
 from vqa_engine import reporting
-from vqa_engine.engine import DEFAULT_METRICS
 
 VIEWS = {
     "wrong": "show=wrong",
@@ -48,7 +47,7 @@ def main() -> None:
         page = Path(folder) / "report.html"
         began = perf_counter()
         with reporting.opened([run]) as runs:
-            reporting.write(runs, page, metrics=DEFAULT_METRICS)
+            reporting.write(runs, page, metrics=METRICS)
         print(f"made in          {perf_counter() - began:8.1f} s")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"peak memory      {peak / 1e6:8.0f} MB (making the run included)")

@@ -39,10 +39,13 @@ from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.results import BUDGET, Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
+from vqa_engine.runs.comparing import answered
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.scoring import Metric, ScoreTable, metric
+from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
+from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -54,8 +57,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Isolation = Literal["process", "inline"]
-
-DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
 """Log records that wait to be reported, the latest; a thread may log without end."""
@@ -72,13 +73,16 @@ class RunResult:
     """What a run gave: scores and counts for each adapter, by label, and every row.
 
     `directory` is where it is kept, None for a run that was given no output. `errors`
-    are the adapters that could not be run at all.
+    are the adapters that could not be run at all. `why` says why the engine chose this
+    metric, empty if it was named.
     """
 
     directory: Path | None
     scores: Mapping[str, tuple[ScoreTable, ...]]
     tallies: Mapping[str, Tally]
     errors: Mapping[str, VqaEngineError]
+    why: str = ""
+    _metrics: tuple[Metric, ...] = field(default=(), repr=False)
     _journal: Journal | None = field(default=None, repr=False)
 
     @property
@@ -97,9 +101,22 @@ class RunResult:
             finally:
                 journal.close()
 
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each further adapter compared with the first, by the first metric that scored both."""
+        ran = [label for label in self.scores if label not in self.errors]
+        return tuple(
+            compare(self._answers(ran[0]), self._answers(label), metric)
+            for label in ran[1:]
+            for metric in self._metrics[:1]
+            if all(self.scores[one][0].overall.count for one in (ran[0], label))
+        )
+
     def table(self) -> str:
         """The scores as a text table."""
-        return as_text(score_tables(self.scores))
+        return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
+
+    def _answers(self, label: str) -> tuple[str, Iterator[tuple[Question, str | None]]]:
+        return label, answered(self.rows(label))
 
     def records(self, adapter: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows as flat dictionaries with a score for each metric, for pandas or polars; lazy.
@@ -108,7 +125,7 @@ class RunResult:
         """
         from vqa_engine.reporting.records import records
 
-        return records(self.rows(adapter), self._profiles())
+        return records(self.rows(adapter), self._metrics)
 
     def report(self, path: str | Path, *, pictures: Pictures = "beside") -> Path:
         """Write the run as one HTML file (`vqa_engine.reporting.write`), and return its path.
@@ -118,20 +135,16 @@ class RunResult:
         """
         from vqa_engine import reporting
 
-        names = [profile.name for profile in self._profiles()]
         with ExitStack() as ending:
             if self._journal is None:
                 runs = ending.enter_context(reporting.opened([self.directory or Path()]))
             else:
                 runs = (reporting.Run(name="", journal=self._journal),)
+            folders = [Path.cwd()]
             reporting.write(
-                runs, Path(path), metrics=names, pictures=pictures, folders=[Path.cwd()]
+                runs, Path(path), metrics=self._metrics, pictures=pictures, folders=folders
             )
         return Path(path)
-
-    def _profiles(self) -> list[Metric]:
-        """The metrics of the scores."""
-        return [metric(table.metric) for table in next(iter(self.scores.values()), ())]
 
     def _repr_html_(self) -> str:
         """The scores and counts as a notebook shows them."""
@@ -153,14 +166,15 @@ class Engine:
     """Asks questions of one adapter or several, one after the other.
 
     `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
-    None is the embedded model. `plan`
-    is how every answer is generated. `isolation="process"` runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
-    a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
-    the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
-    is then recorded on it. A run of an adapter ends with its error when its first
-    `same_failures` questions all fail in the same way, 0 for never. The engine is used from
-    one thread, and is a context manager that releases the model at its end.
+    None is the embedded model. `plan` is how every answer is generated. `metrics` are
+    names, objects or functions of a prediction and a question; None is the one for what
+    the questions have. `isolation="process"` runs each model in a worker process that the
+    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
+    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
+    `lossy` allows cheaper plans that may change an answer's text, which is then recorded
+    on it. A run of an adapter ends with its error when its first `same_failures` questions
+    all fail in the same way, 0 for never. The engine is used from one thread, and is a
+    context manager that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -172,7 +186,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Sequence[str] = DEFAULT_METRICS,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
@@ -182,7 +196,7 @@ class Engine:
     ) -> None:
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
-        self._metrics = tuple(metric(name) for name in metrics)
+        self._metrics = () if metrics is None else wanted_metrics(metrics)
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
@@ -279,7 +293,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
-            metrics=tuple(profile.name for profile in self._metrics),
+            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
     def close(self) -> None:
@@ -304,6 +318,13 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
+        """The metrics of a run over these questions, and why if the engine chose."""
+        if self._metrics:
+            return self._metrics, ""
+        default = default_metric(questions)
+        return (default.metric,), default.why
+
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
         result = self._run_all(questions, journal, None, keep_failed)
@@ -313,9 +334,10 @@ class Engine:
     def _run_all(
         self, questions: QuestionSet, journal: Journal, path: Path | None, keep_failed: bool
     ) -> RunResult:
+        scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
-            for c in self._adapters
+            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
+            for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
         for adapter, account in zip(self._adapters, accounts, strict=True):
@@ -329,6 +351,8 @@ class Engine:
             scores={account.label: account.scores() for account in accounts},
             tallies={account.label: account.tally() for account in accounts},
             errors=errors,
+            why=why,
+            metrics=scored_by,
             journal=journal if path is None else None,
         )
 

@@ -18,6 +18,7 @@ from click_default_group import DefaultGroup
 from vqa_engine_cli.adapters import adapters
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
+from vqa_engine_cli.compare import compare
 from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
@@ -114,7 +115,7 @@ def cli(log_level: str) -> None:
 
 for command in (
     *(run, ask, fit, adapters, check, doctor, new_adapter),
-    *(score, export, memory, report, view, runs, status),
+    *(score, compare, export, memory, report, view, runs, status),
 ):
     cli.add_command(command)
 

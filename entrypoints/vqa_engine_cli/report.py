@@ -58,14 +58,13 @@ def report(
       vqa-engine report runs/kettles runs/cups -o comparison.html --pictures embed
     """
     from vqa_engine import reporting
-    from vqa_engine.engine import DEFAULT_METRICS
 
     page = output or runs[0] / reporting.FILE
     with reporting.opened(runs) as found:
         reporting.write(
             found,
             page,
-            metrics=metrics or DEFAULT_METRICS,
+            metrics=metrics,
             pictures=cast("Pictures", pictures),
             folders=folders or (Path.cwd(),),
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folder", type=FOLDER, default="runs")
 @options(
-    click.option("--metric", help="Metric of the score.  [default: vqa-v2-normalised]"),
+    click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),
     click.option("--no-score", is_flag=True, help="Leave the score out, which is quicker."),
     json_option,
 )
@@ -27,12 +27,10 @@ def runs(folder: Path, metric: str | None, no_score: bool, as_json: bool) -> Non
     Each has its state (running, finished, unfinished) and, for each adapter, its progress,
     its accuracy and how many questions have no answer.
     """
-    from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine.errors import RunError
     from vqa_engine.reporting.watching import found, look
-    from vqa_engine.scoring import metric as profile
 
-    wanted = None if no_score else profile(metric or DEFAULT_METRICS[0])
+    wanted = None if no_score else ((metric,) if metric else ())
     directories = found(folder)
     if not directories and not as_json:
         click.echo(f"There is no run under {folder}.")

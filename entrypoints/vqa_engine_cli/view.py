@@ -42,12 +42,9 @@ def view(
     The page is that of `vqa-engine report`, with every picture; new rows appear by
     themselves. Needs the extra `serve`. Ctrl-C ends it.
     """
-    from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine.reporting.view import Server, Viewer
-    from vqa_engine.scoring import metric
 
-    profiles = [metric(name) for name in metrics or DEFAULT_METRICS]
-    viewer = Viewer(runs, profiles, (Path.cwd(), *folders))
+    viewer = Viewer(runs, metrics, (Path.cwd(), *folders))
     server = Server(viewer, port)
     with viewer:
         click.echo(f"Viewer: {server.address}  (Ctrl-C ends it)")

@@ -45,6 +45,7 @@ WORDS = [
 ]
 TYPES = {"is the": "yes/no", "how many": "number", "what color": "other", "what is": "other"}
 CAUSES: tuple[Cause, ...] = ("image", "out_of_memory", "killed")
+METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 MIB = 1 << 20
 
 

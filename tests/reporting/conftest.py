@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.reporting.browser import chromium
+from tests.reporting.builders import METRICS
 from vqa_engine import reporting
-from vqa_engine.engine import DEFAULT_METRICS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -68,5 +68,5 @@ def write(*runs: Path, page: Path | None = None, **options: Any) -> Path:
     """The report of runs, with the default metrics."""
     page = page or runs[0] / "report.html"
     with reporting.opened(runs) as found:
-        reporting.write(found, page, metrics=DEFAULT_METRICS, **options)
+        reporting.write(found, page, metrics=METRICS, **options)
     return page

@@ -8,10 +8,9 @@ from attrs import evolve
 
 from tests.builders import a_question, questions
 from tests.fakes import Instant
-from tests.reporting.builders import MIB, PLAN, a_run
+from tests.reporting.builders import METRICS, MIB, PLAN, a_run
 from vqa_engine import Engine
 from vqa_engine.adapter import Answer, MemoryReading
-from vqa_engine.engine import DEFAULT_METRICS
 from vqa_engine.reporting import opened
 from vqa_engine.reporting.corpus import collect
 from vqa_engine.reporting.course import POINTS, Course, course
@@ -21,7 +20,7 @@ from vqa_engine.scoring import metric
 
 def over(run: Path) -> Course:
     with opened([run]) as runs:
-        corpus = collect(runs, [metric(DEFAULT_METRICS[0])], lambda _: None)
+        corpus = collect(runs, [metric(METRICS[0])], lambda _: None)
         return course(corpus.contenders[0], corpus)
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting.builders import a_run, many
+from tests.builders import a_question
+from tests.reporting.builders import METRICS, a_run, many
 from tests.reporting.conftest import Tab, write
-from vqa_engine.engine import DEFAULT_METRICS
 from vqa_engine.runs import journal
 from vqa_engine.scoring import metric
 
 LABELS = ("alpha", "beta")
 TOTAL = 1500
-PROFILES = {name: metric(name) for name in DEFAULT_METRICS}
+PROFILES = {name: metric(name) for name in METRICS}
 
 VIEWS = {
     "": "1",
@@ -71,7 +71,8 @@ def score(name: str, row: bytes, question: bytes) -> float | None:
     answer = json.loads(row)["answer"]
     if answer is None:
         return None
-    return PROFILES[name].score(answer["text"], json.loads(question)["answers"])
+    asked = a_question(answers=tuple(json.loads(question)["answers"]))
+    return PROFILES[name].grade(answer["text"], asked).value
 
 
 @pytest.fixture(scope="module")

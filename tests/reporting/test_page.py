@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import a_question
-from tests.reporting.builders import PLAN, a_run, many
+from tests.reporting.builders import METRICS, PLAN, a_run, many
 from tests.reporting.conftest import write
 from tests.reporting.test_coded import unpacked
 from vqa_engine import reporting
 from vqa_engine.adapter import Answer, Question
-from vqa_engine.engine import DEFAULT_METRICS
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.reporting.markup import join, tag
 from vqa_engine.results import Failure, Row
@@ -102,7 +101,7 @@ def page_of(rows: list[Row]) -> str:
         from vqa_engine.scoring import metric
 
         gallery = reporting.Gallery()
-        corpus = collect([run], [metric(name) for name in DEFAULT_METRICS], gallery.key)
+        corpus = collect([run], [metric(name) for name in METRICS], gallery.key)
         return document(reporting.make(corpus, gallery, Path("report.html"), "beside"))
     finally:
         journal.close()

@@ -13,11 +13,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from tests.builders import a_question, png
-from tests.reporting.builders import PLAN, a_run, many
+from tests.reporting.builders import METRICS, PLAN, a_run, many
 from tests.reporting.conftest import Tab
 from tests.reporting.test_page import HOSTILE, hostile
 from vqa_engine.adapter import Answer
-from vqa_engine.engine import DEFAULT_METRICS
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.reporting.view import Server, Viewer
 from vqa_engine.results import Row
@@ -35,7 +34,7 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 @contextmanager
 def viewing(*runs: Path, folders: tuple[Path, ...] = ()) -> Iterator[str]:
     """The address of a viewer of these runs."""
-    with Viewer(runs, [metric(name) for name in DEFAULT_METRICS], folders) as viewer:
+    with Viewer(runs, METRICS, folders) as viewer:
         server = Server(viewer)
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -119,7 +118,7 @@ def test_the_run_is_not_touched(run: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_an_error_with_a_remedy(run: Path) -> None:
-    viewer = Viewer([run], [metric(DEFAULT_METRICS[0])], [])
+    viewer = Viewer([run], [metric(METRICS[0])], [])
     first = Server(viewer)
     taken = urlsplit(first.address).port or 0
     with pytest.raises(ConfigurationError, match=f"Port {taken} .* another --port"):
@@ -128,7 +127,7 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy(run: Path) -> None:
 
 
 def test_the_folder_of_unseen_pictures_is_named(run: Path, tmp_path: Path) -> None:
-    metrics = [metric(DEFAULT_METRICS[0])]
+    metrics = [metric(METRICS[0])]
     assert Viewer([run], metrics, []).unseen_folder() == tmp_path / "in"
     assert Viewer([run], metrics, [tmp_path]).unseen_folder() is None
 

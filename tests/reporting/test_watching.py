@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting.builders import a_run, many
-from vqa_engine.engine import DEFAULT_METRICS
+from tests.reporting.builders import METRICS, a_run, many
 from vqa_engine.reporting.watching import found, is_held, look
 from vqa_engine.runs.directory import RunDirectory, read_manifest
-from vqa_engine.scoring import metric
 
 
 def test_a_run_is_running_while_it_is_held(tmp_path: Path) -> None:
@@ -48,7 +46,7 @@ def test_looking_keeps_no_run_from_starting(tmp_path: Path) -> None:
 def test_progress_pace_and_memory_of_each_adapter(tmp_path: Path) -> None:
     rows = list(many(20, ["a"]))
     run = a_run(tmp_path / "run", rows, count=50, labels=["a", "b"])
-    first, second = look(run, metric(DEFAULT_METRICS[0])).adapters
+    first, second = look(run, METRICS).adapters
     seconds = sum(row.seconds for row in rows)
     assert (first.tally.done, first.tally.unasked) == (20, 30)
     assert first.pace == pytest.approx(20 / seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from vqa_engine.reporting.corpus import RIGHT, Corpus, collect
 from vqa_engine.reporting.page import Content, document
 from vqa_engine.reporting.pictures import Gallery, Pictures
 from vqa_engine.reporting.runs import Run, opened
-from vqa_engine.scoring import metric
+from vqa_engine.runs.rescoring import chosen_metrics
+from vqa_engine.scoring import Metric, MetricLike
 
-__all__ = ["FILE", "Gallery", "Pictures", "Run", "make", "opened", "write"]
+__all__ = ["FILE", "Gallery", "Pictures", "Run", "chosen", "make", "opened", "write"]
 
 FILE = "report.html"
 """The report's name in a run directory."""
@@ -23,16 +24,16 @@ def write(
     runs: Sequence[Run],
     page: Path,
     *,
-    metrics: Sequence[str],
+    metrics: Iterable[MetricLike] = (),
     pictures: Pictures = "beside",
     folders: Sequence[Path] = (),
 ) -> None:
     """Write the report of runs to a file, all or nothing.
 
-    `metrics` are the names of the profiles, the first is the headline's. Pictures are shown
-    `beside` the page by relative path, or as small copies in it (`embed`: a few hundred, those
-    of failed and wrong answers first, and only from `folders`). Those of the built-in question
-    set have no file, so they are embedded unless there are to be none.
+    `metrics` are by default what fits the first run's questions; the first is the headline's.
+    Pictures are shown `beside` the page by relative path, or as small copies in it (`embed`: a
+    few hundred, those of failed and wrong answers first, and only from `folders`). Those of the
+    built-in question set have no file, so they are embedded unless there are to be none.
 
     Raises:
         JournalError: a run cannot be read.
@@ -40,7 +41,7 @@ def write(
             cannot be written.
     """
     gallery = Gallery(folders=tuple(folders))
-    corpus = collect(runs, [metric(name) for name in metrics], gallery.key)
+    corpus = collect(runs, chosen(runs, metrics), gallery.key)
     text = document(make(corpus, gallery, page, pictures))
     part = page.with_name(f"{page.name}.part")
     try:
@@ -48,6 +49,11 @@ def write(
         part.replace(page)
     except OSError as error:
         raise ConfigurationError(f"{page} cannot be written: {error}.") from error
+
+
+def chosen(runs: Sequence[Run], wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:
+    """The metrics wanted, or the default for the first run's questions."""
+    return chosen_metrics(runs[0].journal, wanted)[0]
 
 
 def make(corpus: Corpus, gallery: Gallery, page: Path, pictures: Pictures) -> Content:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from attrs import define
 
+from vqa_engine.adapter import Question
 from vqa_engine.results import Row
 from vqa_engine.runs.account import score
-from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
+from vqa_engine.scoring import Grade, Metric, Scoreboard, ScoreTable
+from vqa_engine.scoring.scoreboard import checked
 
 
 @define
 class _Recorder:
-    """A metric that keeps the score it gave last; what it is asked is the scoreboard's affair."""
+    """A metric that keeps the score that it gave last."""
 
     metric: Metric
     last: float | None = None
@@ -24,12 +25,21 @@ class _Recorder:
         return self.metric.name
 
     @property
+    def version(self) -> int:
+        return self.metric.version
+
+    @property
     def decimals(self) -> int | None:
         return self.metric.decimals
 
-    def score(self, *asked: Any, **more: Any) -> float:
-        self.last = self.metric.score(*asked, **more)
-        return self.last
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        return self.metric.aggregates
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        grade = self.metric.grade(prediction, question)
+        self.last = checked(grade).value
+        return grade
 
 
 class Scorer:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -23,13 +23,13 @@ from urllib.parse import quote
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, ImageError, VqaEngineError
-from vqa_engine.reporting import title
+from vqa_engine.reporting import chosen, title
 from vqa_engine.reporting.corpus import collect
 from vqa_engine.reporting.page import Content, data, document, policy
 from vqa_engine.reporting.pictures import VIEWED_EDGE, Gallery
 from vqa_engine.reporting.runs import opened
 from vqa_engine.runs import journal, manifest
-from vqa_engine.scoring import Metric
+from vqa_engine.scoring import MetricLike
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -73,7 +73,7 @@ class Viewer:
     """
 
     def __init__(
-        self, runs: Sequence[Path], metrics: Sequence[Metric], folders: Sequence[Path]
+        self, runs: Sequence[Path], metrics: Iterable[MetricLike], folders: Sequence[Path]
     ) -> None:
         self._runs, self._metrics = tuple(runs), tuple(metrics)
         self._gallery = Gallery(folders=(*folders, *runs))
@@ -146,7 +146,7 @@ class Viewer:
 
     def _read(self) -> _Snapshot:
         with opened(self._runs) as runs:
-            corpus = collect(runs, self._metrics, self._gallery.key)
+            corpus = collect(runs, chosen(runs, self._metrics), self._gallery.key)
             keys = frozenset(key for key in corpus.pictures.values if key is not None)
             self._number += 1
             content = Content(

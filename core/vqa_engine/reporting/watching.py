@@ -12,13 +12,14 @@ import psutil
 from attrs import define, frozen
 
 from vqa_engine.errors import RunError
+from vqa_engine.reporting import chosen
 from vqa_engine.reporting.runs import Run, opened
 from vqa_engine.results import Row
 from vqa_engine.runs import journal
 from vqa_engine.runs.account import score
 from vqa_engine.runs.journal import Tally
 from vqa_engine.runs.timeline import Summary, summarise
-from vqa_engine.scoring import Metric, Score, Scoreboard
+from vqa_engine.scoring import Metric, MetricLike, Score, Scoreboard
 
 State = Literal["running", "finished", "unfinished"]
 """`unfinished` is a run that nobody works on and that has questions without a row."""
@@ -76,14 +77,17 @@ class _Clock:
             yield row
 
 
-def look(directory: Path, metric: Metric | None = None) -> Watched:
-    """The state of a run; with a metric its scores too, which takes several times as long.
+def look(directory: Path, metrics: Iterable[MetricLike] | None = None) -> Watched:
+    """The state of a run, with its scores if metrics are given; that takes several times as long.
+
+    Of several metrics the first counts; of none, what fits the run's questions.
 
     Raises:
         RunError: the directory holds no run.
         JournalError: its journal cannot be read.
     """
     with opened([directory]) as (run,):
+        metric = None if metrics is None else chosen([run], metrics)[0]
         adapters = tuple(_progress(run, label, metric) for label in run.labels)
         asked = all(one.tally.unasked == 0 for one in adapters)
         held = is_held(directory)
