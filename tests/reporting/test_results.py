@@ -8,12 +8,13 @@ import pytest
 
 from tests.builders import questions
 from tests.fakes import Instant, Raising
+from tests.reporting.builders import METRICS
 from tests.reporting.test_page import Elements
 from vqa_engine import Engine, RunResult
 
 
 def result(output: Path | None = None) -> RunResult:
-    with Engine(adapters=[Instant, Raising], isolation="inline") as engine:
+    with Engine(adapters=[Instant, Raising], isolation="inline", metrics=METRICS) as engine:
         return engine.run(questions(6), output=output)
 
 

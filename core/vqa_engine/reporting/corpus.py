@@ -19,6 +19,7 @@ from vqa_engine.results import Attempt, Failure, Row
 from vqa_engine.runs import stored
 from vqa_engine.runs.journal import Tally
 from vqa_engine.scoring import Metric, ScoreTable
+from vqa_engine.scoring.cluster import cluster_of
 
 RIGHT = 0.5
 """An answer counts as right from this score on, where an answer is either right or wrong."""
@@ -94,6 +95,8 @@ class Corpus:
     answer_types: Column = field(factory=Column)
     choices: Column = field(factory=Column)
     truths: Lists = field(factory=Lists)
+    clusters: Column = field(factory=Column)
+    """What is not independent (`vqa_engine.scoring.cluster`); the page does without."""
     details_left: int = ALL_DETAIL
 
     def __len__(self) -> int:
@@ -176,6 +179,7 @@ def _place(corpus: Corpus, question: Question, picture: Picture) -> int:
     shown = question.question_id
     corpus.ids.put(place, shown if isinstance(shown, str) or abs(shown) < _EXACT else str(shown))
     corpus.texts.put(place, question.text)
+    corpus.clusters.put(place, cluster_of(question))
     corpus.pictures.put(place, picture(question))
     corpus.types.put(place, question.question_type)
     corpus.answer_types.put(place, question.answer_type)

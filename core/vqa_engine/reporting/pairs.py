@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import combinations
 
-from attrs import define
+from attrs import define, field
 
-from vqa_engine.reporting.corpus import RIGHT, Contender
+from vqa_engine.reporting.corpus import RIGHT, Corpus
+from vqa_engine.scoring.comparison import Differences
 
 
 @define
 class Pair:
     """Two contenders on the questions that both have a score for, by right and wrong.
 
-    `total` is the sum of the differences of their scores, the first less the second.
+    `differences` are the scores of the first less those of the second.
     """
 
     first: int
@@ -23,23 +24,18 @@ class Pair:
     only_first: int = 0
     only_second: int = 0
     neither: int = 0
-    total: float = 0.0
+    differences: Differences = field(factory=Differences)
 
     @property
     def count(self) -> int:
         """Questions that both have a score for."""
-        return self.both + self.only_first + self.only_second + self.neither
+        return self.differences.count
 
-    @property
-    def difference(self) -> float | None:
-        """The mean difference in per cent points, the first less the second."""
-        return 100 * self.total / self.count if self.count else None
-
-    def add(self, first: float | None, second: float | None) -> None:
+    def add(self, cluster: Hashable, first: float | None, second: float | None) -> None:
         """Take in the two scores of one question."""
         if first is None or second is None:
             return
-        self.total += first - second
+        self.differences.add(cluster, second, first)
         if first >= RIGHT and second >= RIGHT:
             self.both += 1
         elif first >= RIGHT:
@@ -50,10 +46,11 @@ class Pair:
             self.neither += 1
 
 
-def pairs(contenders: Sequence[Contender], order: Iterable[int]) -> Iterator[Pair]:
+def pairs(corpus: Corpus, order: Iterable[int]) -> Iterator[Pair]:
     """Every two contenders by their numbers, by the headline's metric."""
+    scores = [one.scores() for one in corpus.contenders]
     for one, other in combinations(order, 2):
         pair = Pair(one, other)
-        for first, second in zip(contenders[one].scores(), contenders[other].scores(), strict=True):
-            pair.add(first, second)
+        for asked in zip(corpus.clusters.codes, scores[one], scores[other], strict=True):
+            pair.add(*asked)
         yield pair

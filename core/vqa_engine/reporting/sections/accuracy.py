@@ -22,14 +22,13 @@ def accuracies(corpus: Corpus) -> Markup:
     """The headline's accuracies as a drawing, and all figures as a table."""
     if not corpus.contenders:
         return tag("h2", "No rows")
-    metric = corpus.metrics[0]
+    note = (
+        f"{corpus.metrics[0]}, with 95 % intervals clustered by image. Questions without an "
+        "answer are not scored."
+    )
     return join(
         tag("h2", "Accuracy"),
-        tag(
-            "p",
-            f"{metric}, with 95 % intervals. Questions without an answer are not scored.",
-            class_="note",
-        ),
+        tag("p", note, class_="note"),
         tag("ol", *(_standing(*one) for one in ranked(corpus)), class_="standing"),
         tag(
             "div",
@@ -101,10 +100,15 @@ def _figures(number: int, one: Contender) -> Markup:
 
 
 def _score(table: ScoreTable) -> Markup:
+    """The mean with its interval, the metric's other figures, or why there are none."""
     score = table.overall
     if not score.count:
-        return join("–")
-    return join(f"{score.percent:.2f} %", tag("small", f"{score.low:.1f} – {score.high:.1f}"))
+        return join("–", tag("small", table.failure[:200]) if table.failure else None)
+    figures = (
+        tag("small", f"{name} {figure.value:,.2f}") for name, figure in table.figures.items()
+    )
+    interval = tag("small", f"{score.low:.1f} – {score.high:.1f}")
+    return join(f"{score.percent:.2f} %", interval, *figures)
 
 
 def _group(title: str, filter_: str, tables: Sequence[Mapping[str, Score]]) -> Markup:

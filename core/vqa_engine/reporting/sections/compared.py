@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.drawings import (
     split,
@@ -9,6 +11,7 @@ from vqa_engine.reporting.drawings import (
 from vqa_engine.reporting.markup import Markup, join, tag
 from vqa_engine.reporting.pairs import Pair, pairs
 from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranked
+from vqa_engine.scoring import Figure
 
 MOST_PAIRS = 10
 """Pairs of contenders that are compared; five contenders have ten."""
@@ -17,11 +20,12 @@ MOST_PAIRS = 10
 def comparisons(corpus: Corpus) -> Markup | None:
     """Every two contenders, question by question."""
     order = [number for number, _ in ranked(corpus)]
-    found = [pair for pair in pairs(corpus.contenders, order) if pair.count]
+    found = [pair for pair in pairs(corpus, order) if pair.count]
     if not found:
         return None
     note = (
-        f"By {corpus.metrics[0]}, over the questions that both have a score for. An answer is "
+        f"By {corpus.metrics[0]}, over the questions that both have a score for; intervals are "
+        "95 %, paired by question and clustered by image. An answer is "
         f"right if it scores at least {100 * RIGHT:.0f} %. Each figure is a link to its rows."
     )
     hidden = len(found) - MOST_PAIRS
@@ -51,20 +55,34 @@ def _pair(pair: Pair, corpus: Corpus) -> Markup:
         tag("li", tag("a", short, href=to), tag("span", f"{count:,}"))
         for short, to, count in zip(said, links, counts, strict=True)
     )
-    difference = pair.difference or 0.0
+    difference, _ = pair.differences.figure()
     return tag(
         "div",
         tag(
             "h3",
             named(pair.first, first),
             named(pair.second, second),
-            tag("span", _signed(difference), tag("small", "points"), class_="difference"),
+            tag("span", _signed(difference.value), tag("small", "points"), class_="difference"),
             class_="versus",
         ),
         split(pair, (colour(pair.first), colour(pair.second)), links, names),
         tag("ul", *items, class_="flips"),
+        tag("p", _certainty(pair, difference), class_="note"),
         class_="pair",
     )
+
+
+def _certainty(pair: Pair, difference: Figure) -> str:
+    """The interval of the difference, and McNemar's test where it applies."""
+    if math.isnan(difference.low):
+        return "no interval: the questions are about one image"
+    said = f"interval {_signed(difference.low)} to {_signed(difference.high)} points"
+    value = pair.differences.p_value
+    return said if value is None else f"{said}, McNemar's exact p {_p_value(value)}"
+
+
+def _p_value(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _alone(number: int, label: str) -> Markup:
