@@ -56,32 +56,31 @@ def _pair(pair: Pair, corpus: Corpus) -> Markup:
         for short, to, count in zip(said, links, counts, strict=True)
     )
     difference, _ = pair.differences.figure()
+    value = pair.differences.p_value
     return tag(
         "div",
         tag(
             "h3",
             named(pair.first, first),
             named(pair.second, second),
-            tag("span", _signed(difference.value), tag("small", "points"), class_="difference"),
+            tag("span", _signed(difference.value), _interval(difference), class_="difference"),
             class_="versus",
         ),
         split(pair, (colour(pair.first), colour(pair.second)), links, names),
         tag("ul", *items, class_="flips"),
-        tag("p", _certainty(pair, difference), class_="note"),
+        None if value is None else tag("p", f"McNemar's exact p {_p(value)}", class_="note"),
         class_="pair",
     )
 
 
-def _certainty(pair: Pair, difference: Figure) -> str:
-    """The interval of the difference, and McNemar's test where it applies."""
+def _interval(difference: Figure) -> Markup:
+    """The interval of a difference; questions about one image have none."""
     if math.isnan(difference.low):
-        return "no interval: the questions are about one image"
-    said = f"interval {_signed(difference.low)} to {_signed(difference.high)} points"
-    value = pair.differences.p_value
-    return said if value is None else f"{said}, McNemar's exact p {_p_value(value)}"
+        return tag("small", "points")
+    return tag("small", f"{_signed(difference.low)} to {_signed(difference.high)} points")
 
 
-def _p_value(value: float) -> str:
+def _p(value: float) -> str:
     return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
 
 
