@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-_VOID = frozenset({"meta", "input", "br", "img", "hr"})
+_VOID = frozenset({"meta", "input", "br", "img", "hr", "wbr"})
 
 Attribute = str | int | float | bool | None
 

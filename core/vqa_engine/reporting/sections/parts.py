@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 from vqa_engine.reporting.corpus import Contender, Corpus
@@ -41,9 +43,16 @@ def named(number: int, label: str) -> Markup:
     return tag(
         "span",
         tag("span", class_=f"swatch {colour(number)}"),
-        tag("bdi", label, class_="name"),
+        tag("bdi", *_breakable(label), class_="name"),
         class_="who",
     )
+
+
+def _breakable(label: str) -> Iterator[str]:
+    """A label that may be broken after the marks in a spec: `name@owner/model`."""
+    for part in re.split(r"(?<=[@/:])", label):
+        yield part
+        yield tag("wbr")
 
 
 def ranked(corpus: Corpus) -> list[tuple[int, Contender]]:
