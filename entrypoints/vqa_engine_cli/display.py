@@ -78,7 +78,8 @@ def show_result_json(result: RunResult) -> None:
 
 def show_scores(rescored: Rescored) -> None:
     """Score tables side by side."""
-    Console(highlight=False).print(score_tables(rescored.scores, why=rescored.why))
+    tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
+    Console(highlight=False).print(tables)
 
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> None:

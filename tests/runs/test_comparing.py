@@ -76,3 +76,9 @@ def test_a_run_is_scored_again_by_any_metric(tmp_path: Path) -> None:
     again = score_run(directory, ["exact", "yes-no-words"])
     assert [table.overall.percent for table in again.scores["oracle"]] == [100, 100]
     assert again.why == ""
+
+
+def test_the_adapters_of_a_run_are_compared_when_it_is_scored_again(tmp_path: Path) -> None:
+    both = run(tmp_path / "a", questions(3), fakes.Oracle, fakes.Instant)
+    (found,) = score_run(both, ["exact"]).comparisons
+    assert (found.first, found.second, found.metric) == ("instant", "oracle", "exact")

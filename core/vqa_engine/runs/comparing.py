@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from attrs import asdict, frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
-from vqa_engine.results import Row
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.runs.rescoring import chosen_metrics
-from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.runs.rescoring import answered, chosen_metrics
+from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
 SAME = ("question_digest", "task", "card", "prompt", "system")
@@ -62,11 +61,6 @@ def compare_runs(
             for name, journal, label in zip(names, journals, labels, strict=True)
         ]
         return compare(sides[0], sides[1], chosen[0])
-
-
-def answered(rows: Iterator[Row]) -> Iterator[Answered]:
-    """Each row's question with its answer."""
-    return ((row.question, row.answer.text if row.answer else None) for row in rows)
 
 
 def _label(side: Side, journal: Journal) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
 
+from vqa_engine.results import Row
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
+from vqa_engine.scoring.comparison import Answered, Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
 
 @frozen
 class Rescored:
-    """The scores of every adapter of a run, by label; `why` says why this metric, if none
-    was named."""
+    """The scores of every adapter of a run, by label.
+
+    `why` says why this metric, if none was named. `comparisons` are of each further adapter
+    with the first, by the first metric, where it scored both.
+    """
 
     scores: Mapping[str, tuple[ScoreTable, ...]]
     why: str = ""
+    comparisons: tuple[Comparison, ...] = ()
 
 
 def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
@@ -35,7 +41,24 @@ def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
     with closing(open_journal(directory)) as journal:
         chosen, why = chosen_metrics(journal, wanted)
         scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
-        return Rescored(scores, why)
+        return Rescored(scores, why, tuple(comparisons(journal.rows, scores, chosen[0])))
+
+
+def comparisons(
+    rows: Callable[[str], Iterable[Row]],
+    scores: Mapping[str, tuple[ScoreTable, ...]],
+    metric: Metric,
+) -> Iterator[Comparison]:
+    """Each further adapter compared with the first, of those that have a score."""
+    first, *others = [label for label, each in scores.items() if each[0].overall.count] or [""]
+    for label in others:
+        sides = [(one, answered(rows(one))) for one in (first, label)]
+        yield compare(sides[0], sides[1], metric)
+
+
+def answered(rows: Iterable[Row]) -> Iterator[Answered]:
+    """Each row's question with its answer."""
+    return ((row.question, row.answer.text if row.answer else None) for row in rows)
 
 
 def chosen_metrics(
