@@ -160,7 +160,8 @@ LONG = [f"a-long-name-of-a-model-{number}@organisation/checkpoint" for number in
 def test_nothing_is_wider_than_the_window(
     browser: Browser, tmp_path: Path, labels: list[str]
 ) -> None:
-    address = write(a_run(tmp_path / "run", many(60, labels), labels=labels)).as_uri()
+    run = a_run(tmp_path / "run", many(60, labels), labels=labels)
+    address = write(run, pictures="none").as_uri()
     for width in (360, 800, 1440):
         tab = Tab(browser, viewport={"width": width, "height": 800})
         page = tab.open(address, "row=2")

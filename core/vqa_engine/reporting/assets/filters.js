@@ -31,14 +31,27 @@ function differs() {
   };
 }
 
-function lower(column) {
-  column.lower = column.lower || column.values.map((value) => (value === null ? "" : String(value).toLowerCase()));
-  return column.lower;
+// All values of a column in one string: it is searched several times as fast as they are one by one.
+function joined(column) {
+  if (!column.joined) {
+    const texts = column.values.map((value) => (value === null ? "" : String(value).toLowerCase()));
+    column.starts = new Uint32Array(texts.length + 1);
+    texts.forEach((text, code) => { column.starts[code + 1] = column.starts[code] + text.length + 1; });
+    column.joined = texts.join("\0");
+  }
+  return column.joined;
 }
 
 function holds(column, wanted) {
-  const passes = Uint8Array.from(lower(column), (text) => (text.includes(wanted) ? 1 : 0));
-  return passes.includes(1) ? (place) => passes[column.codes[place]] === 1 : null;
+  const text = joined(column);
+  const passes = new Uint8Array(column.values.length);
+  let at = text.indexOf(wanted);
+  if (at < 0) return null;
+  for (let code = 0; at >= 0; at = text.indexOf(wanted, column.starts[code + 1])) {
+    while (column.starts[code + 1] <= at) code++;
+    passes[code] = 1;
+  }
+  return (place) => passes[column.codes[place]] === 1;
 }
 
 function holdsTruth(wanted) {

@@ -103,10 +103,12 @@ function option(value, text, chosen) {
 }
 
 function counted(column) {
+  if (column.counted) return column.counted;
   const counts = new Uint32Array(column.values.length);
   for (const code of column.codes) counts[code]++;
-  return column.values.map((value, code) => [value, counts[code]]).filter(([value, many]) => value !== null && many)
+  column.counted = column.values.map((value, code) => [value, counts[code]]).filter(([value, many]) => value !== null && many)
     .sort((one, other) => (one[0] < other[0] ? -1 : 1));
+  return column.counted;
 }
 
 function fill() {
