@@ -94,6 +94,8 @@ class Corpus:
     types: Column = field(factory=Column)
     answer_types: Column = field(factory=Column)
     choices: Column = field(factory=Column)
+    images: Column = field(factory=Column)
+    """How many further images a question has; None for the usual one."""
     truths: Lists = field(factory=Lists)
     clusters: Column = field(factory=Column)
     """What is not independent (`vqa_engine.scoring.cluster`); the page does without."""
@@ -116,6 +118,7 @@ class Corpus:
             "type": self.types,
             "answer_type": self.answer_types,
             "choices": self.choices,
+            "images": self.images,
             **self.truths.columns("truths"),
         }
         for number, contender in enumerate(self.contenders):
@@ -184,8 +187,16 @@ def _place(corpus: Corpus, question: Question, picture: Picture) -> int:
     corpus.types.put(place, question.question_type)
     corpus.answer_types.put(place, question.answer_type)
     corpus.choices.put(place, _text(question.choices) if question.choices else None)
-    corpus.truths.append(place, dict(Counter(question.answers).most_common()))
+    corpus.images.put(place, len(question.images) or None)
+    corpus.truths.append(place, dict(Counter(_truths(question)).most_common()))
     return place
+
+
+def _truths(question: Question) -> tuple[str, ...]:
+    """The ground truths, or the right choice where that is all there is."""
+    if question.answers or question.right is None:
+        return question.answers
+    return (question.choices[question.right],)
 
 
 def _add(contender: Contender, place: int, row: Row, corpus: Corpus) -> None:

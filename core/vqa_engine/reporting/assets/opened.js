@@ -104,9 +104,9 @@ function show(place) {
   const left = element("div"), right = element("div");
   const kinds = [data.columns.type.at(place), data.columns.answer_type.at(place)].filter(Boolean);
   const choices = JSON.parse(data.columns.choices.at(place) || "[]");
-  const text = data.columns.text.at(place);
+  const text = data.columns.text.at(place), images = data.columns.images.at(place);
   left.append(picture(place), free("h2", text.length > 140 ? "asked long" : "asked", text || "(empty)"), truths(place),
-    facts([["choices", choices.join(" · ")], ["types", kinds.join(" · ")], ["question id", String(data.columns.id.at(place))]]));
+    facts([["images", images === null ? "" : `${images + 1}, of which the first is shown`], ["choices", choices.join(" · ")], ["types", kinds.join(" · ")], ["question id", String(data.columns.id.at(place))]]));
   for (const who of everyone()) right.append(spoken(place, who));
   $("opened").replaceChildren(left, right);
   const at = found.indexOf(place);
