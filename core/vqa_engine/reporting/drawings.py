@@ -69,8 +69,8 @@ def memory_chart(course: Course, link: Callable[[Point], str]) -> Markup | None:
     peaks = _line(course.points, lambda point: point.peak, top)
     return tag(
         "svg",
-        *_marks(course.cleanups, len(course.points), "clean", 0.12),
-        *_marks(course.restarts, len(course.points), "restart", 1),
+        *_marks(course.cleanups, "clean", foot=_HEIGHT, longest=-15),
+        *_marks(course.restarts, "restart", foot=0, longest=45),
         _under(peaks),
         _curve("low", _line(course.points, lambda point: point.floor, top)),
         _curve("predicted", _line(course.points, lambda point: point.predicted, top)),
@@ -159,11 +159,14 @@ def _level(kind: str, value: float | None, top: float, width: int) -> Markup | N
     return tag("line", class_=kind, x1=0, x2=width, y1=y, y2=y)
 
 
-def _marks(counts: Mapping[int, int], width: int, kind: str, share: float) -> Iterator[Markup]:
+def _marks(
+    counts: Mapping[int, int], kind: str, *, foot: float, longest: float
+) -> Iterator[Markup]:
+    """A stroke at each point where something happened, the longer the more often it did."""
+    most = max(counts.values(), default=1)
     for at in sorted(counts):
-        if at < width:
-            top = f"{_HEIGHT * (1 - share):g}"
-            yield tag("line", class_=kind, x1=at + 0.5, x2=at + 0.5, y1=top, y2=_HEIGHT)
+        end = foot + longest * (0.4 + 0.6 * counts[at] / most)
+        yield tag("line", class_=kind, x1=at + 0.5, x2=at + 0.5, y1=f"{foot:g}", y2=f"{end:g}")
 
 
 def _targets(points: Sequence[Point], link: Callable[[Point], str]) -> Iterator[Markup]:

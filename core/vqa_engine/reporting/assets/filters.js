@@ -62,11 +62,12 @@ function holdsTruth(wanted) {
   });
 }
 
+const written = () => [data.columns.id, data.columns.text,
+  ...everyone().flatMap((who) => [of(who, "answer"), of(who, "message")])];
+
 function searched(text) {
   const wanted = text.toLowerCase();
-  const columns = [data.columns.id, data.columns.text];
-  for (const who of everyone()) columns.push(of(who, "answer"), of(who, "message"));
-  return any([...columns.map((column) => holds(column, wanted)), holdsTruth(wanted)].filter(Boolean));
+  return any([...written().map((column) => holds(column, wanted)), holdsTruth(wanted)].filter(Boolean));
 }
 
 function shown(name, whom) {

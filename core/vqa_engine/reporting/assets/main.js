@@ -105,7 +105,7 @@ async function start() {
   listen();
   $("rows").hidden = false;
   apply();
-  (self.requestIdleCallback || setTimeout)(() => joined(data.columns.text)); // the first search finds it done
+  (self.requestIdleCallback || setTimeout)(() => written().forEach(joined)); // the first search finds it done
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   if (document.body.dataset.live) watch();
 }
