@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from vqa_engine.errors import VqaEngineError
     from vqa_engine.images import open_image
     from vqa_engine.observer import Observer, Progress
+    from vqa_engine.outcome import RunResult
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.questions import QuestionSet, load_questions
     from vqa_engine.results import Failure, Row
-    from vqa_engine.runs.outcome import RunResult
 
 __all__ = [
     "BUILTIN",
@@ -55,7 +55,7 @@ _HOMES = {
     "plugins.spec": ("AdapterSpec",),
     "questions": ("QuestionSet", "load_questions"),
     "results": ("Failure", "Row"),
-    "runs.outcome": ("RunResult",),
+    "outcome": ("RunResult",),
 }
 """The module of each public name; one that is not here is in `adapter`."""
 

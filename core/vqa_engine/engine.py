@@ -37,6 +37,7 @@ from vqa_engine.errors import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
+from vqa_engine.outcome import RunResult
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
@@ -49,7 +50,6 @@ from vqa_engine.runs.alike import Alike
 from vqa_engine.runs.directory import RunDirectory, fresh
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.runs.outcome import RunResult
 from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
 from vqa_engine.session.protocol import Session

@@ -29,6 +29,11 @@ governor's word that no plan fits, so that trying again would be no use. `gone` 
 every question: it ends the run of its adapter and is no row of its own."""
 
 
+BUDGET = "budget"
+"""The strategy of the event that says how many bytes a model may hold: its call is
+`budget(BYTES)`."""
+
+
 @frozen(kw_only=True)
 class MemoryEvent:
     """One thing the engine did about memory.

@@ -23,10 +23,20 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
+from vqa_engine.memory.budget import shown
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.results import (
+    BUDGET,
+    Failure,
+    LeakVerdict,
+    Loaded,
+    MemoryEvent,
+    Note,
+    Released,
+    Reply,
+)
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 
@@ -87,7 +97,7 @@ class Resident:
             profile=governor.controls.profile,
             seconds=perf_counter() - started,
             memory=governor.read(),
-            events=events,
+            events=events + _budget(governor.budget.limit),
             budget=governor.budget.limit,
             window=WINDOW if self._batches else 1,
         )
@@ -235,6 +245,13 @@ class Resident:
         if self._governor is None or not self.loaded:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._governor
+
+
+def _budget(limit: int | None) -> tuple[MemoryEvent, ...]:
+    """The event that keeps in the journal how many bytes the model may use, if known."""
+    if limit is None:
+        return ()
+    return (MemoryEvent(strategy=BUDGET, call=f"{BUDGET}({limit})", detail=shown(limit)),)
 
 
 def _planned(

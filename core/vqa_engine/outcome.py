@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -15,6 +17,9 @@ from vqa_engine.runs.rescoring import comparisons
 from vqa_engine.scoring import Metric, ScoreTable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
+
+if TYPE_CHECKING:
+    from vqa_engine.reporting import Pictures
 
 
 @frozen(kw_only=True)
@@ -58,3 +63,37 @@ class RunResult:
     def table(self) -> str:
         """The scores as a text table."""
         return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
+
+    def records(self, adapter: str | None = None) -> Iterator[dict[str, Any]]:
+        """Rows as flat dictionaries with a score for each metric, for pandas or polars; lazy.
+
+        `pandas.DataFrame(result.records())` is a frame of all rows.
+        """
+        from vqa_engine.reporting.records import records
+
+        return records(self.rows(adapter), self._metrics)
+
+    def report(self, path: str | Path, *, pictures: Pictures = "beside") -> Path:
+        """Write the run as one HTML file (`vqa_engine.reporting.write`), and return its path.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        from vqa_engine import reporting
+
+        with ExitStack() as ending:
+            if self._journal is None:
+                runs = ending.enter_context(reporting.opened([self.directory or Path()]))
+            else:
+                runs = (reporting.Run(name="", journal=self._journal),)
+            folders = [Path.cwd()]
+            reporting.write(
+                runs, Path(path), metrics=self._metrics, pictures=pictures, folders=folders
+            )
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        """The scores and counts as a notebook shows them."""
+        from vqa_engine.reporting.notebook import fragment
+
+        return fragment(self.scores, self.tallies, self.errors)
