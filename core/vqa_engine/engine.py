@@ -501,7 +501,7 @@ def _ask(
     gone = [reply.failure for _, reply in settled if _is_gone(reply)]
     for question, reply in settled:
         if not _is_gone(reply):
-            row = _row(resident.adapter.label, question, reply, plan, seconds)
+            row = Row.of(resident.adapter.label, question, reply, plan, seconds)
             yield question, row, reply.events
     if gone:
         raise BackendGone(gone[0].message if gone[0] else "")
@@ -509,32 +509,6 @@ def _ask(
 
 def _is_gone(reply: Reply) -> bool:
     return reply.failure is not None and reply.failure.cause == "gone"
-
-
-def _row(
-    label: str, question: Question, reply: Reply, asked: GenerationPlan, seconds: float
-) -> Row:
-    return Row(
-        adapter=label,
-        question=question,
-        answer=reply.answer,
-        failure=reply.failure,
-        attempts=reply.attempts,
-        seconds=seconds,
-        prediction=reply.prediction,
-        degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
-    )
-
-
-def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
-    """Whether a plan may change the text where the one asked for would not.
-
-    A field that a model cannot obey comes back as None, which loses nothing.
-    """
-    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
-        None,
-        asked.image_longest_edge,
-    }
 
 
 def _given_up(label: str, question: Question) -> Row:

@@ -25,6 +25,7 @@ from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
+from vqa_engine_cli.serve import serve
 
 TAIL = 5
 """Lines of a worker's last output that are shown with an error."""
@@ -108,7 +109,7 @@ def cli(log_level: str) -> None:
     logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
 
 
-for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
+for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, serve, export, memory):
     cli.add_command(command)
 
 
