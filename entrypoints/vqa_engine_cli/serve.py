@@ -85,7 +85,8 @@ def serve(**given: Any) -> None:
     from vqa_engine.serving.server import serve as run
 
     adapters = specs(given)
-    run(adapters, _settings(given), lambda url: _announce(url, [one.label for one in adapters]))
+    labels = [one.label for one in adapters]
+    run(adapters, _settings(given), lambda running: _announce(running.url, labels))
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,12 +65,20 @@ class Settings:
     metrics: Sequence[str] = ()
 
 
+@frozen
+class Running:
+    """A server that listens at `url`; `stop` ends it from any thread."""
+
+    url: str
+    stop: Callable[[], None]
+
+
 def serve(
     adapters: Sequence[AdapterSpec],
     settings: Settings,
-    ready: Callable[[str], None] = lambda _url: None,
+    ready: Callable[[Running], None] = lambda _running: None,
 ) -> None:
-    """Serve these adapters until the process is told to end; `ready` is called with the address.
+    """Serve these adapters until a signal or `Running.stop`; `ready` is called once it listens.
 
     Raises:
         BackendError: starlette or uvicorn is not installed.
@@ -93,8 +102,10 @@ def serve(
             timeout_keep_alive=KEEP_ALIVE,
             ws="none",
         )
-        ready(_address(settings.host, listening))
-        uvicorn.Server(configuration).run(sockets=[listening])
+        server = uvicorn.Server(configuration)
+        stop = partial(setattr, server, "should_exit", True)
+        ready(Running(_address(settings.host, listening), stop))
+        server.run(sockets=[listening])
 
 
 def _application(specs: Sequence[AdapterSpec], settings: Settings, ending: ExitStack) -> Starlette:

@@ -1,0 +1,84 @@
+"""Servers to ask: a real one, on loopback, in a thread of its own."""
+
+from __future__ import annotations
+
+import base64
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import psutil
+from attrs import frozen
+
+from tests.builders import png
+from tests.serving.adapters import Echo, target
+from vqa_engine.adapter import ModelRef
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.serving.server import Running, Settings, serve
+
+
+@frozen
+class Client:
+    """Speaks to one server."""
+
+    http: httpx2.Client
+    url: str
+
+    def ask(self, text: str = "What is it?", **fields: Any) -> httpx2.Response:
+        """One request; `headers` go with it, all other fields into its body."""
+        headers = fields.pop("headers", {})
+        return self.http.post("/v1/chat/completions", json=body(text, **fields), headers=headers)
+
+    def said(self, text: str = "What is it?", **fields: Any) -> str:
+        """The text of the answer."""
+        answered = self.ask(text, **fields)
+        assert answered.status_code == 200, answered.text
+        return str(answered.json()["choices"][0]["message"]["content"])
+
+    def state(self) -> dict[str, Any]:
+        """What /running says."""
+        return dict(self.http.get("/running").json())
+
+
+def picture(colour: str = "red", size: tuple[int, int] = (8, 6)) -> dict[str, Any]:
+    """A picture as part of a message."""
+    data = base64.b64encode(png(size, colour)).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+
+def body(text: str = "What is it?", colour: str = "red", **fields: Any) -> dict[str, Any]:
+    """A request's body: one question about one picture."""
+    content = [{"type": "text", "text": text}, picture(colour)]
+    messages = [{"role": "user", "content": content}]
+    return {"model": "echo", "messages": messages, "max_tokens": 8, **fields}
+
+
+def spec(
+    adapter: type[Any] = Echo, label: str = "echo", options: Mapping[str, Any] | None = None
+) -> AdapterSpec:
+    """An adapter of the tests."""
+    model = ModelRef(options=dict(options or {}))
+    return AdapterSpec(name=label, label=label, target=target(adapter), model=model)
+
+
+@contextmanager
+def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
+    """A server of these adapters; it has ended, with all its workers, afterwards."""
+    told: queue.Queue[Running] = queue.Queue()
+    chosen = Settings(**{"port": 0, **settings})
+    thread = threading.Thread(target=serve, args=(specs or (spec(),), chosen, told.put))
+    before = set(psutil.Process().children(recursive=True))
+    thread.start()
+    running = told.get(timeout=30)
+    address = running.url.removesuffix("/v1")
+    try:
+        with httpx2.Client(base_url=address, timeout=60, trust_env=False) as http:
+            yield Client(http, address)
+    finally:
+        running.stop()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert set(psutil.Process().children(recursive=True)) <= before
