@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import queue
-import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +25,7 @@ class Client:
 
     http: httpx2.Client
     url: str
+    others: frozenset[psutil.Process] = frozenset()
 
     def ask(self, text: str = "What is it?", **fields: Any) -> httpx2.Response:
         """One request; `headers` go with it, all other fields into its body."""
@@ -37,6 +37,10 @@ class Client:
         answered = self.ask(text, **fields)
         assert answered.status_code == 200, answered.text
         return str(answered.json()["choices"][0]["message"]["content"])
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes of this server's models."""
+        return sorted(_children() - self.others, key=lambda one: one.pid)
 
     def state(self) -> dict[str, Any]:
         """What /running says."""
@@ -67,18 +71,24 @@ def spec(
 @contextmanager
 def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
     """A server of these adapters; it has ended, with all its workers, afterwards."""
-    told: queue.Queue[Running] = queue.Queue()
+    told: Future[Running] = Future()
     chosen = Settings(**{"port": 0, **settings})
-    thread = threading.Thread(target=serve, args=(specs or (spec(),), chosen, told.put))
-    before = set(psutil.Process().children(recursive=True))
-    thread.start()
-    running = told.get(timeout=30)
-    address = running.url.removesuffix("/v1")
-    try:
-        with httpx2.Client(base_url=address, timeout=60, trust_env=False) as http:
-            yield Client(http, address)
-    finally:
-        running.stop()
-        thread.join(60)
-    assert not thread.is_alive()
-    assert set(psutil.Process().children(recursive=True)) <= before
+    before = _children()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(serve, specs or (spec(),), chosen, told.set_result)
+        wait((told, ended), return_when=FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+        running = told.result()
+        address = running.url.removesuffix("/v1")
+        try:
+            with httpx2.Client(base_url=address, timeout=60, trust_env=False) as http:
+                yield Client(http, address, before)
+        finally:
+            running.stop()
+            ended.result()
+    assert _children() <= before
+
+
+def _children() -> frozenset[psutil.Process]:
+    return frozenset(psutil.Process().children())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psutil
 import pytest
 
 from tests.serving.adapters import (
@@ -265,8 +263,8 @@ class TestWorkers:
             texts = [f"wait {tmp_path / 'go'}", "one", "two", "three"]
             answers = [pool.submit(client.said, text) for text in texts]
             until(lambda: client.state()["waiting"] == 4 and (tmp_path / "go.seen").exists())
-            [worker] = psutil.Process().children()
-            os.kill(worker.pid, signal.SIGKILL)
+            [worker] = client.workers()
+            worker.kill()
             (tmp_path / "go").touch()
             assert [one.result() for one in answers] == [f"{text}|8x6" for text in texts]
 
@@ -298,26 +296,29 @@ class TestSeveralModels:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(model, "TURN_SECONDS", 0.2)
-        journal, options = tmp_path / "run", {"folder": tmp_path / "marks"}
-        options["folder"].mkdir()
-        specs = spec(Alone, "alone", options), spec(Cow, "cow", options)
+        journal, marks = tmp_path / "run", tmp_path / "marks"
+        marks.mkdir()
+        specs = (
+            spec(Alone, "alone", {"folder": str(marks)}),
+            spec(Cow, "cow", {"folder": str(marks)}),
+        )
         policy = MemoryPolicy(budget=GIB + GIB // 2)
         with serving(*specs, policy=policy, journal=journal) as client:
             assert self.ask_both(client, 60) == ["alone"] * 120
             states = client.state()["models"]
             assert sum(one["resident"] for one in states) == 1
             assert not any(one["last_error"] for one in states)
-        loads = len(list(options["folder"].iterdir()))
+        loads = len(list(marks.iterdir()))
         assert 2 <= loads <= 2 * 60 // model.TURN_REQUESTS
 
     def test_what_fits_stays(self, tmp_path: Path) -> None:
-        options = {"folder": tmp_path}
+        options = {"folder": str(tmp_path)}
         specs = spec(Alone, "alone", options), spec(Cow, "cow", options)
         with serving(*specs, policy=MemoryPolicy(budget=3 * GIB)) as client:
             assert set(self.ask_both(client, 5)) == {"alone", "crowded"}
             states = client.state()["models"]
             assert [one["resident"] for one in states] == [True, True]
-            assert len(psutil.Process().children()) == 2
+            assert len(client.workers()) == 2
         assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -341,7 +342,7 @@ class TestJournal:
 
 
 def test_without_starlette_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "starlette", None)
+    monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(BackendError, match=r"pip install 'vqa-engine\[serve\]'"):
         serve([spec()], Settings(port=0))
 
