@@ -54,7 +54,7 @@ Isolation = Literal["process", "inline"]
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
-"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
+"""Log records that wait to be reported, the latest; a thread may log without end."""
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -177,7 +177,7 @@ class Engine:
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)
-        self._tell_notes()
+        self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -247,7 +247,7 @@ class Engine:
         label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._tell_notes()
+        self._report_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -319,8 +319,7 @@ class Engine:
         alike = _Alike(0 if account.answered_before else self._same_failures)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
-            self._record(account, position, row, events)
-            alike.see(row, account)
+            alike.see(self._record(account, position, row, events), account)
 
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""
@@ -355,7 +354,7 @@ class Engine:
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
-            self._tell_notes()
+            self._report_notes()
 
     def _window_size(self, resident: _Resident, account: Account | None) -> int:
         """Questions that are offered at one time.
@@ -368,12 +367,13 @@ class Engine:
 
     def _record(
         self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
-    ) -> None:
-        """Record a row, and tell of it."""
+    ) -> Row:
+        """Record a row and report it; the row that was stored comes back."""
         stored = account.add(position, row, events)
         for event in events:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
+        return stored
 
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
@@ -395,7 +395,7 @@ class Engine:
             session.release()
             raise
         finally:
-            self._tell_notes()
+            self._report_notes()
         self._resident = _Resident(adapter, session, loaded.window)
         self._note(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
@@ -428,7 +428,7 @@ class Engine:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
         while self._heard:
             self._observer.note(*self._heard.popleft())

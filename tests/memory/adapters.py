@@ -237,6 +237,26 @@ class Crowding(Seeded):
         return [self.answer(whole(questions), plan)] * len(questions)
 
 
+class FillingTogether(Filling, Crowding):
+    """Keeps 400,000 bytes of each batch, and answers up to `together` questions in one."""
+
+    most = 4
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(self.most, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.answer(whole(questions), plan)] * len(questions)
+
+
+class FillingAlone(FillingTogether):
+    """As one that prepares the next image, but answers one at a time."""
+
+    most = 1
+
+
 def whole(questions: Sequence[Question]) -> Question:
     """The question that costs as much as all these together."""
     more = 8 * (len(questions) - 1)

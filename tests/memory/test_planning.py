@@ -8,8 +8,17 @@ import pytest
 from attrs import evolve
 
 from tests.builders import a_question
-from tests.memory.adapters import Chunked, Crowding, Filling, Hoarding, Seeded
+from tests.memory.adapters import (
+    Chunked,
+    Crowding,
+    Filling,
+    FillingAlone,
+    FillingTogether,
+    Hoarding,
+    Seeded,
+)
 from tests.memory.running import run, run_together
+from vqa_engine import Engine
 from vqa_engine.adapter import (
     LEVERS,
     GenerationPlan,
@@ -108,6 +117,14 @@ def test_a_leak_that_fills_the_budget_is_cured_by_a_fresh_start() -> None:
     ran = run(adapter, 40, policy=MemoryPolicy(budget=6 * MIB))
     assert all(reply.answer for reply in ran.replies)
     assert adapter.loads > 1
+
+
+@pytest.mark.parametrize("adapter", [Filling, FillingAlone, FillingTogether])
+def test_a_leak_loses_no_question_in_a_worker(adapter: type[Filling]) -> None:
+    asked = [a_question(number, image=b"%d" % (number // 5)) for number in range(24)]
+    with Engine(adapters=[adapter], memory_budget=6 * MIB) as engine:
+        rows = list(engine.run(asked).rows())
+    assert [row.answer is None for row in rows] == [False] * 24
 
 
 def test_a_refusal_that_a_fresh_process_would_cure_asks_for_one() -> None:
