@@ -76,7 +76,8 @@ def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
     before = _children()
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(serve, specs or (spec(),), chosen, told.set_result)
-        wait((told, ended), return_when=FIRST_COMPLETED)
+        either: tuple[Future[Any], Future[Any]] = told, ended
+        wait(either, return_when=FIRST_COMPLETED)
         if ended.done():
             ended.result()
         running = told.result()

@@ -139,6 +139,7 @@ class Answer:
     tokens: TokenCounts | None = None
     timings: Timings | None = None
     memory: MemoryReading | None = None
+    server: str | None = None
 
     def __str__(self) -> str:
         return self.text
