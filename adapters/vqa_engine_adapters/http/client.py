@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from email.utils import parsedate_to_datetime
 from itertools import count
 from time import monotonic, time
@@ -54,6 +54,7 @@ class _Address:
     url: str
     http: httpx2.Client
     busy: int = 0
+    absences: int = 0
     away_until: float = 0.0
 
 
@@ -93,7 +94,7 @@ class Client:
             VqaEngineError: as `send`.
         """
         address = next(one for one in self._addresses if one.url == url)
-        return self._send(lambda: nullcontext(address), "GET", path, None, patience).reply
+        return self._send("GET", path, None, patience, only=address).reply
 
     def send(self, path: str, body: Body) -> Sent:
         """What a server answers; another one is asked where one is away.
@@ -107,7 +108,7 @@ class Client:
         """
         patience = 0.0 if self._given_up else self._options.patience
         try:
-            sent = self._send(self._taken, "POST", path, body, patience)
+            sent = self._send("POST", path, body, patience)
         except BackendGone:
             self._given_up = True
             raise
@@ -116,22 +117,23 @@ class Client:
 
     def _send(
         self,
-        taken: Callable[[], AbstractContextManager[_Address]],
         method: str,
         path: str,
         body: Body | None,
         patience: float,
+        only: _Address | None = None,
     ) -> Sent:
         deadline = monotonic() + min(self._options.patience, patience)
         timeout, failures = self._options.timeout, 0
         for number in count():
-            with taken() as address:
+            with nullcontext(only) if only else self._taken() as address:
                 outcome = self._try(address, method, path, body, timeout)
-                if isinstance(outcome, _Fault):
-                    seconds = self._put_off(address, outcome, number)
-            if not isinstance(outcome, _Fault):
-                address.away_until = 0.0
-                return Sent(outcome, address.url)
+                if not isinstance(outcome, _Fault):
+                    address.away_until, address.absences = 0.0, 0
+                    return Sent(outcome, address.url)
+                seconds = self._put_off(address, outcome, number)
+            if outcome.away and only is None:
+                seconds = self._until_one_is_here()
             failures += not outcome.away
             left = deadline - monotonic() - seconds
             if left <= 0 or failures > self._options.retries:
@@ -175,14 +177,20 @@ class Client:
         return min(free, key=lambda one: one.away_until, default=None)
 
     def _put_off(self, address: _Address, fault: _Fault, number: int) -> float:
-        """Seconds until the next try: none if one that is away has others beside it."""
-        seconds = _pause(number, fault)
+        """Seconds to wait before the next try; one that is away is asked ever more seldom."""
         if not fault.away:
-            return seconds
+            return _pause(number, fault)
         with self._changed:
+            seconds = _pause(address.absences, fault)
+            if address.away_until <= monotonic():
+                address.absences += 1
             address.away_until = monotonic() + seconds
-            first = min(one.away_until for one in self._addresses)
-        return max(0.0, first - monotonic())
+            return seconds
+
+    def _until_one_is_here(self) -> float:
+        """Seconds until an address may be asked again."""
+        with self._changed:
+            return max(0.0, min(one.away_until for one in self._addresses) - monotonic())
 
     def _try(
         self, address: _Address, method: str, path: str, body: Body | None, timeout: float
