@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given, settings
 
 from tests.serving.adapters import (
     GIB,
@@ -26,6 +27,7 @@ from tests.serving.adapters import (
     Waiting,
 )
 from tests.serving.running import Client, body, picture, serving, spec
+from tests.serving.test_requests import BODIES
 from vqa_engine.errors import BackendError, ConfigurationError, RunMismatch
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.runs.directory import open_journal
@@ -174,6 +176,13 @@ class TestRefusals:
                 assert refused.status_code == 503
                 assert "no network" in refused.json()["error"]["message"]
             assert "no network" in client.state()["models"][0]["last_error"]
+
+    @settings(max_examples=50)
+    @given(data=BODIES)
+    def test_no_body_is_the_servers_fault(self, echo: Client, data: bytes) -> None:
+        answered = echo.http.post("/v1/chat/completions", content=data)
+        assert answered.status_code < 500, answered.text
+        assert answered.status_code == 200 or answered.json()["error"]["message"]
 
 
 class TestSafety:

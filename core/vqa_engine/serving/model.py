@@ -90,9 +90,12 @@ class Model:
         Raises:
             VqaEngineError: it cannot be loaded.
         """
-        session = self._start(budget)
-        self.loaded = await self._call(session.load)
-        self._session = session
+        session = self._session = self._start(budget)
+        try:
+            self.loaded = await self._call(session.load)
+        except Exception:
+            self._session = None
+            raise
         self._turn, self._since = 0, monotonic()
         self.used = monotonic()
         log.info("%s loaded in %.1f s", self.label, self.loaded.seconds)
