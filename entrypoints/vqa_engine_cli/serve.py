@@ -90,7 +90,6 @@ def serve(**given: Any) -> None:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine.serving.server import Settings
     from vqa_engine.worker import Timeouts
 
@@ -105,7 +104,6 @@ def _settings(given: dict[str, Any]) -> Settings:
         journal=given["journal"],
         policy=policy(given),
         timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
-        metrics=DEFAULT_METRICS,
     )
 
 

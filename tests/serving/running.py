@@ -18,6 +18,9 @@ from vqa_engine.adapter import ModelRef
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.serving.server import Running, Settings, serve
 
+PATIENCE = 240
+"""Seconds that a client waits: on a busy machine the embedded model takes half a minute to load."""
+
 
 @frozen
 class Client:
@@ -83,7 +86,7 @@ def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
         running = told.result()
         address = running.url.removesuffix("/v1")
         try:
-            with httpx2.Client(base_url=address, timeout=60, trust_env=False) as http:
+            with httpx2.Client(base_url=address, timeout=PATIENCE, trust_env=False) as http:
                 yield Client(http, address, before)
         finally:
             running.stop()

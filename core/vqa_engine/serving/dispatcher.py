@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.errors import OutOfMemory, RequestError, VqaEngineError
-from vqa_engine.results import Row
+from vqa_engine.results import Loaded, Released, Row
 from vqa_engine.serving.model import Model
 from vqa_engine.serving.record import Record
 from vqa_engine.serving.sharing import Holding, needed, share, victims
@@ -68,7 +68,7 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for model in self.models.values():
             self._refuse(model.waiting, RequestError("The server is shutting down.", status=503))
-            await model.close()
+            self._note(model, await model.close())
 
     def submit(self, label: str, text: str, image: bytes, plan: GenerationPlan) -> Ticket:
         """Put a question into its model's line.
@@ -127,8 +127,7 @@ class Dispatcher:
             )
         async with model.using:
             released = await model.release()
-        if released is not None and self.record is not None:
-            self.record.add_events(model.label, released.events)
+        self._note(model, released)
         return released is not None
 
     async def _serve(self, model: Model) -> None:
@@ -174,13 +173,15 @@ class Dispatcher:
         loaded = await model.load(share(model.label, needs, self.budget))
         need = needed(loaded.profile, self._plan)
         model.need = model.need if need is None else need
-        if self.record is not None:
-            self.record.add_events(model.label, loaded.events)
+        self._note(model, loaded)
 
     async def _let_go(self, model: Model) -> None:
-        released = await model.vacate()
-        if released is not None and self.record is not None:
-            self.record.add_events(model.label, released.events)
+        self._note(model, await model.vacate())
+
+    def _note(self, model: Model, told: Loaded | Released | None) -> None:
+        """Keep the memory events of a load or a release."""
+        if told is not None and self.record is not None:
+            self.record.add_events(model.label, told.events)
 
     async def _round(self, model: Model, tickets: Sequence[Ticket]) -> None:
         """Ask the model once, and pass on what it says."""
@@ -189,7 +190,7 @@ class Dispatcher:
         except VqaEngineError as error:
             # Its workers keep dying of these, or none loads: a fresh session for the others.
             self._lost(model, error, tickets)
-            await model.release()
+            self._note(model, await model.release())
             return
         each = seconds / len(through)
         self._pace += (each - self._pace) / 10

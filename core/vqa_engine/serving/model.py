@@ -147,11 +147,12 @@ class Model:
             log.warning("%s: %s", self.label, self.last_error)
         return released
 
-    async def close(self) -> None:
+    async def close(self) -> Released | None:
         """Let the model go once the questions in flight are answered, and end the thread."""
         async with self.using:
-            await self.release()
+            released = await self.release()
         self._thread.shutdown()
+        return released
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

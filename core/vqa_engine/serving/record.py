@@ -23,10 +23,11 @@ QUESTION_SET = "served"
 log = logging.getLogger(__name__)
 
 
-def served_manifest(
-    specs: Sequence[AdapterSpec], plan: GenerationPlan, metrics: Sequence[str]
-) -> Manifest:
-    """What decides the answers of a server; `plan` is that of a request that asks for none."""
+def served_manifest(specs: Sequence[AdapterSpec], plan: GenerationPlan) -> Manifest:
+    """What decides the answers of a server; `plan` is that of a request that asks for none.
+
+    Requests bring no ground truths, so there are no metrics.
+    """
     version, python = manifest.environment()
     return Manifest(
         vqa_engine=version,
@@ -36,7 +37,7 @@ def served_manifest(
         question_set=QUESTION_SET,
         question_count=0,
         question_digest=hashlib.sha256(msgspec.json.encode(QUESTION_SET)).hexdigest(),
-        metrics=tuple(metrics),
+        metrics=(),
     )
 
 

@@ -62,7 +62,6 @@ class Settings:
     journal: Path | None = None
     policy: MemoryPolicy = field(factory=MemoryPolicy)
     timeouts: Timeouts = field(factory=Timeouts)
-    metrics: Sequence[str] = ()
 
 
 @frozen
@@ -117,7 +116,7 @@ def _application(specs: Sequence[AdapterSpec], settings: Settings, ending: ExitS
     key = os.environ.get(settings.key_variable) or None
     guard = Guard(settings.host, settings.names, key, settings.key_variable)
     plan = GenerationPlan(max_tokens=settings.most_tokens)
-    known = served_manifest(specs, plan, settings.metrics)
+    known = served_manifest(specs, plan)
     directory = _directory(settings, known, ending)
     logs = directory.logs if directory else None
     needs = {spec.label: expected_need(spec, plan) for spec in specs}
