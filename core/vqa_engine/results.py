@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from attrs import frozen
 
@@ -186,3 +186,37 @@ class Row:
     prediction: MemoryPrediction | None = None
     degraded: bool = False
     place: str = ""
+
+    @classmethod
+    def of(  # noqa: PLR0913  what makes up a row
+        cls,
+        adapter: str,
+        question: Question,
+        reply: Reply,
+        asked: GenerationPlan,
+        seconds: float,
+        place: str = "",
+    ) -> Self:
+        """The row of a question that was asked with the plan `asked`."""
+        return cls(
+            adapter=adapter,
+            question=question,
+            answer=reply.answer,
+            failure=reply.failure,
+            attempts=reply.attempts,
+            seconds=seconds,
+            prediction=reply.prediction,
+            degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
+            place=place,
+        )
+
+
+def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
+    """Whether a plan may change the text where the one asked for would not.
+
+    A field that a model cannot obey comes back as None, which loses nothing.
+    """
+    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
+        None,
+        asked.image_longest_edge,
+    }

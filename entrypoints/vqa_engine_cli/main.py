@@ -31,6 +31,7 @@ from vqa_engine_cli.run import run
 from vqa_engine_cli.runs import runs
 from vqa_engine_cli.score import score
 from vqa_engine_cli.selftest import selftest
+from vqa_engine_cli.serve import serve
 from vqa_engine_cli.status import status
 from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.view import view
@@ -118,7 +119,7 @@ def cli(log_level: str) -> None:
 
 
 for command in (
-    *(run, ask, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
+    *(run, ask, serve, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
     *(score, compare, tasks, export, memory, report, view, runs, status),
 ):
     cli.add_command(command)

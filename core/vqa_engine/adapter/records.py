@@ -231,6 +231,7 @@ class Answer:
     image_size: tuple[int, int] | None = None
     memory: MemoryReading | None = None
     trace: Trace | None = None
+    server: str | None = None
 
     def __str__(self) -> str:
         return self.text

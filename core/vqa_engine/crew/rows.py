@@ -22,17 +22,7 @@ def rows(
     each = seconds / max(1, len(settled))
     for question, reply in settled:
         if not _is_gone(reply):
-            row = Row(
-                adapter=label,
-                question=question,
-                answer=reply.answer,
-                failure=reply.failure,
-                attempts=reply.attempts,
-                seconds=each,
-                prediction=reply.prediction,
-                degraded=reply.answer is not None and _is_lossier(reply.answer.plan, plan),
-                place=place,
-            )
+            row = Row.of(label, question, reply, plan, each, place)
             yield question, row, reply.events
 
 
@@ -49,14 +39,3 @@ def given_up(label: str, question: Question, what: str) -> Row:
 
 def _is_gone(reply: Reply) -> bool:
     return reply.failure is not None and reply.failure.cause == "gone"
-
-
-def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
-    """Whether a plan may change the text where the one asked for would not.
-
-    A field that a model cannot obey comes back as None, which loses nothing.
-    """
-    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
-        None,
-        asked.image_longest_edge,
-    }
