@@ -188,7 +188,7 @@ class Row:
     place: str = ""
 
     @classmethod
-    def of(  # noqa: PLR0913  what makes up a row
+    def of(  # noqa: PLR0913, PLR0917  what makes up a row
         cls,
         adapter: str,
         question: Question,
