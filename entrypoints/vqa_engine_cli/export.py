@@ -43,20 +43,26 @@ if TYPE_CHECKING:
         help="vqa-v2, --submission: write an empty answer for a question without one.",
     ),
     click.option(
+        "--normalised",
+        is_flag=True,
+        help="vqa-v2: write answers as the evaluation normalises them, as published submissions "
+        "do.",
+    ),
+    click.option(
         "--output",
         "-o",
         type=click.Path(dir_okay=False, path_type=Path),
         help="File to write.  [default: stdout]",
     ),
 )
-def export(  # noqa: PLR0913  options, by keyword only
+def export(
     *,
     run: Path,
     form: str,
     submission: str | None,
     adapter: str | None,
-    errors_as_empty: bool,
     output: Path | None,
+    **how: bool,
 ) -> None:
     """Write the answers of RUN, a run directory.
 
@@ -77,12 +83,13 @@ def export(  # noqa: PLR0913  options, by keyword only
         pieces: Iterable[bytes]
         if submission is not None:
             wanted = submissions.submission(submission)
-            pieces = submissions.submitted(wanted, rows, errors_as_empty=errors_as_empty)
+            pieces = submissions.submitted(wanted, rows, errors_as_empty=how["errors_as_empty"])
         elif form == "jsonl":
             pieces = exporter.json_lines(rows)
         else:
-            pieces = exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
-            _warn(journal, label, errors_as_empty)
+            empty, normalise = how["errors_as_empty"], how["normalised"]
+            pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
+            _warn(journal, label, empty)
         _write(pieces, output)
     finally:
         journal.close()

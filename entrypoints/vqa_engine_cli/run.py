@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, question_set
+from vqa_engine_cli.building import engine, places, question_set
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
     memory_options,
     metric_option,
     options,
+    place_options,
     plan_options,
     process_options,
     question_options,
@@ -38,6 +39,7 @@ RUNS = Path("runs")
     plan_options,
     memory_options,
     process_options,
+    place_options,
     metric_option,
     click.option(
         "--blind",
@@ -74,7 +76,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     """Ask a question set, record every answer, and print the scores.
 
     The same command continues a run that stopped, and asks every question again that has
-    no answer. Several adapters run one after the other.
+    no answer. Several adapters run one after the other, or side by side with --parallel.
 
     \b
     Examples:
@@ -82,6 +84,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
       vqa-engine --adapter llava_mlx --questions vqa.csv --limit 10 --verbose
       vqa-engine --adapter smolvlm --task textvqa --sample 500
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
+      vqa-engine -a smolvlm_torch --questions vqa.jsonl --place cuda:0 --place cuda:1
     """
     from vqa_engine.questions.tasks import blinded
 
@@ -105,7 +108,14 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
 
     shown = observer(as_json=as_json, verbose=verbose)
     metrics = given["metrics"] or None
-    return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
+    return engine(
+        given,
+        shown,
+        metrics=metrics,
+        same_failures=given["same_failures"],
+        places=places(given),
+        parallel=given["parallel"],
+    )
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:

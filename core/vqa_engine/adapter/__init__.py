@@ -16,8 +16,10 @@ from vqa_engine.adapter.model import (
     BatchAdapter,
     CacheHolder,
     CostAware,
+    Fetchable,
     ModelAdapter,
     Sizable,
+    Traceable,
     images_per_question,
 )
 from vqa_engine.adapter.records import (
@@ -32,6 +34,8 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    Trace,
+    Transfer,
     as_image,
 )
 from vqa_engine.adapter.strategy import (
@@ -57,6 +61,7 @@ __all__ = [
     "Controls",
     "CostAware",
     "Described",
+    "Fetchable",
     "FinishReason",
     "GenerationPlan",
     "ImageSource",
@@ -73,6 +78,9 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "Trace",
+    "Traceable",
+    "Transfer",
     "as_image",
     "describe",
     "images_per_question",
