@@ -88,6 +88,26 @@ class TestRequest:
         assert answer.tokens is not None
         assert (answer.tokens.prompt, answer.tokens.completion) == (7, 2)
 
+    @pytest.mark.parametrize(
+        ("text", "kinds"),
+        [
+            ("Compare <image 2> with <image 1>.", ["text", "image_url"] * 2 + ["text"]),
+            ("Which is larger?", ["image_url", "image_url", "text"]),
+            ("<image 1> alone?", ["image_url", "image_url", "text"]),
+        ],
+    )
+    def test_carries_each_image_where_the_text_says(
+        self, opened: Opened, text: str, kinds: list[str]
+    ) -> None:
+        adapter, script = opened()
+        asked = evolve(ask(), text=text, images=(Image.new("RGB", (3, 5)),), worded=True)
+        adapter.answer(asked, GenerationPlan())
+        content = script.asked[0]["messages"][0]["content"]
+        assert [part["type"] for part in content] == kinds
+        if "<image 2>" in text:
+            data = content[1]["image_url"]["url"].partition(",")[2]
+            assert Image.open(io.BytesIO(base64.b64decode(data))).size == (3, 5)
+
     def test_obeys_what_it_can(self, opened: Opened) -> None:
         adapter, script = opened(extra='{"top_k": 1}', instruction="")
         asked = evolve(PLAN, image_longest_edge=20, kv_bits=8, prefill_step=64, encoder_batch=1)
