@@ -217,7 +217,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
     pytest.importorskip("ray")
     with (
         Engine(adapters=[fakes.Instant], places=["ray://127.0.0.1:9"]) as engine,
-        pytest.raises(ConfigurationError, match="cannot be reached: .*refused"),
+        pytest.raises(ConfigurationError, match=r"cannot be reached: .*refused"),
     ):
         engine.run(questions(3))
 
