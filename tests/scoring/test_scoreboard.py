@@ -144,6 +144,13 @@ def test_what_a_rule_credits_without_understanding_is_shown() -> None:
     assert "of these credited by the rule" in text
 
 
+def test_each_answer_s_grade_comes_back() -> None:
+    board = Scoreboard(EXACT)
+    assert board.add("yes", yes_no(1, "yes")) == Grade(1.0)
+    assert board.add("yes", question(answers=())) is None
+    assert board.overall.percent == board.snapshot().overall.percent == 100
+
+
 # --- clusters
 
 
