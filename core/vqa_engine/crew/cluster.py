@@ -86,7 +86,7 @@ class RayPlaces:
                 **options,
             )
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise ConfigurationError(
                 f"The Ray cluster of --place {self._address} cannot be reached: {reason}. "
                 "Start one with `ray start`, or write ray://local for one on this machine."
