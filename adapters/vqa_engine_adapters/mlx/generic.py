@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -32,7 +33,9 @@ def own_template(_model: Any, processor: Any, _settings: Config) -> None:
         processor.chat_template = own
 
 
-_MEND = {("internvl_chat",): own_template}
+_MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
+    ("internvl_chat",): own_template
+}
 
 _ANY = MlxFamily(
     adapter="mlx_vlm",
