@@ -15,7 +15,7 @@ class Progress:
     """How far one adapter's run is.
 
     `done` of `total` questions are through, `resumed` of them in an earlier process.
-    `board` is the live scoreboard of the first metric; take a snapshot to show it.
+    `board` is the live scoreboard of the first metric; its `overall` is the score so far.
     """
 
     done: int

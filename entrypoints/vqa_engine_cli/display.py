@@ -60,6 +60,9 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
     if tally.degraded:
         were = "was" if tally.degraded == 1 else "were"
         yield f"{counted(tally.degraded, 'question')} {were} answered by a cheaper plan"
+    if tally.places:
+        shares = ", ".join(f"{count:,} at {name}" for name, count in tally.places.items())
+        yield f"answered in {counted(len(tally.places), 'place')}: {shares}"
 
 
 def show_result_json(result: RunResult) -> None:

@@ -28,12 +28,19 @@ if TYPE_CHECKING:
         help="One JSON object a line with all details, or the official VQA v2 result file.",
     ),
     click.option(
-        "--adapter", help="Only this adapter's answers; vqa-v2 needs it if there are several."
+        "--submission",
+        metavar="SERVER",
+        help="File for the server of a hidden test set instead, checked for completeness: aokvqa, "
+        "docvqa, gqa, mmbench, mmmu, seedbench, textvqa, vizwiz or vqav2.",
+    ),
+    click.option(
+        "--adapter",
+        help="Only this adapter's answers; vqa-v2 and --submission need it if there are several.",
     ),
     click.option(
         "--errors-as-empty",
         is_flag=True,
-        help="vqa-v2: write an empty answer for a question without one, not leave it out.",
+        help="vqa-v2, --submission: write an empty answer for a question without one.",
     ),
     click.option(
         "--normalised",
@@ -48,21 +55,36 @@ if TYPE_CHECKING:
         help="File to write.  [default: stdout]",
     ),
 )
-def export(run: Path, form: str, adapter: str | None, output: Path | None, **how: bool) -> None:
+def export(
+    *,
+    run: Path,
+    form: str,
+    submission: str | None,
+    adapter: str | None,
+    output: Path | None,
+    **how: bool,
+) -> None:
     """Write the answers of RUN, a run directory.
 
     \b
-    Example:
+    Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
+      vqa-engine export runs/textvqa-test --submission textvqa -o submission.json
     """
     from vqa_engine.runs import export as exporter
+    from vqa_engine.runs import submissions
     from vqa_engine.runs.directory import open_journal
 
     journal = open_journal(run)
     try:
-        label = _label(journal, adapter, several_allowed=form == "jsonl")
+        several_allowed = form == "jsonl" and submission is None
+        label = _label(journal, adapter, several_allowed=several_allowed)
         rows = journal.rows(label)
-        if form == "jsonl":
+        pieces: Iterable[bytes]
+        if submission is not None:
+            wanted = submissions.submission(submission)
+            pieces = submissions.submitted(wanted, rows, errors_as_empty=how["errors_as_empty"])
+        elif form == "jsonl":
             pieces = exporter.json_lines(rows)
         else:
             empty, normalise = how["errors_as_empty"], how["normalised"]
@@ -79,7 +101,7 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
     known = journal.labels(wanted)
     if wanted is None and not several_allowed and len(known) > 1:
         raise ConfigurationError(
-            f"A VQA v2 result file holds one adapter's answers; choose it with --adapter: "
+            f"Such a file holds one adapter's answers; choose it with --adapter: "
             f"{', '.join(known)}."
         )
     return wanted

@@ -48,6 +48,14 @@ def _complete_adapter(
     ]
 
 
+def _complete_task(
+    _ctx: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    from vqa_engine.questions.tasks import find
+
+    return [CompletionItem(name) for name in find.names() if name.startswith(typed)]
+
+
 adapter_options = (
     click.option(
         "--adapter",
@@ -82,9 +90,7 @@ plan_options = (
     click.option(
         "--max-tokens",
         type=click.IntRange(1),
-        default=32,
-        show_default=True,
-        help="Maximum number of tokens in an answer.",
+        help="Maximum number of tokens in an answer.  [default: the task's, or 32]",
     ),
     click.option(
         "--temperature",
@@ -152,6 +158,28 @@ process_options = (
     ),
 )
 
+place_options = (
+    click.option(
+        "--place",
+        "places",
+        multiple=True,
+        metavar="PLACE",
+        help="Where to run each model: cuda:0, ray://auto?gpus=1&count=4, …; repeatable, to run "
+        "it in several places at once.  [default: one worker on this machine]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run N workers of each model on this machine, spread over its NVIDIA GPUs.",
+    ),
+    click.option(
+        "--parallel",
+        is_flag=True,
+        help="Run the adapters side by side, as far as places and memory allow.",
+    ),
+)
+
 memory_options = (
     click.option(
         "--memory-budget",
@@ -168,14 +196,40 @@ memory_options = (
 question_options = (
     click.option(
         "--questions",
-        default="shapes",
-        show_default=True,
         metavar="SET",
-        help="`shapes`, `shapes:seed=3,count=500`, a .jsonl file, or a VQA v2 questions file.",
+        help="A table (.csv, .tsv, .xlsx, .parquet), a .jsonl or .json file, a folder of pictures "
+        "with --ask, or `shapes:seed=3,count=500`.  [default: the task's, or shapes]",
+    ),
+    click.option(
+        "--task",
+        metavar="NAME|CARD",
+        shell_complete=_complete_task,
+        help="A benchmark by name (`vqa-engine tasks` lists them), or a task card (.toml).",
     ),
     click.option("--annotations", type=FILE, help="VQA v2 annotations file."),
     click.option(
         "--images", type=FOLDER, help="Folder of the images.  [default: that of the questions file]"
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="PART=COLUMN",
+        help="Column of a part (image, question, answers, id, choices, right) where its name "
+        "does not say it; repeatable.",
+    ),
+    click.option("--ask", metavar="QUESTION", help="One question for all pictures of a folder."),
+    click.option(
+        "--choices",
+        default="given",
+        show_default=True,
+        metavar="ORDER",
+        help="Order of the choices: given, shuffled:SEED, circular (every rotation), or all.",
+    ),
+    click.option(
+        "--prompt",
+        metavar="TEMPLATE|NAME",
+        help="Template such as '{question}\\nAnswer in one word.', or one of the task's prompts by "
+        "name (`default`, a family, `none`).  [default: by adapter]",
     ),
     click.option(
         "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."

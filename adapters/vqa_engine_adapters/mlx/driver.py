@@ -237,6 +237,9 @@ class MlxAdapter(ModelAdapter):
         finally:
             self._preparation.clear()
 
+    def _brief(self, question: Question) -> bool:
+        return self._wording.instruction is None and not question.worded
+
     def _prompt(self, question: Question) -> Prompt:
         try:
             return self.prompt(question)
@@ -275,7 +278,7 @@ class MlxAdapter(ModelAdapter):
             return {next(iter(prompts)): error}
         size = self._picture(first, plan).image.size
         return {
-            place: evolve(self._answer(generated, plan), image_size=size)
+            place: evolve(self._answer(generated, plan, first), image_size=size)
             for place, generated in said.items()
         }
 
@@ -300,12 +303,12 @@ class MlxAdapter(ModelAdapter):
             self.release()
             raise ConfigurationError(f"The prompt options cannot be used: {error}") from error
 
-    def _answer(self, generated: Generated, plan: GenerationPlan) -> Answer:
-        """The record of what was generated."""
+    def _answer(self, generated: Generated, plan: GenerationPlan, question: Question) -> Answer:
+        """The record of what was generated for a question, or for one worded like it."""
         tokenizer = self._ready().tokenizer
         text = tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         return Answer(
-            text=self._family.clean(text, brief=self._wording.instruction is None),
+            text=self._family.clean(text, brief=self._brief(question)),
             plan=plan,
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,

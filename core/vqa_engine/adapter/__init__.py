@@ -20,6 +20,7 @@ from vqa_engine.adapter.model import (
     ModelAdapter,
     Sizable,
     Traceable,
+    images_per_question,
 )
 from vqa_engine.adapter.records import (
     BUILTIN,
@@ -35,6 +36,7 @@ from vqa_engine.adapter.records import (
     TokenCounts,
     Trace,
     Transfer,
+    as_image,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -79,7 +81,9 @@ __all__ = [
     "Trace",
     "Traceable",
     "Transfer",
+    "as_image",
     "describe",
+    "images_per_question",
     "portable",
     "restore",
 ]

@@ -19,6 +19,7 @@ def record(row: Row) -> dict[str, Any]:
     question, answer = row.question, row.answer
     return {
         "adapter": row.adapter,
+        "place": row.place,
         "question_id": question.question_id,
         "image_id": question.image_id,
         "question": question.text,

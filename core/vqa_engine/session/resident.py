@@ -19,13 +19,24 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     Traceable,
+    images_per_question,
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
+from vqa_engine.memory.budget import shown
 from vqa_engine.memory.fit import expected_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.results import (
+    BUDGET,
+    Failure,
+    LeakVerdict,
+    Loaded,
+    MemoryEvent,
+    Note,
+    Released,
+    Reply,
+)
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 
@@ -86,7 +97,7 @@ class Resident:
             profile=governor.controls.profile,
             seconds=perf_counter() - started,
             memory=governor.read(),
-            events=events,
+            events=events + _budget(governor.budget.limit),
             budget=governor.budget.limit,
             window=WINDOW if self._batches else 1,
         )
@@ -97,6 +108,9 @@ class Resident:
         """Answer the first questions; see `vqa_engine.session.protocol.Place.ask`."""
         governor = self._loaded()
         asked = upcoming[: self._together(upcoming[:limit], plan)]
+        if crowded := self._crowded(asked[0]):
+            on_begun(asked[:1])
+            return self._failed(governor, asked[:1], crowded)
         on_begun(asked)
         planned, failure = _planned(governor, asked, plan)
         if planned is None and len(asked) > 1:
@@ -143,8 +157,22 @@ class Resident:
         refuse(expected, governor.budget, lossy=self._policy.lossy)
         return governor
 
+    def _crowded(self, question: Question) -> Failure | None:
+        """Why a question with more images than the adapter takes fails.
+
+        The engine refuses such sets before loading, where it can look at the adapter.
+        """
+        given = 1 + len(question.images)
+        allowed = images_per_question(self._adapter) if question.images else 1
+        if given <= allowed:
+            return None
+        message = f"it has {given} images, and the adapter handles {allowed} per question"
+        return Failure(cause="image", message=message)
+
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
+        crowded = (place for place, one in enumerate(upcoming) if self._crowded(one))
+        upcoming = upcoming[: next(crowded, None)]
         if self._batches is None or len(upcoming) < 2:
             return 1
         try:
@@ -217,6 +245,13 @@ class Resident:
         if self._governor is None or not self.loaded:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._governor
+
+
+def _budget(limit: int | None) -> tuple[MemoryEvent, ...]:
+    """The event that keeps in the journal how many bytes the model may use, if known."""
+    if limit is None:
+        return ()
+    return (MemoryEvent(strategy=BUDGET, call=f"{BUDGET}({limit})", detail=shown(limit)),)
 
 
 def _planned(

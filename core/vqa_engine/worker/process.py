@@ -8,6 +8,7 @@ import signal
 import subprocess
 import weakref
 from collections.abc import Callable
+from threading import Event
 from time import monotonic, sleep
 
 import msgspec
@@ -60,6 +61,10 @@ class WorkerDied(Exception):
         self.verdict, self.said = verdict, said
 
 
+class Cancelled(Exception):
+    """Another thread asked that nothing be waited for any longer."""
+
+
 @frozen
 class _Ends:
     """The host's part of what was made for a worker."""
@@ -77,12 +82,17 @@ class Worker:
     reach it, and what its adapter starts ends with it. It ends at the latest when this
     object goes, or the host does.
 
+    Once `cancelled` is set, whoever waits for a reply gets `Cancelled`.
+
     Raises:
         InterpreterError: the interpreter cannot be started.
     """
 
-    def __init__(self, interpreter: Interpreter, output: WorkerLog, timeouts: Timeouts) -> None:
+    def __init__(
+        self, interpreter: Interpreter, output: WorkerLog, timeouts: Timeouts, cancelled: Event
+    ) -> None:
         self._interpreter, self._log, self._timeouts = interpreter, output, timeouts
+        self._cancelled = cancelled
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
@@ -189,6 +199,8 @@ class Worker:
                 break
             if monotonic() >= until:
                 raise TimeoutError
+            if self._cancelled.is_set():
+                raise Cancelled
         return decode_in_host(data)
 
     def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:

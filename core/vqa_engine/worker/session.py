@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event
 
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
@@ -18,9 +19,10 @@ class WorkerSession(Host):
     """A session whose model lives in a process of its own.
 
     `log_directory` keeps what the worker prints, in `<label>.log`. `policy` is what the
-    caller allows of memory. `on_note` hears what the worker logs and `on_transfer` how far
-    the download of its checkpoint is, in the caller's thread.
-    One thread at a time may use it.
+    caller allows of memory. `variables` are set in the worker's environment. `on_note` hears
+    what the worker logs and `on_transfer` how far the download of its checkpoint is, in the
+    caller's thread. One thread at a time may use it; another may set `cancelled`, which
+    raises `Cancelled` in it and ends the worker.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -31,6 +33,8 @@ class WorkerSession(Host):
         policy: MemoryPolicy | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
+        variables: Mapping[str, str] | None = None,
+        cancelled: Event | None = None,
         on_begun: OnBegun = lambda _questions: None,
         on_note: Callable[[Note], None] = lambda _note: None,
         on_transfer: OnTransfer = lambda _transfer: None,
@@ -42,6 +46,8 @@ class WorkerSession(Host):
             policy,
             timeouts or Timeouts(),
             loads=limits.loads,
+            variables=variables,
+            cancelled=cancelled,
             on_note=on_note,
             on_transfer=on_transfer,
         )
