@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 
+from tests.builders import a_question, png
 from tests.serving.adapters import (
     GIB,
     Alone,
@@ -28,8 +30,11 @@ from tests.serving.adapters import (
 )
 from tests.serving.running import Client, body, picture, serving, spec
 from tests.serving.test_requests import BODIES
+from vqa_engine import Engine
+from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, ConfigurationError, RunMismatch
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.directory import open_journal
 from vqa_engine.serving import app, model
 from vqa_engine.serving.server import Settings, serve
@@ -283,6 +288,12 @@ class TestWorkers:
             # A question without a file to name is harmless.
             assert list(pool.map(client.said, texts)) == [f"{text}|8x6" for text in texts]
 
+    @pytest.mark.usefixtures("nobody_left")
+    def test_none_outlives_its_server(self) -> None:
+        with serving(spec()) as client:
+            client.said()
+            assert len(client.workers()) == 1
+
 
 class TestSeveralModels:
     """Several models under one budget."""
@@ -329,6 +340,24 @@ class TestSeveralModels:
             assert [one["resident"] for one in states] == [True, True]
             assert len(client.workers()) == 2
         assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_servers_share_one_run() -> None:
+    slow = {"delay": 0.05}
+    with (
+        serving(spec(Grouping, "here", slow)) as one,
+        serving(spec(Grouping, "there", slow)) as two,
+    ):
+        urls = f"{one.url}/v1,{two.url}/v1"
+        model = ModelRef(options={"base_url": urls, "instruction": "", "in_flight": 2})
+        asked = [a_question(number, image=png()) for number in range(20)]
+        with Engine([AdapterSpec(name="openai_server", model=model)]) as engine:
+            answers = [row.answer for row in engine.answers(asked)]
+        counts = [client.state()["models"][0]["answered"] for client in (one, two)]
+    found = Counter(answer.server for answer in answers if answer)
+    assert [found[url] for url in urls.split(",")] == counts
+    assert min(counts) > 0
+    assert sum(counts) == 20
 
 
 class TestJournal:

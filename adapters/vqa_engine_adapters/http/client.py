@@ -223,6 +223,9 @@ class Client:
         reason = f"HTTP status {status}: {self._said(response)}"
         if status in BUSY:
             return _Fault(reason, away=True, wait=_retry_after(response))
+        if status >= 500 and response.headers.get("x-should-retry") == "false":
+            # OpenAI's own client obeys it (openai-python, _base_client.py).
+            raise AnswerError(f"The server failed for good ({reason}).", cause="server")
         if status >= 500:
             return _Fault(reason, away=False, wait=_retry_after(response))
         raise self._final(status, reason)

@@ -265,4 +265,8 @@ def _counts(usage: Any) -> TokenCounts | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return TokenCounts(prompt=prompt, completion=completion)
+    details = usage.get("prompt_tokens_details")
+    reused = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return TokenCounts(
+        prompt=prompt, completion=completion, reused=reused if isinstance(reused, int) else 0
+    )
