@@ -36,7 +36,7 @@ from vqa_engine.errors import BackendError, ConfigurationError, RunMismatch
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.directory import open_journal
-from vqa_engine.serving import app, model
+from vqa_engine.serving import app, model, server
 from vqa_engine.serving.server import Settings, serve
 
 pytestmark = pytest.mark.slow
@@ -260,6 +260,22 @@ class TestLine:
             assert client.said("after") == "after|8x6"
         asked = [row.question.text for row in open_journal(journal).rows()]
         assert asked[1:] == ["after"]
+
+    def test_the_end_waits_for_the_model_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "GRACE", 1)
+        journal = tmp_path / "run"
+        with serving(spec(Waiting), journal=journal) as client, ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(client.ask, f"wait {tmp_path / 'go'}")]
+            until((tmp_path / "go.seen").exists)
+            asked.append(pool.submit(client.ask, "later"))
+            until(lambda: client.state()["waiting"] == 2)
+            client.stop()
+            for one in asked:
+                assert isinstance(one.exception(), httpx2.HTTPError) or one.result().is_error
+            (tmp_path / "go").touch()
+        assert len(list(open_journal(journal).rows())) <= 1
 
 
 class TestWorkers:

@@ -36,6 +36,10 @@ KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, so that none
 sends a request into a closing one."""
 
+GRACE = 10
+"""Seconds in which requests under way may still be answered once the server is told to end;
+the question that a model is answering then is waited for, all others are dropped."""
+
 OURS = "vqa-engine"
 """The distribution whose adapters have the option `instruction`."""
 
@@ -98,6 +102,7 @@ def serve(
             lifespan="on",
             log_config=None,
             server_header=False,
+            timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=KEEP_ALIVE,
             ws="none",
         )
