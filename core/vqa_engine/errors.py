@@ -10,6 +10,7 @@
     ├── CheckpointError          a model's files cannot be reached or read
     ├── BackendError             a backend call is missing or failed
     ├── BackendGone              no question can be answered until somebody acts
+    ├── PlaceLost                a place is gone; its questions go to another
     ├── OutOfMemory              the model ran out of memory, or would
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
@@ -140,6 +141,18 @@ class BackendGone(VqaEngineError):
     A run ends here: what is not answered yet stays open, so that the same command goes on
     later. A server that was stopped is the usual case.
     """
+
+
+class PlaceLost(VqaEngineError):
+    """A place is gone: its process, its machine, or the way there.
+
+    Its questions go to other places. A run that has none left ends with this error, and the
+    same command continues it. `place` is the place's name.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        self.place, self.reason = place, reason
+        super().__init__(f"The place {place} is lost: {reason.rstrip('.')}.")
 
 
 class OutOfMemory(VqaEngineError):

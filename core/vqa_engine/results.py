@@ -29,6 +29,11 @@ governor's word that no plan fits, so that trying again would be no use. `gone` 
 every question: it ends the run of its adapter and is no row of its own."""
 
 
+BUDGET = "budget"
+"""The strategy of the event that says how many bytes a model may hold: its call is
+`budget(BYTES)`."""
+
+
 @frozen(kw_only=True)
 class MemoryEvent:
     """One thing the engine did about memory.
@@ -168,7 +173,8 @@ class Row:
 
     `seconds` is the wall time the question took, the engine's own share included; those
     that were answered together share it evenly. `degraded` says that the answer came from
-    a plan that may change its text, and was not asked for.
+    a plan that may change its text, and was not asked for. `place` is the name of the place
+    that answered, empty in a run that was given none.
     """
 
     adapter: str
@@ -179,10 +185,17 @@ class Row:
     seconds: float = 0.0
     prediction: MemoryPrediction | None = None
     degraded: bool = False
+    place: str = ""
 
     @classmethod
-    def of(
-        cls, adapter: str, question: Question, reply: Reply, asked: GenerationPlan, seconds: float
+    def of(  # noqa: PLR0913, PLR0917  what makes up a row
+        cls,
+        adapter: str,
+        question: Question,
+        reply: Reply,
+        asked: GenerationPlan,
+        seconds: float,
+        place: str = "",
     ) -> Self:
         """The row of a question that was asked with the plan `asked`."""
         return cls(
@@ -194,6 +207,7 @@ class Row:
             seconds=seconds,
             prediction=reply.prediction,
             degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
+            place=place,
         )
 
 
