@@ -21,6 +21,7 @@ from tests.serving.adapters import (
     GIB,
     Alone,
     Broken,
+    Comparing,
     Cow,
     Echo,
     Grouping,
@@ -401,7 +402,18 @@ def test_without_starlette_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         serve([spec()], Settings(port=0))
 
 
-def test_several_pictures_are_one_too_many(echo: Client) -> None:
-    content = [{"type": "text", "text": "?"}, picture(), picture("blue")]
-    refused = echo.ask(messages=[{"role": "user", "content": content}])
+def several(count: int) -> list[dict[str, Any]]:
+    pictures = [picture(size=(number, 1)) for number in range(1, 1 + count)]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": "?"}]}]
+
+
+def test_two_pictures_are_one_too_many(echo: Client) -> None:
+    refused = echo.ask(messages=several(2))
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+
+
+def test_several_pictures_where_the_adapter_handles_them() -> None:
+    with serving(spec(Comparing)) as client:
+        assert client.said(messages=several(2)) == "<image 1>\n<image 2>\n? [(1, 1), (2, 1)]"
+        assert client.said() == "What is it? [(8, 6)]"
+        assert client.ask(messages=several(3)).status_code == 400
