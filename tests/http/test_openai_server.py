@@ -135,6 +135,16 @@ class TestRequest:
         answer = opened(reply)[0].answer(ask(), PLAN)
         assert (answer.text, answer.finish_reason) == (text, reason)
 
+    def test_tokens_that_the_server_had_cached(self, opened: Opened) -> None:
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        usage_with = {**usage, "prompt_tokens_details": {"cached_tokens": 5}}
+        choices = [{"message": {"content": "a"}}]
+        for given, reused in ((usage, 0), (usage_with, 5)):
+            adapter, _ = opened(Reply(text=json.dumps({"choices": choices, "usage": given})))
+            tokens = adapter.answer(ask(), PLAN).tokens
+            assert tokens is not None
+            assert (tokens.prompt, tokens.reused) == (9, reused)
+
     @pytest.mark.parametrize(
         ("message", "reason"),
         [
@@ -156,6 +166,13 @@ class TestRequest:
 
 class TestRetries:
     """What may pass is sent again; what cannot is not."""
+
+    def test_a_server_that_says_so_is_not_asked_again(self, opened: Opened) -> None:
+        for_good = Reply(500, text="three workers died", headers=(("x-should-retry", "false"),))
+        adapter, script = opened(for_good)
+        with pytest.raises(AnswerError, match=r"for good.*three workers died"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 1
 
     @pytest.mark.parametrize(
         "fault",
