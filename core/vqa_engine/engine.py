@@ -7,7 +7,7 @@ nothing of any model, backend or file format.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -297,10 +297,12 @@ class Engine:
             ending.callback(setattr, self, "_journal", None)
             ending.callback(journal.flush)
             self._journal = journal
-            jobs = [
-                Job(self._terms(adapter), Work(in_groups(_for(adapter, questions), account.has)))
-                for adapter, account in adapters
-            ]
+            jobs = []
+            for adapter, account in adapters:
+                try:
+                    jobs.append(self._job(adapter, questions, account.has))
+                except ConfigurationError as error:  # it concerns this adapter alone
+                    self._fail(adapter.label, error, errors)
             records = ending.enter_context(closing(self._crew(jobs).records()))
             for job, record in records:
                 try:
@@ -314,16 +316,21 @@ class Engine:
 
     def _answers_in_places(self, questions: QuestionSet) -> Iterator[Row]:
         for together in self._together(self._adapters):
-            jobs = [
-                Job(self._terms(adapter), Work(in_groups(_for(adapter, questions))))
-                for adapter in together
-            ]
+            jobs = [self._job(adapter, questions) for adapter in together]
             with closing(self._crew(jobs).records()) as records:
                 for _, (_, row, _) in records:
                     yield row
             for job in jobs:
                 if job.error is not None:
                     raise job.error
+
+    def _job(
+        self,
+        adapter: ResolvedAdapter,
+        questions: QuestionSet,
+        skip: Callable[[int], bool] | None = None,
+    ) -> Job:
+        return Job(self._terms(adapter), Work(in_groups(_for(adapter, questions), skip)))
 
     def _crew(self, jobs: Sequence[Job]) -> Crew:
         def commit() -> None:

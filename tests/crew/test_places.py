@@ -199,6 +199,20 @@ def test_adapters_run_side_by_side_on_one_command() -> None:
     assert {len(tally.places) for tally in result.tallies.values()} <= {1, 2}
 
 
+class Several(fakes.Instant):
+    """Takes questions about several images."""
+
+    images_per_question = 4
+
+
+def test_an_adapter_that_does_not_fit_the_questions_leaves_the_others_theirs() -> None:
+    asked = [a_question(n, image=png(), images=(png(),)) for n in range(4)]
+    with Engine(adapters=[fakes.Instant, Several], places=["local://?count=1"]) as engine:
+        result = engine.run(asked)
+    assert list(result.errors) == ["instant"]
+    assert result.tallies["several"].done == 4
+
+
 @pytest.mark.parametrize(
     ("places", "says"),
     [
