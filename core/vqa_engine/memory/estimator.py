@@ -83,13 +83,17 @@ def _chunks(cost: QuestionCost, step: int, held: float) -> Iterator[Vector]:
     new = max(1, cost.prompt_tokens - cost.reused_tokens)
     apart = min(cost.apart_tokens, new - 1)
     cached = new if cost.cache_tokens is None else cost.cache_tokens
-    for start, tokens, taken in ((0, apart, apart), (apart, new - apart, cached)):
-        before = cost.reused_tokens + start
-        whole = tokens - tokens % step
-        for size, reached in ((step, whole), (tokens % step, tokens)):
+    reused = cost.reused_tokens
+    for before, tokens, taken, rows in (
+        (0 if cost.rows > 1 else reused, apart, apart, cost.apart_rows),
+        (reused + apart, new - apart, cached, cost.rows),
+    ):
+        each = tokens // rows
+        whole = each - each % step
+        for size, reached in ((step, whole), (each % step, each)):
             if size and reached:
-                pairs = float(size) * (before + reached)
-                yield (1.0, float(taken), float(size), pairs, held)
+                pairs = float(size) * (before + rows * reached)
+                yield (1.0, float(taken), float(size * rows), pairs, held)
 
 
 class Estimator:
