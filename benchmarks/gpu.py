@@ -215,7 +215,7 @@ def through(session: LocalSession, window: int, plan: GenerationPlan) -> Way:
 def llava_15(folder: Path, *, large: bool) -> Path:
     """LLaVA 1.5 7B's shape, or a tiny one; in bfloat16, or float32."""
     import torch
-    from tests.checkpoints import llava, llama_bpe, write_json
+    from tests.checkpoints import llama_bpe, llava, write_json
     from tests.torch import checkpoints
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
@@ -310,14 +310,15 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         for way in (transformers_batches(adapter, 8, tokens), ours):
             way(warm)
         few, some = once[: max(4, images // 16)], once[: max(8, images // 4)]
-        alone, one = row("generate, batch 1", transformers_batches(adapter, 1, tokens), few, (), counter)
+        single = transformers_batches(adapter, 1, tokens)
+        alone, one = row("generate, batch 1", single, few, (), counter)
         rows.append(alone)
         for size, asked in ((8, some), (32, once)):
             way = transformers_batches(adapter, size, tokens)
             rows.append(row(f"generate, batch {size}", way, asked, one, counter)[0])
         rows.append(row("ours, 1 per image", ours, once, one, counter)[0])
         rows.append(row("ours, 1 per image, grown batch", ours, _again(once), one, counter)[0])
-        expected = transformers_batches(adapter, 1, tokens)(fives[: len(few)])
+        expected = single(fives[: len(few)])
         rows.append(row("ours, 5 per image", ours, fives, expected, counter)[0])
         print(f"\nbatch {adapter._growth.size}, {session.release().residue} bytes after release")
     best, ours_once, ours_five = rows[2].rate, rows[3].rate, rows[-1].rate
@@ -327,7 +328,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
 
 
 def _again(questions: Sequence[Question]) -> list[Question]:
-    """The same pictures under other ids, the last ones first, so that no prefix is kept."""
+    """The same pictures asked about again; by then all but the last few prefixes are gone."""
     return [
         Question(question_id=f"again-{one.question_id}", image=one.image, text=one.text)
         for one in questions
@@ -336,10 +337,10 @@ def _again(questions: Sequence[Question]) -> list[Question]:
 
 def mlx_part(images: int, tokens: int, *, large: bool) -> list[Row]:
     """LLaVA 1.6 and Phi-3.5-vision on MLX."""
+    from benchmarks.gpu_checkpoints import llava_16, phi_35
+
     from vqa_engine_adapters.mlx.llava import LlavaMlx
     from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
-
-    from benchmarks.gpu_checkpoints import llava_16, phi_35
 
     rows = []
     for adapter, write in ((LlavaMlx(), llava_16), (Phi35Vision(), phi_35)):
@@ -358,7 +359,9 @@ def _mlx_rows(
     plan, counter, rows = GenerationPlan(max_tokens=tokens), MlxCounter(), []
     session = LocalSession(adapter, ModelRef(model=str(model)))
     window = session.load().window
-    heading(f"MLX {mx.__version__}, {mx.device_info().get('device_name')}, {type(adapter).__name__}")
+    heading(
+        f"MLX {mx.__version__}, {mx.device_info().get('device_name')}, {type(adapter).__name__}"
+    )
     files = photos(folder, images)
     once, fives = about(files, 1), about(files[: max(2, images // 4)], 5)
     ours, plain = through(session, window, plan), mlx_plain(adapter, tokens)
