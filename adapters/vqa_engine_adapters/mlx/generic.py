@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
-from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families.family import STOP_TEXTS, WORD_OR_PHRASE
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -13,8 +13,8 @@ from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
-"""Bounds that suit models of any size; nothing is known of this one beforehand."""
+STRATEGIES = (CacheLimit(512 * 2**20),)
+"""A bound that suits models of any size; nothing is known of this one beforehand."""
 
 
 class MlxVlm(MlxAdapter):
