@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from vqa_engine_adapters.torch.prefixes import Prefix
@@ -47,10 +48,11 @@ def row(cache: Any, number: int, length: int, end: int) -> Any:
 
     layers = []
     for whole in cache.layers:
-        layer, place = DynamicLayer(), (slice(number, number + 1), slice(None))
-        keys = whole.keys[(*place, slice(end - length, end))]
-        layer.lazy_initialization(keys, keys)
-        layer.keys, layer.values = keys, whole.values[(*place, slice(end - length, end))]
+        layer, place = DynamicLayer(), slice(number, number + 1)
+        layer.dtype, layer.device = whole.keys.dtype, whole.keys.device
+        layer.keys = whole.keys[place, :, end - length : end]
+        layer.values = whole.values[place, :, end - length : end]
+        layer.is_initialized = True
         layers.append(layer)
     return _cache(layers)
 
@@ -79,13 +81,16 @@ def _kind() -> Any:
 
         def fill(self, parts: Sequence[Any], longest: int) -> None:
             """Begin with the keys and values of these layers of one row each."""
-            first = parts[0].keys
-            self._take_room(first, len(parts))
-            for at, part in enumerate(parts):
-                pad = longest - part.keys.shape[-2]
-                for mine, given in ((self.keys, part.keys), (self.values, part.values)):
-                    mine[at, :, :pad] = 0
-                    mine[at, :, pad:longest] = given[0]
+            self._take_room(parts[0].keys, len(parts))
+            start = 0
+            for _, same in groupby(parts, key=id):
+                run = list(same)
+                end, pad = start + len(run), longest - run[0].keys.shape[-2]
+                for mine, given in ((self.keys, run[0].keys), (self.values, run[0].values)):
+                    if pad:
+                        mine[start:end, :, :pad] = 0
+                    mine[start:end, :, pad:longest] = given
+                start = end
             self.length = longest
 
         def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:

@@ -98,9 +98,10 @@ class Planner:
         found: Planned | None = asked
         if budget.limit is not None:
             room = budget.limit - moment.held
-            if self._blind(asked, room):
-                found = self._narrowest(plan) if len(questions) == 1 else None
-            elif asked.bound > room:
+            blind = self._blind(asked, room)
+            if blind and len(questions) > 1:
+                return None  # one alone teaches what they need
+            if blind or asked.bound > room:
                 found = self._replan(asked, moment, budget, budget.limit)
         moment.predicted = found.bound if found and known else None
         return found
@@ -155,8 +156,11 @@ class Planner:
     def _narrowed(self, plan: GenerationPlan, room: int) -> Planned | None:
         """The widest lossless plan that fits: the widest step, then with it the most tiles.
 
-        The encoder runs before the prefill, so each lever has to fit by itself.
+        The encoder runs before the prefill, so each lever has to fit by itself. None before
+        anything is known.
         """
+        if self._blind(self._weigh(plan), room):
+            return None
         steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
         fewest = tiles[-1]
         pairs = ((plan, step, fewest) for step in steps)
