@@ -116,7 +116,8 @@ class Engine:
     process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
     a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
     the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
-    is then recorded on it. A run of an adapter ends with its error when its first
+    is then recorded on it; `memory_saver` computes in small pieces even where memory would
+    allow more. A run of an adapter ends with its error when its first
     `same_failures` questions all fail in the same way, 0 for never. The engine is used from
     one thread, and is a context manager that releases the model at its end.
 
@@ -135,6 +136,7 @@ class Engine:
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
+        memory_saver: bool = False,
         same_failures: int = SAME_FAILURES,
         observer: Observer = SILENT,
     ) -> None:
@@ -142,7 +144,7 @@ class Engine:
         self._plan = plan or GenerationPlan()
         self._metrics = tuple(metric(name) for name in metrics)
         self._isolation = isolation
-        self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
+        self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy, saver=memory_saver)
         self._observer = observer
         self._same_failures = same_failures
         self._timeouts = timeouts or Timeouts()

@@ -31,6 +31,9 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
 
+_SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+"""Formats that every server and browser reads, with their media types."""
+
 _ORIENTATION = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -98,6 +101,26 @@ def open_image(question: Question) -> Image.Image:
         raise _error(question, _explained(error)) from error
 
 
+def encoded_image(question: Question, longest_edge: int | None = None) -> tuple[str, bytes] | None:
+    """The file as it is with its media type, where that shows just what `open_image` gives.
+
+    None unless it is a JPEG, PNG or WebP of one frame in grey or RGB, upright and no larger
+    than `longest_edge`. It is decoded once, so that a damaged one is found here.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    if isinstance(question.image, Image.Image):
+        return None
+    try:
+        with _QUIET:
+            return _as_it_is(question, longest_edge)
+    except _Refusal as refusal:
+        raise _error(question, str(refusal)) from refusal.__cause__
+    except Exception as error:  # a decoder fed with hostile bytes raises anything
+        raise _error(question, _explained(error)) from error
+
+
 def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
     """The image with its longer side at most `longest_edge` pixels; never enlarged.
 
@@ -131,6 +154,24 @@ def _opened(question: Question) -> Image.Image:
     path = _located(Path(source), question.image_root)
     with path.open("rb") as file:
         return _decoded(file, path.stat().st_size)
+
+
+def _as_it_is(question: Question, longest_edge: int | None) -> tuple[str, bytes] | None:
+    source = question.image
+    assert not isinstance(source, Image.Image)
+    if not isinstance(source, bytes):
+        source = _located(Path(source), question.image_root).read_bytes()
+    if not source:
+        raise _Refusal("it is empty (0 bytes)")
+    with Image.open(io.BytesIO(source), formats=_formats()) as image:
+        if image.format not in _SENT or image.mode not in {"L", "RGB"}:
+            return None
+        if image.has_transparency_data or getattr(image, "n_frames", 1) > 1:
+            return None
+        if _orientation(image) in _TRANSPOSITIONS or max(image.size) > (longest_edge or MAX_PIXELS):
+            return None
+        _upright_rgb(image)
+        return _SENT[image.format], source
 
 
 def _decoded(file: BinaryIO, size: int) -> Image.Image:

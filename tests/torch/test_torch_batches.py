@@ -15,7 +15,7 @@ from tests.torch.conftest import Folder
 from tests.torch.inside import Failed, Remote
 from tests.torch.test_torch_adapters import TARGETS
 from vqa_engine.adapter import Answer, GenerationPlan, Question
-from vqa_engine_adapters.torch.growth import FIRST, Growth
+from vqa_engine_adapters.growth import FIRST, Growth
 
 PLAN = GenerationPlan(max_tokens=6)
 TEXTS = ("Who?", "What colour is the kettle?", "How many dogs are there in it? " * 4)

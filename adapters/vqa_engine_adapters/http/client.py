@@ -33,6 +33,9 @@ BUSY = frozenset({408, 429, 502, 503, 504, 529})
 """Statuses of a server, or of the proxy before one, that will be itself again: 429 is RFC
 6585's, 529 means overloaded by usage."""
 
+OVERLOADED = frozenset({429, 503, 529})
+"""Those of them that say that too much was asked at once."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,6 +52,8 @@ class _Fault:
 class Client:
     """One server. `send` may be called from several threads.
 
+    `overloads` counts the answers that say it has too much to do.
+
     A server that did not respond for all the patience there is gets a single try for each
     further request until it answers again: a run over a dead server ends soon.
     """
@@ -57,6 +62,7 @@ class Client:
         self._options, self._key = options, options.api_key()
         self._closing = threading.Event()
         self._given_up = False
+        self.overloads = 0
         self._http = _session(options, self._key)
 
     def send(
@@ -122,6 +128,7 @@ class Client:
     def _refused(self, response: httpx2.Response) -> _Fault:
         status = response.status_code
         reason = f"HTTP status {status}: {self._said(response)}"
+        self.overloads += status in OVERLOADED
         if status in BUSY:
             return _Fault(reason, away=True, wait=_retry_after(response))
         if status >= 500:
@@ -169,7 +176,7 @@ def _session(options: Options, key: str | None) -> httpx2.Client:
     return httpx2.Client(
         base_url=options.base_url.rstrip("/"),
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        limits=httpx2.Limits(max_connections=options.in_flight),
+        limits=httpx2.Limits(max_connections=options.most_in_flight),
         # A proxy of the environment cannot reach this machine's own servers.
         trust_env=urlsplit(options.base_url).hostname not in _LOOPBACK,
     )

@@ -23,11 +23,11 @@ from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.growth import MOST, Growth
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
 from vqa_engine_adapters.torch.generation import Generated, generate
-from vqa_engine_adapters.torch.growth import MOST, Growth
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes

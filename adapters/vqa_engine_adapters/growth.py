@@ -1,11 +1,11 @@
-"""How many questions go together: more as long as it pays, half after running out of memory."""
+"""How many questions go together: more as long as it pays, half once it was too many."""
 
 from __future__ import annotations
 
 FIRST = 8
 MOST = 64
-"""Rows at first, and at most. LLaVA 1.5 7B on an H200 answers 5, 23, 29, 41 and 47 questions a
-second in batches of 1, 8, 16, 32 and 64 (docs/facts/gpu.md)."""
+"""Questions together at first, and at most. LLaVA 1.5 7B on an H200 answers 5, 23, 29, 41 and
+47 questions a second in batches of 1, 8, 16, 32 and 64 (docs/facts/gpu.md)."""
 
 _WORTH = 1.1
 """Twice the memory has to bring a tenth more questions per second."""
@@ -35,6 +35,6 @@ class Growth:
             self.size = self._best_size
 
     def failed(self, count: int) -> None:
-        """So many did not fit together: never again as many."""
+        """So many were too many at once: never again as many."""
         self._most = max(1, count // 2)
         self.size = self._best_size = min(self.size, self._most)
