@@ -189,10 +189,12 @@ class Estimator:
         encoders = question.encoder is not None and prefill <= encoder
         encoders = encoders and prefill <= need * (1.0 + _EXPLAINED)
         if question.encoder and (first or encoders or encoder > need * (1.0 + _EXPLAINED)):
-            if encoder > need * (1.0 + FIRST_MARGIN):  # it is wrong, not imprecise
-                self._encoder.doubt()
+            if encoder > need * (1.0 + FIRST_MARGIN) and question.encoder[1] >= self._most_tiles:
+                self._encoder.doubt()  # it is wrong, not imprecise
             self._encoder.learn(question.encoder, need)
         if first or not encoders:
+            if question.encoder is None and prefill > need * (1.0 + FIRST_MARGIN):
+                self._prefill.doubt()  # what it learned was the encoder's
             self._prefill.learn(chunk, need)
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)

@@ -31,9 +31,6 @@ _TEMPLATE_TOKENS = 48
 
 _HALF_BITS = 16
 
-_TRUST = 2
-"""A first guess was off by no more than this factor on thin models, where it is worst."""
-
 LOSSLESS: tuple[Lever, Lever] = ("prefill_step", "encoder_batch")
 
 
@@ -98,10 +95,9 @@ class Planner:
         found: Planned | None = asked
         if budget.limit is not None:
             room = budget.limit - moment.held
-            blind = self._blind(asked, room)
-            if blind and len(questions) > 1:
+            if self._blind and len(questions) > 1:
                 return None  # one alone teaches what they need
-            if blind or asked.bound > room:
+            if self._blind or asked.bound > room:
                 found = self._replan(asked, moment, budget, budget.limit)
         moment.predicted = found.bound if found and known else None
         return found
@@ -109,11 +105,10 @@ class Planner:
     def _ask(self, questions: Sequence[Question]) -> None:
         self._questions, self._costs = questions, dict[GenerationPlan, QuestionCost]()
 
-    def _blind(self, asked: Planned, room: int) -> bool:
-        """Whether nothing was measured yet that could say that this fits."""
-        if not self._cautious or self.estimator.learned:
-            return False
-        return not self.estimator.known or _TRUST * asked.bound > room
+    @property
+    def _blind(self) -> bool:
+        """Whether nothing was measured yet: on thin models a first guess is off by factors."""
+        return self._cautious and not self.estimator.learned
 
     def corrected(self, planned: Planned, answer: Answer) -> QuestionCost:
         """The cost after the answer: a guess is replaced by the true token count.
@@ -159,7 +154,7 @@ class Planner:
         The encoder runs before the prefill, so each lever has to fit by itself. None before
         anything is known.
         """
-        if self._blind(self._weigh(plan), room):
+        if self._blind:
             return None
         steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
         fewest = tiles[-1]
