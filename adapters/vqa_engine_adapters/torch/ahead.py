@@ -21,6 +21,7 @@ from vqa_engine.images import open_image
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, continued, prepare
+from vqa_engine_adapters.turns import QuickTurns
 
 WORKERS = 4
 """Threads: one prepares 70 pictures a second for LLaVA, and a GPU answers 40 questions in it
@@ -56,7 +57,7 @@ class Ahead:
         self._named: tuple[int | None, ...] = ()
         self._outcomes: list[Outcome] = []
         self._largest = 0
-        self._mine = local()
+        self._mine, self._turns = local(), QuickTurns()
         self._pool = ThreadPoolExecutor(
             min(WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare"
         )
@@ -111,6 +112,7 @@ class Ahead:
         self._jobs.clear()
         self._forget_outcomes()
         self._pool.shutdown(cancel_futures=True)
+        self._turns.end()
 
     def _forget_outcomes(self) -> None:
         self._asked, self._named, self._outcomes = (), (), []
