@@ -41,7 +41,10 @@ from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.scoring import ScoreTable, metric
+from vqa_engine.runs.rescoring import comparisons
+from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
+from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -51,10 +54,8 @@ log = logging.getLogger(__name__)
 
 Isolation = Literal["process", "inline"]
 
-DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
-
 MOST_NOTES = 1000
-"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
+"""Log records that wait to be reported, the latest; a thread may log without end."""
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -68,13 +69,16 @@ class RunResult:
     """What a run gave: scores and counts for each adapter, by label, and every row.
 
     `directory` is where it is kept, None for a run that was given no output. `errors`
-    are the adapters that could not be run at all.
+    are the adapters that could not be run at all. `why` says why the engine chose this
+    metric, empty if it was named.
     """
 
     directory: Path | None
     scores: Mapping[str, tuple[ScoreTable, ...]]
     tallies: Mapping[str, Tally]
     errors: Mapping[str, VqaEngineError]
+    why: str = ""
+    _metrics: tuple[Metric, ...] = field(default=(), repr=False)
     _journal: Journal | None = field(default=None, repr=False)
 
     @property
@@ -93,9 +97,14 @@ class RunResult:
             finally:
                 journal.close()
 
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each further adapter compared with the first, by the first metric."""
+        ran = {label: each for label, each in self.scores.items() if label not in self.errors}
+        return tuple(comparisons(self.rows, ran, self._metrics[0]))
+
     def table(self) -> str:
         """The scores as a text table."""
-        return as_text(score_tables(self.scores))
+        return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
 
 
 @frozen
@@ -111,15 +120,16 @@ class Engine:
     """Asks questions of one adapter or several, one after the other.
 
     `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
-    None is the embedded model. `plan`
-    is how every answer is generated. `isolation="process"` runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
-    a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
-    the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
-    is then recorded on it; `memory_saver` computes in small pieces even where memory would
-    allow more. A run of an adapter ends with its error when its first
-    `same_failures` questions all fail in the same way, 0 for never. The engine is used from
-    one thread, and is a context manager that releases the model at its end.
+    None is the embedded model. `plan` is how every answer is generated. `metrics` are
+    names, objects or functions of a prediction and a question; None is the one for what
+    the questions have. `isolation="process"` runs each model in a worker process that the
+    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
+    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
+    `lossy` allows cheaper plans that may change an answer's text, which is then recorded
+    on it; `memory_saver` computes in small pieces even where memory would allow more. A run
+    of an adapter ends with its error when its first `same_failures` questions all fail in
+    the same way, 0 for never. The engine is used from one thread, and is a context manager
+    that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -131,7 +141,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Sequence[str] = DEFAULT_METRICS,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
@@ -142,7 +152,7 @@ class Engine:
     ) -> None:
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
-        self._metrics = tuple(metric(name) for name in metrics)
+        self._metrics = () if metrics is None else wanted_metrics(metrics)
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy, saver=memory_saver)
         self._observer = observer
@@ -179,7 +189,7 @@ class Engine:
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         resident = self._hold(self._named(adapter))
         [(_, reply)] = resident.session.ask([question], self._plan)
-        self._tell_notes()
+        self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -239,7 +249,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
-            metrics=tuple(profile.name for profile in self._metrics),
+            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
     def close(self) -> None:
@@ -249,7 +259,7 @@ class Engine:
         label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._tell_notes()
+        self._report_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -264,6 +274,13 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
+        """The metrics of a run over these questions, and why if the engine chose."""
+        if self._metrics:
+            return self._metrics, ""
+        default = default_metric(questions)
+        return (default.metric,), default.why
+
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
         result = self._run_all(questions, journal, None, keep_failed)
@@ -273,9 +290,10 @@ class Engine:
     def _run_all(
         self, questions: QuestionSet, journal: Journal, path: Path | None, keep_failed: bool
     ) -> RunResult:
+        scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
-            for c in self._adapters
+            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
+            for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
         for adapter, account in zip(self._adapters, accounts, strict=True):
@@ -289,6 +307,8 @@ class Engine:
             scores={account.label: account.scores() for account in accounts},
             tallies={account.label: account.tally() for account in accounts},
             errors=errors,
+            why=why,
+            metrics=scored_by,
             journal=journal if path is None else None,
         )
 
@@ -356,7 +376,7 @@ class Engine:
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
-            self._tell_notes()
+            self._report_notes()
 
     def _window_size(self, resident: _Resident, account: Account | None) -> int:
         """Questions that are offered at one time.
@@ -397,7 +417,7 @@ class Engine:
             session.release()
             raise
         finally:
-            self._tell_notes()
+            self._report_notes()
         self._resident = _Resident(adapter, session, loaded.window)
         self._note(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
@@ -430,7 +450,7 @@ class Engine:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
         while self._heard:
             self._observer.note(*self._heard.popleft())

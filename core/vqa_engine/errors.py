@@ -18,6 +18,7 @@
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── ScoringError             answers and ground truths do not fit together
+    │   └── NotComparable        two runs did not ask the same
     └── RunError                 a run directory cannot be used
         ├── RunLocked            another process is writing it
         ├── RunMismatch          it was started with other settings
@@ -174,7 +175,7 @@ class QuestionSetError(VqaEngineError):
 class ImageError(VqaEngineError):
     """One question's image cannot be used; other questions are not affected.
 
-    `image` is the path or a description, `origin` where the question stands
+    `image` is the path or a description, `origin` where the question comes from
     (`file:line`), `question_id` whose image it is.
     """
 
@@ -237,6 +238,10 @@ class InterpreterError(WorkerError):
 
 class ScoringError(VqaEngineError):
     """Answers and ground truths do not fit together; the text says which ids."""
+
+
+class NotComparable(ScoringError):
+    """Two runs differ in their questions, prompts or task cards; the text says in which."""
 
 
 class RunError(VqaEngineError):

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from vqa_engine import Answer, RunResult
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.rescoring import Rescored
 from vqa_engine.scoring import ScoreTable
-from vqa_engine.scoring.report import score_tables
+from vqa_engine.scoring.comparison import Comparison
+from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer
 
@@ -19,6 +21,7 @@ __all__ = [
     "headlines",
     "observer",
     "show_answer",
+    "show_comparison",
     "show_result",
     "show_result_json",
     "show_scores",
@@ -30,7 +33,13 @@ def show_result(result: RunResult, question_set: str, *, keep_failed: bool = Fal
     """The scores of a run, its counts, and where it is kept."""
     console = Console(highlight=False)
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
-    console.print(score_tables(shown, title=f"question set: {question_set}"))
+    tables = score_tables(
+        shown,
+        title=f"question set: {question_set}",
+        why=result.why,
+        comparisons=result.comparisons(),
+    )
+    console.print(tables)
     for label, tally in result.tallies.items():
         for line in headlines(tally, keep_failed=keep_failed):
             console.print(f"{label}: {line}", markup=False)
@@ -53,21 +62,38 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
 
 
 def show_result_json(result: RunResult) -> None:
-    """One JSON object: scores, counts, errors, directory."""
+    """One JSON object: scores, why by this metric, comparisons, counts, errors, directory."""
     _print(
         {
             "event": "result",
             "directory": str(result.directory) if result.directory else None,
             "scores": result.scores,
+            "why": result.why,
+            "comparisons": result.comparisons(),
             "tallies": result.tallies,
             "errors": {label: str(error) for label, error in result.errors.items()},
         }
     )
 
 
-def show_scores(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
+def show_scores(rescored: Rescored) -> None:
     """Score tables side by side."""
-    Console(highlight=False).print(score_tables(tables))
+    tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
+    Console(highlight=False).print(tables)
+
+
+def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Both models' means, and what differs; or all of it as one JSON object."""
+    if as_json:
+        _print(comparison)
+        return
+    console = Console(highlight=False)
+    for label, percent in (
+        (comparison.first, comparison.first_percent),
+        (comparison.second, comparison.second_percent),
+    ):
+        console.print(f"{label}: {percent:.2f} %", markup=False)
+    console.print(comparison_table([comparison]))
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:

@@ -23,9 +23,10 @@ from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, continued, prepare
 from vqa_engine_adapters.turns import QuickTurns
 
-WORKERS = 4
+WORKERS = 2
 """Threads: one prepares 70 pictures a second for LLaVA, and a GPU answers 40 questions in it
-(docs/facts/gpu.md); SmolVLM's pictures cost four times as much."""
+(docs/facts/gpu.md); SmolVLM's pictures cost four times as much. More would only keep the
+interpreter from the thread that launches the GPU's work."""
 
 BYTES = 512 * 2**20
 """Prepared pictures that may wait: 380 of LLaVA 1.5, ten of SmolVLM's largest."""

@@ -23,7 +23,7 @@ from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.growth import MOST, Growth
+from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
@@ -35,6 +35,10 @@ from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.whole import generate_whole, pictures
 
 log = logging.getLogger(__name__)
+
+MOST = 128
+"""Rows at most. Five questions per image cost a GPU a quarter of what one does, so the launches
+of a step, the same for any number of rows, weigh on them longest."""
 
 
 class TorchAdapter(ModelAdapter):

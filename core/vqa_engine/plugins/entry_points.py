@@ -25,12 +25,14 @@ from vqa_engine.errors import (
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
+AGGREGATES = "vqa_engine.aggregates"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
 
 KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
+    AGGREGATES: "aggregate",
     MEMORY_BACKENDS: "memory backend",
 }
 """The groups, and what messages call a plugin of each."""

@@ -7,13 +7,18 @@ question's place, so results come back in the caller's order.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import filterfalse, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vqa_engine.adapter import ImageSource, Question
+from vqa_engine.adapter import ImageSource, Question, QuestionId
 from vqa_engine.questions.question_set import KnowsImages, QuestionSet
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def by_image(
@@ -50,19 +55,52 @@ def _keys(questions: QuestionSet, places: Iterable[int]) -> Iterable[Hashable]:
 
 
 def _identities(questions: Iterable[Question]) -> Iterator[Hashable]:
-    image, identity = None, None
+    image, found = None, None
     for question in questions:
         if question.image is not image:
-            image, identity = question.image, _identity(question.image)
-        yield identity
+            image, found = question.image, identity(question.image)
+        yield found
 
 
-def _identity(image: ImageSource) -> Hashable:
+def image_id(question: Question) -> QuestionId | None:
+    """What tells the question's image from others once its pixels are gone.
+
+    It is the set's own id, else a hash of an image in memory; None for a file without an id,
+    whose path tells, and for a question without an image.
+    """
+    image = question.image
+    if question.image_id is not None or isinstance(image, Path):
+        return question.image_id
+    try:
+        found = identity(image)
+    except OSError:  # a damaged picture: its question has failed, and is scored nowhere
+        return None
+    return f"image:{found.hex() if isinstance(found, bytes) else found}" if image else None
+
+
+def identity(image: ImageSource) -> Hashable:
     """A path as its text, whose hash is cheaper; of an image in memory, a hash of what it shows."""
     if isinstance(image, Path):
         return str(image)
     if isinstance(image, bytes):
         return hashlib.blake2b(image).digest()
-    from vqa_engine.images import content_hash  # brings Pillow, which other sets do without
+    return _pixels.hash_of(image)
 
-    return content_hash(image)
+
+class _Pixels:
+    """Hashes pictures, and remembers the last one: questions about one come together."""
+
+    def __init__(self) -> None:
+        self._last: Callable[[], Image.Image | None] = lambda: None
+        self._hash = ""
+
+    def hash_of(self, image: Image.Image) -> str:
+        if self._last() is not image:
+            from vqa_engine.images import content_hash  # brings Pillow
+
+            self._hash = content_hash(image)
+            self._last = weakref.ref(image)
+        return self._hash
+
+
+_pixels = _Pixels()

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from vqa_engine.adapter import Question
+from vqa_engine.adapter import ImageSource, Question
 
 
 @runtime_checkable
@@ -76,9 +76,9 @@ def digest_of(questions: Iterable[Question]) -> str:
 
 
 def _identity(question: Question) -> tuple[object, ...]:
-    return (
+    known = (
         question.question_id,
-        _image_name(question),
+        _image_name(question.image, question.image_root),
         question.text,
         question.answers,
         question.image_id,
@@ -86,11 +86,18 @@ def _identity(question: Question) -> tuple[object, ...]:
         question.answer_type,
         question.choices,
     )
+    more = {
+        "images": [_image_name(image, question.image_root) for image in question.images],
+        "right": question.right,
+        "group": question.group,
+        "labels": sorted(question.labels.items()),
+    }
+    # a question without these keeps the digest that it had before they existed
+    return (*known, *(pair for pair in more.items() if pair[1] not in ([], None)))
 
 
-def _image_name(question: Question) -> str:
+def _image_name(image: ImageSource, root: Path | None) -> str:
     """A path relative to its root; of an image that has no path, a hash of what it holds."""
-    image, root = question.image, question.image_root
     if isinstance(image, bytes):
         return f"sha256:{hashlib.sha256(image).hexdigest()}"
     if isinstance(image, Path | str):

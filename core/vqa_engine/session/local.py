@@ -87,6 +87,7 @@ def asked_of_model(question: Question) -> Question:
         choices=question.choices,
         origin=question.origin,
         image_root=question.image_root,
+        images=question.images,
     )
 
 

@@ -29,7 +29,7 @@ from vqa_engine.session.protocol import Exchange, OnBegun
 
 log = logging.getLogger(__name__)
 
-WINDOW = 128
+WINDOW = 256
 """Questions that an adapter which answers several together is offered at once: two of the
 largest batches of the torch adapters, so that one can be prepared while another is answered."""
 
@@ -104,7 +104,9 @@ class Resident:
         replies, failure = self._answer(asked, planned, following)
         # By now the exception and the arrays in its frames are gone.
         return (
-            self._failed(governor, asked, failure) if failure else _told(governor, asked, replies)
+            self._failed(governor, asked, failure)
+            if failure
+            else _answered(governor, asked, replies)
         )
 
     def unload(self) -> tuple[MemoryEvent, ...]:
@@ -166,7 +168,7 @@ class Resident:
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
     ) -> Exchange:
         assert failure is not None
-        if failure.cause == "out_of_memory":
+        if failure.cause in {"out_of_memory", "too_big"}:
             governor.recover()
         governor.account(None)
         alone = len(asked) == 1
@@ -213,15 +215,15 @@ def _planned(
         return None, describe(error)
 
 
-def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
+def _answered(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
-    told = [_with_memory(reply, memory) for reply in replies]
+    settled = [_with_memory(reply, memory) for reply in replies]
     if governor.prediction is not None:
-        told[-1] = evolve(told[-1], prediction=governor.prediction)
+        settled[-1] = evolve(settled[-1], prediction=governor.prediction)
     return Exchange(
         begun=len(asked),
-        replies=tuple(told),
+        replies=tuple(settled),
         events=governor.drain(asked[-1]),
         recycle=governor.controls.recycle,
     )

@@ -1,6 +1,6 @@
 """The child's side: `python -m vqa_engine.worker.child READER WRITER LIFELINE`.
 
-It greets, then does what it is told, one message at a time, on its main thread. The
+It greets, then obeys one message at a time, on its main thread. The
 three arguments are inherited descriptors.
 """
 
@@ -50,7 +50,6 @@ from vqa_engine.worker.messages import (
     encode_to_host,
 )
 from vqa_engine.worker.outbox import Inbox
-from vqa_engine.worker.reraise import refined
 from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
 
 log = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ class Child:
                 registry.make(spec), spec.model, load.policy, on_note=self._heard.append
             )
             loaded = resident.load()
-        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host reports it
             return _refused(error, self._notes())
         self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))
@@ -194,7 +193,7 @@ def _refused(error: Exception, notes: tuple[Note, ...]) -> Refused:
     return Refused(
         kind=type(error).__name__ if ours else "",
         message=failure.message,
-        cause=refined(failure.cause, failure.message),
+        cause=failure.cause,
         facts=vars(error) if ours else {},
         detail="".join(traceback.format_exception(error)),
         notes=notes,

@@ -87,6 +87,7 @@ class Asked(Struct, frozen=True, omit_defaults=True):
     choices: tuple[str, ...] = ()
     origin: str | None = None
     image_root: Path | None = None
+    images: tuple[ImageRecord, ...] = ()
 
 
 class Ask(Struct, frozen=True, tag="ask"):

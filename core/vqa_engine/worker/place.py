@@ -30,7 +30,7 @@ from vqa_engine.worker.messages import (
 )
 from vqa_engine.worker.outbox import Outbox
 from vqa_engine.worker.process import Worker, WorkerDied
-from vqa_engine.worker.reraise import raised_again, refined
+from vqa_engine.worker.reraise import raised_again
 from vqa_engine.worker.timeouts import Timeouts
 
 NOT_PLAIN = (NotImplementedError, TypeError, ValueError, OverflowError)
@@ -244,7 +244,7 @@ def _exchanged(said: Said) -> Exchange:
     return Exchange(
         begun=said.begun,
         replies=tuple(_reply(bytes(raw)) for raw in said.replies),
-        failure=said.failure and _refined(said.failure),
+        failure=said.failure,
         events=said.events,
         recycle=said.recycle,
     )
@@ -253,16 +253,10 @@ def _exchanged(said: Said) -> Exchange:
 def _reply(data: bytes) -> Reply:
     """A reply; one that does not fit its record is its own question's failure."""
     try:
-        reply = decode_reply(data)
+        return decode_reply(data)
     except msgspec.DecodeError as error:
         message = f"The adapter's answer does not fit its record: {error}"
         return Reply(failure=_failure("adapter", message))
-    return reply if reply.failure is None else evolve(reply, failure=_refined(reply.failure))
-
-
-def _refined(failure: Failure) -> Failure:
-    """An adapter's plain exception may tell more than its type does."""
-    return evolve(failure, cause=refined(failure.cause, failure.message))
 
 
 def _failure(cause: Cause, message: str, detail: str = "", reason: str = "") -> Failure:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from vqa_engine.errors import VqaEngineError, WorkerError
-from vqa_engine.failures import cause_of
-from vqa_engine.results import Cause
 from vqa_engine.worker.messages import Refused
 
 
@@ -25,11 +23,6 @@ def raised_again(refused: Refused, label: str) -> VqaEngineError:
     error = kind.__new__(kind, refused.message)
     error.__dict__.update({name: _plain(value) for name, value in refused.facts.items()})
     return error
-
-
-def refined(cause: Cause, text: str) -> Cause:
-    """A more telling cause, if the cause is a vague one and the text names another."""
-    return cause_of(text) or cause if cause in ("python", "backend") else cause
 
 
 def _kinds(root: type[VqaEngineError]) -> Iterator[type[VqaEngineError]]:
