@@ -4,8 +4,9 @@ from __future__ import annotations
 
 FIRST = 8
 MOST = 64
-"""Questions together at first, and at most unless the caller knows better. LLaVA 1.5 7B on an H200 answers 5, 23, 29, 41 and
-47 questions a second in batches of 1, 8, 16, 32 and 64 (docs/facts/gpu.md)."""
+"""Questions together at first, and at most unless the caller knows better. LLaVA 1.5 7B on an
+H200 answers 5, 23, 29, 41 and 47 questions a second in batches of 1, 8, 16, 32 and 64
+(docs/facts/gpu.md)."""
 
 _WORTH = 1.1
 """Twice the memory has to bring a tenth more questions per second."""
