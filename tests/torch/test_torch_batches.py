@@ -14,10 +14,12 @@ from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
 from tests.torch.inside import Failed, Remote
 from tests.torch.test_torch_adapters import TARGETS
-from vqa_engine.adapter import Answer, GenerationPlan, Question
+from vqa_engine import load_questions
+from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, Question
 from vqa_engine_adapters.growth import FIRST, Growth
 
 PLAN = GenerationPlan(max_tokens=6)
+QUESTIONS = "shapes:seed=71,count=500"
 TEXTS = ("Who?", "What colour is the kettle?", "How many dogs are there in it? " * 4)
 
 
@@ -89,6 +91,20 @@ def test_an_image_is_not_torn_apart(smol: Remote) -> None:
 def test_a_batch_of_one_can_be_asked_for(smol: Remote, folder: Folder) -> None:
     assert smol.load(folder("idefics3"), batch="1") is None
     assert smol.call("batch_size", questions(), PLAN) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_five_hundred_questions_get_the_ids_of_one_by_one(process: ProcessPoolExecutor) -> None:
+    remote, asked = Remote(process, TARGETS["smolvlm"]), list(load_questions(QUESTIONS))
+    assert remote.load(BUILTIN) is None
+    expected = [remote.ids(one, PLAN) for one in asked]
+    remote.call("drop_caches")
+    found = []
+    for start in range(0, len(asked), 64):
+        found += ids(remote.call("answer_batch", asked[start : start + 64], PLAN, None))
+    remote.call("release")
+    assert found == expected
 
 
 class TestGrowth:
