@@ -102,24 +102,28 @@ def open_image(question: Question, place: int = 0) -> Image.Image:
         raise _error(question, place, _explained(error)) from error
 
 
-def encoded_image(question: Question, longest_edge: int | None = None) -> tuple[str, bytes] | None:
+def encoded_image(
+    question: Question, longest_edge: int | None = None, place: int = 0
+) -> tuple[str, bytes] | None:
     """The file as it is with its media type, where that shows just what `open_image` gives.
 
     None unless it is a JPEG, PNG or WebP of one frame in grey or RGB, upright and no larger
-    than `longest_edge`. It is decoded once, so that a damaged one is found here.
+    than `longest_edge`. It is decoded once, so that a damaged one is found here. `place`
+    counts as in `open_image`.
 
     Raises:
         ImageError: as `open_image`.
     """
-    if isinstance(question.image, Image.Image):
+    source = question.all_images[place]
+    if isinstance(source, Image.Image):
         return None
     try:
         with _QUIET:
-            return _as_it_is(question, longest_edge)
+            return _as_it_is(source, question.image_root, longest_edge)
     except _Refusal as refusal:
-        raise _error(question, str(refusal)) from refusal.__cause__
+        raise _error(question, place, str(refusal)) from refusal.__cause__
     except Exception as error:  # a decoder fed with hostile bytes raises anything
-        raise _error(question, _explained(error)) from error
+        raise _error(question, place, _explained(error)) from error
 
 
 def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
@@ -156,11 +160,11 @@ def _opened(source: ImageSource, root: Path | None) -> Image.Image:
         return _decoded(file, path.stat().st_size)
 
 
-def _as_it_is(question: Question, longest_edge: int | None) -> tuple[str, bytes] | None:
-    source = question.image
-    assert not isinstance(source, Image.Image)
+def _as_it_is(
+    source: Path | bytes, root: Path | None, longest_edge: int | None
+) -> tuple[str, bytes] | None:
     if not isinstance(source, bytes):
-        source = _located(Path(source), question.image_root).read_bytes()
+        source = _located(Path(source), root).read_bytes()
     if not source:
         raise _Refusal("it is empty (0 bytes)")
     with Image.open(io.BytesIO(source), formats=_formats()) as image:
