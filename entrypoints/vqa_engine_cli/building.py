@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+MAX_TOKENS = 32
+"""Tokens of an answer where neither the command nor a task says how many."""
+
 if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
     from vqa_engine.memory.policy import MemoryPolicy
@@ -36,15 +39,22 @@ def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
     return {name: Path(path) for name, path in pairs.items()}
 
 
-def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
-    """The engine that the options describe; `more` goes to its constructor as it is."""
+def engine(
+    given: dict[str, Any], observer: Observer, *, trace: bool = False, **more: Any
+) -> Engine:
+    """The engine that the options describe; `more` goes to its constructor as it is.
+
+    With `trace` each answer says what its model was given.
+    """
+    from attrs import evolve
+
     from vqa_engine import Engine
     from vqa_engine.worker import Timeouts
 
     allowed = policy(given)
     return Engine(
         adapters=specs(given),
-        plan=plan(given),
+        plan=evolve(plan(given), trace=trace),
         isolation=given["isolation"],
         timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
         memory_budget=allowed.budget,
@@ -55,12 +65,25 @@ def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
     )
 
 
+def places(given: dict[str, Any]) -> tuple[str, ...]:
+    """The addresses of the places that the options name."""
+    workers: int | None = given["workers"]
+    if workers is None:
+        return tuple(given["places"])
+    if given["places"]:
+        raise click.UsageError(
+            "Give --workers or --place, not both; for N workers on one device write "
+            "--place 'local://cuda:0?count=N'."
+        )
+    return (f"local://?count={workers}",) if workers > 1 else ()
+
+
 def plan(given: dict[str, Any]) -> GenerationPlan:
     """The generation plan that the options describe."""
     from vqa_engine import GenerationPlan
 
     return GenerationPlan(
-        max_tokens=given["max_tokens"],
+        max_tokens=given["max_tokens"] or MAX_TOKENS,
         temperature=given["temperature"],
         seed=given["seed"],
         prefill_step=given["prefill_step"],
@@ -84,16 +107,35 @@ def policy(given: dict[str, Any]) -> MemoryPolicy:
 
 def question_set(given: dict[str, Any]) -> QuestionSet:
     """The question set that the options name."""
+    from vqa_engine.questions import tasks
+
+    if given["task"] is None:
+        return tasks.presented(_files(given), given["choices"], given["prompt"], **_part(given))
+    task = tasks.find.task(given["task"])
+    files = ("questions", "annotations", "images", "columns", "ask")
+    own = _files(given) if any(given[name] for name in files) else None
+    found = tasks.load_task(
+        task, questions=own, choices=given["choices"], prompt=given["prompt"], **_part(given)
+    )
+    if given.get("max_tokens", 0) is None:
+        given["max_tokens"] = task.card.prompt.max_tokens
+    return found
+
+
+def _files(given: dict[str, Any]) -> QuestionSet:
     from vqa_engine import load_questions
 
     return load_questions(
-        given["questions"],
+        given["questions"] or "shapes",
         annotations=given["annotations"],
         images=given["images"],
-        limit=given["limit"],
-        sample=given["sample"],
-        seed=given["seed"],
+        columns=_pairs(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
+        ask=given["ask"],
     )
+
+
+def _part(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("limit", "sample", "seed")}
 
 
 def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path]:

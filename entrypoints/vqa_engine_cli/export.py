@@ -28,12 +28,25 @@ if TYPE_CHECKING:
         help="One JSON object a line with all details, or the official VQA v2 result file.",
     ),
     click.option(
-        "--adapter", help="Only this adapter's answers; vqa-v2 needs it if there are several."
+        "--submission",
+        metavar="SERVER",
+        help="File for the server of a hidden test set instead, checked for completeness: aokvqa, "
+        "docvqa, gqa, mmbench, mmmu, seedbench, textvqa, vizwiz or vqav2.",
+    ),
+    click.option(
+        "--adapter",
+        help="Only this adapter's answers; vqa-v2 and --submission need it if there are several.",
     ),
     click.option(
         "--errors-as-empty",
         is_flag=True,
-        help="vqa-v2: write an empty answer for a question without one, not leave it out.",
+        help="vqa-v2, --submission: write an empty answer for a question without one.",
+    ),
+    click.option(
+        "--normalised",
+        is_flag=True,
+        help="vqa-v2: write answers as the evaluation normalises them, as published submissions "
+        "do.",
     ),
     click.option(
         "--output",
@@ -43,26 +56,40 @@ if TYPE_CHECKING:
     ),
 )
 def export(
-    run: Path, form: str, adapter: str | None, errors_as_empty: bool, output: Path | None
+    *,
+    run: Path,
+    form: str,
+    submission: str | None,
+    adapter: str | None,
+    output: Path | None,
+    **how: bool,
 ) -> None:
     """Write the answers of RUN, a run directory.
 
     \b
-    Example:
+    Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
+      vqa-engine export runs/textvqa-test --submission textvqa -o submission.json
     """
     from vqa_engine.runs import export as exporter
+    from vqa_engine.runs import submissions
     from vqa_engine.runs.directory import open_journal
 
     journal = open_journal(run)
     try:
-        label = _label(journal, adapter, several_allowed=form == "jsonl")
+        several_allowed = form == "jsonl" and submission is None
+        label = _label(journal, adapter, several_allowed=several_allowed)
         rows = journal.rows(label)
-        if form == "jsonl":
+        pieces: Iterable[bytes]
+        if submission is not None:
+            wanted = submissions.submission(submission)
+            pieces = submissions.submitted(wanted, rows, errors_as_empty=how["errors_as_empty"])
+        elif form == "jsonl":
             pieces = exporter.json_lines(rows)
         else:
-            pieces = exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
-            _warn(journal, label, errors_as_empty)
+            empty, normalise = how["errors_as_empty"], how["normalised"]
+            pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
+            _warn(journal, label, empty)
         _write(pieces, output)
     finally:
         journal.close()
@@ -74,7 +101,7 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
     known = journal.labels(wanted)
     if wanted is None and not several_allowed and len(known) > 1:
         raise ConfigurationError(
-            f"A VQA v2 result file holds one adapter's answers; choose it with --adapter: "
+            f"Such a file holds one adapter's answers; choose it with --adapter: "
             f"{', '.join(known)}."
         )
     return wanted

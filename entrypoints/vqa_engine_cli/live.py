@@ -7,13 +7,13 @@ import logging
 import math
 import sys
 from time import monotonic
-from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -21,6 +21,7 @@ from rich.progress import (
     Progress as Bar,
 )
 
+from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
 from vqa_engine.observer import Observer, Progress
@@ -28,6 +29,7 @@ from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.downloads import Downloads
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -64,6 +66,10 @@ class JsonLines(Observer):
     def answered(self, row: Row, progress: Progress) -> None:
         _print_json({"event": "answer", **record(row)})
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        event = {"event": "fetching", "adapter": label, **msgspec.to_builtins(transfer)}
+        _print_json(event)
+
     def memory(self, label: str, event: MemoryEvent) -> None:
         _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
@@ -75,10 +81,17 @@ class JsonLines(Observer):
 
 
 class Warnings(Observer):
-    """A line on stderr for each warning that was logged."""
+    """A line on stderr for each warning that was logged, and the progress of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._downloads = Downloads(console)
+
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._downloads.show(label, transfer)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
         if note.level >= logging.WARNING:
@@ -137,6 +150,9 @@ class _Counting(Observer):
     def loading(self, label: str) -> None:
         self._say(f"{label}: loading the model")
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._details.fetching(label, transfer)
+
     def loaded(self, label: str, loaded: Loaded) -> None:
         self._details.loaded(label, loaded)
         self._began = self._shown = monotonic()
@@ -152,6 +168,7 @@ class _Counting(Observer):
         self._details.released(label, released)
 
     def failed(self, label: str, error: VqaEngineError) -> None:
+        self._details.failed(label, error)
         self._say(f"{label}: {error}")
         self._say_tail(getattr(error, "detail", ""))
 
@@ -215,17 +232,48 @@ class Plain(_Counting):
 
 
 class Live(_Counting):
-    """A progress bar on a terminal."""
+    """A progress bar on a terminal, with a line for each adapter that is running."""
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
         super().__init__(console, verbose=verbose)
         self._bar: Bar | None = None
-        self._task: Any = None
+        self._tasks: dict[str, TaskID] = {}
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         super().loaded(label, loaded)
-        self._close()
-        self._bar = Bar(
+        self._bar = self._bar or self._opened()
+        self._tasks[label] = self._bar.add_task(label, total=None, rate="", facts="")
+
+    def answered(self, row: Row, progress: Progress) -> None:
+        super().answered(row, progress)
+        now = monotonic()
+        task = self._tasks.get(row.adapter)
+        if self._bar is None or task is None or not self._due(progress, now):
+            self._memory(row)
+            return
+        self._shown = now
+        rate = (progress.done - progress.resumed) / max(now - self._began, 1e-9)
+        self._bar.update(
+            task,
+            completed=progress.done,
+            total=progress.total,
+            rate=f"{rate:.1f}/s",
+            facts=self._facts(row, progress),
+        )
+
+    def released(self, label: str, released: Released) -> None:
+        self._close(label)
+        super().released(label, released)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._close(label)
+        super().failed(label, error)
+
+    def _due(self, progress: Progress, now: float) -> bool:
+        return progress.done >= progress.total or now - self._shown >= SNAPSHOT_INTERVAL
+
+    def _opened(self) -> Bar:
+        bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -234,37 +282,12 @@ class Live(_Counting):
             TextColumn("{task.fields[facts]}"),
             console=self._console,
         )
-        self._task = self._bar.add_task(label, total=None, rate="", facts="")
-        self._bar.start()
+        bar.start()
+        return bar
 
-    def answered(self, row: Row, progress: Progress) -> None:
-        super().answered(row, progress)
-        now = monotonic()
-        if self._bar is None or (
-            progress.done < progress.total and now - self._shown < SNAPSHOT_INTERVAL
-        ):
-            self._memory(row)
-            return
-        self._shown = now
-        rate = (progress.done - progress.resumed) / max(now - self._began, 1e-9)
-        self._bar.update(
-            self._task,
-            completed=progress.done,
-            total=progress.total,
-            rate=f"{rate:.1f}/s",
-            facts=self._facts(row, progress),
-        )
-
-    def released(self, label: str, released: Released) -> None:
-        self._close()
-        super().released(label, released)
-
-    def failed(self, label: str, error: VqaEngineError) -> None:
-        self._close()
-        super().failed(label, error)
-
-    def _close(self) -> None:
-        if self._bar is not None:
+    def _close(self, label: str) -> None:
+        self._tasks.pop(label, None)
+        if self._bar is not None and not self._tasks:
             self._bar.stop()
             self._bar = None
 
@@ -282,7 +305,7 @@ def _nothing_to_ask(progress: Progress) -> str:
 
 def accuracy(progress: Progress) -> str:
     """The accuracy so far in the first metric."""
-    percent = progress.board.percent
+    percent = progress.board.overall.percent
     return "–" if math.isnan(percent) else f"{percent:.1f} %"
 
 

@@ -24,8 +24,17 @@ from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
+from vqa_engine_cli.parity import parity
+from vqa_engine_cli.pull import pull
+from vqa_engine_cli.report import report
 from vqa_engine_cli.run import run
+from vqa_engine_cli.runs import runs
 from vqa_engine_cli.score import score
+from vqa_engine_cli.selftest import selftest
+from vqa_engine_cli.serve import serve
+from vqa_engine_cli.status import status
+from vqa_engine_cli.tasks import tasks
+from vqa_engine_cli.view import view
 
 TAIL = 5
 """Lines of a worker's last output that are shown with an error."""
@@ -110,17 +119,8 @@ def cli(log_level: str) -> None:
 
 
 for command in (
-    run,
-    ask,
-    fit,
-    adapters,
-    check,
-    doctor,
-    new_adapter,
-    score,
-    compare,
-    export,
-    memory,
+    *(run, ask, serve, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
+    *(score, compare, tasks, export, memory, report, view, runs, status),
 ):
     cli.add_command(command)
 

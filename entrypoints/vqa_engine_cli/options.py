@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,6 +17,25 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
+NO_EDGE = 2**31 - 1
+"""Pixels; the longest edge that no image has."""
+
+
+class Edge(click.ParamType[int]):
+    """A number of pixels, or `none`."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """The bound in pixels, `NO_EDGE` for none."""
+        if value == "none":
+            return NO_EDGE
+        number: int = click.IntRange(1).convert(cast(Any, value), parameter, context)
+        return number
+
+
 def _complete_adapter(
     _ctx: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
@@ -27,6 +46,14 @@ def _complete_adapter(
         for plugin in registry.find()
         if plugin.name.startswith(typed)
     ]
+
+
+def _complete_task(
+    _ctx: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    from vqa_engine.questions.tasks import find
+
+    return [CompletionItem(name) for name in find.names() if name.startswith(typed)]
 
 
 adapter_options = (
@@ -63,9 +90,7 @@ plan_options = (
     click.option(
         "--max-tokens",
         type=click.IntRange(1),
-        default=32,
-        show_default=True,
-        help="Maximum number of tokens in an answer.",
+        help="Maximum number of tokens in an answer.  [default: the task's, or 32]",
     ),
     click.option(
         "--temperature",
@@ -88,8 +113,10 @@ plan_options = (
     ),
     click.option(
         "--image-longest-edge",
-        type=click.IntRange(1),
-        help="Shrink larger images to this many pixels (may change answers).",
+        type=Edge(),
+        metavar="PIXELS|none",
+        help="Shrink larger images to this many pixels (may change answers); `none` lifts the "
+        "bound that an adapter has of its own, such as mlx_vlm's 1536.",
     ),
     click.option(
         "--kv-bits",
@@ -131,6 +158,28 @@ process_options = (
     ),
 )
 
+place_options = (
+    click.option(
+        "--place",
+        "places",
+        multiple=True,
+        metavar="PLACE",
+        help="Where to run each model: cuda:0, ray://auto?gpus=1&count=4, …; repeatable, to run "
+        "it in several places at once.  [default: one worker on this machine]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run N workers of each model on this machine, spread over its NVIDIA GPUs.",
+    ),
+    click.option(
+        "--parallel",
+        is_flag=True,
+        help="Run the adapters side by side, as far as places and memory allow.",
+    ),
+)
+
 memory_options = (
     click.option(
         "--memory-budget",
@@ -154,14 +203,40 @@ memory_options = (
 question_options = (
     click.option(
         "--questions",
-        default="shapes",
-        show_default=True,
         metavar="SET",
-        help="`shapes`, `shapes:seed=3,count=500`, a .jsonl file, or a VQA v2 questions file.",
+        help="A table (.csv, .tsv, .xlsx, .parquet), a .jsonl or .json file, a folder of pictures "
+        "with --ask, or `shapes:seed=3,count=500`.  [default: the task's, or shapes]",
+    ),
+    click.option(
+        "--task",
+        metavar="NAME|CARD",
+        shell_complete=_complete_task,
+        help="A benchmark by name (`vqa-engine tasks` lists them), or a task card (.toml).",
     ),
     click.option("--annotations", type=FILE, help="VQA v2 annotations file."),
     click.option(
         "--images", type=FOLDER, help="Folder of the images.  [default: that of the questions file]"
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="PART=COLUMN",
+        help="Column of a part (image, question, answers, id, choices, right) where its name "
+        "does not say it; repeatable.",
+    ),
+    click.option("--ask", metavar="QUESTION", help="One question for all pictures of a folder."),
+    click.option(
+        "--choices",
+        default="given",
+        show_default=True,
+        metavar="ORDER",
+        help="Order of the choices: given, shuffled:SEED, circular (every rotation), or all.",
+    ),
+    click.option(
+        "--prompt",
+        metavar="TEMPLATE|NAME",
+        help="Template such as '{question}\\nAnswer in one word.', or one of the task's prompts by "
+        "name (`default`, a family, `none`).  [default: by adapter]",
     ),
     click.option(
         "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."

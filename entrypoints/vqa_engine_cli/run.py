@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, question_set
+from vqa_engine_cli.building import engine, places, question_set
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
     memory_options,
     metric_option,
     options,
+    place_options,
     plan_options,
     process_options,
     question_options,
@@ -37,7 +39,14 @@ RUNS = Path("runs")
     plan_options,
     memory_options,
     process_options,
+    place_options,
     metric_option,
+    click.option(
+        "--blind",
+        is_flag=True,
+        help="Ask everything again with a grey picture of the same size, and print the gain that "
+        "the pictures make.",
+    ),
     click.option(
         "--output",
         "-o",
@@ -67,20 +76,30 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     """Ask a question set, record every answer, and print the scores.
 
     The same command continues a run that stopped, and asks every question again that has
-    no answer. Several adapters run one after the other.
+    no answer. Several adapters run one after the other, or side by side with --parallel.
 
     \b
     Examples:
       vqa-engine
-      vqa-engine --adapter llava_mlx --questions vqa.jsonl --limit 10 --verbose
+      vqa-engine --adapter llava_mlx --questions vqa.csv --limit 10 --verbose
+      vqa-engine --adapter smolvlm --task textvqa --sample 500
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
+      vqa-engine -a smolvlm_torch --questions vqa.jsonl --place cuda:0 --place cuda:1
     """
+    from vqa_engine.questions.tasks import blinded
+
     questions = question_set(given)
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
-        result = _run(running, questions, directory, given)
-    _show(result, questions, as_json, given["keep_failed"])
-    if not result.complete:
+        results = [_run(running, questions, directory, given)]
+        if given["blind"]:
+            results.append(_run(running, blinded(questions), _beside(directory), given))
+    for result in results:
+        _show(result, questions, as_json, given["keep_failed"])
+    if given["blind"]:
+        metrics = given["metrics"] or getattr(questions, "metrics", ())
+        _show_gain(*results, metrics=metrics, as_json=as_json)
+    if not all(result.complete for result in results):
         sys.exit(EXIT_INCOMPLETE)
 
 
@@ -89,7 +108,14 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
 
     shown = observer(as_json=as_json, verbose=verbose)
     metrics = given["metrics"] or None
-    return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
+    return engine(
+        given,
+        shown,
+        metrics=metrics,
+        same_failures=given["same_failures"],
+        places=places(given),
+        parallel=given["parallel"],
+    )
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:
@@ -115,6 +141,30 @@ def _run(
         raise
 
 
+def _beside(directory: Path) -> Path:
+    """Where the run without pictures is kept."""
+    return directory.with_name(f"{directory.name}-blind")
+
+
+def _show_gain(
+    seeing: RunResult, blind: RunResult, *, metrics: Sequence[str], as_json: bool
+) -> None:
+    """What the pictures add to the score of each adapter, question by question."""
+    from vqa_engine.runs.comparing import Side, compare_runs
+    from vqa_engine_cli.display import show_comparison
+
+    assert seeing.directory is not None
+    assert blind.directory is not None
+    for label in seeing.scores:
+        if label in seeing.errors or label in blind.errors:
+            continue
+        if not as_json:
+            click.echo(f"Gain of the pictures over grey ones of the same size, {label}:")
+        sides = Side(blind.directory, label), Side(seeing.directory, label)
+        gain = compare_runs(*sides, metrics[0] if metrics else None, anyway=True)
+        show_comparison(gain, as_json=as_json)
+
+
 def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed: bool) -> None:
     from vqa_engine_cli.display import show_result, show_result_json
 
@@ -122,3 +172,15 @@ def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed:
         show_result_json(result)
     else:
         show_result(result, questions.name, keep_failed=keep_failed)
+        _show_prompts(result, questions)
+
+
+def _show_prompts(result: RunResult, questions: QuestionSet) -> None:
+    """Which of the task's prompts each adapter got, for it is a part of the score."""
+    from vqa_engine.questions.tasks import TaskSet
+
+    if isinstance(questions, TaskSet):
+        for label in result.scores:
+            name, wording = questions.wording_for(label.partition("@")[0])
+            source = f", worded by {wording.source}" if wording.source else ""
+            click.echo(f"{label}: prompt {name!r}{source}")

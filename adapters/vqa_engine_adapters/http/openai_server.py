@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import BoundedSemaphore
 from time import perf_counter
 from typing import Any
@@ -41,6 +43,8 @@ from vqa_engine_adapters.http.client import Client
 from vqa_engine_adapters.http.options import SECRET, Options
 from vqa_engine_adapters.options import read
 
+_PLACE = re.compile(r"<image ([0-9]+)>")
+
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
 the others waiting for a quarter of the time at most."""
@@ -66,15 +70,19 @@ class OpenAiServer(ModelAdapter):
     batch are in flight together.
     """
 
+    images_per_question = 100
+    """A bound on mistakes: what a server takes, it says itself."""
+
     def __init__(self) -> None:
         self._options = Options()
         self._client: Client | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._model = ""
         self._growth = Growth()
+        self._wanted: str | None = None
+        self._names: dict[str, str] = {}
 
     def load(self, model: ModelRef) -> None:
-        """Find the server and the model on it.
+        """Find the servers and the model on each; one of several may be away.
 
         Raises:
             ConfigurationError: an option is wrong, or the server wants another key.
@@ -87,12 +95,13 @@ class OpenAiServer(ModelAdapter):
         _require()
         self._client = Client(self._options)
         try:
-            self._model = _served(self._client, model.model)
+            self._find_models(self._client, model.model)
         except BaseException:
             self.release()
             raise
         most = self._options.most_in_flight
-        self._pool, self._growth = ThreadPoolExecutor(most, "openai_server"), Growth(most)
+        self._pool = ThreadPoolExecutor(most * len(self._options.addresses), "openai_server")
+        self._growth = Growth(most)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Ask one question.
@@ -152,7 +161,29 @@ class OpenAiServer(ModelAdapter):
 
     @property
     def _in_flight(self) -> int:
-        return self._options.in_flight or self._growth.size
+        """Requests that are under way at once."""
+        each = self._options.in_flight or self._growth.size
+        return each * len(self._options.addresses)
+
+    def _find_models(self, client: Client, wanted: str | None) -> None:
+        """Each server's name of the model; one that is away is asked when it is back."""
+        self._wanted, self._names = wanted, {}
+        gone: list[BackendGone] = []
+        for url in self._options.addresses:
+            try:
+                self._names[url] = _served(client, url, wanted, FIRST_PATIENCE)
+            except BackendGone as error:
+                gone.append(error)
+        if not self._names:
+            raise gone[0]
+        for reason in gone:
+            log.warning("%s The others go on without it.", reason)
+
+    def _name(self, client: Client, url: str) -> str:
+        """The model's name on a server."""
+        if url not in self._names:
+            self._names[url] = _served(client, url, self._wanted, 0.0)
+        return self._names[url]
 
     def _outcome(
         self, client: Client, question: Question, plan: GenerationPlan
@@ -169,21 +200,23 @@ class OpenAiServer(ModelAdapter):
         started = perf_counter()
         body = self._body(question, plan)
         sent = perf_counter()
-        reply = client.send("POST", "/chat/completions", body)
+        answered = client.send(
+            "/chat/completions",
+            lambda url: {"model": self._name(client, url), **body},
+            subject=_picture(question),
+        )
         timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
-        return self._read(reply, plan, timings)
+        read = self._read(answered.reply, plan, timings, brief=self._brief(question))
+        return evolve(read, server=answered.url)
 
     def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
         text = FAMILY.ask(question, self._options.instruction)
-        content = [
-            {
-                "type": "image_url",
-                "image_url": {"url": _data_url(question, plan.image_longest_edge)},
-            },
-            {"type": "text", "text": text},
+        images = [
+            _data_url(question, place, plan.image_longest_edge)
+            for place in range(len(question.all_images))
         ]
+        content = _content(images, text)
         return {
-            "model": self._model,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": plan.max_tokens,
             "temperature": plan.temperature,
@@ -191,7 +224,10 @@ class OpenAiServer(ModelAdapter):
             **self._options.extra,
         }
 
-    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings) -> Answer:
+    def _brief(self, question: Question) -> bool:
+        return self._options.instruction is None and not question.worded
+
+    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool) -> Answer:
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
@@ -204,12 +240,27 @@ class OpenAiServer(ModelAdapter):
             why = message.get("refusal") or f"finish_reason {ended!r}"
             raise AnswerError(f"The server's reply has no text ({why}).", cause="reply")
         return Answer(
-            text=FAMILY.clean(text, brief=self._options.instruction is None),
+            text=FAMILY.clean(text, brief=brief),
             plan=plan,
             finish_reason="length" if ended == "length" else "stop",
             tokens=_counts(reply.get("usage")),
             timings=timings,
         )
+
+
+def _content(urls: list[str], text: str) -> list[dict[str, Any]]:
+    """The parts of a message: each image where the text says `<image N>`, else in front."""
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    places = [int(number) for number in _PLACE.findall(text)]
+    if len(urls) < 2 or sorted(places) != list(range(1, len(urls) + 1)):
+        return [*images, {"type": "text", "text": text}]
+    content: list[dict[str, Any]] = []
+    for turn, part in enumerate(_PLACE.split(text)):
+        if turn % 2:
+            content.append(images[int(part) - 1])
+        elif part.strip():
+            content.append({"type": "text", "text": part})
+    return content
 
 
 def _require() -> None:
@@ -221,10 +272,10 @@ def _require() -> None:
         ) from error
 
 
-def _served(client: Client, wanted: str | None) -> str:
-    """The model's name on the server: the one asked for, or the only one there is."""
+def _served(client: Client, url: str, wanted: str | None, patience: float) -> str:
+    """The model's name on a server: the one asked for, or the only one there is."""
     try:
-        reply = client.send("GET", "/models", patience=FIRST_PATIENCE)
+        reply = client.get("/models", url, patience)
     except AnswerError as error:
         if wanted is None:
             raise
@@ -245,15 +296,21 @@ def _served(client: Client, wanted: str | None) -> str:
     )
 
 
-def _data_url(question: Question, longest_edge: int | None) -> str:
+def _picture(question: Question) -> object:
+    """What tells a question's picture from the next one's without opening it."""
+    image = question.image
+    return image if isinstance(image, (Path, bytes)) else id(image)
+
+
+def _data_url(question: Question, place: int, longest_edge: int | None) -> str:
     """The file as it is, where any server shows the same picture; else the picture as PNG.
 
     PNG loses nothing, but of a photo it is 2.6 times the bytes and 18 ms of work.
     """
-    kind, content = encoded_image(question, longest_edge) or ("image/png", b"")
+    kind, content = encoded_image(question, longest_edge, place) or ("image/png", b"")
     if not content:
-        buffer = io.BytesIO()
-        bounded(open_image(question), longest_edge).save(buffer, format="PNG", compress_level=1)
+        buffer, image = io.BytesIO(), bounded(open_image(question, place), longest_edge)
+        image.save(buffer, format="PNG", compress_level=1)
         content = buffer.getvalue()
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -264,4 +321,8 @@ def _counts(usage: Any) -> TokenCounts | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return TokenCounts(prompt=prompt, completion=completion)
+    details = usage.get("prompt_tokens_details")
+    reused = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return TokenCounts(
+        prompt=prompt, completion=completion, reused=reused if isinstance(reused, int) else 0
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 
 @frozen

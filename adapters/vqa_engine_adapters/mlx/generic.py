@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit
-from vqa_engine_adapters.families.family import STOP_TEXTS, WORD_OR_PHRASE
+from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE, Config
+from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.options import Options, Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
@@ -17,20 +22,53 @@ STRATEGIES = (CacheLimit(512 * 2**20),)
 """A bound that suits models of any size; nothing is known of this one beforehand."""
 
 
+def own_template(_model: Any, processor: Any, _settings: Config) -> None:
+    """Have InternVL use the chat template of its checkpoint, where that renders an image.
+
+    mlx-vlm 0.7.10 gives the processor one of its own, "User: " and "Assistant: ", which the
+    model was not trained with (models/internvl_chat/processor.py; docs/upstream.md).
+    """
+    own = processor.tokenizer.chat_template
+    if own and "<image>" in own:
+        processor.chat_template = own
+
+
+_MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
+    ("internvl_chat",): own_template
+}
+
+_ANY = MlxFamily(
+    adapter="mlx_vlm",
+    model=None,
+    estimate=MemoryProfile(backend="mlx", strategies=STRATEGIES),
+    options=Phi35Options,
+    longest_edge=LONGEST_EDGE,
+    instruction=WORD_OR_PHRASE,
+    stop=STOP_TEXTS,
+)
+
+
 class MlxVlm(MlxAdapter):
     """A model of any family; it has no default, so `--model` is needed.
 
-    One of a family that has an adapter of its own is run by that family's rules.
+    One of a family that has an adapter of its own is run by that family's rules. A picture is
+    made no larger than `LONGEST_EDGE` unless the plan has a bound of its own.
     """
 
-    family = MlxFamily(
-        adapter="mlx_vlm",
-        model=None,
-        relatives=tuple(
-            evolve(adapter.family, adapter="mlx_vlm")
-            for adapter in (LlavaMlx, Phi35Vision, SmolVlm)
+    family = evolve(
+        _ANY,
+        relatives=(
+            *(evolve(one.family, adapter="mlx_vlm") for one in (LlavaMlx, Phi35Vision, SmolVlm)),
+            *(
+                evolve(
+                    _ANY,
+                    options=Options,
+                    model_types=rule.model_types,
+                    image_tokens=rule.image_tokens,
+                    sizes=rule.sizes,
+                    mend=_MEND.get(rule.model_types),
+                )
+                for rule in RULES
+            ),
         ),
-        estimate=MemoryProfile(backend="mlx", strategies=STRATEGIES),
-        instruction=WORD_OR_PHRASE,
-        stop=STOP_TEXTS,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -18,10 +18,13 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Trace,
+    Transfer,
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
-from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine.images import open_image
+from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.options import read
@@ -32,6 +35,7 @@ from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared
+from vqa_engine_adapters.torch.tracing import trace
 from vqa_engine_adapters.torch.whole import generate_whole, pictures
 
 log = logging.getLogger(__name__)
@@ -91,6 +95,14 @@ class TorchAdapter(ModelAdapter):
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self.prompt, self._prefixes)
         self._growth = Growth(self._most())
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here; imports no model library.
+
+        Raises:
+            CheckpointError: it cannot be reached or stored.
+        """
+        fetch(self.family, model, report)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.
@@ -196,15 +208,32 @@ class TorchAdapter(ModelAdapter):
                 question's text has an image marker.
         """
         loaded = self._ready()
-        text = self._family.ask(question, self._options.instruction)
+        given = self._options
+        text = self._family.ask(question, given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
-        if marker and marker in text:
+        if marker and marker in text + given.system + given.prefill:
             raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            return _templated(loaded, text)
-        if self._family.prompt is None:
+            bare = _templated(loaded, text, given.system)
+        elif self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
-        return self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
+        else:
+            bare = self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
+        if given.system.strip() not in bare:
+            raise AnswerError(
+                "The model's prompt has no place for a system text.", cause="template"
+            )
+        return bare + given.prefill
+
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question; prepared and computed once more.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded, or the processor refuses the question.
+        """
+        loaded, image = self._ready(), open_image(question)
+        return trace(loaded, self.prompt(question), image, plan.image_longest_edge)
 
     def _together(
         self, questions: Sequence[Question], plan: GenerationPlan
@@ -236,14 +265,17 @@ class TorchAdapter(ModelAdapter):
             raise classify(error, "transformers") from error
         self._growth.answered(len(askable), perf_counter() - started)
         return [
-            self._answer(loaded, next(said), plan) if isinstance(one, Prepared) else one
-            for one in outcomes
+            self._answer(loaded, question, next(said), plan) if isinstance(one, Prepared) else one
+            for question, one in zip(questions, outcomes, strict=True)
         ]
 
-    def _answer(self, loaded: Loaded, generated: Generated, plan: GenerationPlan) -> Answer:
+    def _answer(
+        self, loaded: Loaded, question: Question, generated: Generated, plan: GenerationPlan
+    ) -> Answer:
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
+        brief = self._options.instruction is None and not question.worded
         return Answer(
-            text=self._family.clean(text, brief=self._options.instruction is None),
+            text=self._family.clean(text, brief=brief),
             plan=plan,
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,
@@ -307,9 +339,12 @@ def _has_template(loaded: Loaded) -> bool:
     )
 
 
-def _templated(loaded: Loaded, text: str) -> str:
+def _templated(loaded: Loaded, text: str, system: str) -> str:
     content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
-    messages = [{"role": "user", "content": content}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system:
+        told = [{"type": "text", "text": system}]
+        messages.insert(0, {"role": "system", "content": told})
     return str(
         loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     )

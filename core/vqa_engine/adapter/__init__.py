@@ -16,8 +16,11 @@ from vqa_engine.adapter.model import (
     BatchAdapter,
     CacheHolder,
     CostAware,
+    Fetchable,
     ModelAdapter,
     Sizable,
+    Traceable,
+    images_per_question,
 )
 from vqa_engine.adapter.records import (
     BUILTIN,
@@ -31,6 +34,9 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    Trace,
+    Transfer,
+    as_image,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -55,6 +61,7 @@ __all__ = [
     "Controls",
     "CostAware",
     "Described",
+    "Fetchable",
     "FinishReason",
     "GenerationPlan",
     "ImageSource",
@@ -71,7 +78,12 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "Trace",
+    "Traceable",
+    "Transfer",
+    "as_image",
     "describe",
+    "images_per_question",
     "portable",
     "restore",
 ]

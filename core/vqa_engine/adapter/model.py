@@ -1,13 +1,20 @@
-"""The protocols that an adapter implements: four methods, and four options."""
+"""The protocols that an adapter implements: four methods, and six options."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
-from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter.records import (
+    Answer,
+    GenerationPlan,
+    ModelRef,
+    Question,
+    Trace,
+    Transfer,
+)
 from vqa_engine.errors import VqaEngineError
 
 
@@ -47,6 +54,14 @@ class ModelAdapter(Protocol):
         """What this model needs; callable before `load` and after."""
 
 
+def images_per_question(adapter: ModelAdapter) -> int:
+    """The most images that an adapter takes with one question.
+
+    It is the adapter's attribute of this name; an adapter without one takes a single image.
+    """
+    return int(getattr(adapter, "images_per_question", 1))
+
+
 @runtime_checkable
 class CostAware(Protocol):
     """An adapter that can say what questions cost before they run. Optional."""
@@ -77,6 +92,38 @@ class Sizable(Protocol):
 
         Raises:
             CheckpointError: its files cannot be reached or read.
+        """
+
+
+@runtime_checkable
+class Fetchable(Protocol):
+    """An adapter whose checkpoints come from elsewhere. Optional.
+
+    The engine fetches before it loads, and counts only the loading against its time limit.
+    """
+
+    @abstractmethod
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here.
+
+        `report` hears now and then how far it is. What was interrupted should be continued.
+        Importing the model library is not allowed here: the host may call it.
+
+        Raises:
+            CheckpointError: its files cannot be reached or stored.
+        """
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """An adapter that can show what its model is given. Optional."""
+
+    @abstractmethod
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question that was just answered under this plan.
+
+        Raises:
+            ImageError: the question's image cannot be used.
         """
 
 

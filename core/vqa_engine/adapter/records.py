@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import IO, TYPE_CHECKING, Any, Literal, Union
 
 from attrs import field, frozen, validators
 
@@ -39,18 +39,55 @@ class ModelRef:
     options: Mapping[str, Any] = field(factory=dict)
 
 
+def as_image(given: str | IO[bytes] | ImageSource) -> ImageSource:
+    """An image as a question holds it: a text is a path, and an open file is its bytes."""
+    if isinstance(given, str):
+        return Path(given)
+    if isinstance(given, Path | bytes) or not hasattr(given, "read"):
+        return given  # what is no image at all fails when it is opened
+    return given.read()
+
+
+def _as_images(given: Iterable[str | IO[bytes] | ImageSource]) -> tuple[ImageSource, ...]:
+    return tuple(map(as_image, given)) if given else ()
+
+
+def _as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """A single text is one of its kind, not a sequence of letters."""
+    if type(given) is tuple:
+        return given
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+@frozen(kw_only=True)
+class Transfer:
+    """How far a checkpoint's way to this machine is: `done` of `total` bytes of `name`.
+
+    `folder` is where it goes, `free` what the disk there had left at the beginning.
+    """
+
+    name: str
+    folder: str
+    done: int
+    total: int
+    free: int
+
+
 @frozen(kw_only=True)
 class Question:
     """One visual question.
 
     `image` is a path, an encoded file's bytes, or a PIL image; `vqa_engine.images`
-    opens all three. `images` are further images of the same question; where the text says
-    `<image 1>`, `<image 2>`, … the first is `image`. `answers` are the ground truths (VQA v2
-    has ten; empty when unknown). `choices` are the options of a multiple-choice question
-    and `right` the index of the right one. Questions with one `group` are scored together
-    (the rotations of a question, the two questions of an MME image). `labels` are what else
-    scorers need, such as a category. `origin` says where the question comes from
-    (`file:line`), for messages. A path must stay inside `image_root` when that is given.
+    opens all three. A text is taken for a path, an open file for its bytes, and a single
+    answer or choice for a tuple of one. `images` are further images of the same question;
+    where the text says `<image 1>`, `<image 2>`, … the first is `image`. `answers` are the
+    ground truths (VQA v2 has ten; empty when unknown). `choices` are the options of a
+    multiple-choice question and `right` the index of the right one. Questions with one
+    `group` are scored together (the rotations of a question, the two questions of an MME
+    image). `labels` are what else scorers need, such as a category. With `worded`, `text` is
+    the whole prompt: an adapter adds neither the choices nor an instruction of its own.
+    `origin` says where the question comes from (`file:line`), for messages. A path must stay
+    inside `image_root` when that is given.
 
     An adapter gets neither `answers`, `right`, `group`, `labels` nor the types.
 
@@ -59,19 +96,20 @@ class Question:
     """
 
     question_id: QuestionId
-    image: ImageSource
+    image: ImageSource = field(converter=as_image)
     text: str
-    answers: tuple[str, ...] = ()
+    answers: tuple[str, ...] = field(default=(), converter=_as_texts)
     image_id: QuestionId | None = None
     question_type: str | None = None
     answer_type: str | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = field(default=(), converter=_as_texts)
     origin: str | None = None
     image_root: Path | None = None
-    images: tuple[ImageSource, ...] = ()
+    images: tuple[ImageSource, ...] = field(default=(), converter=_as_images)
     right: int | None = field(default=None)
     group: QuestionId | None = None
     labels: Mapping[str, str] = field(factory=dict, hash=False)
+    worded: bool = False
 
     @right.validator
     def _is_a_choice(self, _attribute: object, right: object) -> None:
@@ -97,7 +135,8 @@ class GenerationPlan:
     on the image before the processor sees it, `kv_bits` the width of a quantised KV
     cache, `encoder_batch` the number of tiles or crops that the vision encoder takes at
     once; None leaves each to the model. `rung` counts the steps taken down the
-    ladder of cheaper plans: 0 is the plan as asked for.
+    ladder of cheaper plans: 0 is the plan as asked for. With `trace` an answer also says what
+    the model was given, where the adapter can tell (`vqa_engine.adapter.Traceable`).
     """
 
     max_tokens: int = field(default=32, validator=validators.ge(1))
@@ -112,6 +151,7 @@ class GenerationPlan:
     )
     encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     rung: int = field(default=0, validator=validators.ge(0))
+    trace: bool = False
 
 
 @frozen(kw_only=True)
@@ -153,11 +193,33 @@ class MemoryReading:
 
 
 @frozen(kw_only=True)
+class Trace:
+    """What a model was given for one question, and what it made of it first.
+
+    `prompt` is the whole text and `prompt_ids` its tokens, the image's placeholders among
+    them. `image_size` is the (width, height) of the picture as the image processor got it,
+    `pixel_shape` what that made of it, and `pixels` some of those numbers, evenly spread.
+    `image_positions` are the first position of the image in the prompt and how many there
+    are. `first` are the likeliest first tokens, each with its log-probability. What a
+    backend does not show stays empty.
+    """
+
+    prompt: str = ""
+    prompt_ids: tuple[int, ...] = ()
+    image_size: tuple[int, int] | None = None
+    pixel_shape: tuple[int, ...] = ()
+    pixels: tuple[float, ...] = ()
+    image_positions: tuple[int, int] | None = None
+    first: tuple[tuple[int, float], ...] = ()
+
+
+@frozen(kw_only=True)
 class Answer:
     """What a model said, and what it cost.
 
     `token_ids` are the generated ids without the end token. `plan` is the plan that
-    was really used. The engine fills in `memory`; an adapter may leave it out.
+    was really used. `image_size` is the (width, height) of the picture as the model got it.
+    The engine fills in `memory` and `trace`; an adapter may leave them out.
     """
 
     text: str
@@ -166,7 +228,10 @@ class Answer:
     finish_reason: FinishReason = "stop"
     tokens: TokenCounts | None = None
     timings: Timings | None = None
+    image_size: tuple[int, int] | None = None
     memory: MemoryReading | None = None
+    trace: Trace | None = None
+    server: str | None = None
 
     def __str__(self) -> str:
         return self.text

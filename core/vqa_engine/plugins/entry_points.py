@@ -25,15 +25,21 @@ from vqa_engine.errors import (
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
-AGGREGATES = "vqa_engine.aggregates"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
+AGGREGATES = "vqa_engine.aggregates"
+TASKS = "vqa_engine.tasks"
+SUBMISSIONS = "vqa_engine.submissions"
+PLACES = "vqa_engine.places"
 
 KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
-    AGGREGATES: "aggregate",
     MEMORY_BACKENDS: "memory backend",
+    AGGREGATES: "aggregate",
+    TASKS: "task",
+    SUBMISSIONS: "submission",
+    PLACES: "place",
 }
 """The groups, and what messages call a plugin of each."""
 

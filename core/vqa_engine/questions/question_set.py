@@ -56,6 +56,44 @@ class KnowsImages(Protocol):
         """For each question a number, equal where the images are."""
 
 
+@runtime_checkable
+class KnowsGroups(Protocol):
+    """A question set that knows which questions are scored together without making them."""
+
+    @abstractmethod
+    def group_keys(self) -> Sequence[int] | None:
+        """For each question a number, equal where the group is; None if there are no groups."""
+
+
+@runtime_checkable
+class Worded(Protocol):
+    """A question set whose wording depends on the adapter that is asked."""
+
+    @abstractmethod
+    def worded_for(self, adapter: str) -> QuestionSet:
+        """The same questions, in the same order, as this adapter (its name) gets them."""
+
+
+@runtime_checkable
+class Scored(Protocol):
+    """A question set that says how its answers are scored."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of metrics, the headline's first."""
+
+
+def worded(questions: QuestionSet, adapter: str) -> QuestionSet:
+    """The questions as an adapter gets them."""
+    return questions.worded_for(adapter) if isinstance(questions, Worded) else questions
+
+
+def most_images(questions: QuestionSet) -> int:
+    """The most images that one question of the set has; 1 where the set cannot say."""
+    return int(getattr(questions, "max_images", 1))
+
+
 def digest_of(questions: Iterable[Question]) -> str:
     """SHA-256 (hex) over ids, texts, ground truths, types, choices and image names.
 

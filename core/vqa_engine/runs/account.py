@@ -68,6 +68,10 @@ class Account:
         """Commit what was added, and note that these questions are in flight."""
         self._journal.begin(self.label, *question_ids)
 
+    def commit(self) -> None:
+        """Commit what was added."""
+        self._journal.flush()
+
     def abandon(self) -> None:
         """Note that what is still in flight was not asked after all."""
         self._journal.abandon(self.label)

@@ -11,10 +11,14 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.scoring.aggregate import Aggregate
+from vqa_engine.scoring.extraction import Extractor, extractor
 from vqa_engine.scoring.metric import FunctionMetric, Grade, Metric, StringMetric, StringRule
 
 MetricLike = str | Metric | StringMetric | Callable[[str, Question], Grade | float]
-"""A name, optionally with aggregates (`exact+macro:subject`), an object, or a function."""
+"""A name, an object, or a function.
+
+A name may have a rule for the part of an answer that counts in front, and aggregates behind:
+`after:Answer:>exact+macro:subject`."""
 
 
 def metric(wanted: MetricLike) -> Metric:
@@ -26,7 +30,8 @@ def metric(wanted: MetricLike) -> Metric:
     """
     if not isinstance(wanted, str):
         return _as_metric(wanted)
-    name, *more = wanted.split("+")
+    take, _, rest = wanted.rpartition(">")
+    name, *more = rest.split("+")
     made = _as_metric(plugins.make(plugins.METRICS, name, object), name)
     if not plugins.same(made.name, name):
         raise ConfigurationError(
@@ -35,6 +40,8 @@ def metric(wanted: MetricLike) -> Metric:
         )
     for extra in more:
         aggregate(extra)
+    if take:
+        made = _Taking(made, take, extractor(take))
     return _WithAggregates(made, (*made.aggregates, *more)) if more else made
 
 
@@ -67,11 +74,14 @@ def aggregate(wanted: str) -> Aggregate:
 
 
 @frozen
-class _WithAggregates:
-    """A metric with more aggregates than its own."""
+class _Changed:
+    """A base for metrics that differ from another in one thing."""
 
     _of: Metric
-    aggregates: tuple[str, ...]
+
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        return self._of.aggregates
 
     @property
     def name(self) -> str:
@@ -87,6 +97,32 @@ class _WithAggregates:
 
     def grade(self, prediction: str, question: Question) -> Grade:
         return self._of.grade(prediction, question)
+
+
+@frozen
+class _WithAggregates(_Changed):
+    """A metric with more aggregates than its own."""
+
+    _all: tuple[str, ...]
+
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        return self._all
+
+
+@frozen
+class _Taking(_Changed):
+    """A metric that grades a part of each answer."""
+
+    _take: str
+    _extract: Extractor
+
+    @property
+    def name(self) -> str:
+        return f"{self._take}>{self._of.name}"
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        return self._of.grade(self._extract(prediction), question)
 
 
 def _as_metric(given: Any, name: str | None = None) -> Metric:
