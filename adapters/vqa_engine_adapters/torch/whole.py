@@ -47,7 +47,7 @@ def generate_whole(
     The prompts are computed at once: only plain models can be prefilled in steps. Questions
     whose pictures have other shapes follow in a batch of their own.
     """
-    said = {}
+    said: dict[int, Generated] = {}
     for group in stacks(asked):
         said |= zip(map(id, group), _together(loaded, group, plan), strict=True)
     return [said[id(one)] for one in asked]
