@@ -27,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -34,7 +35,7 @@ from time import perf_counter
 from typing import Any
 
 import psutil
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 from PIL import Image
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
@@ -362,7 +363,7 @@ def _mlx_rows(
     session = LocalSession(adapter, ModelRef(model=str(model)))
     window = session.load().window
     heading(
-        f"MLX {mx.__version__}, {mx.device_info().get('device_name')}, {type(adapter).__name__}"
+        f"MLX {version('mlx')}, {mx.device_info().get('device_name')}, {type(adapter).__name__}"
     )
     files = photos(folder, images)
     once, fives = about(files, 1), about(files[: max(2, images // 4)], 5)
@@ -431,7 +432,7 @@ def main() -> None:
 
 
 def _plain(part: str, one: Row) -> dict[str, Any]:
-    return {"part": part, **{name: getattr(one, name) for name in Row.__slots__ if name[0] != "_"}}
+    return {"part": part, **asdict(one)}
 
 
 if __name__ == "__main__":
