@@ -8,8 +8,8 @@ question, and at the end), the most memory that the process had resident above w
 stood with the weights loaded (pixels that numpy holds count here), the processor's time
 (other work on the machine does not count), and whether the token ids are the same. `first
 remedy` is what an earlier script did between questions (docs/facts/memory.md), without its
-prints. `no reuse` computes each question from its image on, `small plan` is what a tight
-budget leads to.
+prints. `no reuse` computes each question from its image on, `saver` is `--memory saver`,
+`a quarter` has a budget of a quarter of the stock loop's peak above the weights.
 
 Without `--case` all cases run but the large one, and then the prediction.
 """
@@ -40,6 +40,7 @@ from tests.checkpoints import llava, phi3_v, smolvlm
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.memory.budget import shown
+from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.session.local import LocalSession
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.llava import LlavaMlx
@@ -48,7 +49,6 @@ from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 MAX_TOKENS = 8
 PLAN = GenerationPlan(max_tokens=MAX_TOKENS)
-SMALL_PLAN = GenerationPlan(max_tokens=MAX_TOKENS, prefill_step=128, encoder_batch=1)
 TOWER = 2
 """Phi's vision layers. It reads the last one's input, so of one layer nothing is computed."""
 
@@ -211,16 +211,21 @@ def _status(name: str) -> int:
 
 
 def ours(
-    case: Case, folder: Path, count: int, plan: GenerationPlan = PLAN, reuse: str = "on"
+    case: Case,
+    folder: Path,
+    count: int,
+    reuse: str = "on",
+    policy: MemoryPolicy = MemoryPolicy(),  # noqa: B008  it is frozen
 ) -> Result:
-    """The engine's session, with the strategies that the adapter declares."""
+    """The engine's session."""
     import mlx.core as mx
 
-    session = LocalSession(case.adapter(), ModelRef(model=str(folder), options={"reuse": reuse}))
+    model = ModelRef(model=str(folder), options={"reuse": reuse})
+    session = LocalSession(case.adapter(), model, policy)
     session.load()
     meter = Meter(mx)
     for question in questions(case, folder, count):
-        reply = session.ask([question], plan)[0][1]
+        reply = session.ask([question], PLAN)[0][1]
         if reply.answer is None or reply.answer.memory is None:
             raise RuntimeError(reply.failure)
         meter.note(reply.answer.token_ids, reply.answer.memory.peak)
@@ -303,12 +308,17 @@ class FirstRemedy:
             mx.metal.clear_cache()
 
 
-WAYS: dict[str, Callable[[Case, Path, int], Result]] = {
-    "stock loop": lambda case, folder, count: stock(case, folder, count, lambda _number: None),
-    "first remedy": lambda case, folder, count: stock(case, folder, count, FirstRemedy()),
-    "vqa-engine": ours,
-    "vqa-engine, no reuse": lambda case, folder, count: ours(case, folder, count, reuse="off"),
-    "vqa-engine, small plan": lambda case, folder, count: ours(case, folder, count, SMALL_PLAN),
+WAYS: dict[str, Callable[[Case, Path, int, int | None], Result]] = {
+    "stock loop": lambda case, at, count, _: stock(case, at, count, lambda _number: None),
+    "first remedy": lambda case, at, count, _: stock(case, at, count, FirstRemedy()),
+    "vqa-engine": lambda case, at, count, _: ours(case, at, count),
+    "vqa-engine, no reuse": lambda case, at, count, _: ours(case, at, count, reuse="off"),
+    "vqa-engine, saver": lambda case, at, count, _: ours(
+        case, at, count, policy=MemoryPolicy(saver=True)
+    ),
+    "vqa-engine, a quarter": lambda case, at, count, budget: ours(
+        case, at, count, policy=MemoryPolicy(budget=budget)
+    ),
 }
 
 
@@ -343,9 +353,10 @@ def many_sizes(count: int) -> Iterator[Question]:
         yield Question(question_id=number, image=image, text=text)
 
 
-def apart(name: str, way: str, folder: Path, count: int) -> Result:
+def apart(name: str, way: str, folder: Path, count: int, budget: int) -> Result:
     """One way in a process of its own."""
     command = [sys.executable, __file__, "--case", name, "--questions", str(count)]
+    command += ["--budget", str(budget)]
     done = subprocess.run(
         [*command, "--way", way, "--folder", str(folder)],
         check=True,
@@ -360,8 +371,11 @@ def compare(name: str, count: int | None) -> None:
     case = CASES[name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = case.write(Path(temporary) / "checkpoint")
-        results = {way: apart(name, way, folder, count or case.questions) for way in WAYS}
-    first = next(iter(results.values()))
+        first = apart(name, "stock loop", folder, count or case.questions, 0)
+        quarter = first.weights + (first.peak - first.weights) // 4
+        results = {"stock loop": first} | {
+            way: apart(name, way, folder, count or case.questions, quarter) for way in [*WAYS][1:]
+        }
     print(f"\n{name}: {count or case.questions} questions, weights {shown(first.weights)}\n")
     print("| way | peak above weights | of stock | resident | of stock | pool, largest ", end="")
     print("| at the end | CPU time | same tokens |\n|---|---|---|---|---|---|---|---|---|")
@@ -382,6 +396,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--questions", type=int)
     parser.add_argument("--prediction", type=int, default=500)
+    parser.add_argument("--budget", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -389,7 +404,7 @@ def main() -> None:
         case = CASES[chosen.case]
         small = phi3_v.small_tower(TOWER) if case.adapter is Phi35Vision else nullcontext()
         with small:
-            found = WAYS[chosen.way](case, chosen.folder, chosen.questions)
+            found = WAYS[chosen.way](case, chosen.folder, chosen.questions, chosen.budget)
         print(json.dumps(asdict(found)))
         return
     for name in [chosen.case] if chosen.case else [one for one in CASES if one != LARGE]:

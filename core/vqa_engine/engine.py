@@ -71,11 +71,12 @@ class Engine:
     engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
     hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
     `lossy` allows cheaper plans that may change an answer's text, which is then recorded
-    on it. A run of an adapter ends with its error when its first `same_failures` questions
-    all fail in the same way, 0 for never. `places` are addresses as `--place` takes them:
-    each model runs in all of them at once. With `parallel` the adapters run side by side,
-    as far as there are places; without places each gets a worker. The engine is used from
-    one thread, and is a context manager that releases the model at its end.
+    on it; `memory_saver` computes in small pieces even where memory would allow more. A run
+    of an adapter ends with its error when its first `same_failures` questions all fail in
+    the same way, 0 for never. `places` are addresses as `--place` takes them: each model runs
+    in all of them at once. With `parallel` the adapters run side by side, as far as there
+    are places; without places each gets a worker. The engine is used from one thread, and is
+    a context manager that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -93,6 +94,7 @@ class Engine:
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
         lossy: bool = False,
+        memory_saver: bool = False,
         same_failures: int = SAME_FAILURES,
         places: Sequence[str] = (),
         parallel: bool = False,
@@ -110,7 +112,7 @@ class Engine:
             raise ConfigurationError(
                 f"isolation is {isolation!r}; it must be one of {', '.join(get_args(Isolation))}."
             )
-        self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
+        self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy, saver=memory_saver)
         self._observer = observer
         self._same_failures = same_failures
         self._timeouts = timeouts or Timeouts()

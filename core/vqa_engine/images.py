@@ -31,6 +31,9 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
 
+_SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+"""Formats that every server and browser reads, with their media types."""
+
 _ORIENTATION = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -99,6 +102,30 @@ def open_image(question: Question, place: int = 0) -> Image.Image:
         raise _error(question, place, _explained(error)) from error
 
 
+def encoded_image(
+    question: Question, longest_edge: int | None = None, place: int = 0
+) -> tuple[str, bytes] | None:
+    """The file as it is with its media type, where that shows just what `open_image` gives.
+
+    None unless it is a JPEG, PNG or WebP of one frame in grey or RGB, upright and no larger
+    than `longest_edge`. It is decoded once, so that a damaged one is found here. `place`
+    counts as in `open_image`.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    source = question.all_images[place]
+    if isinstance(source, Image.Image):
+        return None
+    try:
+        with _QUIET:
+            return _as_it_is(source, question.image_root, longest_edge)
+    except _Refusal as refusal:
+        raise _error(question, place, str(refusal)) from refusal.__cause__
+    except Exception as error:  # a decoder fed with hostile bytes raises anything
+        raise _error(question, place, _explained(error)) from error
+
+
 def encoded(question: Question, place: int = 0) -> bytes:
     """The bytes of an image file, as they are; `place` as in `open_image`.
 
@@ -146,6 +173,24 @@ def _opened(source: ImageSource, root: Path | None) -> Image.Image:
     path = _located(Path(source), root)
     with path.open("rb") as file:
         return _decoded(file, path.stat().st_size)
+
+
+def _as_it_is(
+    source: Path | bytes, root: Path | None, longest_edge: int | None
+) -> tuple[str, bytes] | None:
+    if not isinstance(source, bytes):
+        source = _located(Path(source), root).read_bytes()
+    if not source:
+        raise _Refusal("it is empty (0 bytes)")
+    with Image.open(io.BytesIO(source), formats=_formats()) as image:
+        if image.format not in _SENT or image.mode not in {"L", "RGB"}:
+            return None
+        if image.has_transparency_data or getattr(image, "n_frames", 1) > 1:
+            return None
+        if _orientation(image) in _TRANSPOSITIONS or max(image.size) > (longest_edge or MAX_PIXELS):
+            return None
+        _upright_rgb(image)
+        return _SENT[image.format], source
 
 
 def _decoded(file: BinaryIO, size: int) -> Image.Image:

@@ -59,6 +59,7 @@ def engine(
         timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
         memory_budget=allowed.budget,
         lossy=allowed.lossy,
+        memory_saver=allowed.saver,
         observer=observer,
         **more,
     )
@@ -97,7 +98,11 @@ def policy(given: dict[str, Any]) -> MemoryPolicy:
     from vqa_engine.memory.policy import MemoryPolicy
 
     budget = given["memory_budget"]
-    return MemoryPolicy(budget=parse_size(budget) if budget else None, lossy=given["lossy"])
+    return MemoryPolicy(
+        budget=parse_size(budget) if budget else None,
+        lossy=given["lossy"],
+        saver=given["memory"] == "saver",
+    )
 
 
 def question_set(given: dict[str, Any]) -> QuestionSet:

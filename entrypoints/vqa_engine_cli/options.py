@@ -187,6 +187,13 @@ memory_options = (
         help="Memory that a model may use, such as 6GiB.  [default: what the machine offers]",
     ),
     click.option(
+        "--memory",
+        type=click.Choice(["fast", "saver"]),
+        default="fast",
+        show_default=True,
+        help="`fast` uses what the budget allows; `saver` leaves memory to others and is slower.",
+    ),
+    click.option(
         "--lossy",
         is_flag=True,
         help="If memory is short, allow cheaper plans that may change answers (recorded on each).",

@@ -164,6 +164,56 @@ class TestRequest:
             adapter.answer(ask(), PLAN)
 
 
+class TestImages:
+    """A file goes as it is wherever that shows the same picture."""
+
+    @staticmethod
+    def sent(opened: Opened, image: Any, plan: GenerationPlan = PLAN) -> tuple[str, bytes]:
+        adapter, script = opened()
+        adapter.answer(ask(image=image), plan)
+        url = script.asked[0]["messages"][0]["content"][0]["image_url"]["url"]
+        head, _, content = url.partition(";base64,")
+        return head.removeprefix("data:"), base64.b64decode(content)
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    def test_are_sent_as_they_are(self, opened: Opened, kind: str) -> None:
+        content = encoded(kind)
+        assert self.sent(opened, content) == (f"image/{kind.lower()}", content)
+
+    def test_come_from_files(self, opened: Opened, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_bytes(encoded("JPEG"))
+        assert self.sent(opened, tmp_path / "a.jpg")[1] == encoded("JPEG")
+
+    @pytest.mark.parametrize("case", ["turned", "clear", "bmp", "large"])
+    def test_are_drawn_anew_where_a_server_might_see_another(
+        self, opened: Opened, case: str
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = {
+            "turned": encoded("JPEG", exif=exif),
+            "clear": encoded("PNG", IMAGE.convert("RGBA")),
+            "bmp": encoded("BMP"),
+            "large": encoded("JPEG"),
+        }[case]
+        plan = evolve(PLAN, image_longest_edge=20 if case == "large" else None)
+        kind, sent = self.sent(opened, content, plan)
+        assert (kind, sent == content) == ("image/png", False)
+
+    def test_that_are_damaged_are_found_here(self, opened: Opened) -> None:
+        adapter, script = opened()
+        with pytest.raises(ImageError):
+            adapter.answer(ask(image=encoded("JPEG")[:-200]), PLAN)
+        assert script.asked == []
+
+
+def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> bytes:
+    """A picture as a file of this format."""
+    buffer = io.BytesIO()
+    (image or IMAGE).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 class TestRetries:
     """What may pass is sent again; what cannot is not."""
 
@@ -263,6 +313,19 @@ class TestBatch:
         questions = [ask(n) for n in range(20)]
         assert adapter.batch_size(questions, PLAN) == 8
         assert adapter.batch_size(questions[:3], PLAN) == 3
+
+    def test_more_are_in_flight_while_that_pays(self, opened: Opened) -> None:
+        adapter, _ = opened()
+        questions = [ask(n) for n in range(99)]
+        assert adapter.batch_size(questions, PLAN) == 4 * 8
+        adapter.answer_batch(questions[:16], PLAN, None)
+        assert adapter.batch_size(questions, PLAN) == 4 * 16
+
+    def test_fewer_are_in_flight_when_the_server_is_too_busy(self, opened: Opened) -> None:
+        busy = Reply(status=429, headers=(("Retry-After", "0"),))
+        adapter, _ = opened(busy, Reply())
+        adapter.answer_batch([ask(n) for n in range(16)], PLAN, None)
+        assert adapter.batch_size([ask(n) for n in range(99)], PLAN) == 4 * 4
 
     def test_one_fault_costs_one_answer(self, opened: Opened, tmp_path: Path) -> None:
         adapter, _ = opened()

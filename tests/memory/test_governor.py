@@ -49,10 +49,17 @@ def test_questions_that_do_not_fit_together_are_planned_alone() -> None:
     assert tight.plan(questions(1), PLAN) is not None
 
 
-def test_questions_together_may_have_a_cheaper_plan() -> None:
-    plan = governor(Crowding(), budget=4 * MIB).plan(questions(40), PLAN)
+def test_a_batch_shrinks_before_its_plan_narrows() -> None:
+    adapter = Crowding()
+    made = governor(adapter, budget=4 * MIB)
+    assert made.plan(questions(40), PLAN) is None  # nothing is known yet
+    alone = made.plan(questions(1), PLAN)
+    assert alone is not None
+    made.account(adapter.answer(questions(1)[0], alone))
+    assert made.plan(questions(40), PLAN) is None  # alone the first one needs no such plan
+    plan = made.plan(questions(5), PLAN)
     assert plan is not None
-    assert (plan.rung > 0, plan.kv_bits, plan.image_longest_edge) == (True, None, None)
+    assert (plan.rung, plan.prefill_step) == (0, None)
 
 
 def test_each_question_may_need_as_much_as_the_first_when_nobody_can_say() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
-from vqa_engine.memory.estimator import _LEAST_MARGIN, Estimator, stages
+from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, stages
 from vqa_engine.memory.trend import rising, theil_sen
 
 slopes = st.integers(-10_000, 10_000)
@@ -79,7 +79,7 @@ def test_the_form_is_learned_from_a_dozen_questions(truth: tuple[int, int, int, 
         for case, need in list(zip(cases, needs, strict=True))[24:]
     ]
     assert sum(map(abs, errors)) / len(errors) < 0.06
-    assert min(errors) > -_LEAST_MARGIN  # too much is only careful, too little is a death
+    assert min(errors) > -LEAST_MARGIN  # too much is only careful, too little is a death
 
 
 @pytest.mark.parametrize("line", [max, lambda *both: sum(both)])
@@ -101,7 +101,7 @@ def test_predictions_stay_finite_and_the_margin_one_sided(needs: list[int]) -> N
     for number, need in enumerate(needs):
         estimator.learn(stages(*varied(number)), need)
         assert 0.0 <= estimator.predict(stages(*varied(number + 1))) < float("inf")
-        assert estimator.margin >= _LEAST_MARGIN
+        assert estimator.margin >= LEAST_MARGIN
 
 
 def test_a_seed_predicts_before_anything_was_learned() -> None:

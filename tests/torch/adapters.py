@@ -16,23 +16,34 @@ from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 class Starved(SmolVlmTorch):
     """The allocator really refuses, until the plan is a cheaper one."""
 
-    def _generate(self, loaded: Any, question: Any, plan: Any) -> Any:
+    def _generate(self, loaded: Any, asked: Any, plan: Any) -> Any:
         import torch
 
         torch.set_num_threads(1)
         if plan.rung == 0:
             torch.empty(10**16)
-        return super()._generate(loaded, question, plan)
+        return super()._generate(loaded, asked, plan)
+
+
+class Cramped(SmolVlmTorch):
+    """The allocator really refuses more than three rows at once."""
+
+    def _generate(self, loaded: Any, asked: Any, plan: Any) -> Any:
+        import torch
+
+        if len(asked) > 3:
+            torch.empty(10**16)
+        return super()._generate(loaded, asked, plan)
 
 
 class Exhausted(SmolVlmTorch):
     """Takes all that the GPU's allocator may have, until the plan is a cheaper one."""
 
-    def _generate(self, loaded: Any, question: Any, plan: Any) -> Any:
+    def _generate(self, loaded: Any, asked: Any, plan: Any) -> Any:
         import torch
 
         if plan.rung > 0:
-            return super()._generate(loaded, question, plan)
+            return super()._generate(loaded, asked, plan)
         torch.cuda.set_per_process_memory_fraction(0.05)
         taken = []
         while True:
@@ -42,14 +53,14 @@ class Exhausted(SmolVlmTorch):
 class Poisoned(SmolVlmTorch):
     """Loses the GPU's context once: the file that the environment names is then there."""
 
-    def _generate(self, loaded: Any, question: Any, plan: Any) -> Any:
+    def _generate(self, loaded: Any, asked: Any, plan: Any) -> Any:
         import torch
 
         told = Path(os.environ["VQA_ENGINE_TEST_POISONED"])
         if not told.exists():
             told.touch()
             torch.zeros(2, device=loaded.device)[torch.tensor([7], device=loaded.device)]
-        return super()._generate(loaded, question, plan)
+        return super()._generate(loaded, asked, plan)
 
 
 class Recycled(SmolVlmTorch):

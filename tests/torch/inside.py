@@ -77,10 +77,17 @@ def call(target: str, method: str, *arguments: Any) -> Any:
         module, _, name = target.partition(":")
         _ADAPTERS[target] = getattr(import_module(module), name)()
     try:
-        return getattr(_ADAPTERS[target], method)(*arguments)
+        result = getattr(_ADAPTERS[target], method)(*arguments)
     except VqaEngineError as error:
-        facts = {name: value for name, value in vars(error).items() if isinstance(value, str | int)}
-        return Failed(type(error).__name__, str(error), facts)
+        return _failed(error)
+    if isinstance(result, list):
+        return [_failed(one) if isinstance(one, VqaEngineError) else one for one in result]
+    return result
+
+
+def _failed(error: VqaEngineError) -> Failed:
+    facts = {name: value for name, value in vars(error).items() if isinstance(value, str | int)}
+    return Failed(type(error).__name__, str(error), facts)
 
 
 def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[int, ...]:

@@ -34,6 +34,9 @@ BUSY = frozenset({408, 429, 502, 503, 504, 529})
 """Statuses of a server, or of the proxy before one, that will be itself again: 429 is RFC
 6585's, 529 means overloaded by usage."""
 
+OVERLOADED = frozenset({429, 503, 529})
+"""Those of them that say that too much was asked at once."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -76,13 +79,15 @@ class Client:
 
     Of several the one with the fewest requests under way is asked, unless it did not respond of
     late. When none responded for all the patience there is, each further request gets a
-    single try until one answers again: a run over a dead server ends soon.
+    single try until one answers again: a run over a dead server ends soon. `overloads` counts
+    the answers that say that a server has too much to do.
     """
 
     def __init__(self, options: Options) -> None:
         self._options, self._key = options, options.api_key()
         self._closing = threading.Event()
         self._given_up = False
+        self.overloads = 0
         self._changed = threading.Condition()
         self._addresses = [
             _Address(url, _session(url, options, self._key)) for url in options.addresses
@@ -177,7 +182,7 @@ class Client:
         Where none responds, it is the one to ask again first.
         """
         now = monotonic()
-        free = [one for one in self._addresses if one.busy < self._options.in_flight]
+        free = [one for one in self._addresses if one.busy < self._options.most_in_flight]
         here = [one for one in self._addresses if one.away_until <= now]
         if here:
             free = [one for one in here if one in free]
@@ -227,6 +232,7 @@ class Client:
     def _refused(self, response: httpx2.Response) -> _Fault:
         status = response.status_code
         reason = f"HTTP status {status}: {self._said(response)}"
+        self.overloads += status in OVERLOADED
         if status in BUSY:
             return _Fault(reason, away=True, wait=_retry_after(response))
         if status >= 500 and response.headers.get("x-should-retry") == "false":
@@ -280,7 +286,7 @@ def _session(url: str, options: Options, key: str | None) -> httpx2.Client:
     return httpx2.Client(
         base_url=url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        limits=httpx2.Limits(max_connections=options.in_flight),
+        limits=httpx2.Limits(max_connections=options.most_in_flight),
         # A proxy of the environment cannot reach this machine's own servers.
         trust_env=urlsplit(url).hostname not in _LOOPBACK,
     )

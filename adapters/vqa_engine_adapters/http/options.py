@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen, validators
 
+from vqa_engine_adapters.growth import MOST
 from vqa_engine_adapters.options import text
 
 BASE_URL = "http://127.0.0.1:8080/v1"
@@ -52,6 +53,10 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(json.loads(value) if isinstance(value, str) else value)
 
 
+def _in_flight(value: Any) -> int | None:
+    return None if value in {None, "auto"} else int(value)
+
+
 @frozen(kw_only=True)
 class Options:
     """How to reach a server and how hard to try.
@@ -60,7 +65,8 @@ class Options:
     share the questions, and one that is away leaves its share to the others. `api_key_env`
     names the environment variable that holds the key, if the servers want one. `instruction`
     replaces the text appended to each question. `in_flight` is the most requests under way at
-    each address at once.
+    each address at once; `auto` begins with 8, doubles while that brings more answers per
+    second, and halves when a server is too busy.
 
     A request may last `timeout` seconds. It is sent again up to `retries` times after a
     server error or a broken answer, and as often as needed while there is no connection or
@@ -71,11 +77,18 @@ class Options:
     base_url: str = field(default=BASE_URL, validator=_checked_urls)
     api_key_env: str = API_KEY_ENV
     instruction: str | None = text()
-    in_flight: int = field(default=8, converter=int, validator=validators.ge(1))
+    in_flight: int | None = field(
+        default=None, converter=_in_flight, validator=validators.optional(validators.ge(1))
+    )
     timeout: float = field(default=TIMEOUT, converter=float, validator=validators.gt(0))
     retries: int = field(default=4, converter=int, validator=validators.ge(0))
     patience: float = field(default=PATIENCE, converter=float, validator=validators.ge(0))
     extra: dict[str, Any] = field(factory=dict, converter=_mapping)
+
+    @property
+    def most_in_flight(self) -> int:
+        """Connections to one address that may be needed at once."""
+        return self.in_flight or MOST
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import GenerationPlan, QuestionCost
 from vqa_engine_adapters.mlx import batching
 from vqa_engine_adapters.mlx.batching import go_on_together
-from vqa_engine_adapters.mlx.encoding import BATCH, in_batches
+from vqa_engine_adapters.mlx.encoding import in_batches
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
 from vqa_engine_adapters.mlx.loading import Loaded
@@ -256,7 +256,7 @@ class Answering:
         if self._tower is None:
             prepared.put_in(pixels)
         else:
-            batch = plan.encoder_batch or BATCH
+            batch = plan.encoder_batch or len(pixels.tiles)
             prepared.postpone(pixels, partial(in_batches, self._tower, pixels.tiles, batch))
         return evolve(prepared, seconds=perf_counter() - started)
 

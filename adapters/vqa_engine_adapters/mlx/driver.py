@@ -26,7 +26,6 @@ from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_re
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
-from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
@@ -331,7 +330,7 @@ class MlxAdapter(ModelAdapter):
             raise classify(error, "mlx_vlm") from error
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do, and with what it leaves open.
+        """The plan without what this model cannot do.
 
         The answer records it like that. A plan further down the ladder keeps `kv_bits` and
         may still help, so a model that has no quantised cache must not fail on it.
@@ -342,7 +341,7 @@ class MlxAdapter(ModelAdapter):
             self._warned = True
             plan = evolve(plan, kv_bits=None)
         batches = self._answering is not None and self._answering.batches
-        return evolve(plan, encoder_batch=(plan.encoder_batch or BATCH) if batches else None)
+        return plan if batches else evolve(plan, encoder_batch=None)
 
     def _ready(self) -> Loaded:
         if self._loaded is None:

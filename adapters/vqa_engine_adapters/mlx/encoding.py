@@ -10,10 +10,6 @@ from attrs import frozen
 
 from vqa_engine_adapters.swapping import swapped
 
-BATCH = 2
-"""Tiles at once when the plan does not say. On the CPU one at a time is as quick as all
-(benchmarks/memory_strategies.py); a 512-pixel tile is 1,024 positions, work enough for a GPU."""
-
 
 @frozen
 class Tower:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
-from vqa_engine.memory.strategies import CacheLimit, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE, Config
 from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -18,8 +18,8 @@ from vqa_engine_adapters.mlx.options import Options, Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
-"""Bounds that suit models of any size; nothing is known of this one beforehand."""
+STRATEGIES = (CacheLimit(512 * 2**20),)
+"""A bound that suits models of any size; nothing is known of this one beforehand."""
 
 
 def own_template(_model: Any, processor: Any, _settings: Config) -> None:

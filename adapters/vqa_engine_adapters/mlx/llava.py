@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.families.llava import LLAVA
 from vqa_engine_adapters.mlx import encoding
@@ -16,8 +16,8 @@ from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.packing import pack
 from vqa_engine_adapters.mlx.tail import after
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
-"""An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
+STRATEGIES = (CacheLimit(512 * 2**20),)
+"""The planner narrows the rest where memory asks for it."""
 
 
 def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from attrs import evolve
 from PIL import Image
 
 from vqa_engine.adapter import LEVERS
-from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families import phi35
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.crops import behind, correct, crops
@@ -18,9 +18,8 @@ from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.options import Phi35Options
 from vqa_engine_adapters.swapping import swapped
 
-STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
-"""Keys and values are 384 KiB a token (docs/facts/models.md), and a crop takes more in its
-encoder than a step of the prefill does."""
+STRATEGIES = (CacheLimit(512 * 2**20),)
+"""The planner narrows the rest where memory asks for it."""
 
 
 def pixels(images: Any, image: Image.Image) -> dict[str, Any]:

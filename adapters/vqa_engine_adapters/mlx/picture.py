@@ -15,6 +15,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import AnswerError
 from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.mlx.pixels import Pixels
+from vqa_engine_adapters.turns import QuickTurns
 
 
 @define
@@ -60,6 +61,7 @@ class Preparation:
         self._bounded: dict[int, Picture] = {}
         self._coming: tuple[Question, Future[Picture]] | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._turns: QuickTurns | None = None
 
     def prefetch(self, question: Question) -> None:
         """Open, hash and cut the picture of the question that comes next, on a thread.
@@ -68,6 +70,7 @@ class Preparation:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+            self._turns = QuickTurns()
         self._coming = question, self._pool.submit(_ready, question, self._cut)
 
     def prompts(
@@ -108,6 +111,9 @@ class Preparation:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+        if self._turns is not None:
+            self._turns.end()
+            self._turns = None
 
     def _opened(self, question: Question) -> Picture:
         if self._coming is None or not _same(self._coming[0], question):

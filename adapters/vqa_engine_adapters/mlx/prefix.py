@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vqa_engine.adapter import GenerationPlan
@@ -12,6 +12,10 @@ from vqa_engine_adapters.mlx.reuse import Prefix
 
 _STEP = 256
 """Positions by which mlx-vlm's caches grow (mlx_vlm/models/cache.py, `KVCache.step`)."""
+
+_AT_ONCE = 8
+"""Layers whose buffers are made before the device is waited for: a wait for each of 32 layers
+leaves a GPU idle, and all at once would hold a prefix twice."""
 
 DEFAULT_PREFILL = 2048
 """mlx-vlm's own prefill step (mlx_vlm/generate/common.py)."""
@@ -146,7 +150,7 @@ def reserve(prefix: Prefix, more: int) -> None:
     """See that `more` positions fit behind the prefix without its buffers growing.
 
     Buffers that grow would be other buffers after the question than before, and of
-    another size. They are made here instead, a layer at a time, and what the allocator
+    another size. They are made here instead, a few layers at a time, and what the allocator
     counts for them is read off its own counter: a buffer out of its pool may be larger
     than asked for (docs/facts/memory.md, "Pool reuse rule").
     """
@@ -154,12 +158,15 @@ def reserve(prefix: Prefix, more: int) -> None:
     if needed <= prefix.capacity:
         return
     wanted = capacity(needed)
-    prefix.nbytes = sum(_remake(layer, prefix.positions, wanted) for layer in prefix.cache)
+    prefix.nbytes = sum(
+        _remake(prefix.cache[start : start + _AT_ONCE], prefix.positions, wanted)
+        for start in range(0, len(prefix.cache), _AT_ONCE)
+    )
     prefix.capacity = wanted
 
 
-def _remake(layer: Any, positions: int, capacity: int) -> int:
-    """Give a layer's cache buffers of that capacity; the bytes they take."""
+def _remake(layers: Sequence[Any], positions: int, capacity: int) -> int:
+    """Give some layers' caches buffers of that capacity; the bytes they take."""
     import mlx.core as mx
     from mlx.utils import tree_map
     from mlx_vlm.generate import generation_stream
@@ -172,11 +179,12 @@ def _remake(layer: Any, positions: int, capacity: int) -> int:
     mx.synchronize(generation_stream)
     before = mx.get_active_memory()
     with mx.stream(generation_stream):
-        keys, values = tree_map(larger, (layer.keys, layer.values))
-        mx.eval(keys, values)
+        made = [tree_map(larger, (layer.keys, layer.values)) for layer in layers]
+        mx.eval(made)
     mx.synchronize(generation_stream)
     taken = mx.get_active_memory() - before
-    layer.keys, layer.values = keys, values
+    for layer, (keys, values) in zip(layers, made, strict=True):
+        layer.keys, layer.values = keys, values
     return int(taken)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
+from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families.smolvlm import SMOLVLM, scaled_edge
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -17,8 +17,9 @@ from vqa_engine_adapters.mlx.positions import exact
 from vqa_engine_adapters.mlx.tail import after
 from vqa_engine_adapters.swapping import swapped
 
-STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
-"""A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
+STRATEGIES = (CacheLimit(256 * 2**20),)
+"""A split image makes prompts of over 1,000 tokens in many lengths, so the pool is bounded;
+the planner narrows the rest where memory asks for it."""
 
 
 def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:

@@ -8,16 +8,13 @@ from attrs import evolve
 
 from vqa_engine.adapter import BUILTIN, LEVERS, CleanupStrategy, Lever
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.memory.strategies import EncoderBatch, OnPressure, PrefillStep, RecycleWorker
+from vqa_engine.memory.strategies import OnPressure, RecycleWorker
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.memory import preferred
 
 SLOPE = float(2**20)
 """Bytes per question of growth outside the allocator that are worth a fresh process. MPSGraph
 keeps something for each new shape and gives nothing back (docs/facts/memory.md, "PyTorch")."""
-
-STANDING: tuple[CleanupStrategy, ...] = (PrefillStep(), EncoderBatch(4))
-"""Bounds that hold everywhere; neither changes what comes out."""
 
 STEPWISE: frozenset[Lever] = LEVERS - {"kv_bits"}
 """What a plain model obeys: transformers' quantised caches need a package of their own."""
@@ -28,22 +25,21 @@ WHOLE: frozenset[Lever] = frozenset({"image_longest_edge"})
 
 def on_torch(family: Family, adapter: str) -> Family:
     """The family as the adapter of this entry-point name runs it."""
-    estimate = evolve(family.estimate, backend="torch", levers=STEPWISE, strategies=STANDING)
+    estimate = evolve(family.estimate, backend="torch", levers=STEPWISE)
     return evolve(family, adapter=adapter, generic="transformers", estimate=estimate)
 
 
-def strategies(device: str, *, plain: bool) -> tuple[CleanupStrategy, ...]:
-    """What keeps memory in bounds on this kind of device; only `plain` models take steps.
+def strategies(device: str) -> tuple[CleanupStrategy, ...]:
+    """What keeps memory in bounds on this kind of device.
 
     The CPU has no pool to clear, and its C library keeps freed pages: a slope of the
     process says nothing there.
     """
-    standing = STANDING if plain else ()
     if device == "cuda":
-        return (*standing, OnPressure())
+        return (OnPressure(),)
     if device == "mps":
-        return (*standing, OnPressure(), RecycleWorker(slope=SLOPE))
-    return standing
+        return (OnPressure(), RecycleWorker(slope=SLOPE))
+    return ()
 
 
 def choose_device(torch: Any, asked: str | None) -> Any:

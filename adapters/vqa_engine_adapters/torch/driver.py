@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -19,26 +21,35 @@ from vqa_engine.adapter import (
     Trace,
     Transfer,
 )
-from vqa_engine.errors import AnswerError
+from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.options import read
-from vqa_engine_adapters.torch import profile
+from vqa_engine_adapters.torch import batches, profile
+from vqa_engine_adapters.torch.ahead import Ahead
 from vqa_engine_adapters.torch.generation import Generated, generate
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
-from vqa_engine_adapters.torch.preparing import Prepared, prepare
+from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import generate_whole
+from vqa_engine_adapters.torch.whole import generate_whole, pictures
+
+log = logging.getLogger(__name__)
+
+MOST = 128
+"""Rows at most. Five questions per image cost a GPU a quarter of what one does, so the launches
+of a step, the same for any number of rows, weigh on them longest."""
 
 
 class TorchAdapter(ModelAdapter):
     """A model on torch, run through transformers; CUDA before MPS before the CPU.
 
-    A subclass names its `family`. It is also `CostAware`, `Sizable` and a `CacheHolder`
+    A subclass names its `family`. Questions are answered in batches, about one image or
+    several (`BatchAdapter`); it is also `CostAware`, `Sizable` and a `CacheHolder`
     (`vqa_engine.adapter`): an image's prefix is kept for the next question about it.
     """
 
@@ -50,7 +61,9 @@ class TorchAdapter(ModelAdapter):
         self._family = self.family
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
-        self._ahead: tuple[Question, GenerationPlan, Prepared] | None = None
+        self._ahead: Ahead | None = None
+        self._growth = Growth()
+        self._upcoming: Sequence[Question] = ()
 
     @property
     def default_model(self) -> str | None:
@@ -78,8 +91,10 @@ class TorchAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family = loaded, family
-        self._prefixes = Prefixes(self._options.prefix_cache)
         self._profile = profile.as_loaded(family, loaded)
+        self._prefixes = Prefixes(self._options.kept(self._profile))
+        self._ahead = Ahead(loaded, self.prompt, self._prefixes)
+        self._growth = Growth(self._most())
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint to this machine, unless it is here; imports no model library.
@@ -99,31 +114,47 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or this one question failed.
         """
-        loaded = self._ready()
-        plan = _possible(loaded, plan)
+        (outcome,) = self.answer_batch((question,), plan, None)
+        if isinstance(outcome, VqaEngineError):
+            raise outcome
+        return outcome
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        """As many as fit and pay; an image's questions stay together where they can."""
+        loaded, self._upcoming = self._ready(), upcoming
+        if plan.temperature and loaded.steps is None:
+            return 1  # `generate` draws for all rows from one generator
+        size = min(self._growth.size, len(upcoming))
+        return batches.whole_images(upcoming, size)
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> list[Answer | VqaEngineError]:
+        """Answer questions together; half of them at a time where they do not fit.
+
+        The pictures of those that come next are prepared on threads meanwhile.
+
+        Raises:
+            OutOfMemory: not even one of them fits.
+            BackendError: the device failed.
+            AnswerError: nothing is loaded, or several questions failed together.
+        """
+        plan = _possible(self._ready(), plan)
+        assert self._ahead is not None
         try:
-            generated = self._generate(loaded, question, plan)
-        except Exception as error:
-            forget(error)
-            self.drop_caches()
-            raise classify(error, "transformers") from error
-        text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
-        brief = self._options.instruction is None and not question.worded
-        return Answer(
-            text=self._family.clean(text, brief=brief),
-            plan=plan,
-            token_ids=generated.ids,
-            finish_reason=generated.finish_reason,
-            tokens=generated.tokens,
-            timings=generated.timings,
-        )
+            return self._together(questions, plan)
+        finally:
+            self._ahead.forget(questions)
 
     def release(self) -> None:
         """Let go of the model and of torch's pool; calling it twice is safe."""
         if self._loaded is None:
             return
         self.drop_caches()
-        self._loaded, self._family = None, self.family
+        if self._ahead is not None:
+            self._ahead.close()
+        self._loaded, self._ahead, self._upcoming = None, None, ()
+        self._family = self.family
         self._profile = self.family.estimate
         sweep()
 
@@ -147,24 +178,17 @@ class TorchAdapter(ModelAdapter):
         return profile.expected(self.family.of(found.config), found, model, given)
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
-        """The question's exact cost; what it took to know is not done again by `answer`.
+        """What the questions cost together; what it took to know is not done again.
 
         Raises:
-            ImageError: the question's image cannot be used.
-            AnswerError: nothing is loaded, or the processor refuses the question.
+            ImageError: the one question's image cannot be used.
+            AnswerError: nothing is loaded, or no question can be asked.
         """
-        (question,) = questions
-        prepared = self._prepare(self._ready(), question, plan)
-        self._ahead = (question, plan, prepared)
-        whole, split, kept = len(prepared.ids), prepared.split, prepared.prefix is not None
-        return QuestionCost(
-            prompt_tokens=whole,
-            image_tiles=prepared.tiles,
-            reused_tokens=split if kept else 0,
-            apart_tokens=0 if kept else split,
-            # The prefix is kept as it is, and the question's cache is a copy that grows.
-            cache_tokens=whole if kept else whole + split,
-        )
+        outcomes = self._prepared(questions, plan)
+        askable = [one for one in outcomes if isinstance(one, Prepared)]
+        if not askable:
+            raise next(one for one in outcomes if isinstance(one, VqaEngineError))
+        return batches.cost(askable, plan)
 
     def cached_bytes(self) -> int:
         """Bytes of the prefixes kept for the images asked about last."""
@@ -173,7 +197,8 @@ class TorchAdapter(ModelAdapter):
     def drop_caches(self) -> None:
         """Let go of the prefixes; they are computed again when they are needed."""
         self._prefixes.clear()
-        self._ahead = None
+        if self._ahead is not None:
+            self._ahead.forget_reused()
 
     def prompt(self, question: Question) -> str:
         """The whole prompt for a question, as the chat template formats it.
@@ -210,23 +235,91 @@ class TorchAdapter(ModelAdapter):
         loaded, image = self._ready(), open_image(question)
         return trace(loaded, self.prompt(question), image, plan.image_longest_edge)
 
-    def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
-        """The question's tensors live in this frame, so that `forget` can let go of them."""
-        prepared = self._taken(question, plan) or self._prepare(loaded, question, plan)
-        if prepared.split:
-            return generate(loaded, prepared, plan, self._prefixes)
-        return generate_whole(loaded, prepared, plan)
+    def _together(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Answer | VqaEngineError]:
+        try:
+            return self._outcomes(questions, plan)
+        except OutOfMemory:
+            if len(questions) == 1:
+                raise
+        # Here the error is gone, and with it what its frames held.
+        sweep()
+        self._growth.failed(len(questions))
+        log.info("%d questions did not fit together; trying half of them", len(questions))
+        half = len(questions) // 2
+        return self._together(questions[:half], plan) + self._together(questions[half:], plan)
 
-    def _prepare(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Prepared:
-        image, prompt = open_image(question), self.prompt(question)
-        return prepare(loaded, prompt, image, plan.image_longest_edge, self._prefixes)
+    def _outcomes(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Answer | VqaEngineError]:
+        """What cannot be asked is an error at its place; the rest is answered together."""
+        loaded, outcomes = self._ready(), self._prepared(questions, plan)
+        askable = [one for one in outcomes if isinstance(one, Prepared)]
+        started = perf_counter()
+        try:
+            said = iter(self._generate(loaded, askable, plan) if askable else ())
+        except Exception as error:
+            forget(error)
+            self.drop_caches()
+            raise classify(error, "transformers") from error
+        self._growth.answered(len(askable), perf_counter() - started)
+        return [
+            self._answer(loaded, question, next(said), plan) if isinstance(one, Prepared) else one
+            for question, one in zip(questions, outcomes, strict=True)
+        ]
 
-    def _taken(self, question: Question, plan: GenerationPlan) -> Prepared | None:
-        """What `cost` prepared for this very question, if the image's bound is the same."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead[0] is not question:
-            return None
-        return ahead[2] if ahead[1].image_longest_edge == plan.image_longest_edge else None
+    def _answer(
+        self, loaded: Loaded, question: Question, generated: Generated, plan: GenerationPlan
+    ) -> Answer:
+        text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
+        brief = self._options.instruction is None and not question.worded
+        return Answer(
+            text=self._family.clean(text, brief=brief),
+            plan=plan,
+            token_ids=generated.ids,
+            finish_reason=generated.finish_reason,
+            tokens=generated.tokens,
+            timings=generated.timings,
+        )
+
+    def _generate(
+        self, loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan
+    ) -> list[Generated]:
+        """The questions' tensors live in this frame, so that `forget` can let go of them."""
+        cut = [one for one in asked if one.split]
+        said = iter(generate(loaded, cut, plan, self._prefixes) if cut else ())
+        rest = [one for one in asked if not one.split]
+        others = iter(generate_whole(loaded, rest, plan) if rest else ())
+        return [next(said if one.split else others) for one in asked]
+
+    def _prepared(
+        self, questions: Sequence[Question], plan: GenerationPlan
+    ) -> list[Prepared | VqaEngineError]:
+        """These questions made ready, and the pictures of the next ones begun."""
+        self._ready()
+        assert self._ahead is not None
+        outcomes = self._ahead.ready(questions, plan.image_longest_edge)
+        self._ahead.offer(self._upcoming, plan.image_longest_edge)
+        return outcomes
+
+    def _most(self) -> int:
+        """The most rows that may ever go together."""
+        loaded, most = self._ready(), self._options.batch
+        if most == 1 or not batches.possible(loaded, self._trial):
+            return 1
+        return most or MOST
+
+    def _trial(self) -> list[Prepared]:
+        """The questions of the self-check."""
+        asked = [
+            Question(question_id=n, image=one, text="What is this?")
+            for n, one in enumerate(pictures())
+        ]
+        assert self._ahead is not None
+        outcomes = self._ahead.ready(asked, None)
+        self._ahead.forget(asked)
+        return [one for one in outcomes if isinstance(one, Prepared)]
 
     def _ready(self) -> Loaded:
         if self._loaded is None:

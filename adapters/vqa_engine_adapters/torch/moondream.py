@@ -113,7 +113,7 @@ class Moondream2(ModelAdapter):
             FAMILY.estimate,
             weights=sum(tensor.nbytes for tensor in self._model.parameters()),
             device=str(device),
-            strategies=strategies(device.type, plain=False),
+            strategies=strategies(device.type),
             exact=True,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from PIL import Image
 
 from vqa_engine.errors import AnswerError
@@ -66,6 +66,25 @@ def prepare(
         prefix=None,
         inputs=inputs,
         tiles=_tiles(inputs),
+        seconds=perf_counter() - started,
+    )
+
+
+def continued(loaded: Loaded, prompt: str, earlier: Prepared) -> Prepared | None:
+    """The prompt of another question about the picture that was prepared for an earlier one.
+
+    None when the two have not the same tokens up to the picture's end: then it is prepared
+    like any other. There are no `inputs`: those of the earlier one serve both.
+    """
+    started, written = perf_counter(), _tokens(loaded, prompt)
+    cut = _place(loaded, written)
+    if cut is None or not earlier.split or tuple(written[:cut]) != earlier.ids[: earlier.head]:
+        return None
+    return evolve(
+        earlier,
+        ids=(*earlier.ids[: earlier.split], *written[cut + 1 :]),
+        inputs={},
+        tiles=0,
         seconds=perf_counter() - started,
     )
 

@@ -52,7 +52,7 @@ def as_loaded(family: Family, loaded: Loaded) -> MemoryProfile:
         device=str(loaded.device),
         weights=loaded.weights,
         levers=STEPWISE if plain else WHOLE,
-        strategies=strategies(loaded.device.type, plain=plain),
+        strategies=strategies(loaded.device.type),
         exact=True,
     )
 

@@ -28,9 +28,21 @@ class Stepwise:
             return self._forward(*args, inputs_embeds=inputs_embeds, **rest)
         output = None
         for start in range(0, count, self.step):
-            part = inputs_embeds[:, start : start + self.step]
-            output = self._forward(*args, inputs_embeds=part, **rest)
+            end = min(start + self.step, count)
+            part = inputs_embeds[:, start:end]
+            output = self._forward(*args, inputs_embeds=part, **_between(rest, start, end, count))
         return output
+
+
+def _between(rest: dict[str, Any], start: int, end: int, count: int) -> dict[str, Any]:
+    """The mask and the positions of one step; the mask covers what came before as well."""
+    cut = dict(rest)
+    mask, places = rest.get("attention_mask"), rest.get("position_ids")
+    if mask is not None:
+        cut["attention_mask"] = mask[:, : mask.shape[1] - count + end]
+    if places is not None:
+        cut["position_ids"] = places[:, start:end]
+    return cut
 
 
 class Batchwise:

@@ -1,15 +1,25 @@
-"""One question through `model.generate`, for models that are not known to be plain decoders."""
+"""Questions through `model.generate`, for models that are not known to be plain decoders."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
+
+from PIL import Image, ImageDraw
 
 from vqa_engine.adapter import GenerationPlan, Timings
 from vqa_engine_adapters.torch.device import synchronise
 from vqa_engine_adapters.torch.generation import Generated, counted
 from vqa_engine_adapters.torch.loading import Loaded
+from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
+
+TRIAL = GenerationPlan(max_tokens=4)
+"""How the drawn pictures are asked about: the length of a short answer."""
+
+_LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
+"""What processors make with one number for each token, beside ids and mask."""
 
 
 class _Clock:
@@ -29,48 +39,98 @@ class _Clock:
         """Nothing to flush."""
 
 
-def generate_whole(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Generated:
+def generate_whole(
+    loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan
+) -> list[Generated]:
     """Answer with transformers' own loop, which knows every model's peculiarities.
 
-    The prompt is computed at once: only plain models can be prefilled in steps.
+    The prompts are computed at once: only plain models can be prefilled in steps. Questions
+    whose pictures have other shapes follow in a batch of their own.
     """
+    said: dict[int, Generated] = {}
+    for group in stacks(asked):
+        said |= zip(map(id, group), _together(loaded, group, plan), strict=True)
+    return [said[id(one)] for one in asked]
+
+
+def pictures() -> list[Image.Image]:
+    """Four drawn pictures of two sizes, no two alike."""
+    drawn = []
+    for number, size in enumerate(((96, 64), (96, 64), (64, 160), (64, 160))):
+        picture = Image.new("RGB", size, (40 + 50 * number, 200 - 40 * number, 90))
+        corner = (8 + 6 * number, 10, 40 + 4 * number, 50)
+        ImageDraw.Draw(picture).ellipse(corner, fill=(250, 240 - 60 * number, 20 * number))
+        drawn.append(picture)
+    return drawn
+
+
+def same_together(loaded: Loaded, asked: Sequence[Prepared]) -> bool:
+    """Whether these questions get the same ids in one batch as alone.
+
+    An encoder-decoder is not tried: its padding is another matter.
+    """
+    if loaded.model.config.is_encoder_decoder:
+        return False
+    alone = [generate_whole(loaded, [one], TRIAL)[0].ids for one in asked]
+    return [one.ids for one in generate_whole(loaded, asked, TRIAL)] == alone
+
+
+def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -> list[Generated]:
     import torch
 
-    started, clock = perf_counter(), _Clock()
+    started, clock, count = perf_counter(), _Clock(), len(asked)
     torch.manual_seed(plan.seed)  # `generate` takes no generator of its own
     with torch.inference_mode():
         output = loaded.model.generate(
-            **_inputs(loaded, prepared),
+            **_inputs(torch, loaded, asked),
             **_sampling(plan),
             max_new_tokens=plan.max_tokens,
             eos_token_id=sorted(loaded.stop),
             pad_token_id=min(loaded.stop, default=0),
-            streamer=clock,
+            **({"streamer": clock} if count == 1 else {}),
         )
     synchronise(torch, loaded.device)
     ended = perf_counter()
-    ids = _new(loaded, output[0].tolist(), prepared)
-    stopped = bool(ids) and ids[-1] in loaded.stop
-    ids = ids[:-1] if stopped else ids
     first = clock.first or ended
+    return [
+        _generated(loaded, one, ids, (first - started) / count, (ended - first) / count)
+        for one, ids in zip(asked, _new(loaded, output.tolist(), asked), strict=True)
+    ]
+
+
+def _generated(
+    loaded: Loaded, prepared: Prepared, ids: tuple[int, ...], prefill: float, decode: float
+) -> Generated:
+    """The answer's ids up to its end token; behind it a batch is padded with such tokens."""
+    end = next((at for at, token in enumerate(ids) if token in loaded.stop), len(ids))
     return Generated(
-        ids=ids,
-        finish_reason="stop" if stopped else "length",
-        tokens=counted(loaded, prepared, len(ids)),
-        timings=Timings(prepare=prepared.seconds, prefill=first - started, decode=ended - first),
+        ids=ids[:end],
+        finish_reason="stop" if end < len(ids) else "length",
+        tokens=counted(loaded, prepared, end),
+        timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
     )
 
 
-def _inputs(loaded: Loaded, prepared: Prepared) -> dict[str, Any]:
+def _inputs(torch: Any, loaded: Loaded, asked: Sequence[Prepared]) -> dict[str, Any]:
     """All that the processor made, on the device, floats in the model's precision."""
-    moved = {}
-    for name, value in prepared.inputs.items():
-        if hasattr(value, "is_floating_point"):
-            dtype = loaded.model.dtype if value.is_floating_point() else value.dtype
-            moved[name] = value.to(loaded.device, dtype)
-        else:
-            moved[name] = value
-    return moved
+    if len(asked) == 1:
+        made = dict(asked[0].inputs)
+    else:
+        rows = padded(torch, loaded, [one.ids for one in asked])
+        made = stacked(torch, [one.inputs for one in asked])
+        made |= {"input_ids": rows.ids, "attention_mask": rows.mask.long()}
+        for name in _LIKE_TOKENS:
+            if name in asked[0].inputs:
+                lines = [one.inputs[name][0].tolist() for one in asked]
+                made[name] = padded(torch, loaded, lines, blank=0).ids
+    return {name: _placed(loaded, value) for name, value in made.items()}
+
+
+def _placed(loaded: Loaded, value: Any) -> Any:
+    if not hasattr(value, "is_floating_point"):
+        return value
+    dtype = loaded.model.dtype if value.is_floating_point() else value.dtype
+    return value.to(loaded.device, dtype)
 
 
 def _sampling(plan: GenerationPlan) -> dict[str, Any]:
@@ -80,9 +140,12 @@ def _sampling(plan: GenerationPlan) -> dict[str, Any]:
     return {"do_sample": True, "temperature": plan.temperature, "top_p": 1.0, "top_k": 0}
 
 
-def _new(loaded: Loaded, ids: list[int], prepared: Prepared) -> tuple[int, ...]:
+def _new(
+    loaded: Loaded, lines: Sequence[list[int]], asked: Sequence[Prepared]
+) -> list[tuple[int, ...]]:
     """The generated ids: a decoder repeats the prompt, an encoder-decoder a start token."""
     if loaded.model.config.is_encoder_decoder:
-        return tuple(ids[1:])
-    prompt = prepared.ids
-    return tuple(ids[len(prompt) :] if tuple(ids[: len(prompt)]) == prompt else ids)
+        return [tuple(line[1:]) for line in lines]
+    length = max(len(one.ids) for one in asked)
+    repeated = tuple(lines[0][:length])[-len(asked[0].ids) :] == asked[0].ids
+    return [tuple(line[length if repeated else 0 :]) for line in lines]

@@ -46,6 +46,10 @@ class QuestionCost:
     first ones, are computed by themselves before the others. `cache_tokens` are positions
     for which the KV cache allocates memory, where that differs from the new tokens.
     `freed_bytes` of kept caches make room before anything is computed.
+
+    Questions that are rows of a padded batch count with their padding, all rows together:
+    `apart_tokens` are spread over `apart_rows`, the others over `rows`. A prefill step is
+    then taken in all rows at once.
     """
 
     prompt_tokens: int
@@ -54,6 +58,8 @@ class QuestionCost:
     apart_tokens: int = 0
     cache_tokens: int | None = None
     freed_bytes: int = 0
+    rows: int = 1
+    apart_rows: int = 1
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
 from vqa_engine.memory.regression import Regression
@@ -24,7 +24,7 @@ DEFAULT_STEP = 2048
 """mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
 
 FIRST_MARGIN = 0.25
-_LEAST_MARGIN = 0.12
+LEAST_MARGIN = 0.12
 """Shares added to a prediction, before anything was learned and at least ever after; the
 worst under-prediction measured was 10.3 %."""
 
@@ -83,13 +83,17 @@ def _chunks(cost: QuestionCost, step: int, held: float) -> Iterator[Vector]:
     new = max(1, cost.prompt_tokens - cost.reused_tokens)
     apart = min(cost.apart_tokens, new - 1)
     cached = new if cost.cache_tokens is None else cost.cache_tokens
-    for start, tokens, taken in ((0, apart, apart), (apart, new - apart, cached)):
-        before = cost.reused_tokens + start
-        whole = tokens - tokens % step
-        for size, reached in ((step, whole), (tokens % step, tokens)):
+    reused = cost.reused_tokens
+    for before, tokens, taken, rows in (
+        (0 if cost.rows > 1 else reused, apart, apart, cost.apart_rows),
+        (reused + apart, new - apart, cached, cost.rows),
+    ):
+        each = tokens // rows
+        whole = each - each % step
+        for size, reached in ((step, whole), (each % step, each)):
             if size and reached:
-                pairs = float(size) * (before + reached)
-                yield (1.0, float(taken), float(size), pairs, held)
+                pairs = float(size) * (before + rows * reached)
+                yield (1.0, float(taken), float(size * rows), pairs, held)
 
 
 class Estimator:
@@ -112,7 +116,7 @@ class Estimator:
         self._encoder = Regression((0, 1, 2), (0.0, tile, 0.0))
         self._seeded = any((pair, tile))
         self._worst = self._mean = 0.0
-        self._least_step, self._most_step = float("inf"), 0.0
+        self._least_step, self._most_step, self._most_tiles = float("inf"), 0.0, 0.0
         self.learned = 0
 
     @property
@@ -131,26 +135,37 @@ class Estimator:
         It is a share of the prediction or of the mean need so far, whichever is more: what
         wavers is a few buffers more or less, and of a tiny need they are several times it.
         """
-        least = FIRST_MARGIN if self.learned < _WARM else _LEAST_MARGIN
+        least = FIRST_MARGIN if self.learned < _WARM else LEAST_MARGIN
         return max(least, _SAFETY * self._worst)
 
     def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
         return max(0.0, self._need(question) - question.freed)
 
-    def bound(self, question: Stages) -> int:
+    def bound(self, question: Stages, *, measured: bool = False) -> int:
         """What a question will not need more than, in bytes: prediction and margin.
 
-        A step larger than any measured is taken to need as many times more: with terms
-        that are not negative it cannot need more than that, and what small steps taught
-        says little about the term that dominates large ones.
+        A step larger than any measured is taken to need as many times more, and so are more
+        tiles at once: with terms that are not negative it cannot need more than that, and
+        what small steps taught says little about the term that dominates large ones. A
+        profile's figures make that superfluous, unless what counts is what was `measured`.
         """
-        expected, reached = self._need(question), self._most_step
-        if not self._seeded and 0.0 < reached < question.step:
-            stretch = question.step / reached
-            expected = max(expected, stretch * self._need(_smaller(question, stretch)))
-        slack = self.margin * max(expected, self._mean)
-        return max(0, int(expected + slack) + 1 - question.freed)
+        need = self._need(question)
+        if self.learned and (measured or not self._seeded):
+            need = max(need, *self._stretched(question))
+        slack = self.margin * max(need, self._mean)
+        return max(0, int(need + slack) + 1 - question.freed)
+
+    def _stretched(self, question: Stages) -> Iterator[float]:
+        """The need of larger steps and more tiles, as a multiple of the largest measured."""
+        yield 0.0
+        stretch = question.step / self._most_step
+        if stretch > 1.0:
+            yield stretch * max(map(self._prefill.predict, _smaller(question.chunks, stretch)))
+        if question.encoder is not None and question.encoder[1] > self._most_tiles > 0.0:
+            one, many, tiles = question.encoder
+            fewer = (one, self._most_tiles, tiles)
+            yield many / self._most_tiles * self._encoder.predict(fewer)
 
     def has_seen(self, question: Stages) -> bool:
         """Whether a step this small was ever measured; else the prediction extrapolates."""
@@ -174,13 +189,17 @@ class Estimator:
         encoders = question.encoder is not None and prefill <= encoder
         encoders = encoders and prefill <= need * (1.0 + _EXPLAINED)
         if question.encoder and (first or encoders or encoder > need * (1.0 + _EXPLAINED)):
-            if encoder > need * (1.0 + FIRST_MARGIN):  # it is wrong, not imprecise
-                self._encoder.doubt()
+            if encoder > need * (1.0 + FIRST_MARGIN) and question.encoder[1] >= self._most_tiles:
+                self._encoder.doubt()  # it is wrong, not imprecise
             self._encoder.learn(question.encoder, need)
         if first or not encoders:
+            if question.encoder is None and prefill > need * (1.0 + FIRST_MARGIN):
+                self._prefill.doubt()  # what it learned was the encoder's
             self._prefill.learn(chunk, need)
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
+        if question.encoder is not None:
+            self._most_tiles = max(self._most_tiles, question.encoder[1])
         self.learned += 1
         self._mean += (need - self._mean) / self.learned
 
@@ -195,10 +214,7 @@ class Estimator:
         self._worst = max(self._worst * _FADE, min(under, 4.0))
 
 
-def _smaller(question: Stages, stretch: float) -> Stages:
-    """The question with chunks so many times smaller, in the same context."""
-    chunks = tuple(
-        (one, cached, size / stretch, pairs / stretch, tiles)
-        for one, cached, size, pairs, tiles in question.chunks
-    )
-    return evolve(question, chunks=chunks)
+def _smaller(chunks: tuple[Vector, ...], stretch: float) -> Iterator[Vector]:
+    """Chunks so many times smaller, in the same context."""
+    for one, cached, size, pairs, tiles in chunks:
+        yield one, cached, size / stretch, pairs / stretch, tiles

@@ -124,12 +124,17 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
     degraded = lossy_plans(plan, levers) if lossy else []
     plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
-    needs = {one: _need(profile, cost, one) for one in plans}
+    needs = {one: _need(profile, cost, one, FIRST_MARGIN) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
     refused = None
     if found is None:
-        least = min(sum(need) for need in needs.values())
-        refused = refusal(least, weights, budget, allow_lossy=lossy)
+        # The margin narrows plans and refuses nothing: the narrowest one may be tried.
+        found = min(plans, key=lambda one: sum(needs[one]))
+        needs[found] = _need(profile, cost, found, 0.0)
+        least = sum(needs[found])
+        if least > (room or 0):
+            refused = refusal(least, weights, budget, allow_lossy=lossy)
+            found = None
     kv, work = needs[found or plan]
     return Fit(
         weights=profile.weights,
@@ -148,14 +153,16 @@ def _smallest(image: ImageTokens | None) -> ImageTokens | None:
     return None if image is None else evolve(image, max_tiles=1)
 
 
-def _need(profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan) -> tuple[int, int]:
-    """(KV cache, work space with its margin) of a question under a plan."""
+def _need(
+    profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan, margin: float
+) -> tuple[int, int]:
+    """(KV cache, work space with a margin) of a question under a plan."""
     kv = (profile.kv_per_token or 0) * (cost.prompt_tokens + plan.max_tokens)
     if plan.kv_bits is not None and "kv_bits" in profile.levers:
         kv = kv * plan.kv_bits // 16
     whole = Estimator(profile).predict(stages(cost, plan))
     work = max(0.0, whole - (profile.kv_per_token or 0) * cost.prompt_tokens)
-    return kv, round(work * (1.0 + FIRST_MARGIN))
+    return kv, round(work * (1.0 + margin))
 
 
 def _changes(asked: GenerationPlan, plan: GenerationPlan) -> str:

@@ -21,6 +21,11 @@ _PREFILL_STEPS = (512, 128, 32)
 """Prompt tokens at once. Measured peaks above baseline: 2048 tokens 111.7 MiB, 512 41.3,
 128 16.6, 32 12.0, with the same text and the same speed (docs/facts/memory.md)."""
 
+_STEPS = (2048, 1024, 512, 256, 128, 64, 32)
+_TILES = (16, 8, 4, 2, 1)
+"""What a plan is narrowed to before it runs: half as much each time, down to where less
+would save next to nothing (the same table)."""
+
 _FIRST_STEP = 128
 """From a plan that leaves the step to the model: no standing step chosen by size is smaller,
 so this is never dearer than what has just failed."""
@@ -98,6 +103,15 @@ class Ladder:
             return None
         edges = [e for e in _IMAGE_EDGES if e < (plan.image_longest_edge or _IMAGE_EDGES[0] + 1)]
         return evolve(plan, image_longest_edge=edges[0]) if edges else None
+
+
+def widths(plan: GenerationPlan, lever: Lever, levers: frozenset[Lever]) -> list[int | None]:
+    """What a lossless lever may be set to under a plan, the widest first: what it asks for."""
+    asked: int | None = getattr(plan, lever)
+    if lever not in levers:
+        return [asked]
+    narrower = {"prefill_step": _STEPS, "encoder_batch": _TILES}[lever]
+    return [asked, *(width for width in narrower if asked is None or width < asked)]
 
 
 def lossless(plan: GenerationPlan, levers: frozenset[Lever] = LEVERS) -> list[GenerationPlan]:

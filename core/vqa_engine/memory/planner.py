@@ -20,8 +20,8 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget, shown
 from vqa_engine.memory.controls import MemoryControls
-from vqa_engine.memory.estimator import Estimator, Stages, stages
-from vqa_engine.memory.ladder import lossless, lossy
+from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, Stages, stages
+from vqa_engine.memory.ladder import lossy, widths
 
 _CHARACTERS_PER_TOKEN = 3
 """English text has about four characters per token; three errs on the safe side."""
@@ -30,6 +30,8 @@ _TEMPLATE_TOKENS = 48
 """A chat template with its short-answer instruction."""
 
 _HALF_BITS = 16
+
+LOSSLESS: tuple[Lever, Lever] = ("prefill_step", "encoder_batch")
 
 
 @frozen
@@ -49,12 +51,16 @@ class Planned:
 
 
 class Planner:
-    """Finds the first plan that fits, lossless ones first.
+    """Finds the widest plan that fits: as fast as the backend can go, and no faster than fits.
 
-    The order is: clear the pool, smaller prefill steps; for one question also the adapter's
-    own caches, a fresh process, and, only when allowed, lossy plans; last, a refusal. As
-    long as nothing at all is known, a `cautious` planner chooses the smallest lossless plan:
-    it serves a caller who gave a budget.
+    A plan that is narrowed has fewer questions first, then fewer tiles, then smaller prefill
+    steps, and each no smaller than is needed. Caches, a fresh process and, only when
+    allowed, lossy plans come after that; a refusal is last. What narrows a plan is the
+    bound of its need, prediction and margin. The narrowest one is tried as long as the need
+    itself may fit.
+
+    A `cautious` planner serves a caller who gave a budget: it trusts a prediction no further
+    than measured needs reach.
     """
 
     def __init__(
@@ -71,13 +77,12 @@ class Planner:
         self._allow_lossy = allow_lossy
         self._batches = "encoder_batch" in controls.profile.levers
         self._cost = adapter.cost if isinstance(adapter, CostAware) else None
-        self._questions: Sequence[Question] = ()
-        self._costs: dict[GenerationPlan, QuestionCost] = {}
+        self._ask(())
 
     def plan(
         self, questions: Sequence[Question], plan: GenerationPlan, moment: Moment, budget: Budget
     ) -> Planned | None:
-        """The first plan under which these questions fit in the budget together.
+        """The widest plan under which these questions fit in the budget together.
 
         None when several do not.
 
@@ -85,15 +90,25 @@ class Planner:
             OutOfMemory: a single one fits under no plan. When a fresh process would help,
                 `controls.recycle` says so.
         """
-        self._questions, self._costs = questions, {}
+        self._ask(questions)
         known, asked = self.estimator.known, self._weigh(plan)
         found: Planned | None = asked
-        if budget.limit is not None and moment.held + asked.bound > budget.limit:
-            found = self._replan(asked, moment, budget, budget.limit)
-        elif self._cautious and not known:
-            found = self._plans(plan)[-1]
+        if budget.limit is not None:
+            room = budget.limit - moment.held
+            if self._blind and len(questions) > 1:
+                return None  # one alone teaches what they need
+            if self._blind or asked.bound > room:
+                found = self._replan(asked, moment, budget, budget.limit)
         moment.predicted = found.bound if found and known else None
         return found
+
+    def _ask(self, questions: Sequence[Question]) -> None:
+        self._questions, self._costs = questions, dict[GenerationPlan, QuestionCost]()
+
+    @property
+    def _blind(self) -> bool:
+        """Whether nothing was measured yet: on thin models a first guess is off by factors."""
+        return self._cautious and not self.estimator.learned
 
     def corrected(self, planned: Planned, answer: Answer) -> QuestionCost:
         """The cost after the answer: a guess is replaced by the true token count.
@@ -115,7 +130,8 @@ class Planner:
         """
         cost = self._cost_under(plan)
         through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
-        expected, bound = self.estimator.predict(through), self.estimator.bound(through)
+        expected = self.estimator.predict(through)
+        bound = self.estimator.bound(through, measured=self._cautious)
         saved = self._saved_by_quantising(cost, plan)
         expected, bound = max(0.0, expected - saved), max(0, bound - saved)
         each = 1 if self._cost else len(self._questions)
@@ -132,65 +148,107 @@ class Planner:
             )
         return self._costs[key]
 
-    def _plans(self, plan: GenerationPlan) -> list[Planned]:
-        """The plan that was asked for, then the cheaper lossless ones."""
-        return [self._weigh(one) for one in (plan, *lossless(plan, self._levers))]
+    def _narrowed(self, plan: GenerationPlan, room: int) -> Planned | None:
+        """The widest lossless plan that fits: the widest step, then with it the most tiles.
+
+        The encoder runs before the prefill, so each lever has to fit by itself. None before
+        anything is known.
+        """
+        if self._blind:
+            return None
+        steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
+        fewest = tiles[-1]
+        pairs = ((plan, step, fewest) for step in steps)
+        found = _first((self._with(*one) for one in pairs), room)
+        if found is None:
+            return None
+        step = found.plan.prefill_step
+        return _first((self._with(plan, step, many) for many in tiles), room)
+
+    def _narrowest(self, plan: GenerationPlan) -> Planned:
+        steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
+        return self._with(plan, steps[-1], tiles[-1])
+
+    def _with(self, plan: GenerationPlan, step: int | None, tiles: int | None) -> Planned:
+        if (step, tiles) == (plan.prefill_step, plan.encoder_batch):
+            return self._weigh(plan)
+        return self._weigh(evolve(plan, prefill_step=step, encoder_batch=tiles, rung=plan.rung + 1))
 
     def _replan(self, asked: Planned, moment: Moment, budget: Budget, limit: int) -> Planned | None:
         """Each measure in turn, the gentlest first."""
-        found = self._cleared(asked, moment, limit)
-        if found is not None or len(self._questions) > 1:
-            return found
-        if self.controls.has("drop_caches"):
+        self._clear(asked, moment)
+        room = limit - moment.held
+        if len(self._questions) > 1:
+            return self._together(asked.plan, room)
+        found = self._narrowed(asked.plan, room)
+        if found is None and self.controls.has("drop_caches"):
             self.controls.act("plan", "drop_caches")
-            self._costs = {}  # what was reused must be computed again
-            found = self._cleared(asked, moment, limit)
+            self._ask(self._questions)  # what was reused must be computed again
+            self._clear(asked, moment)
+            room = limit - moment.held
+            found = self._narrowed(asked.plan, room)
+        narrowest = self._narrowest(asked.plan)
         return (
             found
-            or self._untried(asked, moment, limit)
-            or self._afresh(asked, moment, limit)
-            or self._degraded(asked, moment, limit)
-            or self._refuse(asked, moment, budget)
+            or self._tried(narrowest, room, narrowest.expected)
+            or self._untried(narrowest, room)
+            or self._afresh(narrowest, moment, limit)
+            or self._degraded(asked, room)
+            or self._tried(narrowest, room, narrowest.expected / (1.0 + LEAST_MARGIN))
+            or self._refuse(narrowest, moment, budget)
         )
 
-    def _cleared(self, asked: Planned, moment: Moment, limit: int) -> Planned | None:
-        """The first lossless plan that fits once the pool is cleared."""
+    def _together(self, plan: GenerationPlan, room: int) -> Planned | None:
+        """Several questions under the plan that the first alone would get, if that fits."""
+        questions = self._questions
+        self._ask(questions[:1])
+        alone = self._narrowed(plan, room)
+        self._ask(questions)
+        if alone is None:
+            return None
+        planned = self._weigh(alone.plan)
+        return planned if planned.bound <= room else None
+
+    def _clear(self, asked: Planned, moment: Moment) -> None:
+        """Give the pool back, and see what is held then."""
         if self.controls.has("clear_cache"):
             detail = f"predicted {shown(asked.bound)} above the floor"
             self.controls.act("plan", "clear_cache", detail)
             reading = self.controls.backend.read()
             moment.active, moment.cache = reading.active, reading.cache
-        return _first(self._plans(asked.plan), limit - moment.held)
 
-    def _untried(self, asked: Planned, moment: Moment, limit: int) -> Planned | None:
-        """The smallest lossless plan, if it was never measured and its KV cache fits.
+    @staticmethod
+    def _tried(narrowest: Planned, room: int, need: float) -> Planned | None:
+        """The narrowest plan, if it may fit: a worker survives a try that does not."""
+        return narrowest if need <= room else None
+
+    def _untried(self, narrowest: Planned, room: int) -> Planned | None:
+        """The narrowest plan, if it was never measured and its KV cache fits.
 
         An extrapolated prediction is no ground for a refusal.
         """
-        smallest = self._plans(asked.plan)[-1]
-        if smallest.plan == asked.plan or self.estimator.has_seen(smallest.stages):
+        if self.estimator.has_seen(narrowest.stages):
             return None
-        certain = (self.controls.profile.kv_per_token or 0) * smallest.cost.prompt_tokens
-        return smallest if moment.held + certain <= limit else None
+        certain = (self.controls.profile.kv_per_token or 0) * narrowest.cost.prompt_tokens
+        return narrowest if certain <= room else None
 
-    def _afresh(self, asked: Planned, moment: Moment, limit: int) -> Planned | None:
+    def _afresh(self, narrowest: Planned, moment: Moment, limit: int) -> Planned | None:
         """Ask for a fresh process, if giving back what stayed since load would do."""
-        least = min(plan.bound for plan in self._plans(asked.plan))
-        if moment.rise <= 0 or least > limit - moment.held + moment.rise:
+        if moment.rise <= 0 or narrowest.expected > limit - moment.held + moment.rise:
             return None
         reason = f"{shown(moment.rise)} were never freed and are needed now"
         self.controls.ask_recycle("plan", reason)
         raise OutOfMemory(f"A fresh process is needed: {reason}.", budget=limit)
 
-    def _degraded(self, asked: Planned, moment: Moment, limit: int) -> Planned | None:
+    def _degraded(self, asked: Planned, room: int) -> Planned | None:
         if not self._allow_lossy:
             return None
         plans = (self._weigh(plan) for plan in lossy(asked.plan, self._levers))
-        return _first(plans, limit - moment.held)
+        return _first(plans, room)
 
-    def _refuse(self, asked: Planned, moment: Moment, budget: Budget) -> Planned:
-        least = min(plan.bound for plan in self._plans(asked.plan))
-        raise refusal(least, moment.held, budget, allow_lossy=self._allow_lossy)
+    def _refuse(self, narrowest: Planned, moment: Moment, budget: Budget) -> Planned:
+        needed = round(narrowest.expected)
+        raise refusal(needed, moment.held, budget, allow_lossy=self._allow_lossy)
 
     def _saved_by_quantising(self, cost: QuestionCost, plan: GenerationPlan) -> int:
         if plan.kv_bits is None or "kv_bits" not in self._levers:

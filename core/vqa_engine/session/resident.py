@@ -42,9 +42,9 @@ from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 
 log = logging.getLogger(__name__)
 
-WINDOW = 32
-"""Questions that an adapter which answers several together is offered at once: six images'
-worth of VQA v2, and four rounds of the eight requests that `openai_server` keeps in flight."""
+WINDOW = 256
+"""Questions that an adapter which answers several together is offered at once: two of the
+largest batches of the torch adapters, so that one can be prepared while another is answered."""
 
 
 class Resident:
@@ -113,8 +113,8 @@ class Resident:
             return self._failed(governor, asked[:1], crowded)
         on_begun(asked)
         planned, failure = _planned(governor, asked, plan)
-        if planned is None and len(asked) > 1:
-            asked = asked[:1]
+        while planned is None and len(asked) > 1:
+            asked = asked[: len(asked) // 2]
             on_begun(asked)
             planned, failure = _planned(governor, asked, plan)
         if planned is None:
