@@ -47,7 +47,8 @@ def small_tower(layers: int) -> Iterator[None]:
 
 def write(folder: Path, *, num_crops: int = 1, seed: int = 2) -> Path:
     """A checkpoint with two language layers; call inside `small_tower`."""
-    tokenizer = llama_bpe(SPECIALS)
+    # Random weights answer with any id, and mlx-vlm's detokenizer must know it.
+    tokenizer = llama_bpe({**SPECIALS, "<|unused|>": VOCABULARY - 1})
     config = _config()
     write_json(folder, "config.json", config)
     write_json(
