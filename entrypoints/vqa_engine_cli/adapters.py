@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ timeout_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command, short_help="List the installed adapters, and how to mend a broken one.")
 @options(timeout_option, json_option)
 def adapters(timeout: float, as_json: bool) -> None:
     """List every installed adapter: its state, its package, and how to mend a broken one.

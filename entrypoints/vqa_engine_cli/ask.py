@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vqa_engine_cli.building import engine
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
@@ -19,7 +20,7 @@ from vqa_engine_cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=Command, short_help="Ask one question about one image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("question")
 @options(

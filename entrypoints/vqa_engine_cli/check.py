@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ NO_PYTEST = "The tests need pytest and two of its plugins: pip install 'vqa-engi
 MARKS = {"passed": "ok", "skipped": "-", "failed": "FAILED", "died": "DIED", "hung": "HUNG"}
 
 
-@click.command()
+@click.command(cls=Command, short_help="Run the conformance tests on an adapter.")
 @click.argument("name")
 @options(
     click.option("--model", help="Checkpoint to test with.  [default: the adapter's]"),

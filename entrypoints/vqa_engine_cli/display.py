@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,7 +14,10 @@ from vqa_engine.runs.journal import Tally
 from vqa_engine.scoring import ScoreTable
 from vqa_engine.scoring.report import score_tables
 from vqa_engine_cli.counting import counted
-from vqa_engine_cli.live import observer
+from vqa_engine_cli.live import observer, print_json
+
+UNLIMITED = 10_000
+"""Columns of a file."""
 
 __all__ = [
     "headlines",
@@ -28,7 +32,7 @@ __all__ = [
 
 def show_result(result: RunResult, question_set: str, *, keep_failed: bool = False) -> None:
     """The scores of a run, its counts, and where it is kept."""
-    console = Console(highlight=False)
+    console = _console()
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
     console.print(score_tables(shown, title=f"question set: {question_set}"))
     for label, tally in result.tallies.items():
@@ -54,34 +58,50 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
 
 def show_result_json(result: RunResult) -> None:
     """One JSON object: scores, counts, errors, directory."""
-    _print(
+    print_json(
         {
             "event": "result",
             "directory": str(result.directory) if result.directory else None,
             "scores": result.scores,
             "tallies": result.tallies,
             "errors": {label: str(error) for label, error in result.errors.items()},
+            "failures": list(_failures(result)),
         }
     )
 
 
 def show_scores(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
     """Score tables side by side."""
-    Console(highlight=False).print(score_tables(tables))
+    _console().print(score_tables(tables))
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
     """Score tables as one JSON object."""
-    _print(tables)
+    print_json(tables)
 
 
 def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> None:
     """The answer alone, or with its adapter's name, or with all its facts."""
     if as_json:
-        _print({"adapter": label, **msgspec.to_builtins(answer)})
+        print_json({"adapter": label, **msgspec.to_builtins(answer)})
     else:
         sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
 
 
-def _print(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+def _failures(result: RunResult) -> Iterator[dict[str, object]]:
+    """Every question without an answer, and why."""
+    for row in result.rows() if any(tally.failed for tally in result.tallies.values()) else ():
+        if row.failure is not None:
+            yield {
+                "adapter": row.adapter,
+                "question_id": row.question.question_id,
+                "cause": row.failure.cause,
+                "message": row.failure.message,
+            }
+
+
+def _console() -> Console:
+    """Stdout; a file or a pipe is as wide as what is written to it."""
+    console = Console(highlight=False)
+    wide = not console.is_terminal and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=UNLIMITED) if wide else console

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, options
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
 
 
-@click.command()
+@click.command(cls=Command, short_help="Write the answers of a run for other programs.")
 @click.argument("run", type=FOLDER)
 @options(
     click.option(
@@ -89,17 +90,27 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """Write beside the target and rename, so that an old export is replaced whole."""
+    """Write to stdout, into what is no file, or over a file all at once."""
     if output is None:
         sys.stdout.buffer.writelines(pieces)
         sys.stdout.buffer.flush()
         return
-    part = output.with_name(f"{output.name}.part")
     try:
-        with part.open("wb") as stream:
-            stream.writelines(pieces)
-        part.replace(output)
+        target = output.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:  # a device or a pipe must never be replaced
+                stream.writelines(pieces)
+        else:
+            _replace(target, pieces)
     except OSError as error:
         from vqa_engine.errors import ConfigurationError
 
         raise ConfigurationError(f"{output} cannot be written: {error}.") from error
+
+
+def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write beside the file and rename, so that an old export is replaced whole."""
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as stream:
+        stream.writelines(pieces)
+    part.replace(target)

@@ -6,20 +6,15 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
 import msgspec
+from attrs import frozen
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
@@ -28,6 +23,7 @@ from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.excerpt import excerpt
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -38,8 +34,9 @@ SNAPSHOT_INTERVAL = 0.2
 MOST_FAILURES = 10
 """Failures of one run that are shown on the screen; a broken set would flood it."""
 
-TAIL = 5
-"""Lines of a worker's last output, or of a traceback, that are shown with a failure."""
+WIDEST_BAR = 20
+WIDEST_LABEL = 28
+"""Columns of the terminal."""
 
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
@@ -62,16 +59,16 @@ class JsonLines(Observer):
     """One JSON object on stdout for each answer, each memory action and each note."""
 
     def answered(self, row: Row, progress: Progress) -> None:
-        _print_json({"event": "answer", **record(row)})
+        print_json({"event": "answer", **record(row)})
 
     def memory(self, label: str, event: MemoryEvent) -> None:
-        _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
+        print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
     def note(self, label: str, note: Note) -> None:
-        _print_json({"event": "note", "adapter": label, **msgspec.to_builtins(note)})
+        print_json({"event": "note", "adapter": label, **msgspec.to_builtins(note)})
 
     def failed(self, label: str, error: VqaEngineError) -> None:
-        _print_json({"event": "failed", "adapter": label, "message": str(error)})
+        print_json({"event": "failed", "adapter": label, "message": str(error)})
 
 
 class Warnings(Observer):
@@ -81,11 +78,13 @@ class Warnings(Observer):
         self._console = console
 
     def note(self, label: str, note: Note) -> None:
-        if note.level >= logging.WARNING:
-            self._print(f"{label}: {logging.getLevelName(note.level).lower()}: {note.text}")
+        if note.level >= min(logging.WARNING, logging.getLogger().getEffectiveLevel()):
+            level = logging.getLevelName(note.level).lower()
+            style = "yellow" if note.level >= logging.WARNING else ""
+            self._print(f"{label}: {level}: {note.text}", style)
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def _print(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, style=style)
 
 
 class Verbose(Warnings):
@@ -165,25 +164,32 @@ class _Counting(Observer):
         """Say why a question has no answer, and show the end of its worker's output."""
         if self._failures > MOST_FAILURES:
             return
-        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}")
+        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}", "red")
         self._say_tail(failure.detail)
         if self._failures == MOST_FAILURES:
             self._say("Further errors are only recorded in the run directory.")
 
     def _say_tail(self, detail: str) -> None:
-        for said in detail.rstrip().splitlines()[-TAIL:]:
+        for said in excerpt(detail):
             self._say(f"    {said}")
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, style=style)
 
-    def _facts(self, row: Row, progress: Progress) -> str:
-        parts = [f"accuracy {accuracy(progress)}", self._memory(row)]
-        if progress.failed:
-            parts.append(counted(progress.failed, "error"))
-        if progress.degraded:
-            parts.append(f"{progress.degraded} degraded")
-        return "  ".join(part for part in parts if part)
+    def _parts(self, row: Row, progress: Progress, seconds: float) -> list[str]:
+        """Count, rate, time left, accuracy and the rest, the most important first."""
+        asked = progress.done - progress.resumed
+        rate = asked / max(seconds, 1e-9)
+        parts = [
+            f"{progress.done:,}/{progress.total:,}",
+            f"{rate:.1f}/s",
+            f"{duration((progress.total - progress.done) / rate)} left" if asked else "",
+            f"accuracy {accuracy(progress)}",
+            counted(progress.failed, "error") if progress.failed else "",
+            f"{progress.degraded} degraded" if progress.degraded else "",
+            self._memory(row),
+        ]
+        return [part for part in parts if part]
 
     def _memory(self, row: Row) -> str:
         reading = row.answer.memory if row.answer else None
@@ -206,12 +212,7 @@ class Plain(_Counting):
             self._say(self._text(row, progress, now - self._began))
 
     def _text(self, row: Row, progress: Progress, seconds: float) -> str:
-        rate = (progress.done - progress.resumed) / max(seconds, 1e-9)
-        left = (progress.total - progress.done) / rate
-        return (
-            f"{row.adapter}: {progress.done}/{progress.total}  {rate:.1f}/s  "
-            f"{duration(left)} left  {self._facts(row, progress)}"
-        )
+        return f"{row.adapter}: {'  '.join(self._parts(row, progress, seconds))}"
 
 
 class Live(_Counting):
@@ -220,21 +221,20 @@ class Live(_Counting):
     def __init__(self, console: Console, *, verbose: bool) -> None:
         super().__init__(console, verbose=verbose)
         self._bar: Bar | None = None
+        self._column = BarColumn()
         self._task: Any = None
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         super().loaded(label, loaded)
         self._close()
+        self._column = BarColumn(bar_width=WIDEST_BAR)
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}"),
+            self._column,
+            TextColumn("{task.fields[facts]}", markup=False),
             console=self._console,
         )
-        self._task = self._bar.add_task(label, total=None, rate="", facts="")
+        self._task = self._bar.add_task(shortened(label, WIDEST_LABEL), total=None, facts="")
         self._bar.start()
 
     def answered(self, row: Row, progress: Progress) -> None:
@@ -246,13 +246,16 @@ class Live(_Counting):
             self._memory(row)
             return
         self._shown = now
-        rate = (progress.done - progress.resumed) / max(now - self._began, 1e-9)
+        line = Line.fitted(
+            self._console.width, row.adapter, self._parts(row, progress, now - self._began)
+        )
+        self._column.bar_width = line.bar
         self._bar.update(
             self._task,
+            description=line.label,
             completed=progress.done,
             total=progress.total,
-            rate=f"{rate:.1f}/s",
-            facts=self._facts(row, progress),
+            facts=line.facts,
         )
 
     def released(self, label: str, released: Released) -> None:
@@ -267,6 +270,40 @@ class Live(_Counting):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+@frozen
+class Line:
+    """A progress line that fits: the label, the columns left for the bar, and the facts."""
+
+    label: str
+    bar: int
+    facts: str
+
+    @classmethod
+    def fitted(cls, width: int, label: str, parts: Sequence[str]) -> Line:
+        """Count, rate and time stay whole: the bar shrinks first, then the last parts go."""
+        name = shortened(label, WIDEST_LABEL)
+        kept = list(parts)
+        while len(kept) > 3 and _room(width, name, kept) < 0:
+            kept.pop()
+        if (room := _room(width, name, kept)) < 0:
+            name = shortened(label, max(1, len(name) + room))
+        bar = max(0, min(WIDEST_BAR, _room(width, name, kept)))
+        return cls(name, bar, "  ".join(kept))
+
+
+def _room(width: int, label: str, parts: Sequence[str]) -> int:
+    """What is left for the bar; rich puts a blank between columns."""
+    return width - len(label) - len("  ".join(parts)) - 2
+
+
+def shortened(label: str, longest: int) -> str:
+    """A label within `longest` columns: its model's last part, or the end of that."""
+    if len(label) <= longest:
+        return label
+    last = label.rpartition("/")[2]
+    return last if len(last) <= longest else f"…{last[len(last) - longest + 1 :]}"
 
 
 def _nothing_to_ask(progress: Progress) -> str:
@@ -306,10 +343,12 @@ def _majority(answers: tuple[str, ...]) -> str:
     return max(answers, key=answers.count)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """A value as one line of JSON, in UTF-8 whatever the encoding of stdout is."""
     try:
-        text = msgspec.json.encode(value).decode()
+        text = msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, in the id of a memory event
-        text = json.dumps(msgspec.to_builtins(value))
-    sys.stdout.write(f"{text}\n")
+        text = json.dumps(msgspec.to_builtins(value)).encode()
     sys.stdout.flush()
+    sys.stdout.buffer.write(text + b"\n")
+    sys.stdout.buffer.flush()

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from vqa_engine_cli.config import config_option
+from vqa_engine_cli.help import sectioned
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -181,15 +182,33 @@ verbose_option = click.option(
 )
 
 
+_HEADINGS: tuple[tuple[str, Any], ...] = (
+    ("Models", adapter_options),
+    ("Questions", question_options),
+    ("Generation", plan_options),
+    ("Memory", memory_options),
+    ("Processes", process_options),
+)
+
+
+quiet_option = click.option(
+    "--quiet", "-q", is_flag=True, help="Print only the scores, warnings and errors."
+)
+
+
 def options(*groups: Any) -> Callable[[Command], Command]:
     """A decorator that adds `--config` and groups of options, in this order."""
-    flat = [config_option]
+    flat: list[tuple[str | None, Any]] = [(None, config_option)]
     for group in groups:
-        flat.extend(group if isinstance(group, tuple) else (group,))
+        heading = next((name for name, one in _HEADINGS if one is group), None)
+        members = group if isinstance(group, tuple) else (group,)
+        flat.extend((heading, one) for one in members)
 
     def add(command: Command) -> Command:
-        for option in reversed(flat):
+        for heading, option in reversed(flat):
             command = option(command)
+            if heading is not None:
+                sectioned(heading, command)
         return command
 
     return add

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import engine, question_set
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
@@ -18,6 +19,7 @@ from vqa_engine_cli.options import (
     plan_options,
     process_options,
     question_options,
+    quiet_option,
     verbose_option,
 )
 
@@ -30,7 +32,7 @@ RUNS = Path("runs")
 """Where runs without --output go."""
 
 
-@click.command()
+@click.command(cls=Command, short_help="Ask a question set and score the answers (the default).")
 @options(
     adapter_options,
     question_options,
@@ -62,6 +64,7 @@ RUNS = Path("runs")
     ),
     json_option,
     verbose_option,
+    quiet_option,
 )
 def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None:
     """Ask a question set, record every answer, and print the scores.
@@ -88,7 +91,7 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
     from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine_cli.display import observer
 
-    shown = observer(as_json=as_json, verbose=verbose)
+    shown = observer(as_json=as_json, verbose=verbose, quiet=given["quiet"])
     metrics = given["metrics"] or DEFAULT_METRICS
     return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
 
@@ -107,11 +110,9 @@ def _run(
         return running.run(
             questions, directory, fresh_start=given["fresh"], keep_failed=given["keep_failed"]
         )
-    except KeyboardInterrupt:
-        click.echo(
-            f"\nInterrupted. Every answer so far is in {directory}; "
-            "the same command continues from there.",
-            err=True,
+    except KeyboardInterrupt as stop:
+        stop.add_note(
+            f"Every answer so far is in {directory}; the same command continues from there."
         )
         raise
 

@@ -9,10 +9,11 @@ import click
 from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, metric_option, options, question_options
 
 
-@click.command()
+@click.command(cls=Command, short_help="Score a run, or a VQA v2 result file.")
 @click.argument("results", type=click.Path(exists=True, path_type=Path))
 @options(
     question_options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -20,10 +21,11 @@ def score_tables(tables: Mapping[str, Sequence[ScoreTable]], *, title: str | Non
     if len(tables) == 1:
         ((label, each),) = tables.items()
         return Group(_table([(f"{label}\n{table.metric}", table) for table in each], title))
+    names = apart(list(tables))
     metrics = zip(*tables.values(), strict=True)
     return Group(
         *(
-            _table(list(zip(tables, row, strict=True)), f"{title or 'scores'}, {row[0].metric}")
+            _table(list(zip(names, row, strict=True)), f"{title or 'scores'}, {row[0].metric}")
             for row in metrics
         )
     )
@@ -33,7 +35,7 @@ def _table(columns: Sequence[tuple[str, ScoreTable]], title: str | None) -> Tabl
     shown = Table(title=title, title_justify="left")
     shown.add_column("accuracy, %  (95 % interval)", no_wrap=True)
     for heading, _ in columns:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", overflow="fold")
     shown.add_row("overall", *(_cell(table.overall) for _, table in columns), end_section=True)
     _add_types(shown, "question type", [table.by_question_type for _, table in columns])
     _add_types(shown, "answer type", [table.by_answer_type for _, table in columns])
@@ -49,6 +51,17 @@ def as_text(shown: RenderableType, width: int = 100) -> str:
     text = io.StringIO()
     Console(file=text, width=width, no_color=True).print(shown)
     return text.getvalue()
+
+
+def apart(labels: Sequence[str]) -> list[str]:
+    """Labels without the prefix that all of them share, as far as one of its separators.
+
+    `smolvlm@x/256M` and `smolvlm@x/500M` are told apart by what follows the last slash.
+    """
+    common = commonprefix(labels) if len(labels) > 1 else ""
+    start = max(common.rfind("@"), common.rfind("/")) + 1
+    shorter = [label[start:] for label in labels]
+    return shorter if all(shorter) else list(labels)
 
 
 def _add_types(shown: Table, kind: str, columns: Sequence[Mapping[str, Score]]) -> None:
