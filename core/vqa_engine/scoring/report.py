@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -58,10 +59,10 @@ def apart(labels: Sequence[str]) -> list[str]:
 
     `smolvlm@x/256M` and `smolvlm@x/500M` are told apart by what follows the last slash.
     """
-    common = commonprefix(labels) if len(labels) > 1 else ""
-    start = max(common.rfind("@"), common.rfind("/")) + 1
-    shorter = [label[start:] for label in labels]
-    return shorter if all(shorter) else list(labels)
+    parts = [re.split(r"(?<=[@/])", label) for label in labels]
+    columns = zip(*(one[:-1] for one in parts), strict=False)
+    shared = len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
+    return ["".join(one[shared if len(labels) > 1 else 0 :]) for one in parts]
 
 
 def _add_types(shown: Table, kind: str, columns: Sequence[Mapping[str, Score]]) -> None:
