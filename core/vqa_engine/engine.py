@@ -6,7 +6,9 @@ nothing of any model, backend or file format.
 
 from __future__ import annotations
 
+import io
 import logging
+import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from attrs import field, frozen
 
@@ -45,6 +47,7 @@ from vqa_engine.scoring import ScoreTable, metric
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
+from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts, WorkerSession
 
 log = logging.getLogger(__name__)
@@ -117,12 +120,14 @@ class Engine:
     a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
     the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
     is then recorded on it. A run of an adapter ends with its error when its first
-    `same_failures` questions all fail in the same way, 0 for never. The engine is used from
-    one thread, and is a context manager that releases the model at its end.
+    `same_failures` questions all fail in the same way, 0 for never. One thread at a time may
+    use the engine; only `cancel` may be called from any. It is a context manager that
+    releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
-        ConfigurationError: a metric is unknown, or two adapters share a label.
+        ConfigurationError: a metric or `isolation` is unknown, or two adapters share a label.
+        EngineBusy: from every method but `cancel`, when another thread is using the engine.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -138,6 +143,10 @@ class Engine:
         same_failures: int = SAME_FAILURES,
         observer: Observer = SILENT,
     ) -> None:
+        if isolation not in get_args(Isolation):
+            ways = " or ".join(map(repr, get_args(Isolation)))
+            raise ConfigurationError(f"isolation must be {ways}, not {isolation!r}.")
+        self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
         self._metrics = tuple(metric(name) for name in metrics)
@@ -159,7 +168,7 @@ class Engine:
 
     def ask(
         self,
-        image: str | ImageSource,
+        image: str | ImageSource | io.BufferedIOBase,
         text: str,
         *,
         choices: Sequence[str] = (),
@@ -167,17 +176,20 @@ class Engine:
     ) -> Answer:
         """Ask one question of one adapter: the first, or the one with this label.
 
-        The model stays loaded for the next question.
+        `image` is a path, an encoded file's bytes, an open binary file, or a PIL image. The
+        model stays loaded for the next question.
 
         Raises:
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
-        source = Path(image) if isinstance(image, str) else _snapshot(image)
-        question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
-        resident = self._hold(self._named(adapter))
-        [(_, reply)] = resident.session.ask([question], self._plan)
-        self._tell_notes()
+        question = Question(
+            question_id="ask", image=_source(image), text=text, choices=tuple(choices)
+        )
+        with self._turn:
+            resident = self._hold(self._named(adapter))
+            [(_, reply)] = resident.session.ask([question], self._plan)
+            self._tell_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -191,10 +203,20 @@ class Engine:
         Raises:
             VqaEngineError: a model cannot be loaded.
         """
-        asked = as_question_set(questions)
-        for adapter in self._adapters:
-            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
-                yield row
+        rows = self._answers(as_question_set(questions))
+        while True:
+            with self._turn:
+                row = next(rows, None)
+            if row is None:
+                return
+            yield row
+
+    def cancel(self) -> None:
+        """End the run that is going on, from any thread, once the questions in flight are through.
+
+        `run` then returns what there is; the same run continues later. `answers` ends.
+        """
+        self._stop.set()
 
     def run(
         self,
@@ -216,6 +238,17 @@ class Engine:
             VqaEngineError: no adapter could be run; the first one's error.
         """
         asked = as_question_set(questions)
+        with self._turn:
+            self._stop.clear()
+            return self._run(asked, output, fresh_start, keep_failed)
+
+    def _run(
+        self,
+        asked: QuestionSet,
+        output: str | Path | None,
+        fresh_start: bool,
+        keep_failed: bool,
+    ) -> RunResult:
         if output is None:
             return self._run_in_memory(asked, keep_failed)
         path = fresh(Path(output)) if fresh_start else Path(output)
@@ -242,6 +275,10 @@ class Engine:
 
     def close(self) -> None:
         """Let the loaded model go; twice is safe."""
+        with self._turn:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._resident is None:
             return
         label, session = self._resident.adapter.label, self._resident.session
@@ -262,6 +299,12 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _answers(self, asked: QuestionSet) -> Iterator[Row]:
+        self._stop.clear()
+        for adapter in self._adapters:
+            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
+                yield row
+
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
         result = self._run_all(questions, journal, None, keep_failed)
@@ -277,6 +320,8 @@ class Engine:
         ]
         errors: dict[str, VqaEngineError] = {}
         for adapter, account in zip(self._adapters, accounts, strict=True):
+            if self._stop.is_set():
+                break
             self._observer.started(account.label, account.progress())
             if not account.finished:
                 self._run_one(adapter, questions, account, journal, errors)
@@ -342,7 +387,7 @@ class Engine:
         """Put questions to a model, as many at once as its adapter takes."""
         window: dict[int, tuple[int, Question]] = {}
         self._begun = _Begun(account)
-        while True:
+        while not self._stop.is_set():
             size = self._window_size(resident, account) - len(window)
             window.update((id(pair[1]), pair) for pair in islice(pairs, size))
             if not window:
@@ -441,8 +486,13 @@ class Engine:
             self._observer.memory(label, event)
 
 
-def _snapshot(image: ImageSource) -> ImageSource:
-    """A PIL image as it is now: a worker takes the same object for the same picture."""
+def _source(image: str | ImageSource | io.BufferedIOBase) -> ImageSource:
+    """What a question can hold; a PIL image as it is now, for a worker takes the same object
+    for the same picture."""
+    if isinstance(image, str):
+        return Path(image)
+    if isinstance(image, io.BufferedIOBase):
+        return image.read()
     return image if isinstance(image, (Path, bytes)) else image.copy()
 
 

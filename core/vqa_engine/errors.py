@@ -2,6 +2,7 @@
 
     VqaEngineError
     ├── ConfigurationError       an option, a TOML file or an argument is wrong
+    ├── EngineBusy               another thread is using this engine
     ├── AdapterError             facts: adapter
     │   ├── AdapterNotInstalled  no entry point has this name
     │   ├── AdapterClash         two distributions offer this name
@@ -38,6 +39,17 @@ class VqaEngineError(Exception):
 
 class ConfigurationError(VqaEngineError):
     """An option, a TOML file or an argument is wrong; the text says which."""
+
+
+class EngineBusy(VqaEngineError):
+    """Another thread is using this engine. `thread` is the name of that one."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(
+            f"This engine is in use in the thread {thread!r}. Wait for it, or give each thread "
+            "an engine of its own; only cancel() may be called from any thread."
+        )
 
 
 class AdapterError(VqaEngineError):

@@ -20,7 +20,7 @@ from vqa_engine.adapter import (
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
-from vqa_engine.memory.fit import expected_profile, refuse
+from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
@@ -71,7 +71,7 @@ class Resident:
         try:
             governor = self._governor = self._governor or self._governed()
             self._adapter.load(self._model)
-            events = governor.bind(self._adapter.memory_profile())
+            events = governor.bind(loaded_profile(self._adapter))
         except BaseException:
             self._abandon()
             raise
