@@ -57,7 +57,7 @@ Isolation = Literal["process", "inline"]
 DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
-"""Log records that wait to be told, the latest; an adapter's thread may log without end."""
+"""Log records that wait to be reported, the latest; a thread may log without end."""
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -189,7 +189,7 @@ class Engine:
         with self._turn:
             resident = self._hold(self._named(adapter))
             [(_, reply)] = resident.session.ask([question], self._plan)
-            self._tell_notes()
+            self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -284,7 +284,7 @@ class Engine:
         label, session = self._resident.adapter.label, self._resident.session
         self._resident = None
         released = session.release()
-        self._tell_notes()
+        self._report_notes()
         self._note(label, released.events)
         self._observer.released(label, released)
 
@@ -399,7 +399,7 @@ class Engine:
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
-            self._tell_notes()
+            self._report_notes()
 
     def _window_size(self, resident: _Resident, account: Account | None) -> int:
         """Questions that are offered at one time.
@@ -440,7 +440,7 @@ class Engine:
             session.release()
             raise
         finally:
-            self._tell_notes()
+            self._report_notes()
         self._resident = _Resident(adapter, session, loaded.window)
         self._note(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
@@ -473,7 +473,7 @@ class Engine:
     def _on_begun(self, questions: Sequence[Question]) -> None:
         self._begun(questions)
 
-    def _tell_notes(self) -> None:
+    def _report_notes(self) -> None:
         """Tell, in the engine's thread, what was logged in whichever."""
         while self._heard:
             self._observer.note(*self._heard.popleft())

@@ -186,7 +186,7 @@ class QuestionSetError(VqaEngineError):
 class ImageError(VqaEngineError):
     """One question's image cannot be used; other questions are not affected.
 
-    `image` is the path or a description, `origin` where the question stands
+    `image` is the path or a description, `origin` where the question comes from
     (`file:line`), `question_id` whose image it is.
     """
 

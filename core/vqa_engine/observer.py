@@ -1,4 +1,4 @@
-"""What an engine tells while it works: subclass `Observer` and override what you want."""
+"""What an engine reports while it works: subclass `Observer` and override what you want."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vqa_engine.scoring import Scoreboard
 
 @frozen(kw_only=True)
 class Progress:
-    """Where one adapter's run stands.
+    """How far one adapter's run is.
 
     `done` of `total` questions are through, `resumed` of them in an earlier process.
     `board` is the live scoreboard of the first metric; take a snapshot to show it.

@@ -142,7 +142,7 @@ def test_a_broken_line_is_named(tmp_path: Path, row: Any, reason: str) -> None:
 def test_doubled_ids_name_both_lines(tmp_path: Path) -> None:
     error = refused(tmp_path, LINE, LINE | {"question_id": "x"}, b"", LINE | {"question_id": "x"})
     assert (error.line, error.question_id) == (4, "x")
-    assert "on line 2 already" in str(error)
+    assert "first on line 2" in str(error)
 
 
 def test_a_line_number_may_clash_with_an_id(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class QuestionCost:
 
     The rest sharpens the prediction of its memory. `apart_tokens` of the new tokens, the
     first ones, are computed by themselves before the others. `cache_tokens` are positions
-    for which the KV cache takes memory anew, where that differs from the new tokens.
+    for which the KV cache allocates memory, where that differs from the new tokens.
     `freed_bytes` of kept caches make room before anything is computed.
     """
 

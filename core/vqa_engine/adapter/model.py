@@ -110,7 +110,7 @@ class BatchAdapter(Protocol):
 
     1. It offers the questions that come next, `upcoming`, in the order they are to be asked.
     2. `batch_size` says how many of them, from the first on, go together.
-    3. `answer_batch` answers exactly those, under one plan. Each outcome stands at its
+    3. `answer_batch` answers exactly those, under one plan. Each outcome is at its
        question's place: an answer, or the error that concerns that question alone. The
        fault of one question never costs another its answer.
     4. What concerns all of them (out of memory, a lost device) is raised. Then none has an

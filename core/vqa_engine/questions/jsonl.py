@@ -62,7 +62,7 @@ class JsonLines:
 
         Raises:
             QuestionSetError: the file cannot be read, a line is not a question, an id
-                stands twice, or there is no question; file, line and id are named.
+                is used twice, or there is no question; file, line and id are named.
         """
         offsets, numbers, images = array("Q"), array("L"), array("L")
         names: dict[str, int] = {}
@@ -176,7 +176,7 @@ def _truths(line: _Line) -> tuple[str, ...]:
 
 def _twice(path: Path, number: int, question_id: QuestionId, earlier: int) -> QuestionSetError:
     return QuestionSetError(
-        f"this question_id stands on line {earlier} already",
+        f"duplicate question_id (first on line {earlier})",
         file=path,
         line=number,
         question_id=question_id,

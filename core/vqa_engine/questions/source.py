@@ -14,7 +14,7 @@ class Source:
     """What the caller asked for.
 
     `text` is all of it, for messages. A set with a name of its own gets its `options`,
-    what stands behind the colon in `shapes:seed=3,count=500`. A format gets the `path` of
+    what follows the colon in `shapes:seed=3,count=500`. A format gets the `path` of
     a file that exists. `annotations` and `images` are what the caller gave beside it; a
     format's `images` is an absolute folder, by default the file's.
     """

@@ -82,7 +82,7 @@ class VqaV2:
 
         Raises:
             QuestionSetError: a file cannot be read or has another form, a question id
-                stands twice, the two files do not fit, or there is no question.
+                is used twice, the two files do not fit, or there is no question.
         """
         file = read_object(path, _QuestionsFile)
         ids, image_ids, texts = _columns(path, file.questions)
@@ -150,7 +150,7 @@ def _columns(path: Path, items: Sequence[msgspec.Raw]) -> tuple[array[int], arra
 
 
 def _places(path: Path, ids: Sequence[int]) -> dict[int, int]:
-    """Where each question stands, by its id."""
+    """The place of each question, by its id."""
     places: dict[int, int] = {}
     for place, question_id in enumerate(ids):
         if (first := places.setdefault(question_id, place)) != place:

@@ -108,7 +108,7 @@ def _here(spec: AdapterSpec) -> Origin:
     try:
         plugin = select(ADAPTERS, spec.name)
     except AdapterError:
-        return Origin()  # making the adapter tells what is wrong
+        return Origin()  # creating the adapter shows what is wrong
     return Origin(
         distribution=plugin.distribution,
         version=plugin.version,

@@ -92,7 +92,7 @@ class Scoreboard:
         self._errors += 1
 
     def snapshot(self) -> ScoreTable:
-        """The table as it stands; adding may go on after it."""
+        """The table so far; adding may go on after it."""
         decimals = self.metric.decimals
         return ScoreTable(
             metric=self.metric.name,

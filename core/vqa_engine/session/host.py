@@ -262,7 +262,7 @@ def _attempt(failure: Failure, plan: GenerationPlan) -> Attempt:
 
 
 def _image(question: Question) -> Hashable:
-    """What tells one image from another without opening either."""
+    """What distinguishes images without opening them."""
     image = question.image
     return image if isinstance(image, Path | bytes) else id(image)
 

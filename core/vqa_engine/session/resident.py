@@ -104,7 +104,9 @@ class Resident:
         replies, failure = self._answer(asked, planned, following)
         # By now the exception and the arrays in its frames are gone.
         return (
-            self._failed(governor, asked, failure) if failure else _told(governor, asked, replies)
+            self._failed(governor, asked, failure)
+            if failure
+            else _answered(governor, asked, replies)
         )
 
     def unload(self) -> tuple[MemoryEvent, ...]:
@@ -213,15 +215,15 @@ def _planned(
         return None, describe(error)
 
 
-def _told(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
+def _answered(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
-    told = [_with_memory(reply, memory) for reply in replies]
+    settled = [_with_memory(reply, memory) for reply in replies]
     if governor.prediction is not None:
-        told[-1] = evolve(told[-1], prediction=governor.prediction)
+        settled[-1] = evolve(settled[-1], prediction=governor.prediction)
     return Exchange(
         begun=len(asked),
-        replies=tuple(told),
+        replies=tuple(settled),
         events=governor.drain(asked[-1]),
         recycle=governor.controls.recycle,
     )

@@ -1,6 +1,6 @@
 """The child's side: `python -m vqa_engine.worker.child READER WRITER LIFELINE`.
 
-It greets, then does what it is told, one message at a time, on its main thread. The
+It greets, then obeys one message at a time, on its main thread. The
 three arguments are inherited descriptors.
 """
 
@@ -105,7 +105,7 @@ class Child:
                 registry.make(spec), spec.model, load.policy, on_note=self._heard.append
             )
             loaded = resident.load()
-        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host tells
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host reports it
             return _refused(error, self._notes())
         self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))

@@ -187,7 +187,7 @@ class Worker:
     def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:
         """Bury it, and find out why it died."""
         if waited is not None:
-            # Its handler writes where each Python thread stands into the log.
+            # Its handler writes the stack of each Python thread into the log.
             _signal(self._ends.process, signal.SIGUSR1)
         elif not lost and not self._gone_within(self._timeouts.stop):
             lost = "closed file descriptors"

@@ -1,7 +1,7 @@
 """The wire: whole messages over a pair of pipes, with deadlines.
 
 A frame is four bytes of magic, four of length (big endian), then a msgpack message.
-The magic tells at once when something else wrote to the descriptor.
+The magic shows at once when something else wrote to the descriptor.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _poll(descriptor: int, events: int) -> select.poll:
 
 
 def _wait(poll: select.poll, until: float | None) -> bool:
-    """Wait for an event; a closed or broken descriptor is one too, and the call tells."""
+    """Wait for an event; a closed or broken descriptor is one too, and shows in the next call."""
     left = None if until is None else max(0.0, until - monotonic()) * 1000
     return bool(poll.poll(left))
 
