@@ -52,7 +52,7 @@ class Outcome:
         """Percent, by `METRIC`."""
         profile = metric(METRIC)
         scores = [
-            profile.score(answer.text, question.answers)
+            profile.grade(answer.text, question).value
             for answer, question in zip(self.answers, questions, strict=True)
         ]
         return 100 * sum(scores) / len(scores)

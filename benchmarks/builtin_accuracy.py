@@ -76,11 +76,11 @@ def run_part(part: str, arguments: argparse.Namespace) -> list[tuple[str, list[i
 
 def print_accuracy(shapes: ShapesSet, answers: list[str]) -> None:
     """One line over all and one for each kind, in percent."""
-    score = metric(METRIC).score
+    grade = metric(METRIC).grade
     scores = defaultdict[str, list[float]](list)
     for question, answer in zip(shapes, answers, strict=True):
         for group in ("all", str(question.question_type)):
-            scores[group].append(100 * score(answer, question.answers))
+            scores[group].append(100 * grade(answer, question).value)
     print(f"{METRIC}, shapes seed {shapes.seed}, {len(shapes)} questions")
     for group, values in scores.items():
         print(f"  {group:9} {fmean(values):6.2f} %  ({len(values)} questions)")

@@ -21,7 +21,14 @@ from typing import Literal, Self, get_args
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, ImageSource, Question, QuestionId
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    ImageSource,
+    Question,
+    QuestionId,
+    images_per_question,
+)
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -36,14 +43,17 @@ from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
-from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
+from vqa_engine.runs.comparing import answered
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.scoring import ScoreTable, metric
+from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
+from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -53,8 +63,6 @@ from vqa_engine.worker import Timeouts, WorkerSession
 log = logging.getLogger(__name__)
 
 Isolation = Literal["process", "inline"]
-
-DEFAULT_METRICS = ("vqa-v2-normalised", "vqa-v2-official")
 
 MOST_NOTES = 1000
 """Log records that wait to be reported, the latest; a thread may log without end."""
@@ -71,13 +79,16 @@ class RunResult:
     """What a run gave: scores and counts for each adapter, by label, and every row.
 
     `directory` is where it is kept, None for a run that was given no output. `errors`
-    are the adapters that could not be run at all.
+    are the adapters that could not be run at all. `why` says why the engine chose this
+    metric, empty if it was named.
     """
 
     directory: Path | None
     scores: Mapping[str, tuple[ScoreTable, ...]]
     tallies: Mapping[str, Tally]
     errors: Mapping[str, VqaEngineError]
+    why: str = ""
+    _metrics: tuple[Metric, ...] = field(default=(), repr=False)
     _journal: Journal | None = field(default=None, repr=False)
 
     @property
@@ -96,9 +107,22 @@ class RunResult:
             finally:
                 journal.close()
 
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each further adapter compared with the first, by the first metric that scored both."""
+        ran = [label for label in self.scores if label not in self.errors]
+        return tuple(
+            compare(self._answers(ran[0]), self._answers(label), metric)
+            for label in ran[1:]
+            for metric in self._metrics[:1]
+            if all(self.scores[one][0].overall.count for one in (ran[0], label))
+        )
+
     def table(self) -> str:
         """The scores as a text table."""
-        return as_text(score_tables(self.scores))
+        return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
+
+    def _answers(self, label: str) -> tuple[str, Iterator[tuple[Question, str | None]]]:
+        return label, answered(self.rows(label))
 
 
 @frozen
@@ -114,15 +138,16 @@ class Engine:
     """Asks questions of one adapter or several, one after the other.
 
     `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
-    None is the embedded model. `plan`
-    is how every answer is generated. `isolation="process"` runs each model in a worker
-    process that the engine outlives; `"inline"` runs it in this one. `timeouts` say when
-    a worker counts as hung. `memory_budget` is the bytes a model may hold, None for what
-    the machine offers; `lossy` allows cheaper plans that may change an answer's text, which
-    is then recorded on it. A run of an adapter ends with its error when its first
-    `same_failures` questions all fail in the same way, 0 for never. One thread at a time may
-    use the engine; only `cancel` may be called from any. It is a context manager that
-    releases the model at its end.
+    None is the embedded model. `plan` is how every answer is generated. `metrics` are
+    names, objects or functions of a prediction and a question; None is the one for what
+    the questions have. `isolation="process"` runs each model in a worker process that the
+    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
+    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
+    `lossy` allows cheaper plans that may change an answer's text, which is then recorded
+    on it. A run of an adapter ends with its error when its first `same_failures` questions
+    all fail in the same way, 0 for never. One thread at a time may use the engine; only
+    `cancel` may be called from any. It is a context manager that releases the model at its
+    end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -135,7 +160,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Sequence[str] = DEFAULT_METRICS,
+        metrics: Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,
@@ -149,7 +174,7 @@ class Engine:
         self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
         self._plan = plan or GenerationPlan()
-        self._metrics = tuple(metric(name) for name in metrics)
+        self._metrics = () if metrics is None else wanted_metrics(metrics)
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
@@ -270,7 +295,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
-            metrics=tuple(profile.name for profile in self._metrics),
+            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
     def close(self) -> None:
@@ -302,8 +327,19 @@ class Engine:
     def _answers(self, asked: QuestionSet) -> Iterator[Row]:
         self._stop.clear()
         for adapter in self._adapters:
-            for _, row, _ in self._put(self._hold(adapter), enumerate(asked)):
+            mine = worded(asked, adapter.spec.name)
+            _check_images(adapter, mine)
+            for _, row, _ in self._put(self._hold(adapter), enumerate(mine)):
                 yield row
+
+    def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
+        """The metrics of a run over these questions, and why if the engine chose."""
+        if self._metrics:
+            return self._metrics, ""
+        if isinstance(questions, Scored):
+            return wanted_metrics(questions.metrics), f"the metric of {questions.name}"
+        default = default_metric(questions)
+        return (default.metric,), default.why
 
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
@@ -314,9 +350,10 @@ class Engine:
     def _run_all(
         self, questions: QuestionSet, journal: Journal, path: Path | None, keep_failed: bool
     ) -> RunResult:
+        scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(c.label, journal, self._metrics, len(questions), keep_failed=keep_failed)
-            for c in self._adapters
+            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
+            for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
         for adapter, account in zip(self._adapters, accounts, strict=True):
@@ -332,6 +369,8 @@ class Engine:
             scores={account.label: account.scores() for account in accounts},
             tallies={account.label: account.tally() for account in accounts},
             errors=errors,
+            why=why,
+            metrics=scored_by,
             journal=journal if path is None else None,
         )
 
@@ -362,6 +401,8 @@ class Engine:
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike = _Alike(0 if account.answered_before else self._same_failures)
+        questions = worded(questions, adapter.spec.name)
+        _check_images(adapter, questions)
         resident = self._hold(adapter)
         for position, row, events in self._put(resident, self._todo(questions, account), account):
             alike.see(self._record(account, position, row, events), account)
@@ -585,6 +626,22 @@ def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
         None,
         asked.image_longest_edge,
     }
+
+
+def _check_images(adapter: ResolvedAdapter, questions: QuestionSet) -> None:
+    """Refuse questions with several images before the model is loaded.
+
+    An adapter of another interpreter cannot be looked at here.
+    """
+    most = most_images(questions)
+    if most < 2 or adapter.spec.python is not None:
+        return
+    allowed = images_per_question(adapter.make())
+    if most > allowed:
+        raise ConfigurationError(
+            f"{questions.name} has questions with {most} images, and the adapter "
+            f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
+        )
 
 
 def _given_up(label: str, question: Question) -> Row:

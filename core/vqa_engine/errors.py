@@ -19,6 +19,7 @@
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── ScoringError             answers and ground truths do not fit together
+    │   └── NotComparable        two runs did not ask the same
     └── RunError                 a run directory cannot be used
         ├── RunLocked            another process is writing it
         ├── RunMismatch          it was started with other settings
@@ -249,6 +250,10 @@ class InterpreterError(WorkerError):
 
 class ScoringError(VqaEngineError):
     """Answers and ground truths do not fit together; the text says which ids."""
+
+
+class NotComparable(ScoringError):
+    """Two runs differ in their questions, prompts or task cards; the text says in which."""
 
 
 class RunError(VqaEngineError):

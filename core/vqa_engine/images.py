@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from vqa_engine.adapter import Question
+from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -79,11 +79,12 @@ class _Quiet:
 _QUIET = _Quiet()
 
 
-def open_image(question: Question) -> Image.Image:
+def open_image(question: Question, place: int = 0) -> Image.Image:
     """The question's picture as a fully decoded RGB image, upright, without metadata.
 
-    Transparency is laid on white, of an animation the first frame is taken, 16-bit
-    samples are scaled to 8. The image is a new one: changing it changes nobody's.
+    `place` counts through `Question.all_images` from 0. Transparency is laid on white, of an
+    animation the first frame is taken, 16-bit samples are scaled to 8. The image is a new
+    one: changing it changes nobody's.
 
     Raises:
         ImageError: the path leaves `question.image_root`, there is no such file, it cannot
@@ -91,11 +92,11 @@ def open_image(question: Question) -> Image.Image:
     """
     try:
         with _QUIET:
-            return _opened(question)
+            return _opened(question.all_images[place], question.image_root)
     except _Refusal as refusal:
-        raise _error(question, str(refusal)) from refusal.__cause__
+        raise _error(question, place, str(refusal)) from refusal.__cause__
     except Exception as error:  # a decoder fed with hostile bytes raises anything
-        raise _error(question, _explained(error)) from error
+        raise _error(question, place, _explained(error)) from error
 
 
 def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
@@ -122,13 +123,12 @@ def content_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _opened(question: Question) -> Image.Image:
-    source = question.image
+def _opened(source: ImageSource, root: Path | None) -> Image.Image:
     if isinstance(source, Image.Image):
         return _upright_rgb(source)
     if isinstance(source, bytes):
         return _decoded(io.BytesIO(source), len(source))
-    path = _located(Path(source), question.image_root)
+    path = _located(Path(source), root)
     with path.open("rb") as file:
         return _decoded(file, path.stat().st_size)
 
@@ -241,10 +241,10 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white.convert("RGB")
 
 
-def _error(question: Question, reason: str) -> ImageError:
+def _error(question: Question, place: int, reason: str) -> ImageError:
     return ImageError(
         reason,
-        image=_described(question.image),
+        image=_described(question.all_images[place]),
         origin=question.origin,
         question_id=question.question_id,
     )

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from vqa_engine import Answer, RunResult
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.rescoring import Rescored
 from vqa_engine.scoring import ScoreTable
-from vqa_engine.scoring.report import score_tables
+from vqa_engine.scoring.comparison import Comparison
+from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer, print_json
 
@@ -23,6 +25,7 @@ __all__ = [
     "headlines",
     "observer",
     "show_answer",
+    "show_comparison",
     "show_result",
     "show_result_json",
     "show_scores",
@@ -34,7 +37,13 @@ def show_result(result: RunResult, question_set: str, *, keep_failed: bool = Fal
     """The scores of a run, its counts, and where it is kept."""
     console = _console()
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
-    console.print(score_tables(shown, title=f"question set: {question_set}"))
+    tables = score_tables(
+        shown,
+        title=f"question set: {question_set}",
+        why=result.why,
+        comparisons=result.comparisons(),
+    )
+    console.print(tables)
     for label, tally in result.tallies.items():
         for line in headlines(tally, keep_failed=keep_failed):
             console.print(f"{label}: {line}", markup=False)
@@ -70,9 +79,23 @@ def show_result_json(result: RunResult) -> None:
     )
 
 
-def show_scores(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
+def show_scores(rescored: Rescored) -> None:
     """Score tables side by side."""
-    _console().print(score_tables(tables))
+    _console().print(score_tables(rescored.scores, why=rescored.why))
+
+
+def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """Both models' means, and what differs; or all of it as one JSON object."""
+    if as_json:
+        print_json(comparison)
+        return
+    console = _console()
+    for label, percent in (
+        (comparison.first, comparison.first_percent),
+        (comparison.second, comparison.second_percent),
+    ):
+        console.print(f"{label}: {percent:.2f} %", markup=False)
+    console.print(comparison_table([comparison]))
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:

@@ -319,7 +319,7 @@ def _nothing_to_ask(progress: Progress) -> str:
 
 def accuracy(progress: Progress) -> str:
     """The accuracy so far in the first metric."""
-    percent = progress.board.snapshot().overall.percent
+    percent = progress.board.percent
     return "–" if math.isnan(percent) else f"{percent:.1f} %"
 
 

@@ -19,6 +19,7 @@ from click_default_group import DefaultGroup
 from vqa_engine_cli.adapters import adapters
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
+from vqa_engine_cli.compare import compare
 from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
@@ -137,7 +138,19 @@ def cli(log_level: str) -> None:
     logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
 
 
-for command in (run, ask, fit, adapters, check, doctor, new_adapter, score, export, memory):
+for command in (
+    run,
+    ask,
+    fit,
+    adapters,
+    check,
+    doctor,
+    new_adapter,
+    score,
+    compare,
+    export,
+    memory,
+):
     cli.add_command(command)
 cli.add_command(help_command)
 

@@ -169,7 +169,8 @@ metric_option = click.option(
     "--metric",
     "metrics",
     multiple=True,
-    help="Metric to score with; repeatable.  [default: vqa-v2-normalised and vqa-v2-official]",
+    help="Metric, optionally with figures beyond the mean (exact+macro:LABEL); repeatable.  "
+    "[default: by what the questions have]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

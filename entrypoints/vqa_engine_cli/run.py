@@ -88,11 +88,10 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
-    from vqa_engine.engine import DEFAULT_METRICS
     from vqa_engine_cli.display import observer
 
     shown = observer(as_json=as_json, verbose=verbose, quiet=given["quiet"])
-    metrics = given["metrics"] or DEFAULT_METRICS
+    metrics = given["metrics"] or None
     return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
 
 

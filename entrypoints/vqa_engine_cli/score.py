@@ -43,21 +43,19 @@ def score(
     """
     if results.is_dir():
         _refuse(ctx, {*given, "partial"})
-    from vqa_engine.engine import DEFAULT_METRICS
-    from vqa_engine.runs.rescoring import score_run
-    from vqa_engine.scoring import metric, score_results
+    from vqa_engine.runs.rescoring import Rescored, score_run
+    from vqa_engine.scoring import score_results
     from vqa_engine_cli.display import show_scores, show_scores_json
 
-    profiles = [metric(name) for name in metrics or DEFAULT_METRICS]
     if results.is_dir():
-        tables = score_run(results, profiles)
+        rescored = score_run(results, metrics)
     else:
-        scored = score_results(question_set(given), results, profiles, partial=partial)
-        tables = {results.name: scored}
+        scored, why = score_results(question_set(given), results, metrics, partial=partial)
+        rescored = Rescored({results.name: scored}, why)
     if as_json:
-        show_scores_json(tables)
+        show_scores_json(rescored.scores)
     else:
-        show_scores(tables)
+        show_scores(rescored)
 
 
 def _refuse(ctx: click.Context, names: set[str]) -> None:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import a_distribution
+from tests.builders import a_distribution, a_question
 from vqa_engine import load_questions
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.given import GivenQuestions
-from vqa_engine.scoring import METRICS, metric
+from vqa_engine.scoring import Metric, Scoreboard, aggregate, metric
 
 MODULE = """
     import json
     from attrs import frozen
     from tests.builders import questions
     from vqa_engine.questions.given import GivenQuestions
+    from vqa_engine.scoring.aggregate import Sums
 
     def numbered(source):
         return GivenQuestions(questions(int(source.pairs()["count"])))
@@ -27,14 +28,20 @@ MODULE = """
         return GivenQuestions(questions(len(json.loads(source.file.read_text()))))
 
     @frozen
-    class Exact:
-        name: str = "exact"
+    class Listed:
+        name: str = "listed"
         decimals: int | None = None
         def score(self, prediction, answers):
             return float(prediction in answers)
 
+    class Worst(Sums):
+        def add(self, tally, question, grade):
+            tally["wrong"] = tally.get("wrong", 0) + (grade.value < 1)
+        def figures(self, counts):
+            return {"wrong": counts.get("wrong", 0)}
+
     @frozen
-    class Misnamed(Exact):
+    class Misnamed(Listed):
         name: str = "other"
 """
 
@@ -48,15 +55,16 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plugins.QUESTION_SETS: {
             "numbered": "group_mod:numbered",
             ".list": "group_mod:listed",
-            "none": "group_mod:Exact",
+            "none": "group_mod:Listed",
             "bad": "group_bad:x",
         },
         plugins.METRICS: {
-            "exact": "group_mod:Exact",
+            "listed": "group_mod:Listed",
             "misnamed": "group_mod:Misnamed",
             "number": "builtins:int",
             "bad": "group_bad:x",
         },
+        plugins.AGGREGATES: {"worst": "group_mod:Worst", "number": "builtins:int"},
     }
     for number, (group, entry_points) in enumerate(groups.items()):
         a_distribution(tmp_path, f"pkg{number}", entry_points, modules=modules, group=group)
@@ -81,7 +89,7 @@ def test_what_may_be_given_names_the_plugins_as_well() -> None:
 
 
 def test_a_metric_of_another_package_scores() -> None:
-    assert metric("exact").score("red", ["red"]) == 1.0
+    assert metric("listed").grade("red", a_question(1, answers=("red",))).value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_a_metric_of_another_package_scores() -> None:
         ("misnamed", "calls itself 'other'"),
         ("number", "returns int, which does not implement Metric"),
         ("bad", "of pkg1 1.0 is installed, but its import failed: ZeroDivisionError"),
-        ("gone", "choose from: bad, exact, .*, vqa-v2-normalised, vqa-v2-official"),
+        ("gone", "choose from: anls, .*, bad, .*, vqa-v2-official"),
         ("vqa_v2_oficial", "did you mean 'vqa-v2-official'"),
     ],
 )
@@ -100,16 +108,41 @@ def test_a_metric_that_will_not_do_says_why(name: str, said: str) -> None:
 
 
 def test_a_set_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="gave Exact, which is no QuestionSet"):
+    with pytest.raises(ConfigurationError, match="gave Listed, which is no QuestionSet"):
         load_questions("none")
 
 
 def test_two_packages_with_one_name_clash(tmp_path: Path) -> None:
-    a_distribution(tmp_path, "twin", {"exact": "group_mod:Exact"}, group=plugins.METRICS)
+    a_distribution(tmp_path, "twin", {"listed": "group_mod:Listed"}, group=plugins.METRICS)
     with pytest.raises(ConfigurationError, match=r"offered by pkg1 1\.0.* and by twin 1\.0"):
-        metric("exact")
+        metric("listed")
 
 
 def test_the_engine_s_own_come_through_the_same_door() -> None:
-    assert {metric(name) for name in METRICS} == set(METRICS.values())
+    own = [
+        plugin.name
+        for plugin in plugins.find(plugins.METRICS)
+        if plugin.distribution == "vqa-engine"
+    ]
+    assert all(isinstance(metric(name), Metric) for name in own)
     assert {".json", ".jsonl", "shapes"} <= set(plugins.names(plugins.QUESTION_SETS))
+
+
+def test_a_figure_of_another_package_is_added_to_any_metric() -> None:
+    board = Scoreboard(metric("listed+worst"))
+    for said in ("red", "blue", "green"):
+        board.add(said, a_question(said, answers=("red",)))
+    assert board.snapshot().figures["wrong"].value == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("number", "returns int, which does not implement Aggregate"),
+        ("macro", "an argument follows a colon, as in macro:subject"),
+        ("gone", "There is no aggregate 'gone'; choose from: by, circular"),
+    ],
+)
+def test_an_aggregate_that_will_not_do_says_why(name: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"(?i){said}"):
+        aggregate(name)

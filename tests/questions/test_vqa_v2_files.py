@@ -121,7 +121,7 @@ def test_doubles_are_found_without_annotations(tmp_path: Path) -> None:
         (b'{"questions": [\n  {"question_id": 1,\n   oops}]}', "invalid JSON", 3),
         (b'{\n"questions": [1, 2\n', "invalid JSON", 2),
         (b"", "invalid JSON", 1),
-        (b"[]", "not a VQA v2 file", None),
+        (b"[]", "holds no question", None),
         (b'{"annotations": []}', "missing required field `questions`", None),
         (b'{"questions": {}}', "`$.questions`", None),
         (b'{"questions": [], "data_subtype": 5}', "`$.data_subtype`", None),

@@ -431,3 +431,29 @@ def test_every_sqlite_error_of_a_closed_journal_is_ours() -> None:
     with pytest.raises(JournalError) as caught:
         journal.begin("a", 1)
     assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+def test_what_scoring_needs_of_a_question_is_kept(tmp_path: Path) -> None:
+    question = a_question(
+        1, image=tmp_path / "a.png", images=(tmp_path / "b.png",), choices=("x", "y"),
+        right=1, group=7, labels={"category": "colour"},
+    )  # fmt: skip
+    with closing(Journal()) as journal:
+        journal.record(
+            0, Row(adapter="a", question=question, failure=Failure(cause="hung", message=""))
+        )
+        (row,) = journal.rows("a")
+    assert row.question == question
+
+
+def test_images_in_memory_stay_apart_by_their_hash() -> None:
+    images = (b"one", b"two", b"one")
+    with closing(Journal()) as journal:
+        for number, image in enumerate(images):
+            question = a_question(number, image=image)
+            journal.record(
+                number,
+                Row(adapter="a", question=question, failure=Failure(cause="hung", message="")),
+            )
+        first, second, third = (row.question.image_id for row in journal.rows("a"))
+    assert first == third != second

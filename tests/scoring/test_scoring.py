@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.question_builders import question
-from vqa_engine.errors import ConfigurationError, ScoringError
-from vqa_engine.scoring import METRICS, Metric, Scoreboard, metric
+from vqa_engine.errors import ScoringError
+from vqa_engine.scoring import Scoreboard
 from vqa_engine.scoring.contractions import CONTRACTIONS
 from vqa_engine.scoring.normaliser import normalised
-from vqa_engine.scoring.scoreboard import wilson
+from vqa_engine.scoring.statistics import wilson
+from vqa_engine.scoring.vqa_v2 import VqaV2Normalised, VqaV2Official
 
-OFFICIAL, NORMALISED = metric("vqa-v2-official"), metric("vqa-v2-normalised")
+Votes = VqaV2Official | VqaV2Normalised
+OFFICIAL, NORMALISED = VqaV2Official(), VqaV2Normalised()
 BOTH = pytest.mark.parametrize("profile", [OFFICIAL, NORMALISED], ids=lambda one: one.name)
 
 ODD = st.text(st.sampled_from("aAtThe noYy13,.-'?!/\t\n "), max_size=12)
@@ -98,13 +100,13 @@ def test_the_two_profiles(said: str, truths: list[str], official: int, always: i
 
 @BOTH
 @pytest.mark.parametrize(("count", "expected"), [*enumerate([0, 30, 60, 90, *[100] * 6])])
-def test_n_of_ten(profile: Metric, count: int, expected: int) -> None:
+def test_n_of_ten(profile: Votes, count: int, expected: int) -> None:
     truths = ["x"] * count + ["y"] * (10 - count)
     assert profile.score("x", truths) * 100 == pytest.approx(expected)
 
 
 @BOTH
-def test_a_single_ground_truth_is_a_comparison(profile: Metric) -> None:
+def test_a_single_ground_truth_is_a_comparison(profile: Votes) -> None:
     assert profile.score("Two.", ["2"]) == 1
     assert profile.score("three", ["2"]) == 0
 
@@ -118,14 +120,14 @@ def test_few_ground_truths() -> None:
 
 
 @BOTH
-def test_no_ground_truth(profile: Metric) -> None:
+def test_no_ground_truth(profile: Votes) -> None:
     with pytest.raises(ScoringError, match="without ground truths"):
         profile.score("x", [])
 
 
 @BOTH
 @given(said=SAID, truths=TEN)
-def test_ten_truths_give_one_of_five_scores(profile: Metric, said: str, truths: list[str]) -> None:
+def test_ten_truths_give_one_of_five_scores(profile: Votes, said: str, truths: list[str]) -> None:
     score = profile.score(said, truths)
     assert min(abs(score - one) for one in (0, 0.3, 0.6, 0.9, 1)) < 1e-12
 
@@ -133,7 +135,7 @@ def test_ten_truths_give_one_of_five_scores(profile: Metric, said: str, truths: 
 @BOTH
 @given(said=SAID, truths=TEN, data=st.data())
 def test_order_of_truths_is_irrelevant(
-    profile: Metric, said: str, truths: list[str], data: st.DataObject
+    profile: Votes, said: str, truths: list[str], data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(truths))
     assert profile.score(said, shuffled) == pytest.approx(profile.score(said, truths))
@@ -141,7 +143,7 @@ def test_order_of_truths_is_irrelevant(
 
 @BOTH
 @given(said=SAID, truths=st.lists(SAID, min_size=1, max_size=15))
-def test_scores_stay_in_bounds(profile: Metric, said: str, truths: list[str]) -> None:
+def test_scores_stay_in_bounds(profile: Votes, said: str, truths: list[str]) -> None:
     assert 0 <= profile.score(said, truths) <= 1
 
 
@@ -157,16 +159,6 @@ def test_profiles_agree_unless_unanimous(said: str, truths: list[str]) -> None:
 def test_normalised_does_not_see_the_writing(said: str, truths: list[str]) -> None:
     written = [f" {truth.upper()}\n" for truth in truths]
     assert NORMALISED.score(said.lower(), written) == NORMALISED.score(said.lower(), truths)
-
-
-# --- the names
-
-
-def test_metrics_by_name() -> None:
-    assert [METRICS[name].name for name in METRICS] == ["vqa-v2-official", "vqa-v2-normalised"]
-    assert all(isinstance(one, Metric) for one in METRICS.values())
-    with pytest.raises(ConfigurationError, match="vqa-v2-normalised, vqa-v2-official"):
-        metric("accuracy")
 
 
 # --- the scoreboard
@@ -228,7 +220,7 @@ ROWS = st.lists(st.tuples(SAID, TEN, st.sampled_from(["a", "b", "c"])), min_size
 
 @BOTH
 @given(rows=ROWS)
-def test_the_parts_make_the_whole(profile: Metric, rows: list[tuple[str, list[str], str]]) -> None:
+def test_the_parts_make_the_whole(profile: Votes, rows: list[tuple[str, list[str], str]]) -> None:
     board = Scoreboard(profile)
     for said, truths, kind in rows:
         board.add(said, question(answers=tuple(truths), question_type=kind, answer_type=kind))

@@ -61,6 +61,7 @@ ASKED = st.builds(
     choices=st.lists(TEXT).map(tuple),
     origin=st.none() | TEXT,
     image_root=st.none() | PATHS,
+    images=st.lists(IMAGES, max_size=2).map(tuple),
 )
 ASKS = st.builds(
     m.Ask,
@@ -157,7 +158,7 @@ def test_a_truncated_message_is_a_typed_error(message: m.Ask, data: st.DataObjec
         m.decode_in_child(whole[:cut])
 
 
-SCORING = {"answers", "image_id", "question_type", "answer_type"}
+SCORING = {"answers", "image_id", "question_type", "answer_type", "right", "group", "labels"}
 """What only scoring needs of a question."""
 
 

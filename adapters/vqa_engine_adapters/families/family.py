@@ -95,8 +95,11 @@ class Family:
     def ask(self, question: Question, instruction: str | None) -> str:
         """The text put to the model: question, options if any, instruction.
 
-        `instruction` replaces the family's own unless it is None.
+        `instruction` replaces the family's own unless it is None. A question that is worded
+        already is the prompt.
         """
+        if question.worded:
+            return question.text
         lettered = "".join(
             f"\n{letter}. {choice}"
             for letter, choice in zip(ascii_uppercase, question.choices, strict=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -40,6 +41,8 @@ from vqa_engine_adapters.http.client import Client
 from vqa_engine_adapters.http.options import SECRET, Options
 from vqa_engine_adapters.options import read
 
+_PLACE = re.compile(r"<image ([0-9]+)>")
+
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
 the others waiting for a quarter of the time at most."""
@@ -64,6 +67,9 @@ class OpenAiServer(ModelAdapter):
     that it serves. It is also a `BatchAdapter` (`vqa_engine.adapter`): the requests of a
     batch are in flight together.
     """
+
+    images_per_question = 100
+    """A bound on mistakes: what a server takes, it says itself."""
 
     def __init__(self) -> None:
         self._options = Options()
@@ -153,15 +159,15 @@ class OpenAiServer(ModelAdapter):
         sent = perf_counter()
         reply = client.send("POST", "/chat/completions", body)
         timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
-        return self._read(reply, plan, timings)
+        return self._read(reply, plan, timings, brief=self._brief(question))
 
     def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
-        image = bounded(open_image(question), plan.image_longest_edge)
         text = FAMILY.ask(question, self._options.instruction)
-        content = [
-            {"type": "image_url", "image_url": {"url": _data_url(image)}},
-            {"type": "text", "text": text},
+        images = [
+            bounded(open_image(question, place), plan.image_longest_edge)
+            for place in range(len(question.all_images))
         ]
+        content = _content([_data_url(image) for image in images], text)
         return {
             "model": self._model,
             "messages": [{"role": "user", "content": content}],
@@ -171,7 +177,12 @@ class OpenAiServer(ModelAdapter):
             **self._options.extra,
         }
 
-    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings) -> Answer:
+    def _brief(self, question: Question) -> bool:
+        return self._options.instruction is None and not question.worded
+
+    def _read(
+        self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool
+    ) -> Answer:
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
@@ -184,12 +195,27 @@ class OpenAiServer(ModelAdapter):
             why = message.get("refusal") or f"finish_reason {ended!r}"
             raise AnswerError(f"The server's reply has no text ({why}).", cause="reply")
         return Answer(
-            text=FAMILY.clean(text, brief=self._options.instruction is None),
+            text=FAMILY.clean(text, brief=brief),
             plan=plan,
             finish_reason="length" if ended == "length" else "stop",
             tokens=_counts(reply.get("usage")),
             timings=timings,
         )
+
+
+def _content(urls: list[str], text: str) -> list[dict[str, Any]]:
+    """The parts of a message: each image where the text says `<image N>`, else in front."""
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    places = [int(number) for number in _PLACE.findall(text)]
+    if len(urls) < 2 or sorted(places) != list(range(1, len(urls) + 1)):
+        return [*images, {"type": "text", "text": text}]
+    content: list[dict[str, Any]] = []
+    for turn, part in enumerate(_PLACE.split(text)):
+        if turn % 2:
+            content.append(images[int(part) - 1])
+        elif part.strip():
+            content.append({"type": "text", "text": part})
+    return content
 
 
 def _require() -> None:

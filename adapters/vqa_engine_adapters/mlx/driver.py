@@ -204,6 +204,9 @@ class MlxAdapter(ModelAdapter):
         text = self._family.ask(question, self._instruction)
         return chat.formatted(self._ready(), self._family, text)
 
+    def _brief(self, question: Question) -> bool:
+        return self._instruction is None and not question.worded
+
     def _prompt(self, question: Question) -> Prompt:
         try:
             return self.prompt(question)
@@ -240,7 +243,7 @@ class MlxAdapter(ModelAdapter):
             if self._answering is None or len(self._answering.together) > 1:
                 raise  # nobody knows whose fault it is
             return {next(iter(prompts)): error}
-        return {place: self._answer(generated, plan) for place, generated in said.items()}
+        return {place: self._answer(generated, plan, first) for place, generated in said.items()}
 
     def _generate(
         self, first: Question, prompts: Mapping[int, str], plan: GenerationPlan
@@ -250,12 +253,12 @@ class MlxAdapter(ModelAdapter):
         picture = self._preparation.picture(first, plan.image_longest_edge)
         return self._answering.generate(prompts, picture, plan)
 
-    def _answer(self, generated: Generated, plan: GenerationPlan) -> Answer:
-        """The record of what was generated."""
+    def _answer(self, generated: Generated, plan: GenerationPlan, question: Question) -> Answer:
+        """The record of what was generated for a question, or for one worded like it."""
         tokenizer = self._ready().tokenizer
         text = tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         return Answer(
-            text=self._family.clean(text, brief=self._instruction is None),
+            text=self._family.clean(text, brief=self._brief(question)),
             plan=plan,
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,

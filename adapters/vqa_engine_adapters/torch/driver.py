@@ -97,8 +97,9 @@ class TorchAdapter(ModelAdapter):
             self.drop_caches()
             raise classify(error, "transformers") from error
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
+        brief = self._options.instruction is None and not question.worded
         return Answer(
-            text=self._family.clean(text, brief=self._options.instruction is None),
+            text=self._family.clean(text, brief=brief),
             plan=plan,
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,

@@ -156,7 +156,8 @@ class Moondream2(ModelAdapter):
             text = self._model.query(encoded, self._ask(question), settings=settings)["answer"]
         synchronise(torch, self._device)
         timings = Timings(prepare=prepared - started, decode=perf_counter() - prepared)
-        cleaned = FAMILY.clean(str(text), brief=self._options.instruction is None)
+        brief = self._options.instruction is None and not question.worded
+        cleaned = FAMILY.clean(str(text), brief=brief)
         return Answer(text=cleaned, plan=plan, timings=timings)
 
     def _image(self, question: Question, plan: GenerationPlan) -> Any:

@@ -18,6 +18,7 @@ from vqa_engine.adapter.model import (
     CostAware,
     ModelAdapter,
     Sizable,
+    images_per_question,
 )
 from vqa_engine.adapter.records import (
     BUILTIN,
@@ -72,6 +73,7 @@ __all__ = [
     "Timings",
     "TokenCounts",
     "describe",
+    "images_per_question",
     "portable",
     "restore",
 ]

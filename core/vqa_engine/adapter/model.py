@@ -47,6 +47,14 @@ class ModelAdapter(Protocol):
         """What this model needs; callable before `load` and after."""
 
 
+def images_per_question(adapter: ModelAdapter) -> int:
+    """The most images that an adapter takes with one question.
+
+    It is the adapter's attribute of this name; an adapter without one takes a single image.
+    """
+    return int(getattr(adapter, "images_per_question", 1))
+
+
 @runtime_checkable
 class CostAware(Protocol):
     """An adapter that can say what questions cost before they run. Optional."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from attrs import field, frozen, validators
 
+from vqa_engine.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -42,10 +44,19 @@ class Question:
     """One visual question.
 
     `image` is a path, an encoded file's bytes, or a PIL image; `vqa_engine.images`
-    opens all three. `answers` are the ground truths (VQA v2 has ten; empty when
-    unknown). `choices` are the options of a multiple-choice question. `origin` says
-    where the question stands (`file:line`), for messages. A path must stay inside
-    `image_root` when that is given.
+    opens all three. `images` are further images of the same question; where the text says
+    `<image 1>`, `<image 2>`, … the first is `image`. `answers` are the ground truths (VQA v2
+    has ten; empty when unknown). `choices` are the options of a multiple-choice question
+    and `right` the index of the right one. Questions with one `group` are scored together
+    (the rotations of a question, the two questions of an MME image). `labels` are what else
+    scorers need, such as a category. With `worded`, `text` is the whole prompt: an adapter
+    adds neither the choices nor an instruction of its own. `origin` says where the question comes from
+    (`file:line`), for messages. A path must stay inside `image_root` when that is given.
+
+    An adapter gets neither `answers`, `right`, `group`, `labels` nor the types.
+
+    Raises:
+        ConfigurationError: `right` is not the index of a choice.
     """
 
     question_id: QuestionId
@@ -58,6 +69,25 @@ class Question:
     choices: tuple[str, ...] = ()
     origin: str | None = None
     image_root: Path | None = None
+    images: tuple[ImageSource, ...] = ()
+    right: int | None = field(default=None)
+    group: QuestionId | None = None
+    labels: Mapping[str, str] = field(factory=dict, hash=False)
+    worded: bool = False
+
+    @right.validator
+    def _is_a_choice(self, _attribute: object, right: object) -> None:
+        if right is None or (type(right) is int and 0 <= right < len(self.choices)):
+            return
+        raise ConfigurationError(
+            f"The right choice of question {self.question_id!r} is {right!r}, and it has "
+            f"{len(self.choices)} choices; give an index from 0."
+        )
+
+    @property
+    def all_images(self) -> tuple[ImageSource, ...]:
+        """Every image, `image` first."""
+        return (self.image, *self.images)
 
 
 @frozen(kw_only=True)

@@ -26,12 +26,18 @@ ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
 METRICS = "vqa_engine.metrics"
 MEMORY_BACKENDS = "vqa_engine.memory_backends"
+AGGREGATES = "vqa_engine.aggregates"
+TASKS = "vqa_engine.tasks"
+SUBMISSIONS = "vqa_engine.submissions"
 
 KINDS = {
     ADAPTERS: "adapter",
     QUESTION_SETS: "question set",
     METRICS: "metric",
     MEMORY_BACKENDS: "memory backend",
+    AGGREGATES: "aggregate",
+    TASKS: "task",
+    SUBMISSIONS: "submission",
 }
 """The groups, and what messages call a plugin of each."""
 

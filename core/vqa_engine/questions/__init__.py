@@ -12,6 +12,7 @@ function from a `Source` to a `QuestionSet`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vqa_engine.errors import ConfigurationError
@@ -23,49 +24,72 @@ from vqa_engine.questions.source import Source
 __all__ = ["QuestionSet", "Source", "load_questions"]
 
 FORMS = (
-    "'shapes' or 'shapes:seed=3,count=500' (built in), a .jsonl file with one question a line, "
-    "or a VQA v2 questions .json file with --annotations and --images"
+    "'shapes' or 'shapes:seed=3,count=500' (built in), a table (.csv, .tsv, .xlsx, .parquet) with "
+    "the columns image, question and answer, a .jsonl file with one question a line, a .json "
+    "file of questions (VQA v2's with --annotations and --images), or a folder of pictures "
+    "with --ask"
 )
 
-OWN = ("shapes", ".json", ".jsonl")
+OWN = ("shapes", ".csv", ".json", ".jsonl", ".parquet", ".tsv", ".xlsx")
 """The names that `FORMS` speaks of."""
 
 
 def load_questions(  # noqa: PLR0913 - one keyword per command-line option
     source: str | Path = "shapes",
     *,
-    annotations: Path | None = None,
-    images: Path | None = None,
+    annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    ask: str | None = None,
     limit: int | None = None,
     sample: int | None = None,
     seed: int = 0,
 ) -> QuestionSet:
     """Load and check a question set.
 
-    `source` is `shapes`, `shapes:seed=3,count=500`, a `.jsonl` file or a VQA v2 questions
-    `.json` file. `annotations` is VQA v2's second file; without it there are no ground
-    truths. `images` is the folder that image paths start from and must not leave, by
-    default the questions file's own. `sample` keeps that many questions drawn with `seed`,
-    `limit` the first ones of what is left; both keep the order, and asking for more than
-    there are is no fault.
+    `source` is `shapes`, `shapes:seed=3,count=500`, a file (.csv, .tsv, .xlsx, .parquet,
+    .jsonl or .json), or a folder of pictures, all of which are then asked the question
+    `ask`. `annotations` is VQA v2's second file; without it there are no ground truths.
+    `images` is the folder that image paths start from and must not leave, by default the
+    questions file's own. `columns` says which column of a table is which part of a
+    question, such as `{"image": "file"}`, where its name does not say it. `sample` keeps
+    that many questions drawn with `seed`, `limit` the first ones of what is left; both keep
+    the order and complete the groups that they begin, and asking for more than there are is
+    no fault.
 
     Raises:
         ConfigurationError: an argument is wrong, or names nothing that exists.
         QuestionSetError: a file is broken; file, line and question are named.
     """
-    questions = _loaded(source, annotations, images)
+    questions = _loaded(source, _path(annotations), _path(images), columns or {}, ask)
     return select(questions, limit=limit, sample=sample, seed=seed)
 
 
-def _loaded(source: str | Path, annotations: Path | None, images: Path | None) -> QuestionSet:
+def _loaded(
+    source: str | Path,
+    annotations: Path | None,
+    images: Path | None,
+    columns: Mapping[str, str],
+    ask: str | None,
+) -> QuestionSet:
     text = str(source)
+    if ask is not None:
+        return _folder_of_pictures(Path(source), ask, annotations or images or columns)
     name, _, options = text.partition(":")
     known = plugins.names(plugins.QUESTION_SETS)
     if name in known and not name.startswith("."):
-        wanted = Source(text=text, options=options, annotations=annotations, images=images)
+        wanted = Source(
+            text=text, options=options, annotations=annotations, images=images, columns=columns
+        )
     else:
         name, path = _checked(Path(source), known)
-        wanted = Source(text=text, path=path, annotations=annotations, images=_folder(images, path))
+        wanted = Source(
+            text=text,
+            path=path,
+            annotations=annotations,
+            images=_folder(images, path),
+            columns=columns,
+        )
     made = plugins.load(plugins.QUESTION_SETS, name)(wanted)
     if not isinstance(made, QuestionSet):
         raise ConfigurationError(
@@ -75,13 +99,29 @@ def _loaded(source: str | Path, annotations: Path | None, images: Path | None) -
     return made
 
 
+def _folder_of_pictures(folder: Path, ask: str, others: object) -> QuestionSet:
+    from vqa_engine.questions.table.folder import Folder
+    from vqa_engine.questions.table.table_set import TableSet
+
+    if not folder.is_dir():
+        raise ConfigurationError(f"--ask goes with a folder of pictures; {str(folder)!r} is none.")
+    if others:
+        raise ConfigurationError("--ask goes with a folder of pictures and nothing else.")
+    table = Folder.open(folder, ask)
+    return TableSet.load(table, table.columns, folder)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
 def _checked(path: Path, known: list[str]) -> tuple[str, Path]:
     """The format's name and the path, if it is a file of a form that is read."""
     suffix = path.suffix.lower()
-    if suffix not in known:
-        problem = "is a folder" if path.is_dir() else "is not a question set"
-    elif path.is_dir():
+    if path.is_dir():
         problem = "is a folder"
+    elif suffix not in known:
+        problem = "is not a question set"
     elif not path.exists():
         problem = "does not exist"
     else:

@@ -7,6 +7,8 @@ import re
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.source import Source
+from vqa_engine.questions.table.columns import guessed
+from vqa_engine.questions.table.table_set import Table, TableSet
 
 _SHAPES_OPTIONS = ("seed", "count")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
@@ -21,7 +23,9 @@ def shapes(source: Source) -> QuestionSet:
     # the drawing code is needed for this one set only
     from vqa_engine.questions.shapes import ShapesSet
 
-    source.refuse("shapes", annotations=source.annotations, images=source.images)
+    source.refuse(
+        "shapes", annotations=source.annotations, images=source.images, columns=source.columns
+    )
     return ShapesSet(**{name: _number(name, value) for name, value in source.pairs().items()})
 
 
@@ -34,19 +38,72 @@ def json_lines(source: Source) -> QuestionSet:
     """
     from vqa_engine.questions.jsonl import JsonLines
 
-    source.refuse("a .jsonl file", annotations=source.annotations)
+    source.refuse("a .jsonl file", annotations=source.annotations, columns=source.columns)
     return JsonLines.load(source.file, source.folder)
 
 
-def vqa_v2(source: Source) -> QuestionSet:
-    """A VQA v2 questions file, with its annotations if they were given.
+def json(source: Source) -> QuestionSet:
+    """A JSON file: the VQA v2 pair, another benchmark's file as published, or an array.
 
     Raises:
+        ConfigurationError: annotations do not go with it, or no column is the image.
         QuestionSetError: a file is broken.
     """
+    from vqa_engine.questions.table.json_items import Items
+    from vqa_engine.questions.table.official import recognised
     from vqa_engine.questions.vqa_v2 import VqaV2
 
-    return VqaV2.load(source.file, source.annotations, source.folder)
+    items = None if source.annotations else Items.open(source.file)
+    if items is None or items.where == "questions":
+        source.refuse("a VQA v2 questions file", columns=source.columns)
+        return VqaV2.load(source.file, source.annotations, source.folder)
+    first = items.first()
+    form = None if source.columns else recognised(first)
+    if form is not None:
+        return TableSet.load(items, form.columns, source.folder, form.keep)
+    return TableSet.load(items, guessed(first, source.columns), source.folder)
+
+
+def delimited(source: Source) -> QuestionSet:
+    """A CSV or TSV file whose first row names the columns.
+
+    Raises:
+        ConfigurationError: no column is the image or the question.
+        QuestionSetError: the file is broken.
+    """
+    from vqa_engine.questions.table.delimited import Delimited
+
+    return _table(source, Delimited.open(source.file))
+
+
+def sheet(source: Source) -> QuestionSet:
+    """An XLSX workbook's first sheet, whose first row names the columns.
+
+    Raises:
+        ConfigurationError: as `delimited`; also when openpyxl is not installed.
+        QuestionSetError: the file is broken.
+    """
+    from vqa_engine.questions.table.sheet import Sheet
+
+    return _table(source, Sheet.open(source.file))
+
+
+def parquet(source: Source) -> QuestionSet:
+    """A parquet file.
+
+    Raises:
+        ConfigurationError: as `delimited`; also when pyarrow is not installed.
+        QuestionSetError: the file is broken.
+    """
+    from vqa_engine.questions.table.parquet import Parquet
+
+    return _table(source, Parquet.open([source.file]))
+
+
+def _table(source: Source, table: Table) -> QuestionSet:
+    source.refuse(f"a {source.file.suffix} file", annotations=source.annotations)
+    columns = guessed(table.header or (), source.columns)
+    return TableSet.load(table, columns, source.folder)
 
 
 def _number(option: str, value: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import filterfalse, pairwise
 from pathlib import Path
 
-from vqa_engine.adapter import ImageSource, Question
+from vqa_engine.adapter import ImageSource, Question, QuestionId
 from vqa_engine.questions.question_set import KnowsImages, QuestionSet
 
 
@@ -36,6 +36,13 @@ def by_image(
     return zip(places, questions.at(places), strict=True)
 
 
+def image_keys(questions: QuestionSet) -> Sequence[int]:
+    """For each question of any set a number, equal where the images are."""
+    if isinstance(questions, KnowsImages):
+        return questions.image_keys()
+    return _groups(_identities(questions))
+
+
 def _groups(keys: Iterable[Hashable]) -> array[int]:
     """The number of each question's image, counted from 0 in first-seen order."""
     numbers: dict[Hashable, int] = {}
@@ -50,14 +57,30 @@ def _keys(questions: QuestionSet, places: Iterable[int]) -> Iterable[Hashable]:
 
 
 def _identities(questions: Iterable[Question]) -> Iterator[Hashable]:
-    image, identity = None, None
+    image, found = None, None
     for question in questions:
         if question.image is not image:
-            image, identity = question.image, _identity(question.image)
-        yield identity
+            image, found = question.image, identity(question.image)
+        yield found
 
 
-def _identity(image: ImageSource) -> Hashable:
+def image_id(question: Question) -> QuestionId | None:
+    """What tells the question's image from others once its pixels are gone.
+
+    It is the set's own id, else a hash of an image in memory; None for a file without an id,
+    whose path tells, and for a question without an image.
+    """
+    image = question.image
+    if question.image_id is not None or isinstance(image, Path):
+        return question.image_id
+    try:
+        found = identity(image)
+    except OSError:  # a damaged picture: its question has failed, and is scored nowhere
+        return None
+    return f"image:{found.hex() if isinstance(found, bytes) else found}" if image else None
+
+
+def identity(image: ImageSource) -> Hashable:
     """A path as its text, whose hash is cheaper; of an image in memory, a hash of what it shows."""
     if isinstance(image, Path):
         return str(image)

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from vqa_engine.adapter import Question
+from vqa_engine.adapter import ImageSource, Question
 
 
 @runtime_checkable
@@ -56,6 +56,44 @@ class KnowsImages(Protocol):
         """For each question a number, equal where the images are."""
 
 
+@runtime_checkable
+class KnowsGroups(Protocol):
+    """A question set that knows which questions are scored together without making them."""
+
+    @abstractmethod
+    def group_keys(self) -> Sequence[int] | None:
+        """For each question a number, equal where the group is; None if there are no groups."""
+
+
+@runtime_checkable
+class Worded(Protocol):
+    """A question set whose wording depends on the adapter that is asked."""
+
+    @abstractmethod
+    def worded_for(self, adapter: str) -> QuestionSet:
+        """The same questions, in the same order, as this adapter (its name) gets them."""
+
+
+@runtime_checkable
+class Scored(Protocol):
+    """A question set that says how its answers are scored."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of metrics, the headline's first."""
+
+
+def worded(questions: QuestionSet, adapter: str) -> QuestionSet:
+    """The questions as an adapter gets them."""
+    return questions.worded_for(adapter) if isinstance(questions, Worded) else questions
+
+
+def most_images(questions: QuestionSet) -> int:
+    """The most images that one question of the set has; 1 where the set cannot say."""
+    return int(getattr(questions, "max_images", 1))
+
+
 def digest_of(questions: Iterable[Question]) -> str:
     """SHA-256 (hex) over ids, texts, ground truths, types, choices and image names.
 
@@ -76,9 +114,9 @@ def digest_of(questions: Iterable[Question]) -> str:
 
 
 def _identity(question: Question) -> tuple[object, ...]:
-    return (
+    known = (
         question.question_id,
-        _image_name(question),
+        _image_name(question.image, question.image_root),
         question.text,
         question.answers,
         question.image_id,
@@ -86,11 +124,18 @@ def _identity(question: Question) -> tuple[object, ...]:
         question.answer_type,
         question.choices,
     )
+    more = {
+        "images": [_image_name(image, question.image_root) for image in question.images],
+        "right": question.right,
+        "group": question.group,
+        "labels": sorted(question.labels.items()),
+    }
+    # a question without these keeps the digest that it had before they existed
+    return (*known, *(pair for pair in more.items() if pair[1] not in ([], None)))
 
 
-def _image_name(question: Question) -> str:
+def _image_name(image: ImageSource, root: Path | None) -> str:
     """A path relative to its root; of an image that has no path, a hash of what it holds."""
-    image, root = question.image, question.image_root
     if isinstance(image, bytes):
         return f"sha256:{hashlib.sha256(image).hexdigest()}"
     if isinstance(image, Path | str):

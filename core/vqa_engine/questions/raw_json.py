@@ -21,7 +21,7 @@ class _Named(msgspec.Struct):
     question_id: int | str
 
 
-def read_object(path: Path, form: type[T]) -> T:
+def read_object(path: Path, form: type[T], what: str = "a VQA v2 file") -> T:
     """Decode a file's outer object; fields of type `msgspec.Raw` are left for later.
 
     Raises:
@@ -35,7 +35,7 @@ def read_object(path: Path, form: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=form)
     except msgspec.ValidationError as error:
-        raise QuestionSetError(f"not a VQA v2 file: {error}", file=path) from error
+        raise QuestionSetError(f"not {what}: {error}", file=path) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         line = _line(data, str(error))
         raise QuestionSetError(f"invalid JSON: {error}", file=path, line=line) from error

@@ -11,13 +11,20 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.questions.question_set import KnowsImages, QuestionSet
+from vqa_engine.questions.question_set import (
+    KnowsGroups,
+    KnowsImages,
+    QuestionSet,
+    most_images,
+)
 
 
 def select(
     questions: QuestionSet, *, limit: int | None = None, sample: int | None = None, seed: int = 0
 ) -> QuestionSet:
     """The sample first, then the first `limit` of it; the set itself if that is everything.
+
+    Groups that are scored together stay whole, so there may be a few questions more.
 
     Raises:
         ConfigurationError: a number below 1.
@@ -31,7 +38,17 @@ def select(
 
 
 def _selected(questions: QuestionSet, places: array[int]) -> Selection:
-    return (KnownSelection if isinstance(questions, KnowsImages) else Selection)(questions, places)
+    kind = KnownSelection if isinstance(questions, KnowsImages) else Selection
+    return kind(questions, _whole(questions, places))
+
+
+def _whole(questions: QuestionSet, places: array[int]) -> array[int]:
+    """The places, and those of all questions that share a group with one of them."""
+    keys = questions.group_keys() if isinstance(questions, KnowsGroups) else None
+    if keys is None:
+        return places
+    begun = {keys[place] for place in places}
+    return array("Q", (place for place, key in enumerate(keys) if key in begun))
 
 
 @frozen(eq=False)
@@ -55,6 +72,16 @@ class Selection:
     def at(self, places: Iterable[int]) -> Iterator[Question]:
         """The questions at these places of the selection (from 0), in the order given."""
         return self._of.at(self._places[place] for place in places)
+
+    @property
+    def max_images(self) -> int:
+        """As the other set's."""
+        return most_images(self._of)
+
+    def group_keys(self) -> Sequence[int] | None:
+        """For each question of the selection its group's number."""
+        keys = self._of.group_keys() if isinstance(self._of, KnowsGroups) else None
+        return None if keys is None else array("q", (keys[place] for place in self._places))
 
     def digest(self) -> str:
         """SHA-256 (hex) over the other set's digest and the places."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vqa_engine.errors import ConfigurationError
 
@@ -16,7 +17,8 @@ class Source:
     `text` is all of it, for messages. A set with a name of its own gets its `options`,
     what follows the colon in `shapes:seed=3,count=500`. A format gets the `path` of
     a file that exists. `annotations` and `images` are what the caller gave beside it; a
-    format's `images` is an absolute folder, by default the file's.
+    format's `images` is an absolute folder, by default the file's. `columns` says which
+    column is which part of a question, where the caller named any.
     """
 
     text: str
@@ -24,6 +26,7 @@ class Source:
     path: Path | None = None
     annotations: Path | None = None
     images: Path | None = None
+    columns: Mapping[str, str] = field(factory=dict)
 
     @property
     def file(self) -> Path:
@@ -46,12 +49,12 @@ class Source:
         parts = (part.partition("=") for part in self.options.split(",") if part)
         return {name.strip(): value.strip() for name, _, value in parts}
 
-    def refuse(self, form: str, **given: Path | None) -> None:
+    def refuse(self, form: str, **given: object) -> None:
         """Refuse what does not go with a form.
 
         Raises:
             ConfigurationError: naming the first that was given.
         """
         for option, value in given.items():
-            if value is not None:
+            if value:
                 raise ConfigurationError(f"--{option} does not go with {form}; leave it out.")

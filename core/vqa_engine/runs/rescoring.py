@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+
+from attrs import frozen
 
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal
 from vqa_engine.runs.journal import Journal
-from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
+from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
+from vqa_engine.scoring.registry import MetricLike
 
 
-def score_run(directory: Path, metrics: Sequence[Metric]) -> dict[str, tuple[ScoreTable, ...]]:
-    """The scores of every adapter of a run, by label.
+@frozen
+class Rescored:
+    """The scores of every adapter of a run, by label; `why` says why this metric, if none
+    was named."""
+
+    scores: Mapping[str, tuple[ScoreTable, ...]]
+    why: str = ""
+
+
+def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
+    """Score a run again, by the metrics wanted or the one for what its questions have.
 
     Raises:
         RunError: the directory holds no run.
         JournalError: its journal cannot be read.
+        ConfigurationError: there is no such metric.
     """
-    journal = open_journal(directory)
-    try:
-        return {label: _scores(journal, label, metrics) for label in journal.labels()}
-    finally:
-        journal.close()
+    with closing(open_journal(directory)) as journal:
+        chosen, why = chosen_metrics(journal, wanted)
+        scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
+        return Rescored(scores, why)
 
 
-def _scores(journal: Journal, label: str, metrics: Sequence[Metric]) -> tuple[ScoreTable, ...]:
-    boards = tuple(Scoreboard(metric) for metric in metrics)
+def chosen_metrics(
+    journal: Journal, wanted: Iterable[MetricLike]
+) -> tuple[tuple[Metric, ...], str]:
+    """The metrics wanted, or the default for the run's questions with its reason."""
+    if named := metrics(wanted):
+        return named, ""
+    default = default_metric(row.question for row in journal.rows())
+    return (default.metric,), default.why
+
+
+def _scores(journal: Journal, label: str, chosen: Sequence[Metric]) -> tuple[ScoreTable, ...]:
+    boards = tuple(map(Scoreboard, chosen))
     for row in journal.rows(label):
         score(row, boards)
     return tuple(board.snapshot() for board in boards)

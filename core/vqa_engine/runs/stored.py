@@ -7,14 +7,15 @@ written in a form that people can read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import Answer, Question, QuestionId
+from vqa_engine.adapter import Answer, ImageSource, Question, QuestionId
+from vqa_engine.questions.ordering import image_id
 from vqa_engine.results import Attempt, Failure, MemoryEvent, MemoryPrediction, Row
 
 Key = int | str | bytes
@@ -31,7 +32,12 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class _StoredQuestion:
-    """A question without its pixels; `image` is the path when it had one."""
+    """A question without its pixels.
+
+    Of `image` and `images` the paths are kept, None for one that had no path; `image_id` of
+    an image in memory is a hash of it where the question set gave none, so that scores know
+    which questions share it.
+    """
 
     question_id: QuestionId
     text: str
@@ -42,6 +48,10 @@ class _StoredQuestion:
     answer_type: str | None
     choices: tuple[str, ...]
     origin: str | None
+    images: tuple[str | None, ...] = ()
+    right: int | None = None
+    group: QuestionId | None = None
+    labels: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -89,17 +99,21 @@ def storable(row: Row) -> tuple[Row, bytes, bytes]:
 
 def encoded_question(question: Question) -> bytes:
     """The question's record, read back once to be sure of it."""
-    image = question.image
+    image, *images = map(_path, question.all_images)
     stored = _StoredQuestion(
         question_id=question.question_id,
         text=question.text,
         answers=question.answers,
-        image=str(image) if isinstance(image, Path) else None,
-        image_id=question.image_id,
+        image=image,
+        image_id=image_id(question),
         question_type=question.question_type,
         answer_type=question.answer_type,
         choices=question.choices,
         origin=question.origin,
+        images=tuple(images),
+        right=question.right,
+        group=question.group,
+        labels=question.labels,
     )
     return _checked(stored, _question)
 
@@ -158,7 +172,7 @@ def _decoded_question(record: bytes) -> Question:
     stored = _question(record)
     return Question(
         question_id=stored.question_id,
-        image=Path(stored.image) if stored.image else b"",
+        image=_image(stored.image),
         text=stored.text,
         answers=stored.answers,
         image_id=stored.image_id,
@@ -166,7 +180,19 @@ def _decoded_question(record: bytes) -> Question:
         answer_type=stored.answer_type,
         choices=stored.choices,
         origin=stored.origin,
+        images=tuple(map(_image, stored.images)),
+        right=stored.right,
+        group=stored.group,
+        labels=stored.labels,
     )
+
+
+def _path(image: ImageSource) -> str | None:
+    return str(image) if isinstance(image, Path) else None
+
+
+def _image(path: str | None) -> ImageSource:
+    return Path(path) if path else b""
 
 
 def _checked(value: object, decode: Callable[[bytes], T]) -> bytes:
@@ -214,10 +240,10 @@ def _readable_attempt(attempt: Attempt) -> Attempt:
 
 
 def _readable_question(question: Question) -> Question:
-    image = question.image
+    image, *images = (path and _readable(path) for path in map(_path, question.all_images))
     return Question(
         question_id=_readable_id(question.question_id),
-        image=Path(_readable(image)) if isinstance(image, Path) else b"",
+        image=_image(image),
         text=_readable(question.text),
         answers=tuple(map(_readable, question.answers or ())),
         image_id=None if question.image_id is None else _readable_id(question.image_id),
@@ -225,6 +251,10 @@ def _readable_question(question: Question) -> Question:
         answer_type=_readable_or_none(question.answer_type),
         choices=tuple(map(_readable, question.choices or ())),
         origin=_readable_or_none(question.origin),
+        images=tuple(map(_image, images)),
+        right=question.right,
+        group=None if question.group is None else _readable_id(question.group),
+        labels={_readable(name): _readable(value) for name, value in question.labels.items()},
     )
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from vqa_engine.adapter import QuestionId
 from vqa_engine.errors import ScoringError
-from vqa_engine.scoring.metric import Metric
+from vqa_engine.scoring.defaults import default_metric
+from vqa_engine.scoring.registry import MetricLike, metrics
 from vqa_engine.scoring.scoreboard import Scoreboard, ScoreTable
 
 if TYPE_CHECKING:
@@ -25,25 +26,36 @@ class _Row(msgspec.Struct):
 
 
 def score_results(
-    questions: QuestionSet, results: Path, metrics: Iterable[Metric], *, partial: bool = False
-) -> tuple[ScoreTable, ...]:
+    questions: QuestionSet,
+    results: Path,
+    wanted: Iterable[MetricLike] = (),
+    *,
+    partial: bool = False,
+) -> tuple[tuple[ScoreTable, ...], str]:
     """Score a result file against the ground truths of `questions`, one table per metric.
+
+    Without a metric that is wanted the default is taken, and the reason comes with the tables.
 
     The file has to answer exactly the questions of the set. With `partial` the ids that
     both have are scored, and the others on either side are passed over.
 
     Raises:
+        ConfigurationError: there is no such metric.
         ScoringError: the file cannot be read, has another shape, answers a question twice,
             does not fit the set, or nothing in it can be scored; ids are named.
     """
-    predictions = _read(results)
-    boards = [Scoreboard(metric) for metric in metrics]
+    predictions, why = _read(results), ""
+    chosen = metrics(wanted)
+    if not chosen:
+        default = default_metric(questions)
+        chosen, why = (default.metric,), default.why
+    boards = [Scoreboard(metric) for metric in chosen]
     missing = _add_all(questions, predictions, boards)
     if not partial:
         _check_complete(results, missing, list(predictions))
     tables = tuple(board.snapshot() for board in boards)
     _check_scored(results, tables)
-    return tables
+    return tables, why
 
 
 def _read(results: Path) -> dict[QuestionId, str]:
@@ -109,9 +121,13 @@ def _check_complete(
 def _check_scored(results: Path, tables: Sequence[ScoreTable]) -> None:
     if any(table.overall.count for table in tables) or not tables:
         return
+    for table in tables:
+        if table.failure:
+            raise ScoringError(f"{results}: the metric {table.metric!r} failed: {table.failure}.")
     if any(table.unscored for table in tables):
         raise ScoringError(
-            f"{results}: the question set has no ground truths; give them with --annotations."
+            f"{results}: the question set has no ground truths that the metric can use; "
+            "give them with --annotations, or choose another --metric."
         )
     raise ScoringError(f"{results}: it answers no question of the set.")
 

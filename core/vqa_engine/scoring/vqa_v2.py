@@ -13,15 +13,17 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
+from vqa_engine.scoring.metric import Grade, Rule, truths
 from vqa_engine.scoring.normaliser import clean, normalised
 
 _ENOUGH = 3
 """Matches among the others that count as fully right (Antol et al., VQA, ICCV 2015)."""
 
 
-@frozen
-class VqaV2Official:
+@frozen(kw_only=True)
+class VqaV2Official(Rule):
     """The accuracy as the official code computes it since 2021 (GT-Vision-Lab/VQA).
 
     Unanimous ground truths are compared as they stand: `Yes` against ten `yes` scores 0
@@ -33,6 +35,10 @@ class VqaV2Official:
     name: str = "vqa-v2-official"
     decimals: int | None = 2
 
+    def grade(self, prediction: str, question: Question) -> Grade:
+        """As `Metric.grade`."""
+        return Grade(self.score(prediction, truths(question)))
+
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The accuracy of one prediction, 0..1; float sums as in the official code.
 
@@ -41,16 +47,16 @@ class VqaV2Official:
         """
         if len(answers) < 2:
             return _single(prediction, answers)
-        truths, said = [clean(answer) for answer in answers], clean(prediction)
-        if len(set(truths)) > 1:
-            truths, said = [normalised(truth) for truth in truths], normalised(said)
-        matches = truths.count(said)
-        shares = [min(1, (matches - (truth == said)) / _ENOUGH) for truth in truths]
+        votes, said = [clean(answer) for answer in answers], clean(prediction)
+        if len(set(votes)) > 1:
+            votes, said = [normalised(vote) for vote in votes], normalised(said)
+        matches = votes.count(said)
+        shares = [min(1, (matches - (vote == said)) / _ENOUGH) for vote in votes]
         return float(sum(shares)) / len(shares)
 
 
-@frozen
-class VqaV2Normalised:
+@frozen(kw_only=True)
+class VqaV2Normalised(Rule):
     """The accuracy with every string normalised, unanimous or not.
 
     With fewer than four ground truths the matches asked for are as many as there are
@@ -58,7 +64,10 @@ class VqaV2Normalised:
     """
 
     name: str = "vqa-v2-normalised"
-    decimals: int | None = None
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        """As `Metric.grade`."""
+        return Grade(self.score(prediction, truths(question)))
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """The accuracy of one prediction, 0..1, as one correctly rounded fraction.

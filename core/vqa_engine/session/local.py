@@ -83,8 +83,10 @@ def asked_of_model(question: Question) -> Question:
     return Question(
         question_id=question.question_id,
         image=question.image,
+        images=question.images,
         text=question.text,
         choices=question.choices,
+        worded=question.worded,
         origin=question.origin,
         image_root=question.image_root,
     )

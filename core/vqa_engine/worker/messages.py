@@ -85,8 +85,10 @@ class Asked(Struct, frozen=True, omit_defaults=True):
     image: ImageRecord
     text: str
     choices: tuple[str, ...] = ()
+    worded: bool = False
     origin: str | None = None
     image_root: Path | None = None
+    images: tuple[ImageRecord, ...] = ()
 
 
 class Ask(Struct, frozen=True, tag="ask"):

@@ -53,7 +53,7 @@ class Outbox:
         for question in upcoming:
             known = self._held.get(id(question))
             if known is None:
-                room -= self._size(question.image)
+                room -= self._size(question.image) + sum(map(_bytes, question.images))
                 if held and room < 0:
                     break
                 try:
@@ -69,7 +69,7 @@ class Outbox:
         return Ask(order, tuple(new), min(limit, len(order)), plan)
 
     def _record(self, question: Question) -> Asked:
-        root = question.image_root
+        root, places = question.image_root, range(1, 1 + len(question.images))
         image = self._image(question)
         self._serial += 1
         return Asked(
@@ -78,9 +78,18 @@ class Outbox:
             image=image,
             text=question.text,
             choices=question.choices,
+            worded=question.worded,
             origin=question.origin,
             image_root=None if root is None else self._reachable(root),
+            images=tuple(self._further(question, place) for place in places),
         )
+
+    def _further(self, question: Question, place: int) -> ImageRecord:
+        """An image beside the first: it crosses whole, for few questions share one."""
+        image = question.all_images[place]
+        if isinstance(image, Path):
+            return PathImage(self._reachable(image))
+        return _packed(question, 0, place)[0]
 
     def _image(self, question: Question) -> ImageRecord:
         image = question.image
@@ -96,9 +105,7 @@ class Outbox:
         """Bytes that an image takes in a message."""
         if isinstance(image, Path) or (self._last is not None and _same(self._last[0], image)):
             return 0
-        if isinstance(image, Image.Image):
-            return 3 * image.width * image.height
-        return len(image) if isinstance(image, bytes) else 0
+        return _bytes(image)
 
     def _reachable(self, path: Path) -> Path:
         if path.is_absolute() or Path.cwd() == self._directory:
@@ -127,8 +134,10 @@ class Inbox:
             image=self._image(asked.image),
             text=asked.text,
             choices=asked.choices,
+            worded=asked.worded,
             origin=asked.origin,
             image_root=asked.image_root,
+            images=tuple(map(_further, asked.images)),
         )
 
     def _image(self, record: ImageRecord) -> ImageSource:
@@ -139,13 +148,24 @@ class Inbox:
         return self._last[1]
 
 
-def _packed(question: Question, serial: int) -> tuple[ImageRecord, ImageRecord]:
+def _bytes(image: ImageSource) -> int:
+    """Bytes that an image in memory takes."""
+    if isinstance(image, Image.Image):
+        return 3 * image.width * image.height
+    return len(image) if isinstance(image, bytes) else 0
+
+
+def _further(record: ImageRecord) -> ImageSource:
+    return record.path if isinstance(record, PathImage) else _unpacked(record)
+
+
+def _packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord, ImageRecord]:
     """An image in memory as a record, and the record that refers to it later."""
-    image = question.image
+    image = question.all_images[place]
     if isinstance(image, bytes):
         return BytesImage(serial, image), BytesImage(serial)
     if isinstance(image, Image.Image):
-        pixels = open_image(question)
+        pixels = open_image(question, place)
         return PixelImage(serial, pixels.size, pixels.tobytes()), PixelImage(serial, pixels.size)
     raise ImageError(
         "it is neither a path, nor bytes, nor a PIL image",

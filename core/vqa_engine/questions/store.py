@@ -1,0 +1,59 @@
+"""Images that came inside a file, each written once, as its bytes are, under their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from attrs import field, frozen
+
+from vqa_engine.errors import QuestionSetError
+
+DIGEST = 32
+"""Bytes of a SHA-256."""
+
+_TEMPORARY = ".part"
+
+
+def cache() -> Path:
+    """The engine's own cache: `VQA_ENGINE_CACHE`, by default `~/.cache/vqa-engine`."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("VQA_ENGINE_CACHE") or f"{base}/vqa-engine").expanduser().absolute()
+
+
+@frozen
+class ImageStore:
+    """A folder of images; the name of each is its content's hash."""
+
+    folder: Path = field(factory=lambda: cache() / "images")
+
+    def put(self, data: bytes | memoryview) -> bytes:
+        """Write an encoded image unless it is there, and give its digest.
+
+        Raises:
+            QuestionSetError: it cannot be written.
+        """
+        digest = hashlib.sha256(data).digest()
+        path = self.path(digest)
+        if not path.exists():
+            self._write(path, data)
+        return digest
+
+    def path(self, digest: bytes) -> Path:
+        """Where the image of this digest is. Its format is found by its content, not a suffix."""
+        name = digest.hex()
+        return self.folder / name[:2] / name
+
+    def _write(self, path: Path, data: bytes | memoryview) -> None:
+        part = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            raise QuestionSetError(
+                f"its images cannot be written to {self.folder}: {error.strerror}. "
+                "Make room, or name another folder with VQA_ENGINE_CACHE",
+                file=path,
+            ) from error

@@ -1,0 +1,195 @@
+"""The question set of a task: its data, checked against the card, in the card's words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import evolve, frozen
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ConfigurationError, QuestionSetError
+from vqa_engine.questions import templates
+from vqa_engine.questions.blind import Blind
+from vqa_engine.questions.choices import ordered
+from vqa_engine.questions.question_set import QuestionSet
+from vqa_engine.questions.selection import select
+from vqa_engine.questions.table.delimited import Delimited
+from vqa_engine.questions.table.json_items import Items
+from vqa_engine.questions.table.parquet import ImageTable, Parquet
+from vqa_engine.questions.table.sheet import Sheet
+from vqa_engine.questions.table.table_set import Table, TableSet
+from vqa_engine.questions.tasks import hub
+from vqa_engine.questions.tasks.card import Card, Data, Task
+from vqa_engine.questions.tasks.wording import NONE, WordedView, wording_of
+from vqa_engine.questions.view import View
+
+
+@frozen(eq=False)
+class TaskSet(View):
+    """A task's questions; each adapter gets them in its family's words (`worded_for`).
+
+    `prompt` names the wording for all adapters, `none` leaves it to each adapter.
+    """
+
+    task: Task
+    prompt: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The task's name and its card's version."""
+        return f"{self.task.name} v{self.task.card.version}"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The card's metrics; the first has the figures by label."""
+        score = self.task.card.score
+        take = f"{score.take}>" if score.take else ""
+        first, *others = (f"{take}{name}" for name in score.metrics)
+        return (first + "".join(f"+by:{label}" for label in score.by), *others)
+
+    def worded_for(self, adapter: str) -> QuestionSet:
+        """The questions as an adapter gets them."""
+        if self.prompt == NONE:
+            return self._of
+        _, wording = wording_of(self.task.card.prompt, adapter, self.prompt)
+        return WordedView(self._of, wording)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the questions and all that the card says of prompts."""
+        card = self.task.card
+        said = msgspec.json.encode((card.task, card.version, self.prompt, card.prompt))
+        return hashlib.sha256(self._of.digest().encode() + said).hexdigest()
+
+    def _shown(self, question: Question) -> Question:
+        return question
+
+
+def load_task(  # noqa: PLR0913 - one keyword per command-line option
+    task: Task,
+    *,
+    questions: QuestionSet | None = None,
+    choices: str = "given",
+    prompt: str | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    offline: bool = False,
+) -> TaskSet:
+    """Load a task's questions, downloading them if need be.
+
+    `questions` are asked instead of the card's own data. `choices` is the order of the
+    choices (`vqa_engine.questions.choices`), `limit`, `sample` and `seed` are those of
+    `load_questions`. With `offline` nothing is downloaded.
+
+    Raises:
+        ConfigurationError: an argument does not go with the task.
+        QuestionSetError: the data cannot be had, is broken, or is not what the card says.
+    """
+    wording_of(task.card.prompt, "", None if prompt == NONE else prompt)
+    if choices != "given":
+        _check_movable(task)
+    base = questions if questions is not None else data_of(task, offline=offline)
+    chosen = select(base, limit=limit, sample=sample, seed=seed)
+    return TaskSet(ordered(chosen, choices), task, prompt)
+
+
+def _check_movable(task: Task) -> None:
+    """Choices can be moved only where the prompt lists them.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    prompt = task.card.prompt
+    texts = [one for word in (prompt, *prompt.family.values()) for one in (word.choice, word.text)]
+    listed = any(text and "options" in templates.names(text) for text in texts)
+    if task.card.columns.inside is not None or not listed:
+        raise ConfigurationError(
+            f"The options of {task.name} are inside its questions and cannot be moved; "
+            "ask it with --choices given."
+        )
+
+
+def blinded(questions: QuestionSet) -> QuestionSet:
+    """The set without its pictures, also where each adapter has its own wording."""
+    if isinstance(questions, TaskSet):
+        return evolve(questions, of=Blind(questions._of))
+    return Blind(questions)
+
+
+def data_of(task: Task, *, offline: bool = False) -> TableSet:
+    """A task's questions as its data has them, checked against the card.
+
+    Raises:
+        QuestionSetError: as `load_task`.
+    """
+    data = task.card.data
+    root = task.folder / data.images if data.images else task.folder
+    table = _table(task, offline=offline)
+    found = TableSet.load(table, task.card.columns, root.absolute())
+    _check(task.card, found)
+    return found
+
+
+def _table(task: Task, *, offline: bool) -> Table:
+    data = task.card.data
+    if data.hub is not None:
+        patterns = [*data.files, *(data.joined.files if data.joined else ())]
+        folder = hub.folder(data.hub, data.also, data.revision, patterns, offline=offline)
+    else:
+        folder = task.folder
+    files = _files(folder, data, data.files)
+    if files[0].suffix != ".parquet":
+        return _single(task, files)
+    joined = data.joined
+    if joined is None:
+        return Parquet.open(files)
+    return Parquet.open(
+        files, ImageTable(tuple(_files(folder, data, joined.files)), joined.key, joined.image)
+    )
+
+
+def _single(task: Task, files: list[Path]) -> Table:
+    readers: Mapping[str, Any] = {
+        ".csv": Delimited.open,
+        ".tsv": Delimited.open,
+        ".xlsx": Sheet.open,
+        ".json": Items.open,
+    }
+    reader = readers.get(files[0].suffix.lower())
+    if reader is None or len(files) > 1:
+        raise ConfigurationError(
+            f"The task card {task.source}: `files` must be parquet files or one file of "
+            f"{', '.join(readers)}; {files[0].name} is none."
+        )
+    table: Table = reader(files[0])
+    return table
+
+
+def _files(folder: Path, data: Data, patterns: tuple[str, ...]) -> list[Path]:
+    """The files of the patterns, sorted by name within each."""
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    if not found:
+        where = f"the data set {data.hub}" if data.hub else str(folder)
+        raise QuestionSetError(f"{where} has no file {' or '.join(patterns)}", file=folder)
+    return found
+
+
+def _check(card: Card, found: TableSet) -> None:
+    data = card.data
+    if data.questions is not None and len(found) != data.questions:
+        raise QuestionSetError(
+            f"it has {len(found)} questions, and the card of {card.task} says {data.questions}: "
+            "it is another version of the data",
+            file=found.path,
+        )
+    digest = f"sha256:{found.digest()}"
+    if data.digest is not None and data.digest != digest:
+        raise QuestionSetError(
+            f"its questions are not those of the card of {card.task}: their digest is {digest}, "
+            f"not {data.digest}",
+            file=found.path,
+        )

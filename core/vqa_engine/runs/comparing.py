@@ -1,0 +1,104 @@
+"""Two adapters compared by their journals: of one run, or of two over the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from vqa_engine.errors import ConfigurationError, NotComparable
+from vqa_engine.results import Row
+from vqa_engine.runs.directory import open_journal, read_manifest
+from vqa_engine.runs.journal import Journal
+from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.rescoring import chosen_metrics
+from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.scoring.registry import MetricLike
+
+SAME = ("question_digest", "task", "card", "prompt", "system")
+"""Settings of a run, by the beginning of their names, that two runs must share."""
+
+PROMPTS = ("instruction", "prompt", "system")
+"""Options of an adapter that change what a model is asked."""
+
+
+@frozen
+class Side:
+    """One of the two: a run, and an adapter of it by its label; None for its only one."""
+
+    run: Path
+    label: str | None = None
+
+
+def compare_runs(
+    first: Side, second: Side, wanted: MetricLike | None = None, *, anyway: bool = False
+) -> Comparison:
+    """Compare what two adapters answered, by the metric wanted or the default.
+
+    With `anyway` runs over different question sets are compared over the questions that
+    both have, and different prompts are allowed.
+
+    Raises:
+        NotComparable: the runs differ in their questions, prompts or task cards.
+        ConfigurationError: a label or metric is unknown, or a label is missing.
+        RunError, JournalError: a run cannot be read.
+    """
+    with ExitStack() as opened:
+        journals = [
+            opened.enter_context(closing(open_journal(side.run))) for side in (first, second)
+        ]
+        labels = [_label(*pair) for pair in zip((first, second), journals, strict=True)]
+        if not anyway:
+            _check(first, second, labels)
+        chosen, _ = chosen_metrics(journals[0], () if wanted is None else (wanted,))
+        names = _names((first, second), labels)
+        sides = [
+            (name, answered(journal.rows(label)))
+            for name, journal, label in zip(names, journals, labels, strict=True)
+        ]
+        return compare(sides[0], sides[1], chosen[0])
+
+
+def answered(rows: Iterator[Row]) -> Iterator[Answered]:
+    """Each row's question with its answer."""
+    return ((row.question, row.answer.text if row.answer else None) for row in rows)
+
+
+def _label(side: Side, journal: Journal) -> str:
+    labels = journal.labels(side.label)
+    if len(labels) == 1:
+        return labels[0]
+    has = f"has {len(labels)} adapters: {', '.join(labels)}" if labels else "has no answers"
+    raise ConfigurationError(f"{side.run} {has}. Choose one with --adapter.")
+
+
+def _names(sides: tuple[Side, Side], labels: list[str]) -> list[str]:
+    """The labels; where they are equal, with the run's name before each."""
+    if labels[0] != labels[1]:
+        return labels
+    return [f"{side.run.name}: {label}" for side, label in zip(sides, labels, strict=True)]
+
+
+def _check(first: Side, second: Side, labels: list[str]) -> None:
+    manifests = read_manifest(first.run), read_manifest(second.run)
+    old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    if names:
+        found = "; ".join(f"{name}: {old.get(name)!r} and {new.get(name)!r}" for name in names)
+        raise NotComparable(
+            f"{first.run} and {second.run} did not ask the same: {found}. "
+            "Compare them all the same with --anyway."
+        )
+
+
+def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:
+    """The settings that decide what was asked."""
+    settings = {
+        name: value for name, value in asdict(manifest, recurse=False).items()
+        if name.startswith(SAME)
+    }  # fmt: skip
+    record = manifest.adapters.get(label)
+    options = record.options if record else {}
+    return settings | {f"option {name}": options[name] for name in PROMPTS if name in options}

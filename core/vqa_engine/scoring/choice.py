@@ -1,0 +1,148 @@
+"""Multiple choice: `choice`, and `circular` for sets in which every rotation is asked.
+
+CircularEval is of MMBench (Liu et al., ECCV 2024): a question is right only if all rotations
+of its choices are answered right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import field, frozen
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ScoringError
+from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, ratio
+from vqa_engine.scoring.letters import LETTERS, letter_of, read_choice
+from vqa_engine.scoring.metric import Grade, Metric, Rule
+
+ROTATION = "rotation"
+"""The label that says how far a question's choices are rotated; "0" is as published."""
+
+
+def right_choice(question: Question) -> int | None:
+    """The index of the right choice: as stated, else the one choice that is an answer's text,
+    else the one whose letter is the only answer."""
+    if question.right is not None:
+        return question.right
+    texts = {place for place, text in enumerate(question.choices) if text in question.answers}
+    letters = LETTERS[: len(question.choices)]
+    if not texts and len(question.answers) == 1 and question.answers[0] in [*letters]:
+        return letters.index(question.answers[0])
+    return texts.pop() if len(texts) == 1 else None
+
+
+def needed_choice(question: Question) -> int:
+    """As `right_choice`.
+
+    Raises:
+        ScoringError: nobody knows which choice is right.
+    """
+    right = right_choice(question)
+    if right is None:
+        raise ScoringError("A question without choices and a right one cannot be scored by letter.")
+    return right
+
+
+@frozen(kw_only=True)
+class Choice(Rule):
+    """Right when the answer means the right choice (`vqa_engine.scoring.letters`)."""
+
+    name: str = "choice"
+    aggregates: tuple[str, ...] = ("letters",)
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        """As `Metric.grade`."""
+        right = needed_choice(question)
+        read = read_choice(prediction, question.choices)
+        return Grade(float(read.choice == right), read.letter, read.status)
+
+
+def choice() -> Metric:
+    """`choice`."""
+    return Choice()
+
+
+def circular() -> Metric:
+    """`circular`: `choice` with the figures of CircularEval beside the mean."""
+    return Choice(name="circular", aggregates=("circular", "letters"))
+
+
+@frozen
+class Circular(Sums):
+    """Whole groups of rotations: the share that is right throughout, and of rotation 0.
+
+    A group that is not complete, because some of its rotations were not asked or not
+    answered, counts nowhere: a part of a group is easier than the whole.
+    """
+
+    def add(self, tally: Tally, question: Question, grade: Grade) -> None:
+        """As `Aggregate.add`."""
+        group = tally.setdefault(_group(question), _Group(len(question.choices)))
+        group.grades[question.labels.get(ROTATION, str(len(group.grades)))] = grade.value
+
+    def counts(self, tally: Tally) -> Counts:
+        """As `Aggregate.counts`."""
+        counts: Tally = {}
+        for group in tally.values():
+            if len(group.grades) < group.size:
+                count(counts, "cut")
+                continue
+            count(counts, "groups")
+            count(counts, "all", all(value == 1 for value in group.grades.values()))
+            count(counts, "first", group.grades.get("0", 0.0))
+        return counts
+
+    def figures(self, counts: Counts) -> dict[str, float]:
+        """As `Aggregate.figures`."""
+        groups = counts.get("groups", 0)
+        shown = known(
+            {
+                "circular": ratio(counts.get("all", 0), groups),
+                "rotation 0": ratio(counts.get("first", 0), groups),
+            }
+        )
+        cut = counts.get("cut", 0)
+        return shown | ({"incomplete groups (not counted)": cut} if cut else {})
+
+
+@frozen
+class _Group:
+    size: int
+    grades: dict[str, float] = field(factory=dict)
+
+
+def _group(question: Question) -> Hashable:
+    return question.question_id if question.group is None else question.group
+
+
+@frozen
+class Letters(Sums):
+    """How often each letter is right and how often it is given, and what a constant scores."""
+
+    compared = False
+
+    def add(self, tally: Tally, question: Question, grade: Grade) -> None:
+        """As `Aggregate.add`."""
+        right = right_choice(question)
+        if right is None:
+            return
+        lengths = [len(text) for text in question.choices]
+        longest = [place for place, length in enumerate(lengths) if length == max(lengths)]
+        count(tally, "count")
+        count(tally, f"right {letter_of(right)}")
+        count(tally, f"given {grade.parsed or 'none'}")
+        count(tally, "longest", (right in longest) / len(longest))
+
+    def figures(self, counts: Counts) -> dict[str, float]:
+        """As `Aggregate.figures`."""
+        total = counts.get("count", 0)
+        seen = {name.split()[1] for name in counts if name.startswith(("right ", "given "))}
+        shares: dict[str, float | None] = {}
+        for letter in sorted(seen - {"none"}):
+            for kind in ("right", "given"):
+                shares[f"{kind} {letter}"] = ratio(counts.get(f"{kind} {letter}", 0), total)
+        best = max(LETTERS, key=lambda letter: counts.get(f"right {letter}", 0))
+        shares[f"baseline: always {best}"] = ratio(counts.get(f"right {best}", 0), total)
+        shares["baseline: longest choice"] = ratio(counts.get("longest", 0), total)
+        return known(shares)

@@ -1,0 +1,207 @@
+"""Two sets of answers to the same questions: what differs, and whether that is more than chance.
+
+Differences are the second less the first, question by question, so that what makes a
+question hard for both cancels out (Miller, arXiv 2411.00640, section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+from attrs import define, field, frozen
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ScoringError
+from vqa_engine.plugins.entry_points import reason
+from vqa_engine.scoring.aggregate import Aggregate, Tally
+from vqa_engine.scoring.cluster import cluster_of
+from vqa_engine.scoring.metric import Grade, Metric
+from vqa_engine.scoring.registry import aggregate
+from vqa_engine.scoring.scoreboard import Figure, checked
+from vqa_engine.scoring.statistics import (
+    POWER,
+    UNKNOWN,
+    Counts,
+    Moments,
+    bootstrap,
+    mcnemar,
+    summed,
+    t_quantile,
+)
+
+Answered = tuple[Question, str | None]
+"""A question and its answer, None for none."""
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """What a second model changes, over the `count` questions that both answered.
+
+    `first_percent`, `second_percent` and `difference` are means and their difference, in per
+    cent and percentage points, with the 95 % interval clustered by image. `smallest` is the
+    smallest difference that these questions can show: with 95 % confidence, in four
+    experiments of five. `better` and `worse` count the questions with a higher and a lower
+    score; where every score is 0 or 1 these are questions fixed and broken, and `p_value` is
+    that of McNemar's exact test, else None. `figures` are the differences of the metric's
+    other figures. `unpaired` questions were scored for one of the two only.
+    """
+
+    first: str
+    second: str
+    metric: str
+    version: int
+    first_percent: float
+    second_percent: float
+    difference: Figure
+    smallest: float
+    count: int
+    clusters: int
+    better: int
+    worse: int
+    p_value: float | None
+    figures: Mapping[str, Figure]
+    unpaired: int = 0
+
+
+def compare(
+    first: tuple[str, Iterable[Answered]], second: tuple[str, Iterable[Answered]], metric: Metric
+) -> Comparison:
+    """Compare two models, each a name and its answers.
+
+    Raises:
+        ScoringError: the metric fails, or no question is scored for both.
+    """
+    known = {question.question_id: grade for question, grade in _grades(first[1], metric)}
+    pairs = _Pairs(metric)
+    unpaired = 0
+    for question, grade in _grades(second[1], metric):
+        before = known.pop(question.question_id, None)
+        if before is None:
+            unpaired += 1
+        else:
+            pairs.add(question, before, grade)
+    if not pairs.count:
+        raise ScoringError(
+            f"{first[0]} and {second[0]} have no question in common that {metric.name} can score."
+        )
+    return pairs.comparison(first[0], second[0], unpaired + len(known))
+
+
+def _grades(answers: Iterable[Answered], metric: Metric) -> Iterator[tuple[Question, Grade]]:
+    for question, text in answers:
+        if text is None:
+            continue
+        try:
+            yield question, checked(metric.grade(text, question))
+        except ScoringError:
+            continue  # nothing to compare with
+        except Exception as error:
+            raise ScoringError(
+                f"The metric {metric.name!r} failed on question {question.question_id!r}: "
+                f"{reason(error)}."
+            ) from error
+
+
+@define
+class _Pairs:
+    """Both grades of each question, summed by cluster."""
+
+    metric: Metric
+    _totals: tuple[float, float] = (0.0, 0.0)
+    _moments: Moments = field(factory=Moments)
+    _sums: dict[Hashable, tuple[float, int]] = field(factory=dict)
+    _better: int = 0
+    _worse: int = 0
+    _binary: bool = True
+    _figures: tuple[_PairedFigures, ...] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        made = map(aggregate, self.metric.aggregates)
+        self._figures = tuple(_PairedFigures(one) for one in made if one.compared)
+
+    @property
+    def count(self) -> int:
+        return self._moments.count
+
+    def add(self, question: Question, before: Grade, after: Grade) -> None:
+        change = after.value - before.value
+        cluster = cluster_of(question)
+        total, count = self._sums.get(cluster, (0.0, 0))
+        self._moments.add(change, total, count)
+        self._sums[cluster] = total + change, count + 1
+        self._totals = self._totals[0] + before.value, self._totals[1] + after.value
+        self._better += change > 0
+        self._worse += change < 0
+        self._binary = self._binary and {before.value, after.value} <= {0, 1}
+        for figures in self._figures:
+            figures.add(question, before, after)
+
+    def comparison(self, first: str, second: str, unpaired: int) -> Comparison:
+        difference, error = self._difference()
+        return Comparison(
+            first=first,
+            second=second,
+            metric=self.metric.name,
+            version=self.metric.version,
+            first_percent=100 * self._totals[0] / self.count,
+            second_percent=100 * self._totals[1] / self.count,
+            difference=difference,
+            smallest=POWER * error,
+            count=self.count,
+            clusters=self._moments.clusters,
+            better=self._better,
+            worse=self._worse,
+            p_value=mcnemar(self._better, self._worse) if self._binary else None,
+            figures={
+                name: figure for one in self._figures for name, figure in one.snapshot().items()
+            },
+            unpaired=unpaired,
+        )
+
+    def _difference(self) -> tuple[Figure, float]:
+        """The mean difference with its interval, and its standard error, all in points.
+
+        Where no question differs, the error is that of a set in which one does.
+        """
+        mean, error = 100 * self._moments.mean, 100 * self._moments.standard_error()
+        if math.isnan(error):
+            return Figure(mean), error
+        error = max(error, 100 / self.count)
+        half = t_quantile(self._moments.clusters - 1) * error
+        return Figure(mean, max(-100.0, mean - half), min(100.0, mean + half)), error
+
+
+@define
+class _PairedFigures:
+    """One aggregate with two tallies for each cluster."""
+
+    aggregate: Aggregate
+    _tallies: dict[Hashable, tuple[Tally, Tally]] = field(factory=dict)
+
+    def add(self, question: Question, before: Grade, after: Grade) -> None:
+        first, second = self._tallies.setdefault(self.aggregate.cluster(question), ({}, {}))
+        self.aggregate.add(first, question, before)
+        self.aggregate.add(second, question, after)
+
+    def snapshot(self) -> dict[str, Figure]:
+        clusters = [self._counts(*tallies) for tallies in self._tallies.values()]
+        found = bootstrap(clusters, self._differences)
+        differences = self._differences(summed(clusters))
+        return {
+            name: Figure(value, *found.get(name, UNKNOWN)) for name, value in differences.items()
+        }
+
+    def _counts(self, first: Tally, second: Tally) -> Counts:
+        """The counts of both, under names that keep them apart."""
+        before, after = self.aggregate.counts(first), self.aggregate.counts(second)
+        named = {f"1 {name}": amount for name, amount in before.items()}
+        return named | {f"2 {name}": amount for name, amount in after.items()}
+
+    def _differences(self, counts: Counts) -> dict[str, float]:
+        before, after = (self.aggregate.figures(_part(counts, which)) for which in "12")
+        return {name: after[name] - before[name] for name in before if name in after}
+
+
+def _part(counts: Counts, which: str) -> dict[str, float]:
+    return {name[2:]: amount for name, amount in counts.items() if name[0] == which}

@@ -1,0 +1,76 @@
+"""Which metric scores a set when none is named: it depends on what the questions have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Literal
+
+from attrs import field, frozen
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ScoringError
+from vqa_engine.scoring.choice import right_choice
+from vqa_engine.scoring.metric import Grade, Metric, Rule
+from vqa_engine.scoring.registry import metric
+
+Kind = Literal["choice", "votes", "answers"]
+
+VOTES = 10
+"""As many answers as this are the votes of annotators; fewer are accepted answers."""
+
+METRIC: dict[Kind, str] = {"choice": "choice", "votes": "vqa-v2-normalised", "answers": "exact"}
+
+_WHY: dict[Kind, str] = {
+    "choice": "the questions have choices and a right one",
+    "votes": "the questions have ten answers each, the votes of annotators",
+    "answers": "the questions have one to nine accepted answers",
+}
+
+LOOKED_AT = 1000
+"""Questions at the beginning of a set that decide; a whole set takes too long to read."""
+
+
+@frozen
+class Default:
+    """The metric for a set, and the reason as the table gives it."""
+
+    metric: Metric
+    why: str
+
+
+def default_metric(questions: Iterable[Question]) -> Default:
+    """The metric for these questions; a mixed set is graded by what each question has."""
+    kinds = {kind: None for kind in map(kind_of, islice(questions, LOOKED_AT)) if kind}
+    if not kinds:
+        return Default(metric(METRIC["votes"]), "the questions have no ground truths")
+    if len(kinds) > 1:
+        return Default(ByQuestion(), "some questions have choices, others votes or answers")
+    (kind,) = kinds
+    return Default(metric(METRIC[kind]), _WHY[kind])
+
+
+def kind_of(question: Question) -> Kind | None:
+    """What the question can be scored by; None for one without ground truths."""
+    if question.choices and right_choice(question) is not None:
+        return "choice"
+    if not question.answers:
+        return None
+    return "votes" if len(question.answers) >= VOTES else "answers"
+
+
+@frozen(kw_only=True)
+class ByQuestion(Rule):
+    """Grades each question by the metric that is the default for its kind."""
+
+    name: str = "by-question"
+    _metrics: dict[Kind, Metric] = field(
+        factory=lambda: {kind: metric(name) for kind, name in METRIC.items()}, eq=False
+    )
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        """As `Metric.grade`."""
+        kind = kind_of(question)
+        if kind is None:
+            raise ScoringError("A question without ground truths cannot be scored.")
+        return self._metrics[kind].grade(prediction, question)

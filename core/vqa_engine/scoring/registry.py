@@ -1,0 +1,146 @@
+"""Metrics and aggregates by name, from whatever package offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import frozen
+
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ConfigurationError
+from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.scoring.aggregate import Aggregate
+from vqa_engine.scoring.extraction import Extractor, extractor
+from vqa_engine.scoring.metric import FunctionMetric, Grade, Metric, StringMetric, StringRule
+
+MetricLike = str | Metric | StringMetric | Callable[[str, Question], Grade | float]
+"""A name, an object, or a function.
+
+A name may have a rule for the part of an answer that counts in front, and aggregates behind:
+`after:Answer:>exact+macro:subject`."""
+
+
+def metric(wanted: MetricLike) -> Metric:
+    """The metric of this name, or this object as a metric.
+
+    Raises:
+        ConfigurationError: there is none (the text lists those that there are), two
+            packages offer it, its import failed, or it does not fit `Metric`.
+    """
+    if not isinstance(wanted, str):
+        return _as_metric(wanted)
+    take, _, rest = wanted.rpartition(">")
+    name, *more = rest.split("+")
+    made = _as_metric(plugins.make(plugins.METRICS, name, object), name)
+    if not plugins.same(made.name, name):
+        raise ConfigurationError(
+            f"The metric {name!r} calls itself {made.name!r}, and scores are stored under that "
+            "name. Its author has to make the two the same."
+        )
+    for extra in more:
+        aggregate(extra)
+    if take:
+        made = _Taking(made, take, extractor(take))
+    return _WithAggregates(made, (*made.aggregates, *more)) if more else made
+
+
+def metrics(wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:
+    """Several metrics, each once."""
+    made = {one.name: one for one in map(metric, wanted)}
+    return tuple(made.values())
+
+
+def aggregate(wanted: str) -> Aggregate:
+    """The aggregate of this name; what follows a colon is its argument.
+
+    Raises:
+        ConfigurationError: as `metric` does; also when it needs an argument and has none.
+    """
+    name, colon, argument = wanted.partition(":")
+    factory = plugins.load(plugins.AGGREGATES, name)
+    try:
+        made = factory(argument) if colon else factory()
+    except Exception as error:
+        raise ConfigurationError(
+            f"The aggregate {wanted!r} cannot be created: {plugins.reason(error)}. "
+            "An argument follows a colon, as in macro:subject."
+        ) from error
+    if not isinstance(made, Aggregate):
+        raise _misfit("aggregate", name, made)
+    return made
+
+
+@frozen
+class _Changed:
+    """A base for metrics that differ from another in one thing."""
+
+    _of: Metric
+
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        return self._of.aggregates
+
+    @property
+    def name(self) -> str:
+        return self._of.name
+
+    @property
+    def version(self) -> int:
+        return self._of.version
+
+    @property
+    def decimals(self) -> int | None:
+        return self._of.decimals
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        return self._of.grade(prediction, question)
+
+
+@frozen
+class _WithAggregates(_Changed):
+    """A metric with more aggregates than its own."""
+
+    _all: tuple[str, ...]
+
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        return self._all
+
+
+@frozen
+class _Taking(_Changed):
+    """A metric that grades a part of each answer."""
+
+    _take: str
+    _extract: Extractor
+
+    @property
+    def name(self) -> str:
+        return f"{self._take}>{self._of.name}"
+
+    def grade(self, prediction: str, question: Question) -> Grade:
+        return self._of.grade(self._extract(prediction), question)
+
+
+def _as_metric(given: Any, name: str | None = None) -> Metric:
+    if isinstance(given, Metric):
+        return given
+    if isinstance(given, StringMetric):
+        return StringRule(
+            name=given.name,
+            version=getattr(given, "version", 1),
+            decimals=getattr(given, "decimals", None),
+            score=given.score,
+        )
+    if callable(given) and not isinstance(given, type):
+        own = getattr(given, "__name__", type(given).__name__)
+        return FunctionMetric(name=own, function=given)
+    raise _misfit("metric", name or repr(given), given)
+
+
+def _misfit(kind: str, name: str, given: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"The {kind} {name!r} returns {type(given).__name__}, which does not implement "
+        f"{kind.title()}. Report this to the authors of its package."
+    )
