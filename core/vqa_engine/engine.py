@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypedDict, Unpack, get_args
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from vqa_engine.adapter import (
     Answer,
@@ -72,6 +72,17 @@ SAME_FAILURES = 10
 
 MAX_DEATHS = 3
 """A question that was in flight this often when the whole process died is given up."""
+
+
+class Settings(TypedDict, total=False):
+    """Fields of a `GenerationPlan` for one question; see there."""
+
+    prompt: str | None
+    system: str | None
+    max_tokens: int
+    temperature: float
+    seed: int
+    stop: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -127,11 +138,12 @@ class RunResult:
 
 @frozen
 class _Resident:
-    """The loaded model; `window` is how many questions it is offered at once."""
+    """The loaded model; `window` is how many questions it is offered at once, under `plan`."""
 
     adapter: ResolvedAdapter
     session: Session
     window: int
+    plan: GenerationPlan
 
 
 class Engine:
@@ -198,11 +210,13 @@ class Engine:
         *,
         choices: Sequence[str] = (),
         adapter: str | None = None,
+        **settings: Unpack[Settings],
     ) -> Answer:
         """Ask one question of one adapter: the first, or the one with this label.
 
         `image` is a path, an encoded file's bytes, an open binary file, or a PIL image. The
-        model stays loaded for the next question.
+        model stays loaded for the next question. `settings` are fields of the plan for this
+        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`.
 
         Raises:
             AnswerError: it gave no answer; the text says why.
@@ -213,7 +227,8 @@ class Engine:
         )
         with self._turn:
             resident = self._hold(self._named(adapter))
-            [(_, reply)] = resident.session.ask([question], self._plan)
+            plan = evolve(resident.plan, **settings)
+            [(_, reply)] = resident.session.ask([question], plan)
             self._report_notes()
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
@@ -436,7 +451,7 @@ class Engine:
             if self._journal is not None and resident.window > 1:
                 self._journal.flush()  # a batch begins before its worker's host hears of it
             upcoming = [question for _, question in window.values()]
-            for question, row, events in _ask(resident, upcoming, self._plan):
+            for question, row, events in _ask(resident, upcoming):
                 position, _ = window.pop(id(question))
                 self._begun.forget(question)
                 yield position, row, events
@@ -461,6 +476,14 @@ class Engine:
         self._observer.answered(stored, account.progress())
         return stored
 
+    def _plan_of(self, adapter: ResolvedAdapter) -> GenerationPlan:
+        try:
+            return evolve(self._plan, **adapter.spec.settings)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"The settings of {adapter.label!r} are not those of a plan: {error}."
+            ) from error
+
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
             if label in {None, adapter.label}:
@@ -482,7 +505,7 @@ class Engine:
             raise
         finally:
             self._report_notes()
-        self._resident = _Resident(adapter, session, loaded.window)
+        self._resident = _Resident(adapter, session, loaded.window, self._plan_of(adapter))
         self._note(adapter.label, loaded.events)
         self._observer.loaded(adapter.label, loaded)
         return self._resident
@@ -579,7 +602,7 @@ class _Alike:
 
 
 def _ask(
-    resident: _Resident, upcoming: Sequence[Question], plan: GenerationPlan
+    resident: _Resident, upcoming: Sequence[Question]
 ) -> Iterator[tuple[Question, Row, tuple[MemoryEvent, ...]]]:
     """What is settled of these questions.
 
@@ -587,12 +610,12 @@ def _ask(
         BackendGone: once all others have their rows; what has none stays open.
     """
     started = perf_counter()
-    settled = resident.session.ask(upcoming, plan)
+    settled = resident.session.ask(upcoming, resident.plan)
     seconds = (perf_counter() - started) / len(settled)
     gone = [reply.failure for _, reply in settled if _is_gone(reply)]
     for question, reply in settled:
         if not _is_gone(reply):
-            row = _row(resident.adapter.label, question, reply, plan, seconds)
+            row = _row(resident.adapter.label, question, reply, resident.plan, seconds)
             yield question, row, reply.events
     if gone:
         raise BackendGone(gone[0].message if gone[0] else "")

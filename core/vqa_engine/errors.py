@@ -127,12 +127,18 @@ class AdapterInvalid(AdapterError):
 class CheckpointError(VqaEngineError):
     """A model's files cannot be reached or read.
 
-    `model` is what was asked for, `tried` the places that were looked in.
+    `model` is what was asked for, `tried` the places that were looked in. One argument alone
+    is the whole sentence.
     """
 
-    def __init__(self, model: str, tried: Sequence[str], reason: str, remedy: str) -> None:
+    def __init__(
+        self, model: str, tried: Sequence[str] = (), reason: str = "", remedy: str = ""
+    ) -> None:
         self.model, self.tried = model, tuple(tried)
         self.reason, self.remedy = reason, remedy
+        if not reason:
+            super().__init__(model)
+            return
         places = f" (tried {', then '.join(tried)})" if tried else ""
         super().__init__(f"The model {model!r} cannot be loaded{places}: {reason}. {remedy}")
 
@@ -207,7 +213,7 @@ class ImageError(VqaEngineError):
 class AnswerError(VqaEngineError):
     """An adapter failed on one question. `cause` names the kind of failure."""
 
-    def __init__(self, message: str, *, cause: str) -> None:
+    def __init__(self, message: str, *, cause: str = "adapter") -> None:
         super().__init__(message)
         self.cause = cause
 

@@ -29,6 +29,7 @@ from vqa_engine_cli.options import (
     memory_options,
     process_options,
     click.option("--choice", "choices", multiple=True, help="An option of a multiple choice."),
+    click.option("--show-prompt", is_flag=True, help="Print the whole prompt on stderr as well."),
     json_option,
     verbose_option,
 )
@@ -36,6 +37,7 @@ def ask(
     image: Path,
     question: str,
     choices: tuple[str, ...],
+    show_prompt: bool,
     as_json: bool,
     verbose: bool,
     **given: Any,
@@ -51,4 +53,6 @@ def ask(
     with engine(given, observer(quiet=True, verbose=verbose)) as running:
         for label in running.labels:
             answer = running.ask(image, question, choices=choices, adapter=label)
+            if show_prompt:
+                click.echo(answer.prompt or f"{label} does not say its prompt.", err=True)
             show_answer(label, answer, as_json=as_json, several=len(running.labels) > 1)

@@ -11,17 +11,24 @@ if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
     from vqa_engine.memory.policy import MemoryPolicy
 
+    Specs = tuple[AdapterSpec, ...]
+
+ALL = ""
+"""In place of a label: what is meant for all adapters."""
+
 
 def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
     from attrs import evolve
 
+    from vqa_engine import AdapterSpec
     from vqa_engine.plugins.resolution import DEFAULT
 
-    names = given["adapters"] or (DEFAULT.name,)
-    _check_model(names, given)
-    pythons = _pythons_of(names, given)
-    found = [_spec(name, names, pythons, given) for name in names]
+    texts = given["adapters"] or (DEFAULT.name,)
+    named = tuple(AdapterSpec.parse(text) for text in texts)
+    _check_model(named, given)
+    pythons = _pythons_of(named, given)
+    found = [_spec(one, named, pythons, given) for one in named]
     if given["adapters"] or given["model"]:
         return found
     return [evolve(one, model=evolve(one.model, model=DEFAULT.model.model)) for one in found]
@@ -56,9 +63,13 @@ def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
 
 def plan(given: dict[str, Any]) -> GenerationPlan:
     """The generation plan that the options describe."""
-    from vqa_engine import GenerationPlan
+    from vqa_engine import AdapterSpec, GenerationPlan
 
+    labels = {AdapterSpec.parse(text).label for text in given["adapters"]}
     return GenerationPlan(
+        prompt=_prompt(given, labels),
+        system=_labelled(given["systems"], labels).get(ALL),
+        stop=given["stops"],
         max_tokens=given["max_tokens"],
         temperature=given["temperature"],
         seed=given["seed"],
@@ -66,6 +77,17 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         image_longest_edge=given["image_longest_edge"],
         kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
     )
+
+
+def _prompt(given: dict[str, Any], labels: set[str]) -> str | None:
+    """The wording for all adapters; a shell gives a line break as two characters."""
+    text = _labelled(given["prompts"], labels).get(ALL)
+    file: Path | None = given["prompt_file"]
+    if file is None:
+        return None if text is None else text.replace("\\n", "\n")
+    if text is not None:
+        raise click.UsageError("Give the prompt once: as --prompt or as --prompt-file.")
+    return file.read_text("utf-8").rstrip("\n")
 
 
 def policy(given: dict[str, Any]) -> MemoryPolicy:
@@ -91,10 +113,10 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
     )
 
 
-def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path]:
+def _pythons_of(named: Specs, given: dict[str, Any]) -> dict[str, Path]:
     """The interpreters, of adapters that are asked for and of no others."""
     pythons = interpreters(given.get("pythons", ()))
-    names = {text.partition("@")[0] for text in texts}
+    names = {one.name for one in named}
     for name in pythons.keys() - names:
         asked = ", ".join(sorted(names))
         raise click.UsageError(
@@ -103,14 +125,14 @@ def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path
     return pythons
 
 
-def _check_model(names: tuple[str, ...], given: dict[str, Any]) -> None:
+def _check_model(named: Specs, given: dict[str, Any]) -> None:
     """One model for each adapter, given in one way, and a revision of nothing else."""
-    if len(names) > 1 and (given["model"] or given["revision"]):
+    if len(named) > 1 and (given["model"] or given["revision"]):
         raise click.UsageError(
             "With several adapters give each its model: --adapter NAME@MODEL, and no "
             "--model or --revision."
         )
-    if given["model"] and any("@" in name for name in names):
+    if given["model"] and any(one.model.model for one in named):
         raise click.UsageError("Give the model once: as --adapter NAME@MODEL or as --model.")
     if given["revision"] and not given["adapters"] and not given["model"]:
         raise click.UsageError(
@@ -120,32 +142,48 @@ def _check_model(names: tuple[str, ...], given: dict[str, Any]) -> None:
 
 
 def _spec(
-    text: str, names: tuple[str, ...], pythons: dict[str, Path], given: dict[str, Any]
+    one: AdapterSpec, named: Specs, pythons: dict[str, Path], given: dict[str, Any]
 ) -> AdapterSpec:
-    from vqa_engine import AdapterSpec, ModelRef
+    from attrs import evolve
 
-    name, _, model = text.partition("@")
-    reference = ModelRef(
-        model=model or given["model"],
+    model = evolve(
+        one.model,
+        model=one.model.model or given["model"],
         revision=given["revision"],
         trust_remote_code=given["trust_remote_code"],
-        options=_options_of(name, names, given),
+        options=_options_of(one, named, given),
     )
-    return AdapterSpec(name=name, model=reference, label=text, python=pythons.get(name))
+    labels = {each.label for each in named}
+    own = {
+        key: mine[one.label].replace("\\n", "\n")
+        for key, option in (("prompt", "prompts"), ("system", "systems"))
+        if one.label in (mine := _labelled(given.get(option, ()), labels))
+    }
+    return evolve(one, model=model, python=pythons.get(one.name), settings=own)
 
 
-def _options_of(name: str, names: tuple[str, ...], given: dict[str, Any]) -> dict[str, str]:
+def _options_of(one: AdapterSpec, named: Specs, given: dict[str, Any]) -> dict[str, str]:
     """The options for one adapter: those without a name, and those with its own."""
-    named = {text.partition("@")[0] for text in names}
-    pairs = _pairs(given["adapter_options"], "--adapter-option must be [NAME:]KEY=VALUE.")
+    owners = {owner for each in named for owner in (each.name, each.label)}
+    pairs = _pairs(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
     mine = {}
     for key, value in pairs.items():
         owner, colon, rest = key.partition(":")
-        if not colon or owner not in named:
+        if not colon or owner not in owners:
             mine[key] = value
-        elif owner == name:
+        elif owner in {one.name, one.label}:
             mine[rest] = value
     return mine
+
+
+def _labelled(texts: tuple[str, ...], labels: set[str]) -> dict[str, str]:
+    """Texts by the label in front of them; `ALL` where none is."""
+    found = {}
+    for text in texts:
+        label, equals, rest = text.partition("=")
+        mine = equals and label in labels
+        found[label if mine else ALL] = rest if mine else text
+    return found
 
 
 def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:

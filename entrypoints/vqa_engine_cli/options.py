@@ -36,9 +36,10 @@ adapter_options = (
         "-a",
         "adapters",
         multiple=True,
-        metavar="NAME[@MODEL]",
+        metavar="[LABEL=]NAME[@MODEL]",
         shell_complete=_complete_adapter,
-        help="Adapter to run; repeatable, to compare several.  "
+        help="Adapter to run; repeatable, to compare several. With LABEL= one model can run "
+        "twice, with settings of its own.  "
         "[default: smolvlm@builtin, the embedded model]",
     ),
     click.option(
@@ -55,12 +56,32 @@ adapter_options = (
         "--adapter-option",
         "adapter_options",
         multiple=True,
-        metavar="[NAME:]KEY=VALUE",
-        help="Option of the adapter itself, such as instruction=''; with NAME: of that one only.",
+        metavar="[LABEL:]KEY=VALUE",
+        help="Option of the adapter itself, such as instruction=''; with LABEL: of that one "
+        "only. `vqa-engine adapters NAME` lists them.",
     ),
 )
 
 plan_options = (
+    click.option(
+        "--prompt",
+        "prompts",
+        multiple=True,
+        metavar="[LABEL=]TEXT",
+        help="Wording of every question, such as '{question} Answer in one word.'; {options} "
+        "are the choices. With LABEL= of that adapter only.",
+    ),
+    click.option("--prompt-file", type=FILE, help="File with the wording of every question."),
+    click.option(
+        "--system",
+        "systems",
+        multiple=True,
+        metavar="[LABEL=]TEXT",
+        help="System message. With LABEL= of that adapter only.",
+    ),
+    click.option(
+        "--stop", "stops", multiple=True, metavar="TEXT", help="Text that ends an answer."
+    ),
     click.option(
         "--max-tokens",
         type=click.IntRange(1),

@@ -131,7 +131,7 @@ class TestSameAnswers:
     @pytest.mark.parametrize("width", ["float", "4bit", "4bit-half"])
     @pytest.mark.parametrize("change", [{"prefill_step": 7}, {"image_longest_edge": 64}, {}])
     def test_under_other_plans(
-        self, checkpoints: Checkpoints, width: str, change: dict[str, int]
+        self, checkpoints: Checkpoints, width: str, change: dict[str, Any]
     ) -> None:
         plan, questions = evolve(PLAN, **change), about(picture(200, 150))
         with loaded(checkpoints("smolvlm", width), SmolVlm()) as adapter:

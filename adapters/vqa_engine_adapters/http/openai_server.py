@@ -170,10 +170,11 @@ class OpenAiServer(ModelAdapter):
         content = _content([_data_url(image) for image in images], text)
         return {
             "model": self._model,
-            "messages": [{"role": "user", "content": content}],
+            "messages": [*_system(plan), {"role": "user", "content": content}],
             "max_tokens": plan.max_tokens,
             "temperature": plan.temperature,
             "seed": plan.seed,
+            **({"stop": list(plan.stop)} if plan.stop else {}),
             **self._options.extra,
         }
 
@@ -201,6 +202,10 @@ class OpenAiServer(ModelAdapter):
             tokens=_counts(reply.get("usage")),
             timings=timings,
         )
+
+
+def _system(plan: GenerationPlan) -> list[dict[str, Any]]:
+    return [] if plan.system is None else [{"role": "system", "content": plan.system}]
 
 
 def _content(urls: list[str], text: str) -> list[dict[str, Any]]:

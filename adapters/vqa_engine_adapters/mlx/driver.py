@@ -179,7 +179,7 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
         picture = self._preparation.picture(questions[0], plan.image_longest_edge)
-        prompts = self._preparation.prompts(questions, self._prompt)
+        prompts = self._prompts(questions, plan)
         askable = [prompt for prompt in prompts if isinstance(prompt, str)]
         if not askable:
             raise next(one for one in prompts if isinstance(one, AnswerError))
@@ -194,7 +194,7 @@ class MlxAdapter(ModelAdapter):
         if self._answering is not None:
             self._answering.prefixes.clear()
 
-    def prompt(self, question: Question) -> str:
+    def prompt(self, question: Question, system: str | None = None) -> str:
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
@@ -202,14 +202,19 @@ class MlxAdapter(ModelAdapter):
                 not valid Unicode.
         """
         text = self._family.ask(question, self._instruction)
-        return chat.formatted(self._ready(), self._family, text)
+        return chat.formatted(self._ready(), self._family, text, system)
 
     def _brief(self, question: Question) -> bool:
         return self._instruction is None and not question.worded
 
-    def _prompt(self, question: Question) -> Prompt:
+    def _prompts(self, questions: Sequence[Question], plan: GenerationPlan) -> list[Prompt]:
+        return self._preparation.prompts(
+            questions, lambda question: self._prompt(question, plan.system)
+        )
+
+    def _prompt(self, question: Question, system: str | None) -> Prompt:
         try:
-            return self.prompt(question)
+            return self.prompt(question, system)
         except AnswerError as error:
             return error
 
@@ -219,7 +224,7 @@ class MlxAdapter(ModelAdapter):
         """What cannot be asked is an error at its place; the rest is answered in groups."""
         outcomes: dict[int, Answer | VqaEngineError] = {}
         prompts: dict[int, str] = {}
-        for place, prompt in enumerate(self._preparation.prompts(questions, self._prompt)):
+        for place, prompt in enumerate(self._prompts(questions, plan)):
             if isinstance(prompt, str):
                 prompts[place] = prompt
             else:
@@ -243,7 +248,10 @@ class MlxAdapter(ModelAdapter):
             if self._answering is None or len(self._answering.together) > 1:
                 raise  # nobody knows whose fault it is
             return {next(iter(prompts)): error}
-        return {place: self._answer(generated, plan, first) for place, generated in said.items()}
+        return {
+            place: evolve(self._answer(generated, plan, first), prompt=prompts[place])
+            for place, generated in said.items()
+        }
 
     def _generate(
         self, first: Question, prompts: Mapping[int, str], plan: GenerationPlan

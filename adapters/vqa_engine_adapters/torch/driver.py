@@ -21,7 +21,7 @@ from vqa_engine.errors import AnswerError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
-from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch import profile
 from vqa_engine_adapters.torch.generation import Generated, generate
@@ -105,6 +105,7 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            prompt=self.prompt(question, plan.system),
         )
 
     def release(self) -> None:
@@ -164,7 +165,7 @@ class TorchAdapter(ModelAdapter):
         self._prefixes.clear()
         self._ahead = None
 
-    def prompt(self, question: Question) -> str:
+    def prompt(self, question: Question, system: str | None = None) -> str:
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
@@ -174,13 +175,14 @@ class TorchAdapter(ModelAdapter):
         loaded = self._ready()
         text = self._family.ask(question, self._options.instruction)
         marker = getattr(loaded.processor, "image_token", None)
-        if marker and marker in text:
+        if marker and marker in text + (system or ""):
             raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            return _templated(loaded, text)
+            return _templated(loaded, text, system)
         if self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
-        return self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
+        prompt = with_system(self._family.prompt(loaded.checkpoint.config), system)
+        return prompt.replace("{question}", text)
 
     def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
         """The question's tensors live in this frame, so that `forget` can let go of them."""
@@ -190,7 +192,7 @@ class TorchAdapter(ModelAdapter):
         return generate_whole(loaded, prepared, plan)
 
     def _prepare(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Prepared:
-        image, prompt = open_image(question), self.prompt(question)
+        image, prompt = open_image(question), self.prompt(question, plan.system)
         return prepare(loaded, prompt, image, plan.image_longest_edge, self._prefixes)
 
     def _taken(self, question: Question, plan: GenerationPlan) -> Prepared | None:
@@ -218,9 +220,12 @@ def _has_template(loaded: Loaded) -> bool:
     )
 
 
-def _templated(loaded: Loaded, text: str) -> str:
+def _templated(loaded: Loaded, text: str, system: str | None) -> str:
     content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
     messages = [{"role": "user", "content": content}]
+    if system is not None:
+        said = [{"type": "text", "text": system}]
+        messages.insert(0, {"role": "system", "content": said})
     return str(
         loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     )

@@ -52,7 +52,7 @@ def resolve(adapters: Adapter | Iterable[Adapter] | None) -> tuple[ResolvedAdapt
     label, count = Counter(one.label for one in found).most_common(1)[0]
     if count > 1:
         raise ConfigurationError(
-            f"Two adapters have the label {label!r}; give each an AdapterSpec with its own label."
+            f"Two adapters have the label {label!r}; give each its own: LABEL=NAME@MODEL."
         )
     return found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import Factory, field, frozen
 
@@ -16,7 +18,8 @@ class AdapterSpec:
     `name` is the entry-point name. `target` (`module:Class`) names an importable class
     that is no plugin. `label` is what tables and rows call it, so that one adapter can
     run with two checkpoints. `python` is the interpreter of its worker process; None is
-    the one that runs the engine.
+    the one that runs the engine. `settings` are fields of the engine's `GenerationPlan` that
+    are different for this adapter, such as `{"prompt": "{question} Answer briefly."}`.
     """
 
     name: str
@@ -24,9 +27,16 @@ class AdapterSpec:
     label: str = field(default=Factory(lambda spec: spec.name, takes_self=True))
     target: str | None = None
     python: Path | None = None
+    settings: Mapping[str, Any] = field(factory=dict, hash=False)
 
     @classmethod
     def parse(cls, text: str) -> AdapterSpec:
-        """The spec for `NAME` or `NAME@MODEL`; the text is its label."""
-        name, _, model = text.partition("@")
-        return cls(name=name, model=ModelRef(model=model or None), label=text)
+        """The spec for `NAME`, `NAME@MODEL`, or `LABEL=` and one of them.
+
+        Without a label the text is one.
+        """
+        label, named, rest = text.partition("=")
+        if not named or "@" in label:  # an equals sign in the path of a model
+            label, rest = text, text
+        name, _, model = rest.partition("@")
+        return cls(name=name, model=ModelRef(model=model or None), label=label)

@@ -32,7 +32,8 @@ class AdapterRecord:
     `sha256` is over the adapter's code (`vqa_engine.runs.provenance`), so that a changed
     adapter is another run. `libraries` are the versions of those that can change an answer,
     in the interpreter of its worker. `checkpoint` is a digest of a local model folder.
-    `commit` is what the hub cache has for a hub id, None until that is downloaded.
+    `commit` is what the hub cache has for a hub id, None until that is downloaded. `settings`
+    are what the adapter's plan has of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class AdapterRecord:
     libraries: Mapping[str, str] = field(factory=dict)
     checkpoint: str | None = None
     commit: str | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -126,6 +128,7 @@ def _record(spec: AdapterSpec, found: Origin) -> AdapterRecord:
         python=str(spec.python) if spec.python else None,
         sha256=found.sha256,
         trust_remote_code=spec.model.trust_remote_code,
+        settings=dict(spec.settings),
         libraries=found.libraries,
         checkpoint=folder_digest(spec.model.model) if spec.model.model else None,
     )

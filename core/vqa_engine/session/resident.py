@@ -18,6 +18,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
+from vqa_engine.adapter.records import AS_GIVEN
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
 from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
@@ -155,12 +156,12 @@ class Resident:
         """A reply for each, or the failure that concerns them all."""
         try:
             if self._batches is None:
-                return [_reply(self._adapter.answer(asked[0], plan))], None
+                return [_reply(self._adapter.answer(asked[0], plan), plan)], None
             outcomes = list(self._batches.answer_batch(asked, plan, following))
             if len(outcomes) != len(asked):
                 problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
                 raise AnswerError(problem, cause="adapter")
-            return [_reply(outcome) for outcome in outcomes], None
+            return [_reply(outcome, plan) for outcome in outcomes], None
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             return [], describe(error)
 
@@ -235,7 +236,7 @@ def _with_memory(reply: Reply, memory: MemoryReading | None) -> Reply:
     return evolve(reply, answer=evolve(reply.answer, memory=memory))
 
 
-def _reply(outcome: object) -> Reply:
+def _reply(outcome: object, plan: GenerationPlan) -> Reply:
     """An adapter's outcome for one question; one that does not fit is that one's failure."""
     if isinstance(outcome, VqaEngineError):
         return Reply(failure=describe(outcome))
@@ -243,7 +244,17 @@ def _reply(outcome: object) -> Reply:
         return _misfit(f"the adapter gave {type(outcome).__name__}, not an Answer record")
     if not isinstance(outcome.text, str):
         return _misfit(f"the answer's text is {type(outcome.text).__name__}, not str")
-    return Reply(answer=outcome)
+    return Reply(answer=_finished(outcome, plan))
+
+
+def _finished(answer: Answer, plan: GenerationPlan) -> Answer:
+    """The answer with the plan that it was given, and without what follows a stop text."""
+    if answer.plan is AS_GIVEN:
+        answer = evolve(answer, plan=plan)
+    places = [place for stop in plan.stop if (place := answer.text.find(stop)) >= 0]
+    if not places:
+        return answer
+    return evolve(answer, text=answer.text[: min(places)].rstrip(), finish_reason="stop")
 
 
 def _misfit(message: str) -> Reply:

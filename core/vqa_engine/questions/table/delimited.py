@@ -19,7 +19,11 @@ from vqa_engine.questions.store import ImageStore
 from vqa_engine.questions.table.columns import Columns
 from vqa_engine.questions.table.table_set import Files, Pictures, Row
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _SEPARATORS = ",;\t|"
 
 SHORTEST = 64
@@ -177,4 +181,3 @@ def _not_utf8(file: Path) -> QuestionSetError:
     return QuestionSetError(
         "it is not UTF-8 text; in Excel, save it as 'CSV UTF-8 (comma delimited)'", file=file
     )
-

@@ -73,7 +73,9 @@ class Items:
                 row = decode(item)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 where = f"{self.where}[{place}]"
-                raise QuestionSetError(f"{where}: not a question: {error}", file=self.file) from error
+                raise QuestionSetError(
+                    f"{where}: not a question: {error}", file=self.file
+                ) from error
             yield place + 1, {**row, KEY: self.keys[place]} if self.keys else row
 
     def pictures(self, columns: Columns, root: Path) -> Pictures:
@@ -87,4 +89,3 @@ def _inner(file: Path, raw: msgspec.Raw, where: str) -> _Top:
     except msgspec.ValidationError as error:
         raise QuestionSetError(f"{where}: {error}", file=file) from error
     return found
-

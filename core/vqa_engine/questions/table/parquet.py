@@ -194,7 +194,9 @@ def opened(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        raise QuestionSetError(f"not a parquet file that can be read: {error}", file=file) from error
+        raise QuestionSetError(
+            f"not a parquet file that can be read: {error}", file=file
+        ) from error
 
 
 def _batches(

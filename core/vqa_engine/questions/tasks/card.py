@@ -126,7 +126,10 @@ def read(text: str, folder: Path, source: str) -> Task:
 
 def _check(card: Card, source: str) -> None:
     known = {"question", "options", *card.columns.labels}
-    wordings = {"prompt": card.prompt, **{f"prompt.family.{k}": v for k, v in card.prompt.family.items()}}
+    wordings = {
+        "prompt": card.prompt,
+        **{f"prompt.family.{k}": v for k, v in card.prompt.family.items()},
+    }
     for place, wording in wordings.items():
         for text in filter(None, (wording.text, wording.choice)):
             unknown = sorted(templates.names(text) - known)
@@ -136,8 +139,6 @@ def _check(card: Card, source: str) -> None:
                     f"question, options nor a label; labels are {', '.join(card.columns.labels)}."
                 )
     if not card.columns.pictures:
-        raise ConfigurationError(
-            f"The task card {source}: [columns] needs `image` or `images`."
-        )
+        raise ConfigurationError(f"The task card {source}: [columns] needs `image` or `images`.")
     if not card.score.metrics:
         raise ConfigurationError(f"The task card {source}: [score] names no metric.")
