@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -36,6 +37,7 @@ from vqa_engine.errors import (
     NothingAnswered,
     QuestionSetError,
     RunError,
+    TooManyFailures,
     VqaEngineError,
 )
 from vqa_engine.memory.policy import MemoryPolicy
@@ -44,6 +46,7 @@ from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
 from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
+from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
@@ -157,9 +160,9 @@ class Engine:
     hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
     `lossy` allows cheaper plans that may change an answer's text, which is then recorded
     on it. A run of an adapter ends with its error when its first `same_failures` questions
-    all fail in the same way, 0 for never. One thread at a time may use the engine; only
-    `cancel` may be called from any. It is a context manager that releases the model at its
-    end.
+    all fail in the same way, 0 for never, or once `max_failures` have failed. One thread at a
+    time may use the engine; only `cancel` may be called from any. It is a context manager
+    that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
@@ -178,6 +181,7 @@ class Engine:
         memory_budget: int | None = None,
         lossy: bool = False,
         same_failures: int = SAME_FAILURES,
+        max_failures: int | None = None,
         observer: Observer = SILENT,
     ) -> None:
         if isolation not in get_args(Isolation):
@@ -190,7 +194,7 @@ class Engine:
         self._isolation = isolation
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
-        self._same_failures = same_failures
+        self._same_failures, self._max_failures = same_failures, max_failures
         self._timeouts = timeouts or Timeouts()
         self._resident: _Resident | None = None
         self._journal: Journal | None = None
@@ -265,12 +269,15 @@ class Engine:
         *,
         fresh_start: bool = False,
         keep_failed: bool = False,
+        accept_changes: bool = False,
     ) -> RunResult:
         """Put every question to every adapter; journal, score, and resume what was begun.
 
         `output` is the run directory: a new one is made, an old one with the same
         settings is continued, and every question without an answer is asked again, unless
-        it failed and `keep_failed` is set. With `fresh_start` a new one is made beside an
+        it failed and `keep_failed` is set. A run grows: another adapter continues it, and
+        so do more questions at the end of the same set; with `accept_changes` new versions of
+        libraries are recorded and it goes on. With `fresh_start` a new one is made beside an
         old one. An adapter that cannot be run is reported in `errors`, and the next one runs.
 
         Raises:
@@ -280,19 +287,20 @@ class Engine:
         asked = as_question_set(questions)
         with self._turn:
             self._stop.clear()
-            return self._run(asked, output, fresh_start, keep_failed)
+            if output is None:
+                return self._run_in_memory(asked, keep_failed)
+            path = fresh(Path(output)) if fresh_start else Path(output)
+            return self._run_on_disk(asked, path, keep_failed, accept_changes)
 
-    def _run(
-        self,
-        asked: QuestionSet,
-        output: str | Path | None,
-        fresh_start: bool,
-        keep_failed: bool,
+    def _run_on_disk(
+        self, asked: QuestionSet, path: Path, keep_failed: bool, accept_changes: bool
     ) -> RunResult:
-        if output is None:
-            return self._run_in_memory(asked, keep_failed)
-        path = fresh(Path(output)) if fresh_start else Path(output)
-        with RunDirectory(path, self.manifest(asked)) as directory:
+        with RunDirectory(
+            path,
+            self.manifest(asked),
+            extends=partial(extends, asked),
+            accept_changes=accept_changes,
+        ) as directory:
             self._logs = directory.logs
             try:
                 return self._run_all(asked, directory.journal, path, keep_failed)
@@ -419,8 +427,13 @@ class Engine:
         questions = worded(questions, adapter.spec.name)
         _check_images(adapter, questions)
         resident = self._hold(adapter)
+        failed = 0
         for position, row, events in self._put(resident, self._todo(questions, account), account):
-            alike.see(self._record(account, position, row, events), account)
+            stored = self._record(account, position, row, events)
+            alike.see(stored, account)
+            failed += stored.failure is not None
+            if stored.failure is not None and failed == self._max_failures:
+                raise TooManyFailures(account.label, failed, stored.failure.message)
 
     def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
         """What is still to be asked, image by image."""

@@ -16,6 +16,7 @@
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
     ├── NothingAnswered          the first questions of a run all failed in one way
+    ├── TooManyFailures          as many questions failed as the caller allows
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── ScoringError             answers and ground truths do not fit together
@@ -234,6 +235,21 @@ class NothingAnswered(VqaEngineError):
         )
 
 
+class TooManyFailures(VqaEngineError):
+    """An adapter's run was ended because so many questions failed as were allowed.
+
+    `label` is the adapter's, `count` how many failed. All that has no answer stays open.
+    """
+
+    def __init__(self, label: str, count: int, message: str) -> None:
+        self.label, self.count = label, count
+        super().__init__(
+            f"{count} question{'' if count == 1 else 's'} to {label!r} failed, which is as many "
+            f"as --max-failures allows, so the rest was not asked. The last failure: "
+            f"{message.rstrip('.')}. The same command continues the run."
+        )
+
+
 class WorkerError(VqaEngineError):
     """A worker process cannot load its model, or keeps dying: the run stops.
 
@@ -286,19 +302,27 @@ class RunLocked(RunError):
 class RunMismatch(RunError):
     """The run was started with other settings.
 
-    `differences` maps a setting's name to (what the run has, what was asked for).
+    `differences` maps a setting's name to (what the run has, what was asked for), `acceptable`
+    says whether all of them are versions of code.
     """
 
-    def __init__(self, directory: Path, differences: Mapping[str, tuple[object, object]]) -> None:
-        self.differences = dict(differences)
+    def __init__(
+        self,
+        directory: Path,
+        differences: Mapping[str, tuple[object, object]],
+        *,
+        acceptable: bool = False,
+    ) -> None:
+        self.differences, self.acceptable = dict(differences), acceptable
+        how = "--accept-changes to record the new versions and go on" if acceptable else ""
         shown = "; ".join(
             f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
         )
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
-            "Use the same settings to continue it, --fresh to start a new run beside it, "
-            "or another --output.",
+            f"Use {how or 'the same settings to continue it'}, --fresh to start a new run "
+            "beside it, or another --output.",
         )
 
 

@@ -33,15 +33,7 @@ from vqa_engine_cli.options import (
     json_option,
     verbose_option,
 )
-def ask(
-    image: Path,
-    question: str,
-    choices: tuple[str, ...],
-    show_prompt: bool,
-    as_json: bool,
-    verbose: bool,
-    **given: Any,
-) -> None:
+def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) -> None:
     """Ask one QUESTION about one IMAGE, and print the answer.
 
     \b
@@ -52,7 +44,7 @@ def ask(
 
     with engine(given, observer(quiet=True, verbose=verbose)) as running:
         for label in running.labels:
-            answer = running.ask(image, question, choices=choices, adapter=label)
-            if show_prompt:
+            answer = running.ask(image, question, choices=given["choices"], adapter=label)
+            if given["show_prompt"]:
                 click.echo(answer.prompt or f"{label} does not say its prompt.", err=True)
             show_answer(label, answer, as_json=as_json, several=len(running.labels) > 1)

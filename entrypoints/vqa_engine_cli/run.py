@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,9 @@ EXIT_INCOMPLETE = 3
 RUNS = Path("runs")
 """Where runs without --output go."""
 
+LONGEST = 30
+"""Characters of the models, and of the questions, in the name of a run."""
+
 
 @click.command(cls=Command, short_help="Ask a question set and score the answers (the default).")
 @options(
@@ -44,10 +50,16 @@ RUNS = Path("runs")
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Run directory; an existing run is continued.  [default: runs/…, by its settings]",
+        help="Run directory; an existing run is continued, also with another adapter or more "
+        "questions.  [default: runs/DATE-MODELS-QUESTIONS]",
     ),
     click.option(
         "--fresh", is_flag=True, help="Start a new run, in a directory beside the old one."
+    ),
+    click.option(
+        "--accept-changes",
+        is_flag=True,
+        help="Continue a run although libraries or the adapter changed, and record that.",
     ),
     click.option(
         "--keep-failed",
@@ -61,6 +73,12 @@ RUNS = Path("runs")
         default=10,
         help="End the run when its first N questions all fail in the same way.  "
         "[default: 10; 0: never]",
+    ),
+    click.option(
+        "--max-failures",
+        type=click.IntRange(1),
+        metavar="N",
+        help="End an adapter's run once N questions have failed.  [default: never]",
     ),
     json_option,
     verbose_option,
@@ -92,14 +110,30 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
 
     shown = observer(as_json=as_json, verbose=verbose, quiet=given["quiet"])
     metrics = given["metrics"] or None
-    return engine(given, shown, metrics=metrics, same_failures=given["same_failures"])
+    return engine(
+        given,
+        shown,
+        metrics=metrics,
+        same_failures=given["same_failures"],
+        max_failures=given["max_failures"],
+    )
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:
-    """A name that depends on the settings alone, so that the same command finds its run again."""
+    """The run of the same settings, or a new name: the date, the models and the questions."""
+    from vqa_engine.runs.directory import fresh, matching
+
     wanted = running.manifest(questions)
-    names = "-".join(wanted.adapters).replace("/", "_")[:60]
-    return RUNS / f"{names}-{wanted.digest[:8]}"
+    found = matching(RUNS, wanted)
+    return found or fresh(RUNS / run_name(list(wanted.adapters), questions.name, date.today()))
+
+
+def run_name(labels: Sequence[str], questions: str, today: date) -> str:
+    """A short name of a run that can be read: its date, its models, its questions."""
+    models = [label.removesuffix("@builtin").rpartition("/")[2] for label in labels]
+    shown = "+".join([*models[:2], *([f"{len(models) - 2}-more"] if len(models) > 2 else [])])
+    parts = (shown[:LONGEST], Path(questions).stem[:LONGEST])
+    return "-".join([today.isoformat(), *(re.sub(r"[^\w.+-]+", "_", part) for part in parts)])
 
 
 def _run(
@@ -107,7 +141,11 @@ def _run(
 ) -> RunResult:
     try:
         return running.run(
-            questions, directory, fresh_start=given["fresh"], keep_failed=given["keep_failed"]
+            questions,
+            directory,
+            fresh_start=given["fresh"],
+            keep_failed=given["keep_failed"],
+            accept_changes=given["accept_changes"],
         )
     except KeyboardInterrupt as stop:
         stop.add_note(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
 
+from vqa_engine.errors import ScoringError
 from vqa_engine.runs.account import score
-from vqa_engine.runs.directory import open_journal
+from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.registry import MetricLike
@@ -36,6 +38,40 @@ def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
         chosen, why = chosen_metrics(journal, wanted)
         scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
         return Rescored(scores, why)
+
+
+def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -> Rescored:
+    """Score several runs over the same questions together; adapters of one label get the
+    name of their run in front.
+
+    Raises:
+        ScoringError: the runs are over other questions.
+        RunError, JournalError, ConfigurationError: as `score_run` raises.
+    """
+    if len(directories) == 1:
+        return score_run(directories[0], wanted)
+    _check_same_questions(directories)
+    with closing(open_journal(directories[0])) as journal:
+        chosen, why = chosen_metrics(journal, wanted)
+    parts = [score_run(directory, chosen).scores for directory in directories]
+    often = Counter(label for part in parts for label in part)
+    merged = {
+        f"{directory.name}/{label}" if often[label] > 1 else label: tables
+        for directory, part in zip(directories, parts, strict=True)
+        for label, tables in part.items()
+    }
+    return Rescored(merged, why)
+
+
+def _check_same_questions(directories: Sequence[Path]) -> None:
+    first, *others = directories
+    digest = read_manifest(first).question_digest
+    for other in others:
+        if read_manifest(other).question_digest != digest:
+            raise ScoringError(
+                f"{first} and {other} are runs over other questions, so their scores cannot be "
+                "in one table. Score them one by one."
+            )
 
 
 def chosen_metrics(
