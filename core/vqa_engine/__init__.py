@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         ModelRef,
         Question,
     )
-    from vqa_engine.engine import Engine, RunResult
+    from vqa_engine.engine import Engine, RunResult, open_run
     from vqa_engine.errors import VqaEngineError
     from vqa_engine.images import open_image
     from vqa_engine.observer import Observer, Progress
@@ -44,10 +44,11 @@ __all__ = [
     "VqaEngineError",
     "load_questions",
     "open_image",
+    "open_run",
 ]
 
 _HOMES = {
-    "engine": ("Engine", "RunResult"),
+    "engine": ("Engine", "RunResult", "open_run"),
     "errors": ("VqaEngineError",),
     "images": ("open_image",),
     "observer": ("Observer", "Progress"),

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -51,9 +51,11 @@ from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
 from vqa_engine.runs.comparing import answered
-from vqa_engine.runs.directory import RunDirectory, fresh, open_journal
+from vqa_engine.runs.directory import RunDirectory, fresh, open_journal, read_manifest
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.reading import Graded, graded
+from vqa_engine.runs.rescoring import chosen_metrics, score_run
 from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
@@ -135,8 +137,52 @@ class RunResult:
         """The scores as a text table."""
         return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
 
+    def __str__(self) -> str:
+        return self.table()
+
+    def accuracy(self, adapter: str | None = None) -> float:
+        """Percent in the first metric, of an adapter by its label or of the only one.
+
+        Raises:
+            ConfigurationError: there is no adapter of this label, or there are several.
+        """
+        known = tuple(self.scores)
+        label = known[0] if adapter is None and len(known) == 1 else adapter
+        if label is None or label not in self.scores:
+            raise ConfigurationError(
+                f"Say whose accuracy: the adapters of this run are {', '.join(known)}."
+            )
+        return self.scores[label][0].overall.percent
+
+    def graded(self, adapter: str | None = None) -> Iterator[Graded]:
+        """Rows with their scores (0..1) in each metric; lazy."""
+        return (graded(row, self._metrics) for row in self.rows(adapter))
+
     def _answers(self, label: str) -> tuple[str, Iterator[tuple[Question, str | None]]]:
         return label, answered(self.rows(label))
+
+
+def open_run(path: str | Path, metrics: Iterable[MetricLike] | None = None) -> RunResult:
+    """The result of a run on disk, scored again; no model is loaded.
+
+    Raises:
+        RunError: the directory holds no run, or it cannot be read.
+        ConfigurationError: a metric is unknown.
+    """
+    directory = Path(path)
+    total = read_manifest(directory).question_count
+    with closing(open_journal(directory)) as journal:
+        chosen, why = chosen_metrics(journal, metrics or ())
+        labels = journal.labels()
+        tallies = {label: journal.tally(label, total) for label in labels}
+    return RunResult(
+        directory=directory,
+        scores=score_run(directory, chosen).scores,
+        tallies=tallies,
+        errors={},
+        why=why,
+        metrics=chosen,
+    )
 
 
 @frozen

@@ -14,6 +14,7 @@ from vqa_engine.runs.journal import Tally
 from vqa_engine.runs.rescoring import Rescored
 from vqa_engine.scoring import ScoreTable
 from vqa_engine.scoring.comparison import Comparison
+from vqa_engine.scoring.formats import FORMATS, formatted
 from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer, print_json
@@ -26,6 +27,7 @@ __all__ = [
     "observer",
     "show_answer",
     "show_comparison",
+    "show_formatted",
     "show_result",
     "show_result_json",
     "show_scores",
@@ -96,6 +98,12 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
     ):
         console.print(f"{label}: {percent:.2f} %", markup=False)
     console.print(comparison_table([comparison]))
+
+
+def show_formatted(tables: Mapping[str, Sequence[ScoreTable]], form: str) -> None:
+    """Score tables in a format of `vqa_engine.scoring.formats`."""
+    wanted = next(one for one in FORMATS if one == form)
+    sys.stdout.write(formatted(tables, wanted))
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ import click
 
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, options
+from vqa_engine_cli.options import FOLDER, metric_option, only_options, options
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
+    from vqa_engine.runs.reading import Graded, Only
+    from vqa_engine.scoring import Metric
 
 
 @click.command(cls=Command, short_help="Write the answers of a run for other programs.")
@@ -23,11 +26,14 @@ if TYPE_CHECKING:
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "vqa-v2"]),
+        type=click.Choice(["jsonl", "csv", "vqa-v2"]),
         default="jsonl",
         show_default=True,
-        help="One JSON object a line with all details, or the official VQA v2 result file.",
+        help="One JSON object a line with all details, a spreadsheet, or the official VQA v2 "
+        "result file.",
     ),
+    only_options,
+    metric_option,
     click.option(
         "--adapter", help="Only this adapter's answers; vqa-v2 needs it if there are several."
     ),
@@ -43,30 +49,58 @@ if TYPE_CHECKING:
         help="File to write.  [default: stdout]",
     ),
 )
-def export(
-    run: Path, form: str, adapter: str | None, errors_as_empty: bool, output: Path | None
+def export(  # noqa: PLR0913, PLR0917  one for each option
+    run: Path,
+    form: str,
+    only: frozenset[Only],
+    metrics: tuple[str, ...],
+    adapter: str | None,
+    errors_as_empty: bool,
+    output: Path | None,
 ) -> None:
     """Write the answers of RUN, a run directory.
 
     \b
-    Example:
+    Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
+      vqa-engine export runs/kettles --wrong --format csv -o wrong.csv
     """
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.rescoring import chosen_metrics
 
     journal = open_journal(run)
     try:
-        label = _label(journal, adapter, several_allowed=form == "jsonl")
-        rows = journal.rows(label)
-        if form == "jsonl":
-            pieces = exporter.json_lines(rows)
-        else:
-            pieces = exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
+        label = _label(journal, adapter, several_allowed=form != "vqa-v2")
+        if form == "vqa-v2":
+            if only or metrics:
+                raise click.UsageError("A VQA v2 result file has all answers and no scores.")
+            pieces = exporter.vqa_v2_results(journal.rows(label), errors_as_empty=errors_as_empty)
             _warn(journal, label, errors_as_empty)
+        else:
+            chosen, _ = chosen_metrics(journal, metrics)
+            rows = _rows(journal, label, chosen, only)
+            names = [one.name for one in chosen]
+            pieces = (
+                exporter.json_lines(rows)
+                if form == "jsonl"
+                else exporter.comma_separated(rows, names)
+            )
         _write(pieces, output)
     finally:
         journal.close()
+
+
+def _rows(
+    journal: Journal, label: str | None, metrics: Sequence[Metric], only: frozenset[Only]
+) -> Iterable[Graded]:
+    """Adapter by adapter as they were asked; what differs, question by question."""
+    from vqa_engine.runs.reading import by_question, graded
+
+    if only:
+        groups = by_question(journal, journal.labels(label), metrics, only)
+        return chain.from_iterable(groups)
+    return (graded(row, metrics) for row in journal.rows(label))
 
 
 def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:

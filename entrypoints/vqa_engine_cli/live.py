@@ -56,10 +56,32 @@ def _details(console: Console, verbose: bool) -> Observer:
 
 
 class JsonLines(Observer):
-    """One JSON object on stdout for each answer, each memory action and each note."""
+    """One JSON object on stdout for each thing that happens (docs/json.md)."""
+
+    def __init__(self) -> None:
+        self._shown = monotonic()
+
+    def started(self, label: str, progress: Progress) -> None:
+        print_json({"event": "started", **_counts(label, progress)})
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        weights = loaded.profile.weights
+        print_json(
+            {"event": "loaded", "adapter": label, "seconds": loaded.seconds, "weights": weights}
+        )
 
     def answered(self, row: Row, progress: Progress) -> None:
         print_json({"event": "answer", **record(row)})
+        now = monotonic()
+        if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
+            self._shown = now
+            print_json({"event": "progress", **_counts(row.adapter, progress)})
+
+    def released(self, label: str, released: Released) -> None:
+        print_json(
+            {"event": "released", "adapter": label, "seconds": released.seconds}
+            | {"residue": released.residue}
+        )
 
     def memory(self, label: str, event: MemoryEvent) -> None:
         print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
@@ -69,6 +91,18 @@ class JsonLines(Observer):
 
     def failed(self, label: str, error: VqaEngineError) -> None:
         print_json({"event": "failed", "adapter": label, "message": str(error)})
+
+
+def _counts(label: str, progress: Progress) -> dict[str, Any]:
+    percent = progress.board.percent
+    return {
+        "adapter": label,
+        "done": progress.done,
+        "total": progress.total,
+        "resumed": progress.resumed,
+        "failed": progress.failed,
+        "percent": None if math.isnan(percent) else percent,
+    }
 
 
 class Warnings(Observer):

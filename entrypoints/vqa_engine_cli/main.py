@@ -28,6 +28,7 @@ from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
+from vqa_engine_cli.show import show
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -150,6 +151,7 @@ for command in (
     compare,
     export,
     memory,
+    show,
 ):
     cli.add_command(command)
 cli.add_command(help_command)

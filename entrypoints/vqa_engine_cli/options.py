@@ -194,6 +194,35 @@ metric_option = click.option(
     "[default: by what the questions have]",
 )
 
+
+def _only(ctx: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    """Add a flag to the set of those that were given."""
+    chosen = ctx.params.setdefault("only", frozenset())
+    if given:
+        ctx.params["only"] = chosen | {(parameter.name or "").removeprefix("only_")}
+    return given
+
+
+only_options = tuple(
+    click.option(
+        f"--{name}", f"only_{name}", is_flag=True, expose_value=False, callback=_only, help=text
+    )
+    for name, text in (
+        ("wrong", "Only answers that the first metric finds wrong."),
+        ("failed", "Only questions without an answer."),
+        ("differ", "Only questions that the adapters answered differently."),
+    )
+)
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "latex", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How to write the scores.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 verbose_option = click.option(

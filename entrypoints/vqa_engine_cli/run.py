@@ -15,6 +15,7 @@ from vqa_engine_cli.building import engine, question_set
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
+    format_option,
     json_option,
     memory_options,
     metric_option,
@@ -80,6 +81,7 @@ LONGEST = 30
         metavar="N",
         help="End an adapter's run once N questions have failed.  [default: never]",
     ),
+    format_option,
     json_option,
     verbose_option,
     quiet_option,
@@ -100,7 +102,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
         result = _run(running, questions, directory, given)
-    _show(result, questions, as_json, given["keep_failed"])
+    _show(result, questions, as_json, given)
     if not result.complete:
         sys.exit(EXIT_INCOMPLETE)
 
@@ -154,10 +156,12 @@ def _run(
         raise
 
 
-def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed: bool) -> None:
-    from vqa_engine_cli.display import show_result, show_result_json
+def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[str, Any]) -> None:
+    from vqa_engine_cli.display import show_formatted, show_result, show_result_json
 
     if as_json:
         show_result_json(result)
+    elif given["form"] != "table":
+        show_formatted(result.scores, given["form"])
     else:
-        show_result(result, questions.name, keep_failed=keep_failed)
+        show_result(result, questions.name, keep_failed=given["keep_failed"])

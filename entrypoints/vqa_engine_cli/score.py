@@ -10,7 +10,13 @@ from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import json_option, metric_option, options, question_options
+from vqa_engine_cli.options import (
+    format_option,
+    json_option,
+    metric_option,
+    options,
+    question_options,
+)
 
 
 @click.command(cls=Command, short_help="Score a run, or a VQA v2 result file.")
@@ -22,15 +28,17 @@ from vqa_engine_cli.options import json_option, metric_option, options, question
         "--partial", is_flag=True, help="Score the answers there are if some are missing."
     ),
     metric_option,
+    format_option,
     json_option,
 )
 @click.pass_context
-def score(
+def score(  # noqa: PLR0913, PLR0917  one for each option
     ctx: click.Context,
     /,
     results: tuple[Path, ...],
     partial: bool,
     metrics: tuple[str, ...],
+    form: str,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -41,7 +49,7 @@ def score(
     \b
     Examples:
       vqa-engine score runs/kettles
-      vqa-engine score runs/monday runs/tuesday
+      vqa-engine score runs/monday runs/tuesday --format latex
       vqa-engine score --questions q.json --annotations a.json results.json
     """
     runs = [path for path in results if path.is_dir()]
@@ -51,7 +59,7 @@ def score(
         raise click.UsageError("Give run directories, or one result file.")
     from vqa_engine.runs.rescoring import Rescored, score_runs
     from vqa_engine.scoring import score_results
-    from vqa_engine_cli.display import show_scores, show_scores_json
+    from vqa_engine_cli.display import show_formatted, show_scores, show_scores_json
 
     if runs:
         rescored = score_runs(runs, metrics)
@@ -61,6 +69,8 @@ def score(
         rescored = Rescored({file.name: scored}, why)
     if as_json:
         show_scores_json(rescored.scores)
+    elif form != "table":
+        show_formatted(rescored.scores, form)
     else:
         show_scores(rescored)
 
