@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.building import engine
+from vqa_engine_cli.building import engine, has_demo
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -40,8 +40,11 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
     Example:
       vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
     """
+    from vqa_engine.plugins.resolution import DEMO
     from vqa_engine_cli.display import observer, show_answer
 
+    if has_demo(given):
+        click.echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
     with engine(given, observer(quiet=True, verbose=verbose)) as running:
         for label in running.labels:
             answer = running.ask(image, question, choices=given["choices"], adapter=label)

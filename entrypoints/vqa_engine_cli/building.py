@@ -31,7 +31,15 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     found = [_spec(one, named, pythons, given) for one in named]
     if given["adapters"] or given["model"]:
         return found
-    return [evolve(one, model=evolve(one.model, model=DEFAULT.model.model)) for one in found]
+    model = evolve(found[0].model, model=DEFAULT.model.model)
+    return [evolve(found[0], model=model, label=DEFAULT.label)]
+
+
+def has_demo(given: dict[str, Any]) -> bool:
+    """Whether the embedded model is among those that the options name."""
+    from vqa_engine import BUILTIN
+
+    return any(spec.model.model == BUILTIN for spec in specs(given))
 
 
 def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, question_set
+from vqa_engine_cli.building import engine, has_demo, question_set
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -99,12 +99,23 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
     """
     questions = question_set(given)
+    if not (as_json or given["quiet"]):
+        _say_demo(given)
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
         result = _run(running, questions, directory, given)
     _show(result, questions, as_json, given)
     if not result.complete:
         sys.exit(EXIT_INCOMPLETE)
+
+
+def _say_demo(given: dict[str, Any]) -> None:
+    """Say that the embedded model is a demo, and what to do next."""
+    from vqa_engine.plugins.resolution import DEMO
+
+    if has_demo(given):
+        how = "vqa-engine --adapter smolvlm --questions FILE (see vqa-engine help run)"
+        click.echo(f"{DEMO}. For photographs: {how}", err=True)
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:

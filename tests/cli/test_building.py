@@ -24,7 +24,7 @@ def test_options_without_an_adapter_are_the_default_one_s() -> None:
     (spec,) = specs(
         "--adapter-option", "a=1", "--adapter-option", "smolvlm:b=2", "--trust-remote-code"
     )
-    assert (spec.name, spec.label, spec.model.model) == ("smolvlm", "smolvlm", "builtin")
+    assert (spec.name, spec.label, spec.model.model) == ("smolvlm", "demo", "builtin")
     assert spec.model.options == {"a": "1", "b": "2"}
     assert spec.model.trust_remote_code
 

@@ -154,3 +154,19 @@ def test_quiet_prints_the_scores_alone(shell: Shell) -> None:
     out, err = shell("-q", "-a", "instant", "--questions", shell.jsonl(2))
     assert err == ""
     assert "100.00" in out
+
+
+def test_the_bare_command_says_that_it_is_a_demo_and_what_to_do_next(shell: Shell) -> None:
+    out, err = shell("--limit", "5")
+    said, *_ = err.splitlines()
+    assert "a demo, trained on drawn shapes only" in said
+    assert "vqa-engine --adapter smolvlm --questions FILE" in said
+    assert "demo" in out
+    assert [path.name[10:] for path in (shell.folder / "runs").iterdir()] == ["-demo-shapes"]
+
+
+def test_the_demo_says_so_when_it_is_asked_about_a_picture(shell: Shell) -> None:
+    shell.jsonl(1)
+    out, err = shell("ask", "a.png", "What colour?")
+    assert "for photographs name a model" in err
+    assert len(out.splitlines()) == 1

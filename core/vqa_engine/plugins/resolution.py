@@ -19,8 +19,11 @@ from vqa_engine.plugins.spec import AdapterSpec
 Adapter = str | AdapterSpec | type[ModelAdapter] | ModelAdapter
 """What `Engine(adapters=…)` accepts: `NAME` or `NAME@MODEL`, a spec, a class, or an object."""
 
-DEFAULT = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN))
+DEFAULT = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN), label="demo")
 """What runs when no adapter is named: the embedded checkpoint, so that it works offline."""
+
+DEMO = "The embedded model is a demo, trained on drawn shapes only"
+"""What is said of the embedded checkpoint when it is asked about anything else."""
 
 
 @frozen(kw_only=True)
