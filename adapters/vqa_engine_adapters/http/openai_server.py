@@ -68,6 +68,7 @@ class OpenAiServer(ModelAdapter):
     batch are in flight together.
     """
 
+    options = Options
     images_per_question = 100
     """A bound on mistakes: what a server takes, it says itself."""
 

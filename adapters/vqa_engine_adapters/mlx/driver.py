@@ -45,6 +45,7 @@ class MlxAdapter(ModelAdapter):
     """
 
     family: ClassVar[MlxFamily]
+    options: ClassVar[type[Options]] = Options
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -54,6 +55,11 @@ class MlxAdapter(ModelAdapter):
         self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """The `config.json` types of the checkpoints that it runs, empty for all."""
+        return self.family.model_types
 
     @property
     def default_model(self) -> str | None:

@@ -40,6 +40,7 @@ class TorchAdapter(ModelAdapter):
     """
 
     family: ClassVar[Family]
+    options: ClassVar[type[Options]] = Options
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -48,6 +49,11 @@ class TorchAdapter(ModelAdapter):
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
         self._ahead: tuple[Question, GenerationPlan, Prepared] | None = None
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """The `config.json` types of the checkpoints that it runs, empty for all."""
+        return self.family.model_types
 
     @property
     def default_model(self) -> str | None:

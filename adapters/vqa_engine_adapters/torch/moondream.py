@@ -70,6 +70,7 @@ class Moondream2(ModelAdapter):
     """
 
     default_model = FAMILY.model
+    options = Options
 
     def __init__(self) -> None:
         self._model: Any = None
