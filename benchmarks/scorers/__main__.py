@@ -5,7 +5,7 @@
 Prints a table: scorer, oracle, pairs compared, how many differ, and for each intended
 difference the reason with the first pairs that show it. Ends with an error if a pair
 differs that was not meant to. `--source` is where repositories are cloned from, with
-`{owner}` and `{name}`.
+`{owner}` and `{name}`. Needs numpy and pandas, which the oracles import.
 """
 
 from __future__ import annotations
@@ -17,13 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.scorers.cases import Case, Outcome, by_metric, cases
-from benchmarks.scorers.files import (
-    blink_files,
-    hallusion_groups,
-    mme_groups,
-    mmmu_files,
-    standard_errors,
-)
+from benchmarks.scorers.files import FILES
 from benchmarks.scorers.oracles import Oracles
 
 GITHUB = "https://github.com/{owner}/{name}"
@@ -39,7 +33,7 @@ def main() -> None:
     oracles = Oracles(given.folder, given.source)
     unmeant = sum(report(case, given.pairs) for case in cases(oracles))
     print()
-    for lines in (mmmu_files, blink_files, hallusion_groups, mme_groups, standard_errors):
+    for lines in FILES:
         for line in lines(oracles):
             print(line)
     if unmeant:

@@ -124,6 +124,40 @@ def hallusion_groups(oracles: Oracles) -> Iterator[str]:
     )
 
 
+class _Rows(list[dict[str, Any]]):
+    """Rows as the part of a data frame that MMBench's evaluator looks at."""
+
+    @property
+    def iloc(self) -> _Rows:
+        return self
+
+
+def circular_groups(oracles: Oracles) -> Iterator[str]:
+    """Letters for rotated questions: right throughout by lmms-eval's MMBench and by ours."""
+    evaluator = oracles.module("lmms_eval.tasks.mmbench.mmbench_evals").MMBench_Evaluator()
+    evaluator.build_choices = lambda row: dict(row["choices"])
+    drawn, board, hits = random.Random(0), Scoreboard(metric("circular")), 0
+    groups = 1000
+    for group in range(groups):
+        choices = tuple("wxyz"[: drawn.randint(2, 4)])
+        letters = "ABCD"[: len(choices)]
+        rows = _Rows()
+        for rotation in range(len(choices)):
+            right = drawn.randrange(len(choices))
+            said = letters[right] if drawn.random() < 0.8 else drawn.choice(letters)
+            named = zip(letters, choices, strict=True)
+            rows.append({"index": rotation, "prediction": said, "choices": tuple(named)})
+            board.add(said, Question(
+                question_id=f"{group}@{rotation}", image=b"", text="", choices=choices, group=group,
+                right=right, labels={"rotation": str(rotation)}))  # fmt: skip
+            rows[-1]["answer"] = letters[right]
+        truths = {row["index"]: row["answer"] for row in rows}
+        hits += evaluator.eval_sub_data(rows, truths, static_only=True)
+    ours = board.snapshot().figures["circular"].value
+    theirs = 100 * hits / groups
+    yield f"MMBench rotations: {groups} groups, lmms-eval {theirs:.4f}; ours {ours:.4f}"
+
+
 def mme_groups(oracles: Oracles) -> Iterator[str]:
     """Random answers to MME's 1,187 images: points by lmms-eval and ours."""
     utils = oracles.module("lmms_eval.tasks.mme.utils")
@@ -166,3 +200,14 @@ def standard_errors(oracles: Oracles) -> Iterator[str]:
             worst, abs(ours.standard_error / 100 / factor**0.5 / theirs(scores, clusters) - 1)
         )
     yield f"clustered standard error: 200 sets of 1,500, lmms-eval's within {100 * worst:.3f} %"
+
+
+FILES = (
+    mmmu_files,
+    blink_files,
+    hallusion_groups,
+    mme_groups,
+    circular_groups,
+    standard_errors,
+)
+"""What is printed below the table."""

@@ -12,9 +12,9 @@ Pair = tuple[str, Question]
 
 WORDS = (  # noqa: SIM905  a list of so many strings is hard to read
     "a an the yes no Yes No YES not none two 2 3 10 ten 1,000 1000 10,000.5 red blue dog dogs "
-    "dog's don't dont t-shirt U.S.A. 14% 14 0.14 $14 2009 2010 100 105 105.0001 0 0.0 -5 5 half St. "
-    "John's it's what's is are so answer result = is: A B C D (A) (B) (C) (D) A. B) b c I maybe "
-    "abxy abcd unanswerable 5:30 pm 1e-3 12.50 .5 the-end"
+    "dog's don't dont t-shirt U.S.A. 14% 14 0.14 $14 2009 2010 100 105 105.0001 0 0.0 -5 5 half "
+    "St. John's it's what's is are so answer result = is: A B C D (A) (B) (C) (D) A. B) b c I "
+    "maybe abxy abcd unanswerable 5:30 pm 1e-3 12.50 .5 the-end"
 ).split()
 ENDS = ("", "", "", ".", "?", "!", ",", " ", "\n", "\t", "'", ". Yes", "  ")
 CHOICES = (

@@ -50,15 +50,14 @@ from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
-from vqa_engine.runs.comparing import answered
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal, read_manifest
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.reading import Graded, graded
-from vqa_engine.runs.rescoring import chosen_metrics, score_run
+from vqa_engine.runs.rescoring import chosen_metrics, comparisons, score_run
 from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
-from vqa_engine.scoring.comparison import Comparison, compare
+from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -124,14 +123,9 @@ class RunResult:
                 journal.close()
 
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Each further adapter compared with the first, by the first metric that scored both."""
-        ran = [label for label in self.scores if label not in self.errors]
-        return tuple(
-            compare(self._answers(ran[0]), self._answers(label), metric)
-            for label in ran[1:]
-            for metric in self._metrics[:1]
-            if all(self.scores[one][0].overall.count for one in (ran[0], label))
-        )
+        """Each further adapter compared with the first, by the first metric."""
+        ran = {label: each for label, each in self.scores.items() if label not in self.errors}
+        return tuple(comparisons(self.rows, ran, self._metrics[0]))
 
     def table(self) -> str:
         """The scores as a text table."""
@@ -157,9 +151,6 @@ class RunResult:
     def graded(self, adapter: str | None = None) -> Iterator[Graded]:
         """Rows with their scores (0..1) in each metric; lazy."""
         return (graded(row, self._metrics) for row in self.rows(adapter))
-
-    def _answers(self, label: str) -> tuple[str, Iterator[tuple[Question, str | None]]]:
-        return label, answered(self.rows(label))
 
 
 def open_run(path: str | Path, metrics: Iterable[MetricLike] | None = None) -> RunResult:
@@ -221,7 +212,7 @@ class Engine:
         adapters: Adapter | Iterable[Adapter] | None = None,
         *,
         plan: GenerationPlan | None = None,
-        metrics: Iterable[MetricLike] | None = None,
+        metrics: MetricLike | Iterable[MetricLike] | None = None,
         isolation: Isolation = "process",
         timeouts: Timeouts | None = None,
         memory_budget: int | None = None,

@@ -68,12 +68,14 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
 
 
 def show_result_json(result: RunResult) -> None:
-    """One JSON object: scores, counts, errors, directory."""
+    """One JSON object: scores, why by this metric, comparisons, counts, errors, directory."""
     print_json(
         {
             "event": "result",
             "directory": str(result.directory) if result.directory else None,
             "scores": result.scores,
+            "why": result.why,
+            "comparisons": result.comparisons(),
             "tallies": result.tallies,
             "errors": {label: str(error) for label, error in result.errors.items()},
             "failures": list(_failures(result)),
@@ -83,7 +85,8 @@ def show_result_json(result: RunResult) -> None:
 
 def show_scores(rescored: Rescored) -> None:
     """Score tables side by side."""
-    _console().print(score_tables(rescored.scores, why=rescored.why))
+    tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
+    _console().print(tables)
 
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> None:

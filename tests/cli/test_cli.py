@@ -237,6 +237,36 @@ def test_score_of_a_run_equals_the_run_s_own(shell: Shell) -> None:
     assert json.loads(scored) == json.loads(out)["scores"]
 
 
+def test_a_run_is_scored_again_by_a_metric_that_is_named(shell: Shell) -> None:
+    out, _ = shell("-a", "instant", "--questions", shell.jsonl(3), "-o", "r")
+    assert "Scored by vqa-v2-normalised: the questions have ten answers each" in out
+    again, _ = shell("score", "r", "--metric", "yes-no-words", "--metric", "anls")
+    assert "yes-no-words" in again
+    assert "F1" in again
+    assert "Scored by" not in again
+
+
+def test_compare_says_what_was_fixed_and_what_broke(shell: Shell) -> None:
+    questions = shell.jsonl(4)
+    shell("-a", "instant", "-a", "raising", "--questions", questions, "-o", "r", code=3)
+    out, _ = shell("compare", "r", "-a", "raising", "-a", "instant")
+    assert "0 fixed, 0 broken" in out
+    assert "2 about 1 image; 2 not in both" in out
+    as_json, _ = shell("compare", "r", "-a", "raising", "-a", "instant", "--json")
+    assert json.loads(as_json)["unpaired"] == 2
+
+
+def test_runs_over_other_questions_are_not_compared(shell: Shell) -> None:
+    for count in (2, 3):
+        shell("-a", "instant", "--questions", shell.jsonl(count), "-o", f"r{count}")
+    _, err = shell("compare", "r2", "r3", code=1)
+    assert "did not ask the same: question_digest" in err
+    assert "--anyway" in err
+    shell("compare", "r2", "r3", "--anyway")
+    _, err = shell("compare", "r2", code=2)
+    assert "Give a second run" in err
+
+
 def test_a_repeatable_option_may_be_one_value_in_a_toml_file(shell: Shell) -> None:
     shell.jsonl(2)
     (shell.folder / "c.toml").write_text('questions = "set.jsonl"\nadapter = "instant"\n')

@@ -17,7 +17,7 @@ from vqa_engine.errors import InterpreterError
 
 RUBBISH = """#!{}
 import os, sys, time
-os.write(int(sys.argv[-3]), b"rubbish rubbish")
+os.write(int(sys.argv[-2]), b"rubbish rubbish")
 time.sleep(60)
 """
 METADATA = "Metadata-Version: 2.1\nName: vqa-engine\nVersion: {}\n"

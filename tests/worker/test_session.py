@@ -31,7 +31,7 @@ sys.path.insert(0, {root!r})
 session = WorkerSession(AdapterSpec(name="x", target="tests.worker.adapters:Leaks",
                                     model={model}))
 session.load()
-reply_to(session, Question(question_id=1, image=b"", text="?"), GenerationPlan())
+session.ask([Question(question_id=1, image=b"", text="?")], GenerationPlan())
 session.release()
 heavy = {{"mlx", "torch", "transformers", "mlx_vlm", "numpy"}} & set(sys.modules)
 sys.exit(f"the host imported {{heavy}}" if heavy else 0)

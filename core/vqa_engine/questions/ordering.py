@@ -7,13 +7,18 @@ question's place, so results come back in the caller's order.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import filterfalse, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqa_engine.adapter import ImageSource, Question, QuestionId
 from vqa_engine.questions.question_set import KnowsImages, QuestionSet
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def by_image(
@@ -86,6 +91,23 @@ def identity(image: ImageSource) -> Hashable:
         return str(image)
     if isinstance(image, bytes):
         return hashlib.blake2b(image).digest()
-    from vqa_engine.images import content_hash  # brings Pillow, which other sets do without
+    return _pixels.hash_of(image)
 
-    return content_hash(image)
+
+class _Pixels:
+    """Hashes pictures, and remembers the last one: questions about one come together."""
+
+    def __init__(self) -> None:
+        self._last: Callable[[], Image.Image | None] = lambda: None
+        self._hash = ""
+
+    def hash_of(self, image: Image.Image) -> str:
+        if self._last() is not image:
+            from vqa_engine.images import content_hash  # brings Pillow
+
+            self._hash = content_hash(image)
+            self._last = weakref.ref(image)
+        return self._hash
+
+
+_pixels = _Pixels()

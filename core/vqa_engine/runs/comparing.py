@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from attrs import asdict, frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
-from vqa_engine.results import Row
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.runs.rescoring import chosen_metrics
-from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.runs.rescoring import answered, chosen_metrics
+from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
 SAME = ("question_digest", "task", "card", "prompt", "system")
@@ -22,6 +21,9 @@ SAME = ("question_digest", "task", "card", "prompt", "system")
 
 PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
+
+_SHOWN = 40
+"""Characters of a setting that a message shows."""
 
 
 @frozen
@@ -61,11 +63,6 @@ def compare_runs(
         return compare(sides[0], sides[1], chosen[0])
 
 
-def answered(rows: Iterator[Row]) -> Iterator[Answered]:
-    """Each row's question with its answer."""
-    return ((row.question, row.answer.text if row.answer else None) for row in rows)
-
-
 def _label(side: Side, journal: Journal) -> str:
     labels = journal.labels(side.label)
     if len(labels) == 1:
@@ -86,11 +83,17 @@ def _check(first: Side, second: Side, labels: list[str]) -> None:
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     if names:
-        found = "; ".join(f"{name}: {old.get(name)!r} and {new.get(name)!r}" for name in names)
+        found = "; ".join(f"{name}: {_shown(old, name)} and {_shown(new, name)}" for name in names)
         raise NotComparable(
             f"{first.run} and {second.run} did not ask the same: {found}. "
             "Compare them all the same with --anyway."
         )
+
+
+def _shown(settings: Mapping[str, object], name: str) -> str:
+    """A value on one line; of a digest its beginning is enough."""
+    text = str(settings.get(name, "none"))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
 
 from vqa_engine.errors import ScoringError
+from vqa_engine.results import Row
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
+from vqa_engine.scoring.comparison import Answered, Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
 
 @frozen
 class Rescored:
-    """The scores of every adapter of a run, by label; `why` says why this metric, if none
-    was named."""
+    """The scores of every adapter of a run, by label.
+
+    `why` says why this metric, if none was named. `comparisons` are of each further adapter
+    with the first, by the first metric, where it scored both.
+    """
 
     scores: Mapping[str, tuple[ScoreTable, ...]]
     why: str = ""
+    comparisons: tuple[Comparison, ...] = ()
 
 
 def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
@@ -37,7 +43,24 @@ def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
     with closing(open_journal(directory)) as journal:
         chosen, why = chosen_metrics(journal, wanted)
         scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
-        return Rescored(scores, why)
+        return Rescored(scores, why, tuple(comparisons(journal.rows, scores, chosen[0])))
+
+
+def comparisons(
+    rows: Callable[[str], Iterable[Row]],
+    scores: Mapping[str, tuple[ScoreTable, ...]],
+    metric: Metric,
+) -> Iterator[Comparison]:
+    """Each further adapter compared with the first, of those that have a score."""
+    first, *others = [label for label, each in scores.items() if each[0].overall.count] or [""]
+    for label in others:
+        sides = [(one, answered(rows(one))) for one in (first, label)]
+        yield compare(sides[0], sides[1], metric)
+
+
+def answered(rows: Iterable[Row]) -> Iterator[Answered]:
+    """Each row's question with its answer."""
+    return ((row.question, row.answer.text if row.answer else None) for row in rows)
 
 
 def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -> Rescored:
@@ -55,12 +78,18 @@ def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -
         chosen, why = chosen_metrics(journal, wanted)
     parts = [score_run(directory, chosen).scores for directory in directories]
     often = Counter(label for part in parts for label in part)
-    merged = {
-        f"{directory.name}/{label}" if often[label] > 1 else label: tables
-        for directory, part in zip(directories, parts, strict=True)
-        for label, tables in part.items()
-    }
-    return Rescored(merged, why)
+    merged, homes = {}, {}
+    for directory, part in zip(directories, parts, strict=True):
+        for label, tables in part.items():
+            name = f"{directory.name}/{label}" if often[label] > 1 else label
+            merged[name], homes[name] = tables, (directory, label)
+
+    def rows(name: str) -> Iterator[Row]:
+        directory, label = homes[name]
+        with closing(open_journal(directory)) as journal:
+            yield from journal.rows(label)
+
+    return Rescored(merged, why, tuple(comparisons(rows, merged, chosen[0])))
 
 
 def _check_same_questions(directories: Sequence[Path]) -> None:

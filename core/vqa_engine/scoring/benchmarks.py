@@ -65,7 +65,7 @@ class Hallusion(Sums):
 
     The labels are the columns of the published JSON: category, subcategory, set_id,
     figure_id and question_id. Figures are scored over those that exist: figure 0 of the
-    category VS stands for no figure. Questions of one set share figures, so sets are the
+    category VS means no figure. Questions of one set share figures, so sets are the
     clusters.
     """
 

@@ -15,7 +15,7 @@ LABEL = "cluster"
 def cluster_of(question: Question) -> Hashable:
     """The cluster: its label, its image's id or path, or a hash of an image in memory.
 
-    A question without an image is a cluster of its own.
+    A question without an image is in one cluster with its group, or alone.
     """
     if LABEL in question.labels:
         return question.labels[LABEL]
@@ -23,4 +23,7 @@ def cluster_of(question: Question) -> Hashable:
     if found is not None:
         return found
     image = question.image
-    return str(image) if isinstance(image, Path) else (question.question_id,)
+    if isinstance(image, Path):
+        return str(image)
+    alone = question.group is None
+    return ("question", question.question_id) if alone else ("group", question.group)

@@ -1,4 +1,4 @@
-"""`ocrbench-contains`: OCRBench's rule, an accepted answer stands somewhere in the prediction.
+"""`ocrbench-contains`: OCRBench's rule, an accepted answer occurs in the prediction.
 
 As Yuliang-Liu/MultimodalOCR has it: case is folded and line breaks are spaces; for formulas
 (HME100k) spaces are deleted and case is kept. A listing of everything in sight scores.

@@ -28,7 +28,7 @@ _WHY: dict[Kind, str] = {
 }
 
 LOOKED_AT = 1000
-"""Questions at the beginning of a set that decide; a whole set takes too long to read."""
+"""Questions at the beginning of a set that decide; reading a whole set would be slow."""
 
 
 @frozen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vqa_engine.scoring.metric import BestRule, Metric
 from vqa_engine.scoring.normaliser import clean, normalised
 
@@ -35,6 +37,7 @@ def _normalised(prediction: str, answer: str) -> float:
     return float(one == other)
 
 
+@lru_cache(maxsize=1 << 15)  # as for `normalised`: ground truths repeat
 def _number(text: str) -> float | None:
     try:
         return float(clean(text).rstrip(".").replace(",", ""))

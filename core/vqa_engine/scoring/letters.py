@@ -10,7 +10,7 @@ count, and Markdown, LaTeX boxes and quotes are taken away first.
 4. It begins with a marked letter: `B) a cat`, `B: a cat`, `(B) a cat`, `B. a cat`.
 5. It begins with a capital letter as a word: `B because …`. An `A` or `I` before a word in
    lower case is an article or a pronoun, but for a few words such as `because`.
-6. The text of one choice stands in it as whole words, outside that of a longer choice; and
+6. The text of one choice occurs in it as whole words, outside that of a longer choice; and
    marked or capital letters elsewhere in it, none of them behind `not`. Both together must
    mean one choice.
 
@@ -39,8 +39,8 @@ _STATED = re.compile(
 )
 _BEGINS = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])[).:](?!\w))")
 _BEGINS_AS_WORD = re.compile(r"\s*([A-Z])(?![\w'’])(?!\s*[-/&])")
-_MARKED = re.compile(r"(?<!not )\(([A-Za-z])\)|(?<![\w(])(?<!not )([A-Z])(?:[).:](?!\w))")
-_WORD = re.compile(r"(?<![\w'’(])(?<!not )([A-Z])(?![\w'’).:])")
+_MARKED = re.compile(r"(?<![Nn]ot )\(([A-Za-z])\)|(?<![\w(])(?<![Nn]ot )([A-Z])(?:[).:](?!\w))")
+_WORD = re.compile(r"(?<![\w'’(])(?<![Nn]ot )([A-Z])(?![\w'’).:])")
 _ALSO = re.compile(r"\s*(?:,|/|&|and\b|or\b)\s*(?:option\s+|choice\s+)?\(?([A-Z])\)?(?![\w'’])")
 _NEXT_WORD = re.compile(r"\s+([a-z]+)")
 _SPACES = re.compile(r"\s+")
@@ -120,7 +120,7 @@ def _anywhere(text: str, choices: Sequence[str]) -> list[int]:
 
 
 def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
-    """The choices whose text stands in the answer, and the answer without them."""
+    """The choices whose text occurs in the answer, and the answer without them."""
     found, rest = [], text
     folded = {place: _folded(choice) for place, choice in enumerate(choices)}
     for place in sorted(folded, key=lambda one: -len(folded[one])):
@@ -128,7 +128,7 @@ def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
         if not words or (len(words) == 1 and len(words[0]) == 1 and words[0].isalpha()):
             continue  # a text of one letter says no more than a letter
         pattern = (
-            r"(?<!\w)(?<!not )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
+            r"(?<!\w)(?<![Nn]ot )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
         )
         rest, times = re.subn(pattern, "\n", rest, flags=re.IGNORECASE)
         if times:

@@ -1,6 +1,6 @@
 """`mathvista-rules`: MathVista without its judge.
 
-The official evaluation has GPT extract the answer, and takes the nearest choice, or the
+The official evaluation has GPT extract the answer, and chooses the nearest choice, or the
 shortest one where nothing was extracted. Here rules extract it, and an answer in which they
 find none is wrong, so scores are lower than published ones. Normalisation and comparison are
 the official ones (lupantech/MathVista, calculate_score.py).
@@ -30,7 +30,7 @@ _MARKUP = re.compile(r"\\(?:boxed|text|mathrm)\b|[$*{}\"`]")
 
 @frozen(kw_only=True)
 class MathVistaRules(Choice):
-    """Choices by letter or text; numbers and lists where one stands, or behind `answer is`."""
+    """Choices by letter or text; the one number or list that occurs, or follows `answer is`."""
 
     name: str = "mathvista-rules"
 

@@ -23,7 +23,7 @@ _FEW_WORDS = 5
 """Up to so many words the text of a choice is not looked for."""
 
 _CUES = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
-"""What the answer stands behind; in the last line of a response `=` is another."""
+"""What precedes the answer; in the last line of a response `=` is another."""
 
 _TRIVIAL = frozenset(":,.!?;'")
 _NUMBERS = (
@@ -70,7 +70,7 @@ def official_choice(prediction: str, choices: Sequence[str]) -> int | None:
     """The choice that the official parser finds, None where it would draw one.
 
     It looks for `(B)`, then for ` B `, then, in more than five words, for the choices' texts;
-    of several the one that stands last counts.
+    of several the last one counts.
     """
     for mark in _MARKS:
         prediction = prediction.strip(mark)
@@ -86,7 +86,7 @@ def official_choice(prediction: str, choices: Sequence[str]) -> int | None:
 
 
 def open_candidates(prediction: str) -> list[Normal]:
-    """What the official parser takes for answers in the response to an open question."""
+    """The candidate answers that the official parser finds in the response to an open question."""
     parts = list(_tails(prediction)) or [_trimmed(prediction)]
     numbers = [one for part in parts for form in _NUMBERS for one in form.findall(part)]
     return [normal for part in (*parts, *numbers) for normal in _normals(part)]
@@ -104,7 +104,7 @@ def _open(prediction: str, question: Question) -> Grade:
 
 
 def _last(text: str, forms: Sequence[str]) -> int | None:
-    """Which of these stands last in the text; the first of two that end there."""
+    """Which of these occurs last in the text; of equals the first."""
     places = [text.rfind(form) for form in forms]
     last = max(places, default=-1)
     return None if last < 0 else places.index(last)

@@ -45,8 +45,10 @@ def metric(wanted: MetricLike) -> Metric:
     return _WithAggregates(made, (*made.aggregates, *more)) if more else made
 
 
-def metrics(wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:
-    """Several metrics, each once."""
+def metrics(wanted: MetricLike | Iterable[MetricLike]) -> tuple[Metric, ...]:
+    """Several metrics, each once; a single one needs no list."""
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        wanted = (wanted,)
     made = {one.name: one for one in map(metric, wanted)}
     return tuple(made.values())
 

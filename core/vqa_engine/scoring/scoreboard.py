@@ -85,18 +85,27 @@ class _Means:
     A cluster's sums are in one flat array: 214,354 questions of VQA v2 need some 10 MB so.
     """
 
-    moments: dict[_Kind, Moments] = field(factory=dict)
-    _numbers: dict[_Kind, int] = field(factory=dict)
+    _kinds: dict[_Kind, tuple[int, Moments]] = field(factory=dict)
     _clusters: dict[Hashable, array[float]] = field(factory=dict)
 
     def add(self, cluster: Hashable, kinds: Iterable[_Kind], score: float) -> None:
-        sums = self._clusters.setdefault(cluster, array("d"))
+        sums = self._clusters.get(cluster)
+        if sums is None:
+            sums = self._clusters[cluster] = array("d")
         for kind in kinds:
-            place = self._place(sums, self._numbers.setdefault(kind, len(self._numbers)))
-            moments = self.moments.setdefault(kind, Moments())
+            known = self._kinds.get(kind)
+            if known is None:
+                known = self._kinds[kind] = len(self._kinds), Moments()
+            number, moments = known
+            place = self._place(sums, number)
             moments.add(score, sums[place + 1], int(sums[place + 2]))
             sums[place + 1] += score
             sums[place + 2] += 1
+
+    @property
+    def moments(self) -> dict[_Kind, Moments]:
+        """The moments of each kind."""
+        return {kind: moments for kind, (_, moments) in self._kinds.items()}
 
     def _place(self, sums: array[float], number: int) -> int:
         """Where a cluster keeps its sums of a kind, made if need be."""
@@ -130,7 +139,7 @@ class Scoreboard:
     """Collects the grades of one metric, one entry an image and type.
 
     A metric that raises, or gives anything but a score in 0..1, costs its own table: the
-    board says why in `failure`, and takes no more answers.
+    board says why in `failure`, and ignores further answers.
     """
 
     metric: Metric
@@ -169,7 +178,7 @@ class Scoreboard:
     def percent(self) -> float:
         """The mean so far, without its interval; nan before the first score."""
         overall = self._means.moments.get(_OVERALL)
-        return 100 * overall.mean if overall and not self.failure else math.nan
+        return math.nan if overall is None or self.failure else 100 * overall.mean
 
     def snapshot(self) -> ScoreTable:
         """The table so far; adding may go on after it."""

@@ -46,7 +46,7 @@ def _leave_one_out(prediction: str, answers: Sequence[str]) -> float:
 
 @frozen(kw_only=True)
 class AokvqaDirect(Rule):
-    """`aokvqa-direct`: min(1, n / 3) of the answers that equal the prediction as it stands.
+    """`aokvqa-direct`: min(1, n / 3) where n answers equal the prediction exactly.
 
     As the official script (allenai/aokvqa, evaluation/eval_predictions.py): nothing is
     normalised or left out, and difficult questions have no part.

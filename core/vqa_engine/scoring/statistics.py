@@ -129,7 +129,7 @@ def mcnemar(fixed: int, broken: int) -> float:
     """The two-sided p-value of McNemar's exact test.
 
     `fixed` and `broken` count the questions that only the second and only the first run
-    has right. The test takes questions as independent.
+    has right. The test assumes independent questions.
     """
     total, term, tail = fixed + broken, 1, 0
     for wins in range(min(fixed, broken) + 1):

@@ -1,0 +1,45 @@
+"""docs/metrics.md says what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tests import fakes
+from tests.builders import questions
+from vqa_engine import Engine
+from vqa_engine.plugins import entry_points as plugins
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+
+
+def own(group: str) -> set[str]:
+    return {one.name for one in plugins.find(group) if one.distribution == "vqa-engine"}
+
+
+def test_every_metric_has_a_row() -> None:
+    table = PAGE.partition("## The metrics")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) | {"by-question"} == own(
+        plugins.METRICS
+    )
+
+
+def test_every_aggregate_has_a_row() -> None:
+    table = PAGE.partition("## Figures beyond the mean")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([\w-]+)(?::LABEL)?`", table)) >= own(plugins.AGGREGATES)
+
+
+def test_the_examples_work() -> None:
+    function, package = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(function.partition("with Engine")[0], names)
+    exec(package, names)
+    metrics = ["exact", names["brief"], names["FirstWord"]()]
+    with Engine(adapters=[fakes.Oracle], metrics=metrics, isolation="inline") as engine:
+        tables = engine.run(questions(2)).scores["oracle"]
+    assert [(table.metric, table.overall.percent) for table in tables] == [
+        ("exact", 100),
+        ("brief", 100),
+        ("first-word", 100),
+    ]
