@@ -45,6 +45,7 @@ from vqa_engine.observer import SILENT, Observer
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image
+from vqa_engine.questions.presence import check_images
 from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
@@ -318,10 +319,12 @@ class Engine:
         old one. An adapter that cannot be run is reported in `errors`, and the next one runs.
 
         Raises:
+            QuestionSetError: none of the image files exists.
             RunError: the directory is in use, has other settings, or cannot be written.
             VqaEngineError: no adapter could be run; the first one's error.
         """
         asked = as_question_set(questions)
+        check_images(asked)
         with self._turn:
             self._stop.clear()
             if output is None:

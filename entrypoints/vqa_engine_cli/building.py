@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+MAX_TOKENS = 32
+"""Tokens of an answer where neither the command nor a task says how many."""
 
 if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
@@ -78,7 +82,7 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         prompt=_prompt(given, labels),
         system=_labelled(given["systems"], labels).get(ALL),
         stop=given["stops"],
-        max_tokens=given["max_tokens"],
+        max_tokens=given["max_tokens"] or MAX_TOKENS,
         temperature=given["temperature"],
         seed=given["seed"],
         prefill_step=given["prefill_step"],
@@ -88,14 +92,38 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
 
 
 def _prompt(given: dict[str, Any], labels: set[str]) -> str | None:
-    """The wording for all adapters; a shell gives a line break as two characters."""
-    text = _labelled(given["prompts"], labels).get(ALL)
-    file: Path | None = given["prompt_file"]
+    """The wording for all adapters, where it needs no more of a question than text and choices."""
+    text = _wording(given, labels)
+    return text if text is not None and _is_plain(text) else None
+
+
+def _tasks_prompt(given: dict[str, Any]) -> str | None:
+    """What the question set makes of `--prompt`: the name of a task's prompt, or a template
+    with what only a task has."""
+    from vqa_engine import AdapterSpec
+
+    labels = {AdapterSpec.parse(text).label for text in given.get("adapters", ())}
+    text = _wording(given, labels)
+    if text is not None and _is_plain(text):
+        return "none" if given["task"] else None
+    return text
+
+
+def _wording(given: dict[str, Any], labels: set[str]) -> str | None:
+    """`--prompt` without a label, or the file; a shell gives a line break as two characters."""
+    text = _labelled(given.get("prompts", ()), labels).get(ALL)
+    file: Path | None = given.get("prompt_file")
     if file is None:
         return None if text is None else text.replace("\\n", "\n")
     if text is not None:
         raise click.UsageError("Give the prompt once: as --prompt or as --prompt-file.")
     return file.read_text("utf-8").rstrip("\n")
+
+
+def _is_plain(text: str) -> bool:
+    from vqa_engine.adapter.records import OPTIONS, QUESTION
+
+    return QUESTION in text and set(re.findall(r"\{\w+\}", text)) <= {QUESTION, OPTIONS}
 
 
 def policy(given: dict[str, Any]) -> MemoryPolicy:
@@ -109,16 +137,37 @@ def policy(given: dict[str, Any]) -> MemoryPolicy:
 
 def question_set(given: dict[str, Any]) -> QuestionSet:
     """The question set that the options name."""
+    from vqa_engine.questions import tasks
+
+    if given["task"] is None:
+        return tasks.presented(
+            _files(given), given["choices"], _tasks_prompt(given), **_part(given)
+        )
+    task = tasks.find.task(given["task"])
+    files = ("questions", "annotations", "images", "columns", "ask")
+    own = _files(given) if any(given[name] for name in files) else None
+    found = tasks.load_task(
+        task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
+    )
+    if given.get("max_tokens", 0) is None:
+        given["max_tokens"] = task.card.prompt.max_tokens
+    return found
+
+
+def _files(given: dict[str, Any]) -> QuestionSet:
     from vqa_engine import load_questions
 
     return load_questions(
-        given["questions"],
+        given["questions"] or "shapes",
         annotations=given["annotations"],
         images=given["images"],
-        limit=given["limit"],
-        sample=given["sample"],
-        seed=given["seed"],
+        columns=_pairs(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
+        ask=given["ask"],
     )
+
+
+def _part(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("limit", "sample", "seed")}
 
 
 def _pythons_of(named: Specs, given: dict[str, Any]) -> dict[str, Path]:

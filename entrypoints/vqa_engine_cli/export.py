@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     only_options,
     metric_option,
     click.option(
-        "--adapter", help="Only this adapter's answers; vqa-v2 needs it if there are several."
+        "--submission",
+        metavar="SERVER",
+        help="File for the server of a hidden test set instead: aokvqa, docvqa, gqa, mmbench, "
+        "mmmu, seedbench, textvqa, vizwiz or vqav2.  It is checked for completeness.",
+    ),
+    click.option(
+        "--adapter",
+        help="Only this adapter's answers; vqa-v2 and --submission need it if there are several.",
     ),
     click.option(
         "--errors-as-empty",
         is_flag=True,
-        help="vqa-v2: write an empty answer for a question without one, not leave it out.",
+        help="vqa-v2, --submission: write an empty answer for a question without one.",
     ),
     click.option(
         "--output",
@@ -54,6 +61,7 @@ def export(  # noqa: PLR0913, PLR0917  one for each option
     form: str,
     only: frozenset[Only],
     metrics: tuple[str, ...],
+    submission: str | None,
     adapter: str | None,
     errors_as_empty: bool,
     output: Path | None,
@@ -64,27 +72,38 @@ def export(  # noqa: PLR0913, PLR0917  one for each option
     Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
       vqa-engine export runs/kettles --wrong --format csv -o wrong.csv
+      vqa-engine export runs/textvqa-test --submission textvqa -o submission.json
     """
     from vqa_engine.runs import export as exporter
+    from vqa_engine.runs import submissions
     from vqa_engine.runs.directory import open_journal
     from vqa_engine.runs.rescoring import chosen_metrics
 
     journal = open_journal(run)
     try:
-        label = _label(journal, adapter, several_allowed=form != "vqa-v2")
-        if form == "vqa-v2":
+        whole = submission is not None or form == "vqa-v2"
+        label = _label(journal, adapter, several_allowed=not whole)
+        pieces: Iterable[bytes]
+        if whole:
             if only or metrics:
-                raise click.UsageError("A VQA v2 result file has all answers and no scores.")
-            pieces = exporter.vqa_v2_results(journal.rows(label), errors_as_empty=errors_as_empty)
+                raise click.UsageError("Such a file has all answers and no scores.")
+            rows = journal.rows(label)
+            pieces = (
+                exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
+                if submission is None
+                else submissions.submitted(
+                    submissions.submission(submission), rows, errors_as_empty=errors_as_empty
+                )
+            )
             _warn(journal, label, errors_as_empty)
         else:
             chosen, _ = chosen_metrics(journal, metrics)
-            rows = _rows(journal, label, chosen, only)
+            graded = _rows(journal, label, chosen, only)
             names = [one.name for one in chosen]
             pieces = (
-                exporter.json_lines(rows)
+                exporter.json_lines(graded)
                 if form == "jsonl"
-                else exporter.comma_separated(rows, names)
+                else exporter.comma_separated(graded, names)
             )
         _write(pieces, output)
     finally:
@@ -109,7 +128,7 @@ def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> st
     known = journal.labels(wanted)
     if wanted is None and not several_allowed and len(known) > 1:
         raise ConfigurationError(
-            f"A VQA v2 result file holds one adapter's answers; choose it with --adapter: "
+            f"Such a file holds one adapter's answers; choose it with --adapter: "
             f"{', '.join(known)}."
         )
     return wanted

@@ -29,6 +29,7 @@ from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.run import run
 from vqa_engine_cli.score import score
 from vqa_engine_cli.show import show
+from vqa_engine_cli.tasks import tasks
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -149,6 +150,7 @@ for command in (
     new_adapter,
     score,
     compare,
+    tasks,
     export,
     memory,
     show,

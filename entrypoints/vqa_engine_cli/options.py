@@ -30,6 +30,14 @@ def _complete_adapter(
     ]
 
 
+def _complete_task(
+    _ctx: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    from vqa_engine.questions.tasks import find
+
+    return [CompletionItem(name) for name in find.names() if name.startswith(typed)]
+
+
 adapter_options = (
     click.option(
         "--adapter",
@@ -67,9 +75,10 @@ plan_options = (
         "--prompt",
         "prompts",
         multiple=True,
-        metavar="[LABEL=]TEXT",
+        metavar="[LABEL=]TEXT|NAME",
         help="Wording of every question, such as '{question} Answer in one word.'; {options} "
-        "are the choices. With LABEL= of that adapter only.",
+        "are the choices. With LABEL= of that adapter only. Of a task also the name of one of "
+        "its prompts: `default`, a family, or `none`.",
     ),
     click.option("--prompt-file", type=FILE, help="File with the wording of every question."),
     click.option(
@@ -85,9 +94,7 @@ plan_options = (
     click.option(
         "--max-tokens",
         type=click.IntRange(1),
-        default=32,
-        show_default=True,
-        help="Maximum number of tokens in an answer.",
+        help="Maximum number of tokens in an answer.  [default: the task's, or 32]",
     ),
     click.option(
         "--temperature",
@@ -169,14 +176,34 @@ memory_options = (
 question_options = (
     click.option(
         "--questions",
-        default="shapes",
-        show_default=True,
         metavar="SET",
-        help="`shapes`, `shapes:seed=3,count=500`, a .jsonl file, or a VQA v2 questions file.",
+        help="A table (.csv, .tsv, .xlsx, .parquet), a .jsonl or .json file, a folder of pictures "
+        "with --ask, or `shapes:seed=3,count=500`.  [default: the task's, or shapes]",
+    ),
+    click.option(
+        "--task",
+        metavar="NAME|CARD",
+        shell_complete=_complete_task,
+        help="A benchmark by name (`vqa-engine tasks` lists them), or a task card (.toml).",
     ),
     click.option("--annotations", type=FILE, help="VQA v2 annotations file."),
     click.option(
         "--images", type=FOLDER, help="Folder of the images.  [default: that of the questions file]"
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="PART=COLUMN",
+        help="Column of a part (image, question, answers, id, choices, right) where its name "
+        "does not say it; repeatable.",
+    ),
+    click.option("--ask", metavar="QUESTION", help="One question for all pictures of a folder."),
+    click.option(
+        "--choices",
+        default="given",
+        show_default=True,
+        metavar="ORDER",
+        help="Order of the choices: given, shuffled:SEED, circular (every rotation), or all.",
     ),
     click.option(
         "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."

@@ -48,6 +48,12 @@ LONGEST = 30
     process_options,
     metric_option,
     click.option(
+        "--blind",
+        is_flag=True,
+        help="Ask everything again with a grey picture of the same size, and print the gain that "
+        "the pictures make.",
+    ),
+    click.option(
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
@@ -95,17 +101,26 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     \b
     Examples:
       vqa-engine
-      vqa-engine --adapter llava_mlx --questions vqa.jsonl --limit 10 --verbose
+      vqa-engine --adapter llava_mlx --questions vqa.csv --limit 10 --verbose
+      vqa-engine --adapter smolvlm --task textvqa --sample 500
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
     """
+    from vqa_engine.questions.tasks import blinded
+
     questions = question_set(given)
     if not (as_json or given["quiet"]):
         _say_demo(given)
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
-        result = _run(running, questions, directory, given)
-    _show(result, questions, as_json, given)
-    if not result.complete:
+        results = [_run(running, questions, directory, given)]
+        if given["blind"]:
+            results.append(_run(running, blinded(questions), _beside(directory), given))
+    for result in results:
+        _show(result, questions, as_json, given)
+    if given["blind"]:
+        metrics = given["metrics"] or getattr(questions, "metrics", ())
+        _show_gain(*results, metrics=metrics, as_json=as_json)
+    if not all(result.complete for result in results):
         sys.exit(EXIT_INCOMPLETE)
 
 
@@ -165,6 +180,30 @@ def _run(
             f"Every answer so far is in {directory}; the same command continues from there."
         )
         raise
+
+
+def _beside(directory: Path) -> Path:
+    """Where the run without pictures is kept."""
+    return directory.with_name(f"{directory.name}-blind")
+
+
+def _show_gain(
+    seeing: RunResult, blind: RunResult, *, metrics: Sequence[str], as_json: bool
+) -> None:
+    """What the pictures add to the score of each adapter, question by question."""
+    from vqa_engine.runs.comparing import Side, compare_runs
+    from vqa_engine_cli.display import show_comparison
+
+    assert seeing.directory is not None
+    assert blind.directory is not None
+    for label in seeing.scores:
+        if label in seeing.errors or label in blind.errors:
+            continue
+        if not as_json:
+            click.echo(f"Gain of the pictures over grey ones of the same size, {label}:")
+        sides = Side(blind.directory, label), Side(seeing.directory, label)
+        gain = compare_runs(*sides, metrics[0] if metrics else None, anyway=True)
+        show_comparison(gain, as_json=as_json)
 
 
 def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[str, Any]) -> None:

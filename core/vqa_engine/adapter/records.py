@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import IO, TYPE_CHECKING, Any, Literal, Union
 
 from attrs import field, frozen, validators
 
@@ -42,20 +42,41 @@ class ModelRef:
     options: Mapping[str, Any] = field(factory=dict)
 
 
+def as_image(given: str | IO[bytes] | ImageSource) -> ImageSource:
+    """An image as a question holds it: a text is a path, and an open file is its bytes."""
+    if isinstance(given, str):
+        return Path(given)
+    if isinstance(given, Path | bytes) or not hasattr(given, "read"):
+        return given  # what is no image at all fails when it is opened
+    return given.read()
+
+
+def _as_images(given: Iterable[str | IO[bytes] | ImageSource]) -> tuple[ImageSource, ...]:
+    return tuple(map(as_image, given)) if given else ()
+
+
+def _as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """A single text is one of its kind, not a sequence of letters."""
+    if type(given) is tuple:
+        return given
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 @frozen(kw_only=True)
 class Question:
     """One visual question.
 
     `image` is a path, an encoded file's bytes, or a PIL image; `vqa_engine.images`
-    opens all three. `images` are further images of the same question; where the text says
-    `<image 1>`, `<image 2>`, … the first is `image`. `answers` are the ground truths (VQA v2
-    has ten; empty when unknown). `choices` are the options of a multiple-choice question
-    and `right` the index of the right one. Questions with one `group` are scored together
-    (the rotations of a question, the two questions of an MME image). `labels` are what else
-    scorers need, such as a category. With `worded`, `text` is the whole prompt: an adapter
-    adds neither the choices nor an instruction of its own. `origin` says where the question
-    comes from (`file:line`), for messages. A path must stay inside `image_root` when that is
-    given.
+    opens all three. A text is taken for a path, an open file for its bytes, and a single
+    answer or choice for a tuple of one. `images` are further images of the same question;
+    where the text says `<image 1>`, `<image 2>`, … the first is `image`. `answers` are the
+    ground truths (VQA v2 has ten; empty when unknown). `choices` are the options of a
+    multiple-choice question and `right` the index of the right one. Questions with one
+    `group` are scored together (the rotations of a question, the two questions of an MME
+    image). `labels` are what else scorers need, such as a category. With `worded`, `text` is
+    the whole prompt: an adapter adds neither the choices nor an instruction of its own.
+    `origin` says where the question comes from (`file:line`), for messages. A path must stay
+    inside `image_root` when that is given.
 
     An adapter gets neither `answers`, `right`, `group`, `labels` nor the types.
 
@@ -64,16 +85,16 @@ class Question:
     """
 
     question_id: QuestionId
-    image: ImageSource
+    image: ImageSource = field(converter=as_image)
     text: str
-    answers: tuple[str, ...] = ()
+    answers: tuple[str, ...] = field(default=(), converter=_as_texts)
     image_id: QuestionId | None = None
     question_type: str | None = None
     answer_type: str | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = field(default=(), converter=_as_texts)
     origin: str | None = None
     image_root: Path | None = None
-    images: tuple[ImageSource, ...] = ()
+    images: tuple[ImageSource, ...] = field(default=(), converter=_as_images)
     right: int | None = field(default=None)
     group: QuestionId | None = None
     labels: Mapping[str, str] = field(factory=dict, hash=False)

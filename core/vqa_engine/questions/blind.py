@@ -18,6 +18,7 @@ from PIL import Image
 from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
 from vqa_engine.images import open_image
+from vqa_engine.questions.ordering import image_id as image_of
 from vqa_engine.questions.view import View
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class Blind(View):
     read stays, and its question fails as it does with the picture.
     """
 
+    names_files = False
+
     def digest(self) -> str:
         """SHA-256 (hex) over the set behind it and that the pictures are gone."""
         return hashlib.sha256(f"{self._of.digest()} blind".encode()).hexdigest()
@@ -44,7 +47,15 @@ class Blind(View):
             log.debug("not made grey: %s", error)
             return question
         first, *further = map(_grey, sizes)
-        return evolve(question, image=first, images=tuple(further), image_root=None)
+        known = image_of(question)
+        return evolve(
+            question,
+            image=first,
+            images=tuple(further),
+            # scores still know which questions share a picture
+            image_id=str(question.image) if known is None else known,
+            image_root=None,
+        )
 
 
 @lru_cache(maxsize=64)

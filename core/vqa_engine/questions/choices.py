@@ -92,6 +92,11 @@ class OrderedChoices:
         """As the set behind it."""
         return most_images(self._of)
 
+    @property
+    def names_files(self) -> bool:
+        """As the set behind it."""
+        return bool(getattr(self._of, "names_files", False))
+
     def __len__(self) -> int:
         return len(self._places)
 

@@ -2,7 +2,7 @@
 
 Fields of a line: `image` and `question` (or `text`); optional are `question_id` (else the
 line's number), `answers` (strings, or objects with `answer`) or `answer` (one string, for
-when there is no `answers`), `image_id`, `question_type`, `answer_type` and `choices`. Other
+when there is no `answers`; POPE calls it `label`), `image_id`, `question_type`, `answer_type` and `choices`. Other
 fields are passed over.
 """
 
@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import QuestionSetError
+from vqa_engine.questions.presence import check_truths
 from vqa_engine.questions.question_set import digest_of
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str  # what the journal can hold
@@ -37,6 +38,7 @@ class _Line(msgspec.Struct):
     question_id: _Id | None = None
     answers: list[str | _TruthObject] | None = None
     answer: str | None = None
+    label: str | None = None
     image_id: _Id | None = None
     question_type: str | None = None
     answer_type: str | None = None
@@ -66,6 +68,7 @@ class JsonLines:
         """
         offsets, numbers, images = array("Q"), array("L"), array("L")
         names: dict[str, int] = {}
+        truths = 0
         first: dict[QuestionId, int] = {}
         for offset, number, text in _lines(path):
             line = _parsed(text, path, number)
@@ -75,9 +78,13 @@ class JsonLines:
             offsets.append(offset)
             numbers.append(number)
             images.append(names.setdefault(line.image, len(names)))
+            truths += bool(_truths(line))
         if not offsets:
             raise QuestionSetError("it holds no question", file=path)
+        check_truths(path, truths, len(offsets))
         return cls(path, image_root, offsets, numbers, images)
+
+    names_files = True
 
     @property
     def name(self) -> str:
@@ -168,7 +175,8 @@ def _text(line: _Line) -> str:
 
 def _truths(line: _Line) -> tuple[str, ...]:
     if line.answers is None:
-        return () if line.answer is None else (line.answer,)
+        single = line.label if line.answer is None else line.answer
+        return () if single is None else (single,)
     return tuple(
         truth.answer if isinstance(truth, _TruthObject) else truth for truth in line.answers
     )

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
+from vqa_engine.adapter import Question
 from vqa_engine.errors import QuestionSetError
+from vqa_engine.questions.ordering import image_keys
+from vqa_engine.questions.question_set import QuestionSet
 
 log = logging.getLogger(__name__)
 
@@ -19,29 +22,46 @@ SHOWN = 3
 """Missing files that a message names."""
 
 
-def check_images(file: Path, root: Path, names: Mapping[str, int]) -> None:
-    """Look for each image below `root`; `names` say where each is first named in `file`.
+def check_images(questions: QuestionSet) -> None:
+    """Look for the image files of a set that names some.
 
     Some missing files are logged as a warning, for a run can do without a few pictures.
 
     Raises:
         QuestionSetError: none of them exists.
     """
-    folders: dict[str, frozenset[str]] = {}
-    missing = [name for name in names if not _exists(os.path.join(root, name), folders)]  # noqa: PTH118
-    if not missing:
+    if not names_files(questions):
         return
-    shown = ", ".join(f"{name} (line {names[name]})" for name in missing[:SHOWN])
+    first: dict[int, int] = {}
+    for place, key in enumerate(image_keys(questions)):
+        first.setdefault(key, place)
+    folders: dict[str, frozenset[str]] = {}
+    count, missing = 0, list[Question]()
+    for question in questions.at(first.values()):
+        paths = [one for one in question.all_images if isinstance(one, Path)]
+        count += 1
+        if not all(_exists(str(path), folders) for path in paths):
+            missing.append(question)
+    if missing:
+        _report(questions.name, count, missing)
+
+
+def names_files(questions: QuestionSet) -> bool:
+    """Whether a set's images are files that somebody else has to provide."""
+    return bool(getattr(questions, "names_files", False))
+
+
+def _report(name: str, count: int, missing: Sequence[Question]) -> None:
+    shown = ", ".join(f"{one.image!s} ({one.origin})" for one in missing[:SHOWN])
     more = ", …" if len(missing) > SHOWN else ""
-    if len(missing) == len(names):
+    if len(missing) == count:
         raise QuestionSetError(
-            f"none of its {len(names)} images is in {root}: {shown}{more}. "
-            "Give their folder with --images.",
-            file=file,
+            f"{name}: none of its {count} images exists: {shown}{more}. "
+            "Give their folder with --images"
         )
     log.warning(
         "%s: %d of %d images are missing, and their questions will fail: %s%s",
-        *(file, len(missing), len(names), shown, more),
+        *(name, len(missing), count, shown, more),
     )
 
 

@@ -95,6 +95,11 @@ class Selection:
         """As the other set's."""
         return most_images(self._of)
 
+    @property
+    def names_files(self) -> bool:
+        """As the other set's."""
+        return bool(getattr(self._of, "names_files", False))
+
     def group_keys(self) -> Sequence[int] | None:
         """For each question of the selection its group's number."""
         keys = self._of.group_keys() if isinstance(self._of, KnowsGroups) else None

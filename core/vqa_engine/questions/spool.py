@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import weakref
 from array import array
 from collections.abc import Mapping
 from typing import IO
@@ -40,6 +41,7 @@ class Spool:
     def __init__(self) -> None:
         # the file has no name, so that nothing is left behind whatever ends the process
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="vqa-engine-")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._ends = array("Q", (0,))
         self._sha = hashlib.sha256()
         self._encode = msgpack.Encoder(order="sorted").encode

@@ -95,6 +95,8 @@ class VqaV2:
         subtype = _subtype(file.data_subtype, path)
         return cls(path, image_root, subtype, ids, image_ids, texts, known)
 
+    names_files = True
+
     @property
     def name(self) -> str:
         """The questions file's name."""

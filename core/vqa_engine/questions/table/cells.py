@@ -6,7 +6,6 @@ import ast
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
 from string import ascii_uppercase
 from typing import Any
 
@@ -55,15 +54,15 @@ def text(value: object) -> str | None:
         return None
     if isinstance(value, str):
         return value if value.strip() else None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(texts(value)) or None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+    return _number(value) if isinstance(value, bool | float) else str(value)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else str(value)
 
 
 def whole(value: object) -> int | None:

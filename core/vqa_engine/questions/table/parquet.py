@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -73,7 +73,7 @@ class Parquet:
             source = opened(file)
             wanted = columns.names() & set(self.header)
             leaves = _text_leaves(source, wanted)
-            bytes_alone: Row = dict.fromkeys(wanted - set(leaves.values()), {})
+            bytes_alone: Row = {name: {} for name in wanted - set(leaves.values())}
             for batch in _batches(file, source, TEXT_ROWS, leaves):
                 for row in batch.to_pylist():
                     number += 1

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import QuestionSetError
-from vqa_engine.questions.presence import check_images, check_truths
+from vqa_engine.questions.presence import check_truths
 from vqa_engine.questions.spool import Record, Spool
 from vqa_engine.questions.table import cells
 from vqa_engine.questions.table.columns import ROW, Columns
@@ -95,8 +95,8 @@ class TableSet:
         """Read and check every row once; no image is opened.
 
         Raises:
-            QuestionSetError: a row is no question, an id occurs twice, there is no
-                question, or none of the image files exists.
+            QuestionSetError: a row is no question, an id occurs twice, or there is no
+                question.
         """
         _check_header(table, columns)
         pictures = table.pictures(columns, root)
@@ -119,6 +119,11 @@ class TableSet:
     def image_keys(self) -> Sequence[int]:
         """A number for each question's image, equal where the table says that images are."""
         return self._images
+
+    @property
+    def names_files(self) -> bool:
+        """Whether the images are files that the table names."""
+        return self._pictures.local
 
     def group_keys(self) -> Sequence[int] | None:
         """A number for each question's group, None for a table without groups."""
@@ -157,7 +162,6 @@ class _Building:
         self._images, self._groups = array("q"), array("q")
         self._numbers: dict[QuestionId, int] = {}
         self._keys: dict[Hashable, int] = {}
-        self._names: dict[str, int] = {}
         self._grouped: dict[Hashable, int] = {}
         self._most, self._bare, self._truths = 1, 0, 0
 
@@ -172,8 +176,6 @@ class _Building:
         key = record.images if record.image_id is None else record.image_id
         self._images.append(self._keys.setdefault(key, len(self._keys)))
         self._group(record)
-        for name in record.images:
-            self._names.setdefault(name, record.number)
         self._most = max(self._most, len(record.images))
         self._truths += bool(record.answers)
 
@@ -182,8 +184,6 @@ class _Building:
         if not count:
             raise QuestionSetError("it holds no question", file=file)
         self._spool.close()
-        if pictures.local and pictures.root is not None:
-            check_images(file, pictures.root, self._names)
         check_truths(file, self._truths, count)
         return TableSet(
             name=self._table.name,
@@ -236,7 +236,8 @@ def _read(columns: Columns, row: Row, number: int) -> Record:
     for part, value in (("question", question), ("image", images), ("id", question_id)):
         if value is None or value == ():
             raise QuestionSetError(f"its {part} is empty")
-    assert question is not None and question_id is not None
+    assert question is not None
+    assert question_id is not None
     choices = _choices(columns, row)
     right = _right(columns, row, choices)
     return Record(

@@ -29,8 +29,8 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     `hub` is a dataset's id on the hub, `also` older ids of the same content, `revision` the
     commit that is meant; without one the newest is downloaded once and kept. `files` are
     patterns of parquet files there, or, without `hub`, files beside the card. `images` is the
-    folder of local image paths. `questions` is how many there are, and `digest` the SHA-256 of what was read: a
-    difference stops the run. `size` is the download in bytes.
+    folder of local image paths. `questions` is how many there are, and `digest` the SHA-256
+    of what was read: a difference stops the run. `size` is the download in bytes.
     """
 
     files: tuple[str, ...]
@@ -126,10 +126,8 @@ def read(text: str, folder: Path, source: str) -> Task:
 
 def _check(card: Card, source: str) -> None:
     known = {"question", "options", *card.columns.labels}
-    wordings = {
-        "prompt": card.prompt,
-        **{f"prompt.family.{k}": v for k, v in card.prompt.family.items()},
-    }
+    families = {f"prompt.family.{name}": own for name, own in card.prompt.family.items()}
+    wordings: dict[str, Wording] = {"prompt": card.prompt, **families}
     for place, wording in wordings.items():
         for text in filter(None, (wording.text, wording.choice)):
             unknown = sorted(templates.names(text) - known)

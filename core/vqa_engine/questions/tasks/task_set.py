@@ -23,16 +23,51 @@ from vqa_engine.questions.table.parquet import ImageTable, Parquet
 from vqa_engine.questions.table.sheet import Sheet
 from vqa_engine.questions.table.table_set import Table, TableSet
 from vqa_engine.questions.tasks import hub
-from vqa_engine.questions.tasks.card import Card, Data, Task
-from vqa_engine.questions.tasks.wording import NONE, WordedView, wording_of
+from vqa_engine.questions.tasks.card import Card, Data, Task, Wording
+from vqa_engine.questions.tasks.wording import NONE, WordedView, template_of, worded, wording_of
 from vqa_engine.questions.view import View
+
+
+@frozen(eq=False)
+class Prompted(View):
+    """Any set's questions in the words of one template."""
+
+    template: str
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the set behind it and the template."""
+        return hashlib.sha256(f"{self._of.digest()} {self.template}".encode()).hexdigest()
+
+    def _shown(self, question: Question) -> Question:
+        return worded(question, Wording(text=self.template))
+
+
+def presented(  # noqa: PLR0913 - one keyword per command-line option
+    questions: QuestionSet,
+    choices: str = "given",
+    prompt: str | None = None,
+    *,
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> QuestionSet:
+    """A set that is no task's, with its choices in another order, or in a template's words.
+
+    Raises:
+        ConfigurationError: an argument is wrong or does not go with the set.
+    """
+    chosen = ordered(select(questions, limit=limit, sample=sample, seed=seed), choices)
+    if prompt is None or prompt == NONE:
+        return chosen
+    return Prompted(chosen, template_of(prompt))
 
 
 @frozen(eq=False)
 class TaskSet(View):
     """A task's questions; each adapter gets them in its family's words (`worded_for`).
 
-    `prompt` names the wording for all adapters, `none` leaves it to each adapter.
+    `prompt` names the wording for all adapters, or is itself one as a template; `none`
+    leaves it to each adapter.
     """
 
     task: Task
@@ -55,8 +90,14 @@ class TaskSet(View):
         """The questions as an adapter gets them."""
         if self.prompt == NONE:
             return self._of
+        if self.prompt is not None and "{" in self.prompt:
+            return WordedView(self._of, Wording(text=template_of(self.prompt)))
         _, wording = wording_of(self.task.card.prompt, adapter, self.prompt)
         return WordedView(self._of, wording)
+
+    def data_digest(self) -> str:
+        """SHA-256 (hex) over the questions alone, which a card states as its data's digest."""
+        return self._of.digest()
 
     def digest(self) -> str:
         """SHA-256 (hex) over the questions and all that the card says of prompts."""
@@ -89,7 +130,10 @@ def load_task(  # noqa: PLR0913 - one keyword per command-line option
         ConfigurationError: an argument does not go with the task.
         QuestionSetError: the data cannot be had, is broken, or is not what the card says.
     """
-    wording_of(task.card.prompt, "", None if prompt == NONE else prompt)
+    if prompt is not None and "{" in prompt:
+        template_of(prompt)
+    elif prompt != NONE:
+        wording_of(task.card.prompt, "", prompt)
     if choices != "given":
         _check_movable(task)
     base = questions if questions is not None else data_of(task, offline=offline)
@@ -120,6 +164,14 @@ def blinded(questions: QuestionSet) -> QuestionSet:
     return Blind(questions)
 
 
+def is_here(task: Task) -> bool:
+    """Whether a task's data is on this machine."""
+    data = task.card.data
+    if data.hub is None:
+        return any(True for pattern in data.files for _ in task.folder.glob(pattern))
+    return hub.cached(data.hub, data.revision, _patterns(data)) is not None
+
+
 def data_of(task: Task, *, offline: bool = False) -> TableSet:
     """A task's questions as its data has them, checked against the card.
 
@@ -137,8 +189,7 @@ def data_of(task: Task, *, offline: bool = False) -> TableSet:
 def _table(task: Task, *, offline: bool) -> Table:
     data = task.card.data
     if data.hub is not None:
-        patterns = [*data.files, *(data.joined.files if data.joined else ())]
-        folder = hub.folder(data.hub, data.also, data.revision, patterns, offline=offline)
+        folder = hub.folder(data.hub, data.also, data.revision, _patterns(data), offline=offline)
     else:
         folder = task.folder
     files = _files(folder, data, data.files)
@@ -167,6 +218,10 @@ def _single(task: Task, files: list[Path]) -> Table:
         )
     table: Table = reader(files[0])
     return table
+
+
+def _patterns(data: Data) -> list[str]:
+    return [*data.files, *(data.joined.files if data.joined else ())]
 
 
 def _files(folder: Path, data: Data, patterns: tuple[str, ...]) -> list[Path]:

@@ -43,6 +43,21 @@ def wording_of(prompt: Prompt, adapter: str, wanted: str | None = None) -> tuple
     )
 
 
+def template_of(prompt: str) -> str:
+    """A template as a person types it, in which `\\n` is a line break.
+
+    Raises:
+        ConfigurationError: it has no place for the question.
+    """
+    template = prompt.replace("\\n", "\n")
+    if "question" not in templates.names(template):
+        raise ConfigurationError(
+            f"The prompt {prompt!r} has no {{question}}; write a template such as "
+            "'{question}\\nAnswer in one word.'"
+        )
+    return template
+
+
 def worded(question: Question, wording: Wording) -> Question:
     """The question as the model gets it: its text is the whole prompt.
 

@@ -1,0 +1,142 @@
+"""`vqa-engine tasks`: the benchmarks that can be run by name, and what one of them asks."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from vqa_engine_cli.options import json_option, options
+
+if TYPE_CHECKING:
+    from vqa_engine import Question
+    from vqa_engine.questions.tasks import Task
+
+LEFT_OUT = (
+    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), videos, and ranking of "
+    "options by likelihood."
+)
+HEADINGS = ("task", "questions", "download", "here", "metric", "licence")
+
+
+@click.group(invoke_without_command=True)
+@options(json_option)
+@click.pass_context
+def tasks(ctx: click.Context, as_json: bool) -> None:
+    """List the tasks: questions, size, licence, and whether the data is on this machine.
+
+    \b
+    Examples:
+      vqa-engine tasks
+      vqa-engine tasks show textvqa
+      vqa-engine --task textvqa --adapter smolvlm
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from vqa_engine.questions.tasks import find
+
+    found = [find.task(name) for name in find.names()]
+    if as_json:
+        _print_json([_record(task) for task in found])
+    else:
+        _show_list(found)
+
+
+@tasks.command()
+@click.argument("name", metavar="NAME|CARD")
+@click.option("--adapter", "-a", default="", help="Adapter whose prompt is shown.")
+@click.option("--download", is_flag=True, help="Download the data if it is not here.")
+@options(json_option)
+def show(name: str, adapter: str, download: bool, as_json: bool) -> None:
+    """Show a task's card, and one question as the model gets it."""
+    from vqa_engine.questions.tasks import find
+
+    task = find.task(name)
+    if as_json:
+        _print_json(_record(task))
+        return
+    for heading, text in _card(task):
+        click.echo(f"{heading:10}{text}")
+    _show_question(task, adapter, download)
+
+
+def _show_list(found: list[Task]) -> None:
+    rows = [HEADINGS, *(tuple(map(str, _cells(task))) for task in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(click.style(line.rstrip(), bold=row is HEADINGS))
+    click.echo(f"\n{LEFT_OUT}\nOne question as the model gets it: vqa-engine tasks show NAME")
+
+
+def _cells(task: Task) -> Iterator[str]:
+    card = task.card
+    yield task.name
+    yield f"{card.data.questions:,}" if card.data.questions else "?"
+    yield f"{card.data.size / 1e9:.2g} GB" if card.data.size else "?" if card.data.hub else "–"
+    yield "yes" if _is_here(task) else "no"
+    yield card.score.metrics[0].partition("+")[0]
+    yield textwrap.shorten(card.licence, 40, placeholder=" …")
+
+
+def _is_here(task: Task) -> bool:
+    from vqa_engine.questions.tasks import is_here
+
+    return is_here(task)
+
+
+def _card(task: Task) -> Iterator[tuple[str, str]]:
+    card, data, score = task.card, task.card.data, task.card.score
+    yield "task", f"{task.name}, version {card.version}: {card.title}"
+    where = f"{data.hub}, " if data.hub else ""
+    yield "data", f"{where}{', '.join(data.files)}"
+    pinned = data.revision or ("not pinned: the newest is downloaded once" if data.hub else "")
+    if pinned:
+        yield "revision", pinned
+    yield "licence", card.licence
+    yield "metrics", ", ".join(score.metrics)
+    if score.headline:
+        yield "headline", score.headline
+    yield "prompts", ", ".join(("default", *card.prompt.family))
+    if card.page:
+        yield "page", card.page
+    if card.note:
+        yield "note", textwrap.fill(card.note, 90, subsequent_indent=" " * 10)
+
+
+def _show_question(task: Task, adapter: str, download: bool) -> None:
+    from vqa_engine.questions.question_set import worded
+    from vqa_engine.questions.tasks import load_task
+    from vqa_engine.questions.tasks.wording import wording_of
+
+    if not (download or _is_here(task)):
+        click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
+        return
+    found = load_task(task)
+    name, wording = wording_of(task.card.prompt, adapter)
+    click.echo(f"digest    sha256:{found.data_digest()}")
+    click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
+    _show_one(next(iter(worded(found, adapter))))
+
+
+def _show_one(question: Question) -> None:
+    for image in question.all_images:
+        click.echo(f"  image         {image!s}")
+    click.echo(textwrap.indent(question.text, "  | ", lambda _line: True))
+    click.echo(f"  ground truth  {', '.join(question.answers) or '–'}")
+    if question.choices:
+        click.echo(f"  choices       {' | '.join(question.choices)}")
+
+
+def _record(task: Task) -> dict[str, object]:
+    import msgspec
+
+    return {"here": _is_here(task), **msgspec.to_builtins(task.card)}
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(value).decode())

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.questions.tables.builders import (
+    COMMIT,
+    DatasetHub,
+    packed,
+    parquet_file,
+    picture,
+    serving,
+)
+from vqa_engine.errors import QuestionSetError
+from vqa_engine.questions.tasks import Task, TaskSet, find, is_here, load_task
+
+CARD = """
+task = "served"
+title = "Served"
+version = 1
+[data]
+hub = "owner/new"
+also = ["owner/old"]
+files = ["data/val-*.parquet"]
+questions = 9
+[columns]
+image = "image"
+question = "question"
+answers = "answers"
+[score]
+metrics = ["exact"]
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
+    """A hub with one data set of two files, under its old id and its new one."""
+    folder = tmp_path / "served"
+    for part in range(2):
+        rows = [
+            {"question": f"q{part}{n}", "answers": ["a"], "image": packed(n)}
+            for n in range(4 + part)
+        ]
+        parquet_file(folder / f"data/val-0000{part}-of-00002.parquet", rows)
+    parquet_file(folder / "data/train-00000-of-00001.parquet", [{"question": "no"}])
+    with serving(DatasetHub({"owner/new": folder, "owner/old": folder})) as hub:
+        constants = importlib.import_module("huggingface_hub.constants")
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        api = importlib.import_module("huggingface_hub.hf_api")
+        monkeypatch.setattr(api.api, "endpoint", hub.url)
+        yield hub
+
+
+def task(tmp_path: Path) -> Task:
+    path = tmp_path / "served.toml"
+    path.write_text(CARD)
+    return find.task(str(path))
+
+
+def loaded(tmp_path: Path) -> TaskSet:
+    return load_task(task(tmp_path))
+
+
+def test_files_are_read_in_order_with_their_pictures(tmp_path: Path, hub: DatasetHub) -> None:
+    found = list(loaded(tmp_path))
+    assert [one.text for one in found] == ["q00", "q01", "q02", "q03", "q10", "q11", "q12", "q13", "q14"]
+    images = [one.image for one in found]
+    assert [one.read_bytes() for one in images if isinstance(one, Path)] == [
+        picture(number) for number in (0, 1, 2, 3, 0, 1, 2, 3, 4)
+    ]
+
+
+def test_only_the_files_of_the_split_are_downloaded(tmp_path: Path, hub: DatasetHub) -> None:
+    assert not is_here(task(tmp_path))
+    loaded(tmp_path)
+    assert is_here(task(tmp_path))
+    assert not [call for call in hub.calls if "train" in call]
+    assert any(COMMIT in call for call in hub.calls)
+
+
+def test_what_is_complete_is_used_without_the_hub(tmp_path: Path, hub: DatasetHub) -> None:
+    first = loaded(tmp_path).digest()
+    hub.calls.clear()
+    hub.datasets.clear()
+    assert loaded(tmp_path).digest() == first
+    assert hub.calls == []
+
+
+def test_a_file_that_went_missing_is_downloaded_again(tmp_path: Path, hub: DatasetHub) -> None:
+    loaded(tmp_path)
+    link = next((tmp_path / "hub-cache").rglob("val-00001*"))
+    link.resolve().unlink()
+    assert not is_here(task(tmp_path))
+    assert len(loaded(tmp_path)) == 9
+
+
+def test_an_id_that_moved_is_found_under_its_other_name(tmp_path: Path, hub: DatasetHub) -> None:
+    del hub.datasets["owner/new"]
+    assert len(loaded(tmp_path)) == 9
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(
+    tmp_path: Path, hub: DatasetHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50)
+    hub.cut = 100
+    try:
+        loaded(tmp_path)
+    except QuestionSetError:
+        assert not is_here(task(tmp_path))
+    assert len(loaded(tmp_path)) == 9
+    assert 100 in hub.offsets
+
+
+def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: DatasetHub) -> None:
+    hub.datasets.clear()
+    with pytest.raises(QuestionSetError, match=r"owner/new: the hub has no such data set.*owner/old"):
+        loaded(tmp_path)
+
+
+def test_offline_says_that_it_is_not_here(tmp_path: Path, hub: DatasetHub) -> None:
+    with pytest.raises(QuestionSetError, match="owner/new is not downloaded yet"):
+        load_task(task(tmp_path), offline=True)
+    assert hub.calls == []
