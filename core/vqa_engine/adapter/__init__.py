@@ -20,6 +20,7 @@ from vqa_engine.adapter.model import (
     Sizable,
     images_per_question,
 )
+from vqa_engine.adapter.options import read_options
 from vqa_engine.adapter.records import (
     BUILTIN,
     Answer,
@@ -75,5 +76,6 @@ __all__ = [
     "describe",
     "images_per_question",
     "portable",
+    "read_options",
     "restore",
 ]
