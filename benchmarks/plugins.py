@@ -104,7 +104,7 @@ def _reader(folder: Path) -> Reader:
 def _sections() -> Iterator[tuple[int, str]]:
     for line in TUTORIAL.read_text("utf-8").splitlines():
         number, _, title = line.removeprefix("## ").partition(". ")
-        if line.startswith("## ") and any(str(block.section) == number for block in blocks()):
+        if line.startswith("## ") and any(str(block.section) == number for block in blocks(TUTORIAL)):
             yield int(number), title
 
 

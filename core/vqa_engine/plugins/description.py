@@ -18,6 +18,9 @@ from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.checkpoint import hub_cache
 
 
+UNSTATED = "not stated"
+
+
 @frozen(kw_only=True)
 class Option:
     """One field of an adapter's `options` class, as `--adapter-option` sets it."""
@@ -61,7 +64,7 @@ def describe(name: str) -> Description:
     return Description(
         name=plugin.name,
         source=plugin.source,
-        licence=_licence(plugin.distribution),
+        licence=_licence(plugin.entry_point),
         about=_first(type(adapter)),
         model=getattr(adapter, "default_model", None),
         profile=adapter.memory_profile(),
@@ -78,10 +81,12 @@ def _option(one: Attribute[Any]) -> Option:
     return Option(name=one.name, type=str(shown), default=None if default is NOTHING else default)
 
 
-def _licence(distribution: str) -> str:
-    found = metadata.metadata(distribution)
+def _licence(entry: metadata.EntryPoint) -> str:
+    if entry.dist is None:
+        return UNSTATED
+    found = entry.dist.metadata
     named = (found[key] for key in ("License-Expression", "License") if key in found)
-    return next(named, "not stated")
+    return next(named, UNSTATED)
 
 
 def _first(kind: type) -> str:
