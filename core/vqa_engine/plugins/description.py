@@ -17,7 +17,6 @@ from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.checkpoint import hub_cache
 
-
 UNSTATED = "not stated"
 
 

@@ -18,7 +18,6 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
-from vqa_engine.adapter.records import AS_GIVEN
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
 from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
@@ -27,6 +26,7 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun
+from vqa_engine.session.wording import finished
 
 log = logging.getLogger(__name__)
 
@@ -244,17 +244,7 @@ def _reply(outcome: object, plan: GenerationPlan) -> Reply:
         return _misfit(f"the adapter gave {type(outcome).__name__}, not an Answer record")
     if not isinstance(outcome.text, str):
         return _misfit(f"the answer's text is {type(outcome.text).__name__}, not str")
-    return Reply(answer=_finished(outcome, plan))
-
-
-def _finished(answer: Answer, plan: GenerationPlan) -> Answer:
-    """The answer with the plan that it was given, and without what follows a stop text."""
-    if answer.plan is AS_GIVEN:
-        answer = evolve(answer, plan=plan)
-    places = [place for stop in plan.stop if (place := answer.text.find(stop)) >= 0]
-    if not places:
-        return answer
-    return evolve(answer, text=answer.text[: min(places)].rstrip(), finish_reason="stop")
+    return Reply(answer=finished(outcome, plan))
 
 
 def _misfit(message: str) -> Reply:
