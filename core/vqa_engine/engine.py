@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, get_args
 
 from attrs import evolve, field, frozen
 
@@ -52,6 +52,7 @@ from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
 from vqa_engine.runs.directory import RunDirectory, fresh, open_journal, read_manifest
+from vqa_engine.runs.export import flat
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.reading import Graded, graded
@@ -64,6 +65,9 @@ from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts, WorkerSession
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +126,18 @@ class RunResult:
                 yield from journal.rows(adapter)
             finally:
                 journal.close()
+
+    def to_pandas(self, adapter: str | None = None) -> DataFrame:
+        """Rows as a frame: what was asked and answered, and a column for each metric.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ConfigurationError("to_pandas needs pandas: pip install pandas") from error
+        return DataFrame([flat(one) for one in self.graded(adapter)])
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Each further adapter compared with the first, by the first metric."""

@@ -50,6 +50,13 @@ def test_rows_have_their_scores(result: RunResult) -> None:
     assert [dict(one.scores).popitem()[1] for one in result.graded("raising")] == [1, None] * 2
 
 
+def test_rows_are_a_frame(result: RunResult) -> None:
+    frame = result.to_pandas("raising")
+    assert list(frame["answer"].fillna("–")) == ["yes", "–"] * 2
+    assert list(frame["image"]) == ["a.png"] * 4
+    assert frame[result.scores["raising"][0].metric].sum() == 2
+
+
 def test_show_chooses_what_is_worth_a_look(shell: Shell, result: RunResult) -> None:
     run = str(result.directory)
     out, _ = shell("show", run, "--wrong")

@@ -47,6 +47,13 @@ def record(row: Row, scores: Mapping[str, float | None] | None = None) -> dict[s
     }
 
 
+def flat(one: Graded) -> dict[str, Any]:
+    """A row as one level of columns, with one for each metric."""
+    known = record(one.row, one.scores)
+    error = known["error"]["message"] if known["error"] else None
+    return {name: known[name] for name in _COLUMNS} | {"error": error} | dict(one.scores)
+
+
 def json_lines(rows: Iterable[Graded]) -> Iterator[bytes]:
     """One line for each row, newline included."""
     encode = msgspec.json.Encoder().encode
@@ -60,12 +67,8 @@ def comma_separated(rows: Iterable[Graded], metrics: Sequence[str]) -> Iterator[
     writer = csv.DictWriter(text, [*_COLUMNS, *metrics], lineterminator="\n")
     writer.writeheader()
     for one in rows:
-        known = record(one.row, one.scores)
-        error = known["error"]
-        flat = {name: known[name] for name in _COLUMNS if name in known}
-        flat |= {"ground_truths": "; ".join(one.row.question.answers)}
-        flat |= {"error": error["message"] if error else ""}
-        writer.writerow(flat | dict(one.scores))
+        truths = "; ".join(one.row.question.answers)
+        writer.writerow(flat(one) | {"ground_truths": truths})
         yield _taken(text)
     yield _taken(text)
 
