@@ -229,7 +229,8 @@ class NothingAnswered(VqaEngineError):
     def __init__(self, label: str, count: int, cause: str, message: str) -> None:
         self.label, self.count, self.cause = label, count, cause
         super().__init__(
-            f"The first {count} questions to {label!r} all failed in the same way, so the rest "
+            f"The first {'question' if count == 1 else f'{count} questions'} to {label!r} "
+            f"{'failed' if count == 1 else 'all failed in the same way'}, so the rest "
             f"was not asked. The last failure: {message.rstrip('.')}. Remove the cause and run "
             "the same command; --same-failures 0 asks all questions whatever fails."
         )

@@ -36,7 +36,8 @@ def excerpt(detail: str) -> list[str]:
 
 def _native(lines: list[str]) -> list[str]:
     """The fault, and the frames of the adapter, the innermost first."""
-    start = next(n for n, line in enumerate(lines) if _NATIVE in line)
+    stacks = [n for n, line in enumerate(lines) if _NATIVE in line]
+    start = next((n for n in stacks if lines[n].startswith("Current thread")), stacks[0])
     fault = next((line for line in lines[:start] if line.startswith("Fatal")), lines[start])
     frames = [line for line in lines[start + 1 :] if _is_foreign(line)]
     return [fault, *frames]

@@ -122,6 +122,8 @@ def test_a_crash_shows_the_adapter_s_own_frame(shell: Shell, tmp_path: Path) -> 
 def test_a_native_crash_shows_the_fault_and_the_adapter() -> None:
     detail = (
         "Fatal Python error: Segmentation fault\n\n"
+        "Thread 0x2 (most recent call first):\n"
+        '  File "/home/me/other.py", line 3 in wait\n\n'
         "Current thread 0x1 (most recent call first):\n"
         '  File "/x/lib/python3.11/ctypes/__init__.py", line 519 in string_at\n'
         '  File "/home/me/adapter.py", line 12 in answer\n'
