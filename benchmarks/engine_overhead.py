@@ -19,7 +19,7 @@ import psutil
 from tests.fakes import Instant
 
 from vqa_engine import Engine, Observer, Progress, Question, Row
-from vqa_engine.engine import Isolation
+from vqa_engine.crew.holder import Isolation
 
 TRUTHS = ("yes",) * 7 + ("no",) * 3
 

@@ -29,7 +29,7 @@ from PIL import Image
 from tests.fakes import Instant
 
 from vqa_engine import Engine, Observer, Progress, Row, load_questions
-from vqa_engine.engine import Isolation
+from vqa_engine.crew.holder import Isolation
 from vqa_engine.results import Loaded
 from vqa_engine.runs.directory import open_journal
 

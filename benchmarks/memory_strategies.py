@@ -246,7 +246,7 @@ def stock(case: Case, folder: Path, count: int, after: Callable[[int], None]) ->
     adapter.release()
     model, processor = load(str(folder))
     if case.adapter.family.mend is not None:
-        case.adapter.family.mend(processor)
+        case.adapter.family.mend(model, processor, {})
     meter = Meter(mx)
     for number, prompt in enumerate(asked):
         steps = stream_generate(

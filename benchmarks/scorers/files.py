@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from benchmarks.scorers.oracles import Oracles
 
 from vqa_engine.adapter import Question
 from vqa_engine.scoring import Scoreboard, metric
+from vqa_engine.scoring.letters import read_choice
 
 
 def mmmu_files(oracles: Oracles) -> Iterator[str]:
@@ -94,6 +96,20 @@ def blink_files(oracles: Oracles) -> Iterator[str]:
                 f"BLINK GPT-4 Turbo: {table.overall.count} answers, published macro 54.61; "
                 f"{table.metric} {macro:.2f}, micro {table.overall.percent:.2f}"
             )
+
+
+def letters_of_reasoning(oracles: Oracles) -> Iterator[str]:
+    """The letter rule on BLINK's long answers, beside the letter that GPT extracted."""
+    found: Counter[str] = Counter()
+    choices = ("zzq1", "zzq2", "zzq3", "zzq4")  # the shipped files do not have them
+    paths = oracles.paths("blink", "eval/saved_outputs/GPT4Turbo")
+    for path in (one for one in paths if one.endswith(".json")):
+        for row in json.loads(oracles.text("blink", path) or "{}").get("val", []):
+            read = read_choice(row["full_prediction"], choices)
+            same = read.letter == row["prediction"][:3].strip("()")
+            found[read.status if read.status != "parsed" or same else "parsed, not as GPT"] += 1
+    if found:
+        yield f"BLINK GPT-4 Turbo, long answers: {dict(found)}"
 
 
 def hallusion_groups(oracles: Oracles) -> Iterator[str]:
@@ -205,6 +221,7 @@ def standard_errors(oracles: Oracles) -> Iterator[str]:
 FILES = (
     mmmu_files,
     blink_files,
+    letters_of_reasoning,
     hallusion_groups,
     mme_groups,
     circular_groups,

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
         ModelRef,
         Question,
     )
-    from vqa_engine.engine import Engine, RunResult, open_run
+    from vqa_engine.engine import Engine
     from vqa_engine.errors import VqaEngineError
     from vqa_engine.images import open_image
     from vqa_engine.observer import Observer, Progress
+    from vqa_engine.outcome import RunResult, open_run
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.questions import QuestionSet, load_questions
     from vqa_engine.results import Failure, Row
@@ -48,13 +49,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "engine": ("Engine", "RunResult", "open_run"),
+    "engine": ("Engine",),
     "errors": ("VqaEngineError",),
     "images": ("open_image",),
     "observer": ("Observer", "Progress"),
     "plugins.spec": ("AdapterSpec",),
     "questions": ("QuestionSet", "load_questions"),
     "results": ("Failure", "Row"),
+    "outcome": ("RunResult", "open_run"),
 }
 """The module of each public name; one that is not here is in `adapter`."""
 

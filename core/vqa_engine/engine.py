@@ -1,4 +1,4 @@
-"""The engine: puts questions to adapters, one model resident at a time.
+"""The engine: puts questions to adapters, in one place or in many.
 
 This is the central file. It knows sessions, the journal and the scores; it knows
 nothing of any model, backend or file format.
@@ -6,33 +6,31 @@ nothing of any model, backend or file format.
 
 from __future__ import annotations
 
-import io
-import logging
 import threading
 import weakref
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, get_args
-
-from attrs import evolve, field, frozen
+from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
     GenerationPlan,
     ImageSource,
     Question,
-    QuestionId,
+    as_image,
     images_per_question,
 )
+from vqa_engine.crew.crew import Crew
+from vqa_engine.crew.holder import Holder, Isolation
+from vqa_engine.crew.job import Job
+from vqa_engine.crew.opening import OpenPlaces, check_portable
+from vqa_engine.crew.place import Terms
+from vqa_engine.crew.work import Work
 from vqa_engine.errors import (
     AnswerError,
-    BackendGone,
     ConfigurationError,
     NothingAnswered,
     QuestionSetError,
@@ -42,45 +40,30 @@ from vqa_engine.errors import (
 )
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
+from vqa_engine.outcome import RunResult
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
-from vqa_engine.questions.ordering import by_image
+from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
 from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.questions.selection import extends
-from vqa_engine.results import Failure, MemoryEvent, Note, Reply, Row
+from vqa_engine.results import Failure, MemoryEvent, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
-from vqa_engine.runs.directory import RunDirectory, fresh, open_journal, read_manifest
-from vqa_engine.runs.export import flat
-from vqa_engine.runs.journal import Journal, Tally
+from vqa_engine.runs.alike import Alike
+from vqa_engine.runs.directory import RunDirectory, fresh
+from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
-from vqa_engine.runs.reading import Graded, graded
-from vqa_engine.runs.rescoring import chosen_metrics, comparisons, score_run
-from vqa_engine.scoring import Metric, MetricLike, ScoreTable, default_metric
+from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
-from vqa_engine.scoring.comparison import Comparison
-from vqa_engine.scoring.report import as_text, score_tables
-from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
-from vqa_engine.worker import Timeouts, WorkerSession
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-log = logging.getLogger(__name__)
-
-Isolation = Literal["process", "inline"]
-
-MOST_NOTES = 1000
-"""Log records that wait to be reported, the latest; a thread may log without end."""
+from vqa_engine.worker import Timeouts
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
 
-MAX_DEATHS = 3
-"""A question that was in flight this often when the whole process died is given up."""
+T = TypeVar("T")
 
 
 class Settings(TypedDict, total=False):
@@ -94,115 +77,6 @@ class Settings(TypedDict, total=False):
     stop: tuple[str, ...]
 
 
-@frozen(kw_only=True)
-class RunResult:
-    """What a run gave: scores and counts for each adapter, by label, and every row.
-
-    `directory` is where it is kept, None for a run that was given no output. `errors`
-    are the adapters that could not be run at all. `why` says why the engine chose this
-    metric, empty if it was named.
-    """
-
-    directory: Path | None
-    scores: Mapping[str, tuple[ScoreTable, ...]]
-    tallies: Mapping[str, Tally]
-    errors: Mapping[str, VqaEngineError]
-    why: str = ""
-    _metrics: tuple[Metric, ...] = field(default=(), repr=False)
-    _journal: Journal | None = field(default=None, repr=False)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every adapter ran and every question has an answer."""
-        return not self.errors and all(tally.open == 0 for tally in self.tallies.values())
-
-    def rows(self, adapter: str | None = None) -> Iterator[Row]:
-        """Rows of one adapter, or of all, in the caller's question order; lazy."""
-        if self._journal is not None:
-            yield from self._journal.rows(adapter)
-        elif self.directory is not None:
-            journal = open_journal(self.directory)
-            try:
-                yield from journal.rows(adapter)
-            finally:
-                journal.close()
-
-    def to_pandas(self, adapter: str | None = None) -> DataFrame:
-        """Rows as a frame: what was asked and answered, and a column for each metric.
-
-        Raises:
-            ConfigurationError: pandas is not installed.
-        """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ConfigurationError("to_pandas needs pandas: pip install pandas") from error
-        return DataFrame([flat(one) for one in self.graded(adapter)])
-
-    def comparisons(self) -> tuple[Comparison, ...]:
-        """Each further adapter compared with the first, by the first metric."""
-        ran = {label: each for label, each in self.scores.items() if label not in self.errors}
-        return tuple(comparisons(self.rows, ran, self._metrics[0]))
-
-    def table(self) -> str:
-        """The scores as a text table."""
-        return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def accuracy(self, adapter: str | None = None) -> float:
-        """Percent in the first metric, of an adapter by its label or of the only one.
-
-        Raises:
-            ConfigurationError: there is no adapter of this label, or there are several.
-        """
-        known = tuple(self.scores)
-        label = known[0] if adapter is None and len(known) == 1 else adapter
-        if label is None or label not in self.scores:
-            raise ConfigurationError(
-                f"Say whose accuracy: the adapters of this run are {', '.join(known)}."
-            )
-        return self.scores[label][0].overall.percent
-
-    def graded(self, adapter: str | None = None) -> Iterator[Graded]:
-        """Rows with their scores (0..1) in each metric; lazy."""
-        return (graded(row, self._metrics) for row in self.rows(adapter))
-
-
-def open_run(path: str | Path, metrics: Iterable[MetricLike] | None = None) -> RunResult:
-    """The result of a run on disk, scored again; no model is loaded.
-
-    Raises:
-        RunError: the directory holds no run, or it cannot be read.
-        ConfigurationError: a metric is unknown.
-    """
-    directory = Path(path)
-    total = read_manifest(directory).question_count
-    with closing(open_journal(directory)) as journal:
-        chosen, why = chosen_metrics(journal, metrics or ())
-        labels = journal.labels()
-        tallies = {label: journal.tally(label, total) for label in labels}
-    return RunResult(
-        directory=directory,
-        scores=score_run(directory, chosen).scores,
-        tallies=tallies,
-        errors={},
-        why=why,
-        metrics=chosen,
-    )
-
-
-@frozen
-class _Resident:
-    """The loaded model; `window` is how many questions it is offered at once, under `plan`."""
-
-    adapter: ResolvedAdapter
-    session: Session
-    window: int
-    plan: GenerationPlan
-
-
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
@@ -214,13 +88,16 @@ class Engine:
     hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
     `lossy` allows cheaper plans that may change an answer's text, which is then recorded
     on it. A run of an adapter ends with its error when its first `same_failures` questions
-    all fail in the same way, 0 for never, or once `max_failures` have failed. One thread at a
-    time may use the engine; only `cancel` may be called from any. It is a context manager
-    that releases the model at its end.
+    all fail in the same way, 0 for never, or once `max_failures` have failed. `places` are addresses as `--place` takes them:
+    each model runs in all of them at once. With `parallel` the adapters run side by side,
+    as far as there are places; without places each gets a worker. One thread at a time may
+    use the engine; only `cancel` may be called from any. It is a context manager that
+    releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
-        ConfigurationError: a metric or `isolation` is unknown, or two adapters share a label.
+        ConfigurationError: a metric or a place is unknown, two adapters share a label, or
+            one cannot run in places.
         EngineBusy: from every method but `cancel`, when another thread is using the engine.
     """
 
@@ -236,25 +113,36 @@ class Engine:
         lossy: bool = False,
         same_failures: int = SAME_FAILURES,
         max_failures: int | None = None,
+        places: Sequence[str] = (),
+        parallel: bool = False,
         observer: Observer = SILENT,
     ) -> None:
-        if isolation not in get_args(Isolation):
-            ways = " or ".join(map(repr, get_args(Isolation)))
-            raise ConfigurationError(f"isolation must be {ways}, not {isolation!r}.")
         self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
+        if parallel and not places and len(self._adapters) > 1:
+            places = (f"local://?count={len(self._adapters)}",)
+        self._places, self._parallel = OpenPlaces(places), parallel
+        if places:
+            check_portable(self._adapters, isolation)
         self._plan = plan or GenerationPlan()
         self._metrics = () if metrics is None else wanted_metrics(metrics)
-        self._isolation = isolation
+        if isolation not in get_args(Isolation):
+            raise ConfigurationError(
+                f"isolation is {isolation!r}; it must be one of {', '.join(get_args(Isolation))}."
+            )
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy)
         self._observer = observer
         self._same_failures, self._max_failures = same_failures, max_failures
         self._timeouts = timeouts or Timeouts()
-        self._resident: _Resident | None = None
         self._journal: Journal | None = None
         self._logs: Path | None = None
-        self._heard: deque[tuple[str, Note]] = deque(maxlen=MOST_NOTES)
-        self._begun = _Begun()
+        self._holder = Holder(
+            self._plan,
+            isolation,
+            observer,
+            keep=self._keep,
+            elsewhere=self._first_place if places else None,
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -263,7 +151,7 @@ class Engine:
 
     def ask(
         self,
-        image: str | ImageSource | io.BufferedIOBase,
+        image: str | IO[bytes] | ImageSource,
         text: str,
         *,
         choices: Sequence[str] = (),
@@ -280,14 +168,11 @@ class Engine:
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
-        question = Question(
-            question_id="ask", image=_source(image), text=text, choices=tuple(choices)
-        )
+        source = _snapshot(as_image(image))
+        question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
+        named = self._named(adapter)
         with self._turn:
-            resident = self._hold(self._named(adapter))
-            plan = evolve(resident.plan, **settings)
-            [(_, reply)] = resident.session.ask([question], plan)
-            self._report_notes()
+            reply = self._holder.ask(named, self._terms(named), question, settings)
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -378,19 +263,12 @@ class Engine:
         )
 
     def close(self) -> None:
-        """Let the loaded model go; twice is safe."""
+        """Let the loaded model go, and the places; twice is safe."""
         with self._turn:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._resident is None:
-            return
-        label, session = self._resident.adapter.label, self._resident.session
-        self._resident = None
-        released = session.release()
-        self._report_notes()
-        self._note(label, released.events)
-        self._observer.released(label, released)
+            try:
+                self._holder.let_go()
+            finally:
+                self._places.close()
 
     def __enter__(self) -> Self:
         return self
@@ -403,14 +281,6 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _answers(self, asked: QuestionSet) -> Iterator[Row]:
-        self._stop.clear()
-        for adapter in self._adapters:
-            mine = worded(asked, adapter.spec.name)
-            _check_images(adapter, mine)
-            for _, row, _ in self._put(self._hold(adapter), enumerate(mine)):
-                yield row
-
     def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
         """The metrics of a run over these questions, and why if the engine chose."""
         if self._metrics:
@@ -419,6 +289,16 @@ class Engine:
             return wanted_metrics(questions.metrics), f"the metric of {questions.name}"
         default = default_metric(questions)
         return (default.metric,), default.why
+
+    def _answers(self, asked: QuestionSet) -> Iterator[Row]:
+        self._stop.clear()
+        if self._places:
+            yield from self._answers_in_places(asked)
+            return
+        for adapter in self._adapters:
+            pairs, stopped = enumerate(_for(adapter, asked)), self._stop.is_set
+            records = self._holder.ask_all(adapter, self._terms(adapter), pairs, stopped=stopped)
+            yield from (row for _, row, _ in records)
 
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
@@ -435,12 +315,16 @@ class Engine:
             for a in self._adapters
         ]
         errors: dict[str, VqaEngineError] = {}
-        for adapter, account in zip(self._adapters, accounts, strict=True):
+        for together in self._together(list(zip(self._adapters, accounts, strict=True))):
             if self._stop.is_set():
                 break
-            self._observer.started(account.label, account.progress())
-            if not account.finished:
-                self._run_one(adapter, questions, account, journal, errors)
+            for _, account in together:
+                self._observer.started(account.label, account.progress())
+            unfinished = [pair for pair in together if not pair[1].finished]
+            if self._places and unfinished:
+                self._run_in_places(unfinished, questions, journal, errors)
+            elif unfinished:
+                self._run_one(*unfinished[0], questions, journal, errors)
         if len(errors) == len(self._adapters):
             raise next(iter(errors.values()))
         return RunResult(
@@ -453,87 +337,122 @@ class Engine:
             journal=journal if path is None else None,
         )
 
-    def _run_one(
+    def _together(self, adapters: Sequence[T]) -> list[Sequence[T]]:
+        """What runs at one time: one adapter after the other, or all."""
+        return [adapters] if self._parallel and self._places else [[one] for one in adapters]
+
+    def _run_in_places(
         self,
-        adapter: ResolvedAdapter,
+        adapters: Sequence[tuple[ResolvedAdapter, Account]],
         questions: QuestionSet,
-        account: Account,
         journal: Journal,
         errors: dict[str, VqaEngineError],
     ) -> None:
-        self.close()  # a model that `ask` left loaded was not loaded under this journal
+        self._holder.let_go()
+        accounts = {account.label: account for _, account in adapters}
+        alike = {label: self._alike(account) for label, account in accounts.items()}
+        with ExitStack() as ending:
+            ending.callback(setattr, self, "_journal", None)
+            ending.callback(journal.flush)
+            self._journal = journal
+            jobs = [
+                Job(self._terms(adapter), Work(in_groups(_for(adapter, questions), account.has)))
+                for adapter, account in adapters
+            ]
+            records = ending.enter_context(closing(self._crew(jobs).records()))
+            for job, record in records:
+                try:
+                    account = accounts[job.label]
+                    alike[job.label].see(self._record(account, *record), account)
+                    self._check_failures(account)
+                except (NothingAnswered, TooManyFailures) as error:
+                    job.fail(error)
+                if self._stop.is_set():
+                    break
+        for job in jobs:
+            if job.error is not None:
+                self._fail(job.label, job.error, errors)
+
+    def _answers_in_places(self, questions: QuestionSet) -> Iterator[Row]:
+        for together in self._together(self._adapters):
+            jobs = [
+                Job(self._terms(adapter), Work(in_groups(_for(adapter, questions))))
+                for adapter in together
+            ]
+            with closing(self._crew(jobs).records()) as records:
+                for _, (_, row, _) in records:
+                    yield row
+            for job in jobs:
+                if job.error is not None:
+                    raise job.error
+
+    def _crew(self, jobs: Sequence[Job]) -> Crew:
+        def commit() -> None:
+            if self._journal is not None:
+                self._journal.flush()
+
+        return Crew(
+            self._places.sites(),
+            jobs,
+            self._plan,
+            observer=self._observer,
+            keep=self._keep,
+            when_idle=commit,
+        )
+
+    def _terms(self, adapter: ResolvedAdapter) -> Terms:
+        return Terms(
+            spec=adapter.spec, policy=self._policy, timeouts=self._timeouts, logs=self._logs
+        )
+
+    def _run_one(
+        self,
+        adapter: ResolvedAdapter,
+        account: Account,
+        questions: QuestionSet,
+        journal: Journal,
+        errors: dict[str, VqaEngineError],
+    ) -> None:
+        self._holder.let_go()  # a model that `ask` left loaded was not loaded under this journal
         try:
             with ExitStack() as ending:  # each step is taken, whatever another one raises
-                ending.callback(setattr, self, "_begun", _Begun())
+                ending.callback(self._holder.forget_account)
                 ending.callback(setattr, self, "_journal", None)
                 ending.callback(journal.flush)
                 ending.callback(account.abandon)  # the process lives: nothing in flight killed it
-                ending.callback(self.close)
+                ending.callback(self._holder.let_go)
                 self._journal = journal
                 self._ask_all(adapter, questions, account)
         except (RunError, QuestionSetError):
             raise  # these concern the whole run, not this adapter
         except VqaEngineError as error:
-            errors[adapter.label] = error
-            if len(self._adapters) > 1:  # a lone one's error is raised
-                self._observer.failed(adapter.label, error)
+            self._fail(adapter.label, error, errors)
+
+    def _fail(self, label: str, error: VqaEngineError, errors: dict[str, VqaEngineError]) -> None:
+        errors[label] = error
+        if len(self._adapters) > 1:  # a lone one's error is raised
+            self._observer.failed(label, error)
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
-        alike = _Alike(0 if account.answered_before else self._same_failures)
-        questions = worded(questions, adapter.spec.name)
-        _check_images(adapter, questions)
-        resident = self._hold(adapter)
-        failed = 0
-        for position, row, events in self._put(resident, self._todo(questions, account), account):
-            stored = self._record(account, position, row, events)
-            alike.see(stored, account)
-            failed += stored.failure is not None
-            if stored.failure is not None and failed == self._max_failures:
-                raise TooManyFailures(account.label, failed, stored.failure.message)
+        alike, pairs = self._alike(account), by_image(_for(adapter, questions), account.has)
+        records = self._holder.ask_all(
+            adapter, self._terms(adapter), pairs, account, stopped=self._stop.is_set
+        )
+        for record in records:
+            alike.see(self._record(account, *record), account)
+            self._check_failures(account)
 
-    def _todo(self, questions: QuestionSet, account: Account) -> Iterator[tuple[int, Question]]:
-        """What is still to be asked, image by image."""
-        for position, question in by_image(questions, account.has):
-            if account.suspects and self._is_given_up(account, question):
-                self._record(account, position, _given_up(account.label, question), ())
-            else:
-                yield position, question
+    def _check_failures(self, account: Account) -> None:
+        """End the run of an adapter of which as many questions failed as are allowed.
 
-    def _is_given_up(self, account: Account, question: Question) -> bool:
-        """Where a death takes this whole process, a question gets as many tries as workers."""
-        return self._isolation == "inline" and account.deaths(question) >= MAX_DEATHS
-
-    def _put(
-        self,
-        resident: _Resident,
-        pairs: Iterator[tuple[int, Question]],
-        account: Account | None = None,
-    ) -> Iterator[tuple[int, Row, tuple[MemoryEvent, ...]]]:
-        """Put questions to a model, as many at once as its adapter takes."""
-        window: dict[int, tuple[int, Question]] = {}
-        self._begun = _Begun(account)
-        while not self._stop.is_set():
-            size = self._window_size(resident, account) - len(window)
-            window.update((id(pair[1]), pair) for pair in islice(pairs, size))
-            if not window:
-                return
-            if self._journal is not None and resident.window > 1:
-                self._journal.flush()  # a batch begins before its worker's host hears of it
-            upcoming = [question for _, question in window.values()]
-            for question, row, events in _ask(resident, upcoming):
-                position, _ = window.pop(id(question))
-                self._begun.forget(question)
-                yield position, row, events
-            self._report_notes()
-
-    def _window_size(self, resident: _Resident, account: Account | None) -> int:
-        """Questions that are offered at one time.
-
-        Where a death takes this whole process, what was in flight then goes one by one: so
-        no question is given up for another's sake.
+        Raises:
+            TooManyFailures: of this process; a question that was kept failed does not count.
         """
-        alone = self._isolation == "inline" and account is not None and account.suspects
-        return 1 if alone else resident.window
+        if self._max_failures is not None and account.failed_now >= self._max_failures:
+            raise TooManyFailures(account.label, account.failed_now, account.last_failure)
+
+    def _alike(self, account: Account) -> Alike:
+        return Alike(0 if account.answered_before else self._same_failures)
 
     def _record(
         self, account: Account, position: int, row: Row, events: tuple[MemoryEvent, ...]
@@ -545,14 +464,6 @@ class Engine:
         self._observer.answered(stored, account.progress())
         return stored
 
-    def _plan_of(self, adapter: ResolvedAdapter) -> GenerationPlan:
-        try:
-            return evolve(self._plan, **adapter.spec.settings)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"The settings of {adapter.label!r} are not those of a plan: {error}."
-            ) from error
-
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
             if label in {None, adapter.label}:
@@ -560,182 +471,36 @@ class Engine:
         known = ", ".join(c.label for c in self._adapters)
         raise ConfigurationError(f"This engine has no adapter {label!r}; it has: {known}.")
 
-    def _hold(self, adapter: ResolvedAdapter) -> _Resident:
-        """The adapter's session, loaded; any other model is let go first."""
-        if self._resident is not None and self._resident.adapter is adapter:
-            return self._resident
-        self.close()
-        self._observer.loading(adapter.label)
-        session = self._session(adapter)
-        try:
-            loaded = session.load()
-        except BaseException:
-            session.release()
-            raise
-        finally:
-            self._report_notes()
-        self._resident = _Resident(adapter, session, loaded.window, self._plan_of(adapter))
-        self._note(adapter.label, loaded.events)
-        self._observer.loaded(adapter.label, loaded)
-        return self._resident
+    def _first_place(self, terms: Terms) -> Session:
+        return self._places.sites()[0].session(terms)
 
-    def _session(self, adapter: ResolvedAdapter) -> Session:
-        def heard(note: Note) -> None:
-            self._heard.append((adapter.label, note))
-
-        if self._isolation == "process" and adapter.portable:
-            return WorkerSession(
-                adapter.spec,
-                log_directory=self._logs,
-                policy=self._policy,
-                timeouts=self._timeouts,
-                on_begun=self._on_begun,
-                on_note=heard,
-            )
-        if self._isolation == "process":
-            log.warning("%s lives in this process alone, so it runs inline", adapter.label)
-        return LocalSession(
-            adapter.make(),
-            adapter.spec.model,
-            self._policy,
-            label=adapter.label,
-            on_begun=self._on_begun,
-            on_note=heard,
-        )
-
-    def _on_begun(self, questions: Sequence[Question]) -> None:
-        self._begun(questions)
-
-    def _report_notes(self) -> None:
-        """Tell, in the engine's thread, what was logged in whichever."""
-        while self._heard:
-            self._observer.note(*self._heard.popleft())
-
-    def _note(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
-        """Journal and tell memory events that belong to no question."""
+    def _keep(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
+        """Journal and report memory events that belong to no question."""
         if self._journal is not None:
             self._journal.record_events(label, events)
         for event in events:
             self._observer.memory(label, event)
 
 
-def _source(image: str | ImageSource | io.BufferedIOBase) -> ImageSource:
-    """What a question can hold; a PIL image as it is now, for a worker takes the same object
-    for the same picture."""
-    if isinstance(image, str):
-        return Path(image)
-    if isinstance(image, io.BufferedIOBase):
-        return image.read()
+def _snapshot(image: ImageSource) -> ImageSource:
+    """A PIL image as it is now: a worker takes the same object for the same picture."""
     return image if isinstance(image, (Path, bytes)) else image.copy()
 
 
-class _Begun:
-    """Journals each question when it is first asked, whatever becomes of it afterwards."""
-
-    def __init__(self, account: Account | None = None) -> None:
-        self._account = account
-        self._ids: set[QuestionId] = set()
-
-    def __call__(self, questions: Sequence[Question]) -> None:
-        new = [q.question_id for q in questions if q.question_id not in self._ids]
-        if self._account is not None and new:
-            self._account.begin(new)
-            self._ids.update(new)
-
-    def forget(self, question: Question) -> None:
-        """The question is through."""
-        self._ids.discard(question.question_id)
-
-
-class _Alike:
-    """Ends a run whose first `most` questions all fail in the same way; 0 never does."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._seen = most, 0
-        self._first = ""
-
-    def see(self, row: Row, account: Account) -> None:
-        """Take a row.
-
-        Raises:
-            NothingAnswered: it was the last of the first ones, and all failed alike.
-        """
-        failure = row.failure
-        reason = f"{failure.cause}: {failure.reason or failure.message}" if failure else ""
-        if not self._most or not reason or self._first not in {"", reason}:
-            self._most = 0
-            return
-        self._first, self._seen = reason, self._seen + 1
-        if failure is not None and self._seen == self._most:
-            raise NothingAnswered(account.label, self._seen, failure.cause, failure.message)
-
-
-def _ask(
-    resident: _Resident, upcoming: Sequence[Question]
-) -> Iterator[tuple[Question, Row, tuple[MemoryEvent, ...]]]:
-    """What is settled of these questions.
+def _for(adapter: ResolvedAdapter, questions: QuestionSet) -> QuestionSet:
+    """The questions in the words of the adapter's family.
 
     Raises:
-        BackendGone: once all others have their rows; what has none stays open.
-    """
-    started = perf_counter()
-    settled = resident.session.ask(upcoming, resident.plan)
-    seconds = (perf_counter() - started) / len(settled)
-    gone = [reply.failure for _, reply in settled if _is_gone(reply)]
-    for question, reply in settled:
-        if not _is_gone(reply):
-            row = _row(resident.adapter.label, question, reply, resident.plan, seconds)
-            yield question, row, reply.events
-    if gone:
-        raise BackendGone(gone[0].message if gone[0] else "")
-
-
-def _is_gone(reply: Reply) -> bool:
-    return reply.failure is not None and reply.failure.cause == "gone"
-
-
-def _row(
-    label: str, question: Question, reply: Reply, asked: GenerationPlan, seconds: float
-) -> Row:
-    return Row(
-        adapter=label,
-        question=question,
-        answer=reply.answer,
-        failure=reply.failure,
-        attempts=reply.attempts,
-        seconds=seconds,
-        prediction=reply.prediction,
-        degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
-    )
-
-
-def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
-    """Whether a plan may change the text where the one asked for would not.
-
-    A field that a model cannot obey comes back as None, which loses nothing.
-    """
-    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
-        None,
-        asked.image_longest_edge,
-    }
-
-
-def _check_images(adapter: ResolvedAdapter, questions: QuestionSet) -> None:
-    """Refuse questions with several images before the model is loaded.
-
-    An adapter of another interpreter cannot be looked at here.
+        ConfigurationError: they have more images than the adapter handles. An adapter of
+            another interpreter cannot be looked at here.
     """
     most = most_images(questions)
     if most < 2 or adapter.spec.python is not None:
-        return
+        return worded(questions, adapter.spec.name)
     allowed = images_per_question(adapter.make())
     if most > allowed:
         raise ConfigurationError(
             f"{questions.name} has questions with {most} images, and the adapter "
             f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
         )
-
-
-def _given_up(label: str, question: Question) -> Row:
-    message = f"the whole process died {MAX_DEATHS} times while this question was in flight"
-    return Row(adapter=label, question=question, failure=Failure(cause="killed", message=message))
+    return worded(questions, adapter.spec.name)

@@ -11,6 +11,7 @@
     ├── CheckpointError          a model's files cannot be reached or read
     ├── BackendError             a backend call is missing or failed
     ├── BackendGone              no question can be answered until somebody acts
+    ├── PlaceLost                a place is gone; its questions go to another
     ├── OutOfMemory              the model ran out of memory, or would
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
@@ -19,6 +20,7 @@
     ├── TooManyFailures          as many questions failed as the caller allows
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
+    ├── RequestError             a client's request cannot be answered
     ├── ScoringError             answers and ground truths do not fit together
     │   └── NotComparable        two runs did not ask the same
     └── RunError                 a run directory cannot be used
@@ -160,6 +162,18 @@ class BackendGone(VqaEngineError):
     """
 
 
+class PlaceLost(VqaEngineError):
+    """A place is gone: its process, its machine, or the way there.
+
+    Its questions go to other places. A run that has none left ends with this error, and the
+    same command continues it. `place` is the place's name.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        self.place, self.reason = place, reason
+        super().__init__(f"The place {place} is lost: {reason.rstrip('.')}.")
+
+
 class OutOfMemory(VqaEngineError):
     """The model ran out of memory, or a prediction says that it would.
 
@@ -269,6 +283,28 @@ class InterpreterError(WorkerError):
     def __init__(self, message: str, *, label: str, python: str, detail: str = "") -> None:
         super().__init__(message, label=label, cause="adapter", detail=detail)
         self.python = python
+
+
+class RequestError(VqaEngineError):
+    """A client's request cannot be answered by the server.
+
+    `status` is the HTTP status, `param` the field at fault and `code` a word for programs, as
+    in OpenAI's error object. `retry_after` is when to try again, in seconds; None means that
+    trying again is no use.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+        self.retry_after = retry_after
 
 
 class ScoringError(VqaEngineError):

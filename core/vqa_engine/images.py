@@ -99,6 +99,21 @@ def open_image(question: Question, place: int = 0) -> Image.Image:
         raise _error(question, place, _explained(error)) from error
 
 
+def encoded(question: Question, place: int = 0) -> bytes:
+    """The bytes of an image file, as they are; `place` as in `open_image`.
+
+    Raises:
+        ImageError: the path leaves `question.image_root`, or cannot be read.
+    """
+    try:
+        path = Path(question.all_images[place])  # type: ignore[arg-type]
+        return _located(path, question.image_root).read_bytes()
+    except _Refusal as refusal:
+        raise _error(question, place, str(refusal)) from refusal.__cause__
+    except OSError as error:
+        raise _error(question, place, _explained(error)) from error
+
+
 def bounded(image: Image.Image, longest_edge: int | None) -> Image.Image:
     """The image with its longer side at most `longest_edge` pixels; never enlarged.
 

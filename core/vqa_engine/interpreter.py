@@ -6,13 +6,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
 
@@ -37,19 +37,22 @@ class Interpreter:
     """A worker's Python. `ours` says whether it is the one that runs the host.
 
     Two virtual environments share one binary, so a path is compared as it is given,
-    with no link followed.
+    with no link followed. `variables` are set in the environment of what it runs.
     """
 
     label: str
     python: str
     ours: bool
+    variables: Mapping[str, str] = field(factory=dict)
 
     @classmethod
-    def of(cls, label: str, python: Path | None = None) -> Interpreter:
+    def of(
+        cls, label: str, python: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> Interpreter:
         """The interpreter at a path, None for our own; a bare `~` is the home folder."""
         own = os.path.abspath(sys.executable)  # noqa: PTH100  Path.resolve follows links
         asked = own if python is None else os.path.abspath(python.expanduser())  # noqa: PTH100
-        return cls(label, asked, asked == own)
+        return cls(label, asked, asked == own, variables or {})
 
     def command(self, module: str, descriptors: Sequence[int]) -> list[str]:
         """The command that runs a module of ours with inherited descriptors.
@@ -62,7 +65,8 @@ class Interpreter:
     def environment(self) -> dict[str, str]:
         """The worker's environment: ours, without what would mislead another Python."""
         hidden = () if self.ours else _FOREIGN
-        return {name: value for name, value in os.environ.items() if name not in hidden}
+        inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+        return {**inherited, **self.variables}
 
     def module_path(self) -> tuple[str, ...] | None:
         """The `sys.path` for the worker; None leaves another interpreter its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.results import Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.scoring import Scoreboard
@@ -14,7 +15,7 @@ class Progress:
     """How far one adapter's run is.
 
     `done` of `total` questions are through, `resumed` of them in an earlier process.
-    `board` is the live scoreboard of the first metric; take a snapshot to show it.
+    `board` is the live scoreboard of the first metric; its `overall` is the score so far.
     """
 
     done: int
@@ -33,6 +34,9 @@ class Observer:
 
     def loading(self, label: str) -> None:
         """A model is about to be loaded."""
+
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        """A model's checkpoint is being downloaded; called now and then, and at the end."""
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         """A model is ready."""

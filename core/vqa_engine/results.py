@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from attrs import frozen
 
@@ -27,6 +27,11 @@ Cause = Literal[
 """Why a question failed (docs/facts/memory.md, "Texts to classify"). `refused` is the
 governor's word that no plan fits, so that trying again would be no use. `gone` concerns
 every question: it ends the run of its adapter and is no row of its own."""
+
+
+BUDGET = "budget"
+"""The strategy of the event that says how many bytes a model may hold: its call is
+`budget(BYTES)`."""
 
 
 @frozen(kw_only=True)
@@ -168,7 +173,8 @@ class Row:
 
     `seconds` is the wall time the question took, the engine's own share included; those
     that were answered together share it evenly. `degraded` says that the answer came from
-    a plan that may change its text, and was not asked for.
+    a plan that may change its text, and was not asked for. `place` is the name of the place
+    that answered, empty in a run that was given none.
     """
 
     adapter: str
@@ -179,3 +185,38 @@ class Row:
     seconds: float = 0.0
     prediction: MemoryPrediction | None = None
     degraded: bool = False
+    place: str = ""
+
+    @classmethod
+    def of(  # noqa: PLR0913, PLR0917  what makes up a row
+        cls,
+        adapter: str,
+        question: Question,
+        reply: Reply,
+        asked: GenerationPlan,
+        seconds: float,
+        place: str = "",
+    ) -> Self:
+        """The row of a question that was asked with the plan `asked`."""
+        return cls(
+            adapter=adapter,
+            question=question,
+            answer=reply.answer,
+            failure=reply.failure,
+            attempts=reply.attempts,
+            seconds=seconds,
+            prediction=reply.prediction,
+            degraded=reply.answer is not None and _is_lossier(reply.answer.plan, asked),
+            place=place,
+        )
+
+
+def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
+    """Whether a plan may change the text where the one asked for would not.
+
+    A field that a model cannot obey comes back as None, which loses nothing.
+    """
+    return used.kv_bits not in {None, asked.kv_bits} or used.image_longest_edge not in {
+        None,
+        asked.image_longest_edge,
+    }

@@ -29,7 +29,11 @@ from vqa_engine_cli.options import (
     memory_options,
     process_options,
     click.option("--choice", "choices", multiple=True, help="An option of a multiple choice."),
-    click.option("--show-prompt", is_flag=True, help="Print the whole prompt on stderr as well."),
+    click.option(
+        "--show-prompt",
+        is_flag=True,
+        help="Print also what the model is given: its whole prompt, the picture's size, tokens.",
+    ),
     json_option,
     verbose_option,
 )
@@ -41,13 +45,14 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
       vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
     """
     from vqa_engine.plugins.resolution import DEMO
-    from vqa_engine_cli.display import observer, show_answer
+    from vqa_engine_cli.display import observer, show_answer, show_trace
 
     if has_demo(given):
         click.echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
-    with engine(given, observer(quiet=True, verbose=verbose)) as running:
+    show_prompt = given.pop("show_prompt")
+    with engine(given, observer(quiet=True, verbose=verbose), trace=show_prompt) as running:
         for label in running.labels:
             answer = running.ask(image, question, choices=given["choices"], adapter=label)
-            if given["show_prompt"]:
-                click.echo(answer.prompt or f"{label} does not say its prompt.", err=True)
+            if show_prompt and not as_json:
+                show_trace(label, answer)
             show_answer(label, answer, as_json=as_json, several=len(running.labels) > 1)

@@ -55,15 +55,22 @@ def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
     return {name: Path(path) for name, path in pairs.items()}
 
 
-def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
-    """The engine that the options describe; `more` goes to its constructor as it is."""
+def engine(
+    given: dict[str, Any], observer: Observer, *, trace: bool = False, **more: Any
+) -> Engine:
+    """The engine that the options describe; `more` goes to its constructor as it is.
+
+    With `trace` each answer says what its model was given.
+    """
+    from attrs import evolve
+
     from vqa_engine import Engine
     from vqa_engine.worker import Timeouts
 
     allowed = policy(given)
     return Engine(
         adapters=specs(given),
-        plan=plan(given),
+        plan=evolve(plan(given), trace=trace),
         isolation=given["isolation"],
         timeouts=Timeouts(load=given["load_timeout"], answer=given["answer_timeout"]),
         memory_budget=allowed.budget,
@@ -71,6 +78,19 @@ def engine(given: dict[str, Any], observer: Observer, **more: Any) -> Engine:
         observer=observer,
         **more,
     )
+
+
+def places(given: dict[str, Any]) -> tuple[str, ...]:
+    """The addresses of the places that the options name."""
+    workers: int | None = given["workers"]
+    if workers is None:
+        return tuple(given["places"])
+    if given["places"]:
+        raise click.UsageError(
+            "Give --workers or --place, not both; for N workers on one device write "
+            "--place 'local://cuda:0?count=N'."
+        )
+    return (f"local://?count={workers}",) if workers > 1 else ()
 
 
 def plan(given: dict[str, Any]) -> GenerationPlan:

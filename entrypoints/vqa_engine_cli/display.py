@@ -32,6 +32,7 @@ __all__ = [
     "show_result_json",
     "show_scores",
     "show_scores_json",
+    "show_trace",
 ]
 
 
@@ -65,6 +66,9 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
     if tally.degraded:
         were = "was" if tally.degraded == 1 else "were"
         yield f"{counted(tally.degraded, 'question')} {were} answered by a cheaper plan"
+    if tally.places:
+        shares = ", ".join(f"{count:,} at {name}" for name, count in tally.places.items())
+        yield f"answered in {counted(len(tally.places), 'place')}: {shares}"
 
 
 def show_result_json(result: RunResult) -> None:
@@ -139,3 +143,18 @@ def _console() -> Console:
     console = Console(highlight=False)
     wide = not console.is_terminal and "COLUMNS" not in os.environ
     return Console(highlight=False, width=UNLIMITED) if wide else console
+
+
+def show_trace(label: str, answer: Answer) -> None:
+    """What the model was given, on stderr; the answer alone goes to stdout."""
+    seen = answer.trace
+    if seen is None:
+        sys.stderr.write(f"{label}: this adapter does not show what its model is given\n")
+        return
+    start, count = seen.image_positions or (0, 0)
+    width, height = seen.image_size or (0, 0)
+    sys.stderr.write(f"{label}: prompt, {len(seen.prompt_ids):,} tokens:\n{seen.prompt}\n")
+    sys.stderr.write(
+        f"{label}: image {width}x{height}, {count:,} tokens from position {start:,} on, "
+        f"pixels {' x '.join(map(str, seen.pixel_shape))}\n"
+    )

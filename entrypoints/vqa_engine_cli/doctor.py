@@ -65,7 +65,11 @@ def _show_plugins(found: Sequence[PluginReport]) -> None:
     click.echo()
     show_adapters(adapters)
     click.echo()
-    for line in (*_calls(adapters), *_others(one for one in found if one.group != ADAPTERS)):
+    for line in (
+        *_checkpoints(adapters),
+        *_calls(adapters),
+        *_others(one for one in found if one.group != ADAPTERS),
+    ):
         click.echo(line)
 
 
@@ -88,6 +92,18 @@ def _machine(machine: Machine) -> Iterator[tuple[str, str]]:
         yield f"backend {one.name}", one.error or absent or one.device
         if one.budget:
             yield "  budget", one.budget
+
+
+def _checkpoints(adapters: Iterable[PluginReport]) -> Iterator[str]:
+    """Whether each adapter's default checkpoint is on this machine."""
+    from vqa_engine.runs.checkpoint import hub_commit
+
+    for one in adapters:
+        if one.model and "/" in one.model:
+            commit = hub_commit(one.model)
+            here = f"in the hub cache ({commit[:12]})" if commit else "not downloaded"
+            how = "" if commit else f"; vqa-engine pull {one.name} fetches it"
+            yield f"{one.name}: {one.model}: {here}{how}"
 
 
 def _calls(adapters: Iterable[PluginReport]) -> Iterator[str]:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     click.option(
         "--submission",
         metavar="SERVER",
-        help="File for the server of a hidden test set instead: aokvqa, docvqa, gqa, mmbench, "
-        "mmmu, seedbench, textvqa, vizwiz or vqav2.  It is checked for completeness.",
+        help="File for the server of a hidden test set instead, checked for completeness: aokvqa, "
+        "docvqa, gqa, mmbench, mmmu, seedbench, textvqa, vizwiz or vqav2.",
     ),
     click.option(
         "--adapter",
@@ -50,21 +50,28 @@ if TYPE_CHECKING:
         help="vqa-v2, --submission: write an empty answer for a question without one.",
     ),
     click.option(
+        "--normalised",
+        is_flag=True,
+        help="vqa-v2: write answers as the evaluation normalises them, as published submissions "
+        "do.",
+    ),
+    click.option(
         "--output",
         "-o",
         type=click.Path(dir_okay=False, path_type=Path),
         help="File to write.  [default: stdout]",
     ),
 )
-def export(  # noqa: PLR0913, PLR0917  one for each option
+def export(  # noqa: PLR0913  one for each option
+    *,
     run: Path,
     form: str,
     only: frozenset[Only],
     metrics: tuple[str, ...],
     submission: str | None,
     adapter: str | None,
-    errors_as_empty: bool,
     output: Path | None,
+    **how: bool,
 ) -> None:
     """Write the answers of RUN, a run directory.
 
@@ -88,14 +95,14 @@ def export(  # noqa: PLR0913, PLR0917  one for each option
             if only or metrics:
                 raise click.UsageError("Such a file has all answers and no scores.")
             rows = journal.rows(label)
-            pieces = (
-                exporter.vqa_v2_results(rows, errors_as_empty=errors_as_empty)
-                if submission is None
-                else submissions.submitted(
-                    submissions.submission(submission), rows, errors_as_empty=errors_as_empty
-                )
-            )
-            _warn(journal, label, errors_as_empty)
+            empty = how["errors_as_empty"]
+            if submission is not None:
+                wanted = submissions.submission(submission)
+                pieces = submissions.submitted(wanted, rows, errors_as_empty=empty)
+            else:
+                normalise = how["normalised"]
+                pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
+                _warn(journal, label, empty)
         else:
             chosen, _ = chosen_metrics(journal, metrics)
             graded = _rows(journal, label, chosen, only)

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 from attrs import frozen
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
+from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
 from vqa_engine.observer import Observer, Progress
@@ -23,6 +24,7 @@ from vqa_engine.results import Failure, Loaded, MemoryEvent, Note, Released, Row
 from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.downloads import Downloads
 from vqa_engine_cli.excerpt import excerpt
 
 PLAIN_INTERVAL = 10.0
@@ -83,6 +85,10 @@ class JsonLines(Observer):
             | {"residue": released.residue}
         )
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        event = {"event": "fetching", "adapter": label, **msgspec.to_builtins(transfer)}
+        print_json(event)
+
     def memory(self, label: str, event: MemoryEvent) -> None:
         print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
@@ -94,7 +100,7 @@ class JsonLines(Observer):
 
 
 def _counts(label: str, progress: Progress) -> dict[str, Any]:
-    percent = progress.board.percent
+    percent = progress.board.overall.percent
     return {
         "adapter": label,
         "done": progress.done,
@@ -106,10 +112,17 @@ def _counts(label: str, progress: Progress) -> dict[str, Any]:
 
 
 class Warnings(Observer):
-    """A line on stderr for each warning that was logged."""
+    """A line on stderr for each warning that was logged, and the progress of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._downloads = Downloads(console)
+
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._downloads.show(label, transfer)
+
+    def failed(self, label: str, error: VqaEngineError) -> None:
+        self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
         if note.level >= min(logging.WARNING, logging.getLogger().getEffectiveLevel()):
@@ -170,6 +183,9 @@ class _Counting(Observer):
     def loading(self, label: str) -> None:
         self._say(f"{label}: loading the model")
 
+    def fetching(self, label: str, transfer: Transfer) -> None:
+        self._details.fetching(label, transfer)
+
     def loaded(self, label: str, loaded: Loaded) -> None:
         self._details.loaded(label, loaded)
         self._began = self._shown = monotonic()
@@ -185,6 +201,7 @@ class _Counting(Observer):
         self._details.released(label, released)
 
     def failed(self, label: str, error: VqaEngineError) -> None:
+        self._details.failed(label, error)
         self._say(f"{label}: {error}")
         self._say_tail(getattr(error, "detail", ""))
 
@@ -250,42 +267,33 @@ class Plain(_Counting):
 
 
 class Live(_Counting):
-    """A progress bar on a terminal."""
+    """A progress bar on a terminal, with a line for each adapter that is running."""
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
         super().__init__(console, verbose=verbose)
         self._bar: Bar | None = None
-        self._column = BarColumn()
-        self._task: Any = None
+        self._column = BarColumn(bar_width=WIDEST_BAR)
+        self._tasks: dict[str, TaskID] = {}
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         super().loaded(label, loaded)
-        self._close()
-        self._column = BarColumn(bar_width=WIDEST_BAR)
-        self._bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            self._column,
-            TextColumn("{task.fields[facts]}", markup=False),
-            console=self._console,
-        )
-        self._task = self._bar.add_task(shortened(label, WIDEST_LABEL), total=None, facts="")
-        self._bar.start()
+        self._bar = self._bar or self._opened()
+        name = shortened(label, WIDEST_LABEL)
+        self._tasks[label] = self._bar.add_task(name, total=None, facts="")
 
     def answered(self, row: Row, progress: Progress) -> None:
         super().answered(row, progress)
         now = monotonic()
-        if self._bar is None or (
-            progress.done < progress.total and now - self._shown < SNAPSHOT_INTERVAL
-        ):
+        task = self._tasks.get(row.adapter)
+        if self._bar is None or task is None or not self._due(progress, now):
             self._memory(row)
             return
         self._shown = now
-        line = Line.fitted(
-            self._console.width, row.adapter, self._parts(row, progress, now - self._began)
-        )
+        parts = self._parts(row, progress, now - self._began)
+        line = Line.fitted(self._console.width, row.adapter, parts)
         self._column.bar_width = line.bar
         self._bar.update(
-            self._task,
+            task,
             description=line.label,
             completed=progress.done,
             total=progress.total,
@@ -293,15 +301,29 @@ class Live(_Counting):
         )
 
     def released(self, label: str, released: Released) -> None:
-        self._close()
+        self._close(label)
         super().released(label, released)
 
     def failed(self, label: str, error: VqaEngineError) -> None:
-        self._close()
+        self._close(label)
         super().failed(label, error)
 
-    def _close(self) -> None:
-        if self._bar is not None:
+    def _due(self, progress: Progress, now: float) -> bool:
+        return progress.done >= progress.total or now - self._shown >= SNAPSHOT_INTERVAL
+
+    def _opened(self) -> Bar:
+        bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            self._column,
+            TextColumn("{task.fields[facts]}", markup=False),
+            console=self._console,
+        )
+        bar.start()
+        return bar
+
+    def _close(self, label: str) -> None:
+        self._tasks.pop(label, None)
+        if self._bar is not None and not self._tasks:
             self._bar.stop()
             self._bar = None
 
@@ -353,7 +375,7 @@ def _nothing_to_ask(progress: Progress) -> str:
 
 def accuracy(progress: Progress) -> str:
     """The accuracy so far in the first metric."""
-    percent = progress.board.percent
+    percent = progress.board.overall.percent
     return "–" if math.isnan(percent) else f"{percent:.1f} %"
 
 

@@ -26,10 +26,18 @@ from vqa_engine_cli.fit import fit
 from vqa_engine_cli.help import did_you_mean, format_commands, help_command
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
+from vqa_engine_cli.parity import parity
+from vqa_engine_cli.pull import pull
+from vqa_engine_cli.report import report
 from vqa_engine_cli.run import run
+from vqa_engine_cli.runs import runs
 from vqa_engine_cli.score import score
+from vqa_engine_cli.selftest import selftest
+from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
+from vqa_engine_cli.status import status
 from vqa_engine_cli.tasks import tasks
+from vqa_engine_cli.view import view
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -141,19 +149,8 @@ def cli(log_level: str) -> None:
 
 
 for command in (
-    run,
-    ask,
-    fit,
-    adapters,
-    check,
-    doctor,
-    new_adapter,
-    score,
-    compare,
-    tasks,
-    export,
-    memory,
-    show,
+    *(run, ask, serve, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
+    *(score, compare, tasks, export, memory, show, report, view, runs, status),
 ):
     cli.add_command(command)
 cli.add_command(help_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +16,25 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+NO_EDGE = 2**31 - 1
+"""Pixels; the longest edge that no image has."""
+
+
+class Edge(click.ParamType[int]):
+    """A number of pixels, or `none`."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> int:
+        """The bound in pixels, `NO_EDGE` for none."""
+        if value == "none":
+            return NO_EDGE
+        number: int = click.IntRange(1).convert(cast(Any, value), parameter, context)
+        return number
 
 
 def _complete_adapter(
@@ -117,8 +136,10 @@ plan_options = (
     ),
     click.option(
         "--image-longest-edge",
-        type=click.IntRange(1),
-        help="Shrink larger images to this many pixels (may change answers).",
+        type=Edge(),
+        metavar="PIXELS|none",
+        help="Shrink larger images to this many pixels (may change answers); `none` lifts the "
+        "bound that an adapter has of its own, such as mlx_vlm's 1536.",
     ),
     click.option(
         "--kv-bits",
@@ -157,6 +178,28 @@ process_options = (
         default=120.0,
         show_default=True,
         help="Time limit for one question, in seconds; after it the worker is restarted.",
+    ),
+)
+
+place_options = (
+    click.option(
+        "--place",
+        "places",
+        multiple=True,
+        metavar="PLACE",
+        help="Where to run each model: cuda:0, ray://auto?gpus=1&count=4, …; repeatable, to run "
+        "it in several places at once.  [default: one worker on this machine]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run N workers of each model on this machine, spread over its NVIDIA GPUs.",
+    ),
+    click.option(
+        "--parallel",
+        is_flag=True,
+        help="Run the adapters side by side, as far as places and memory allow.",
     ),
 )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, has_demo, question_set
+from vqa_engine_cli.building import engine, has_demo, places, question_set
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -20,6 +20,7 @@ from vqa_engine_cli.options import (
     memory_options,
     metric_option,
     options,
+    place_options,
     plan_options,
     process_options,
     question_options,
@@ -46,6 +47,7 @@ LONGEST = 30
     plan_options,
     memory_options,
     process_options,
+    place_options,
     metric_option,
     click.option(
         "--blind",
@@ -96,7 +98,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     """Ask a question set, record every answer, and print the scores.
 
     The same command continues a run that stopped, and asks every question again that has
-    no answer. Several adapters run one after the other.
+    no answer. Several adapters run one after the other, or side by side with --parallel.
 
     \b
     Examples:
@@ -104,6 +106,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
       vqa-engine --adapter llava_mlx --questions vqa.csv --limit 10 --verbose
       vqa-engine --adapter smolvlm --task textvqa --sample 500
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
+      vqa-engine -a smolvlm_torch --questions vqa.jsonl --place cuda:0 --place cuda:1
     """
     from vqa_engine.questions.tasks import blinded
 
@@ -144,6 +147,8 @@ def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
         metrics=metrics,
         same_failures=given["same_failures"],
         max_failures=given["max_failures"],
+        places=places(given),
+        parallel=given["parallel"],
     )
 
 
@@ -215,3 +220,15 @@ def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[
         show_formatted(result.scores, given["form"])
     else:
         show_result(result, questions.name, keep_failed=given["keep_failed"])
+        _show_prompts(result, questions)
+
+
+def _show_prompts(result: RunResult, questions: QuestionSet) -> None:
+    """Which of the task's prompts each adapter got, for it is a part of the score."""
+    from vqa_engine.questions.tasks import TaskSet
+
+    if isinstance(questions, TaskSet):
+        for label in result.scores:
+            name, wording = questions.wording_for(label.partition("@")[0])
+            source = f", worded by {wording.source}" if wording.source else ""
+            click.echo(f"{label}: prompt {name!r}{source}")

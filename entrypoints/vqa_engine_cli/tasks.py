@@ -109,13 +109,12 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
 def _show_question(task: Task, adapter: str, download: bool) -> None:
     from vqa_engine.questions.question_set import worded
     from vqa_engine.questions.tasks import load_task
-    from vqa_engine.questions.tasks.wording import wording_of
 
     if not (download or _is_here(task)):
         click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
     found = load_task(task)
-    name, wording = wording_of(task.card.prompt, adapter)
+    name, wording = found.wording_for(adapter)
     click.echo(f"digest    sha256:{found.data_digest()}")
     click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, adapter))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha1
+from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -74,7 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/models/owner/tiny/revision/gone":
             self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
         elif path.startswith("/api/models/owner/tiny"):
-            info = {"id": "owner/tiny", "sha": COMMIT, "siblings": []}
+            files = [{"rfilename": one["path"], "size": one["size"]} for one in self._tree()]
+            info = {"id": "owner/tiny", "sha": COMMIT, "siblings": files}
             self._send(200, json.dumps(info).encode(), {}, body=body)
         elif path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
             file = self.served.folder / path.rpartition("/")[2]
@@ -84,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
             whole = file.read_bytes()
             content = whole[self._range()]
             self.served.sent += len(content) if body else 0
-            headers = {"ETag": f'"{sha1(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            digest = sha256 if file.suffix == ".safetensors" else sha1
+            headers = {"ETag": f'"{digest(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
             self._send(200 if content == whole else 206, content, headers, body=body)
         else:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)

@@ -28,32 +28,42 @@ SPECIALS = (
 )
 
 TILE, PATCH, SCALE = 64, 8, 4
+TILE_27 = 27 * PATCH
 TOKENS_PER_TILE = (TILE // PATCH) ** 2 // SCALE**2
 
 
-def write(folder: Path, *, model_type: str = "smolvlm", seed: int = 0, tile: int = TILE) -> Path:
+def write(
+    folder: Path,
+    *,
+    model_type: str = "smolvlm",
+    seed: int = 0,
+    tile: int = TILE,
+    scale: int = SCALE,
+) -> Path:
     """A checkpoint of about 0.3 M parameters; `model_type` may also be idefics3.
 
-    `tile` is the side of a tile in pixels.
+    `tile` is the side of a tile in pixels, `scale` that of a square of patches that become
+    one token. A tile of `TILE_27` and a scale of 3 are the grid of SmolVLM-Instruct, 27x27.
     """
     tokenizer = byte_level_bpe(SPECIALS)
-    config = _config(model_type, tokenizer.get_vocab_size())
-    config["vision_config"]["image_size"] = tile
+    config = _config(model_type, tokenizer.get_vocab_size(), tile, scale)
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_processor(folder, model_type, tile)
+    _write_processor(folder, model_type, tile, scale)
     write_weights(folder, _model(model_type, config), seed, gain=1.5)
     return folder
 
 
-def _config(model_type: str, vocabulary: int) -> dict[str, Any]:
+def _config(
+    model_type: str, vocabulary: int, tile: int = TILE, scale: int = SCALE
+) -> dict[str, Any]:
     return {
         "architectures": ["SmolVLMForConditionalGeneration"],
         "model_type": model_type,
         "image_token_id": SPECIALS.index("<image>"),
         "pad_token_id": 2,
-        "scale_factor": SCALE,
+        "scale_factor": scale,
         "tie_word_embeddings": False,
         "vocab_size": vocabulary,
         "text_config": {
@@ -75,13 +85,13 @@ def _config(model_type: str, vocabulary: int) -> dict[str, Any]:
             "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
-            "image_size": TILE,
+            "image_size": tile,
             "patch_size": PATCH,
         },
     }
 
 
-def _write_processor(folder: Path, model_type: str, tile: int) -> None:
+def _write_processor(folder: Path, model_type: str, tile: int, scale: int = SCALE) -> None:
     kind = {"smolvlm": "SmolVLM", "idefics3": "Idefics3"}[model_type]
     write_json(
         folder,
@@ -106,7 +116,7 @@ def _write_processor(folder: Path, model_type: str, tile: int) -> None:
     write_json(
         folder,
         "processor_config.json",
-        {"image_seq_len": (tile // PATCH) ** 2 // SCALE**2, "processor_class": f"{kind}Processor"},
+        {"image_seq_len": (tile // PATCH) ** 2 // scale**2, "processor_class": f"{kind}Processor"},
     )
     write_json(folder, "chat_template.json", {"chat_template": TEMPLATE})
     write_json(

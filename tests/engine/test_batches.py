@@ -16,7 +16,8 @@ import pytest
 from tests import fakes
 from tests.builders import a_question, png
 from vqa_engine import Answer, Engine, GenerationPlan, Question
-from vqa_engine.engine import MAX_DEATHS, Isolation
+from vqa_engine.crew.holder import Isolation
+from vqa_engine.crew.rows import MAX_DEATHS
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.runs.directory import open_journal
 

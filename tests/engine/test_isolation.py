@@ -11,7 +11,7 @@ import pytest
 from tests import fakes
 from tests.builders import a_question, png, questions
 from vqa_engine import Answer, Engine, GenerationPlan, Observer, Question
-from vqa_engine.engine import Isolation
+from vqa_engine.crew.holder import Isolation
 from vqa_engine.errors import CheckpointError
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import MemoryEvent

@@ -13,7 +13,7 @@ import pytest
 from tests import fakes
 from tests.builders import a_question, questions
 from vqa_engine import Answer, Engine, GenerationPlan, ModelRef, Question, Row
-from vqa_engine.engine import Isolation
+from vqa_engine.crew.holder import Isolation
 from vqa_engine.errors import (
     BackendGone,
     NothingAnswered,

@@ -244,7 +244,9 @@ class TestLoad:
     """The server and the model on it are found before the first question."""
 
     def test_takes_the_only_model(self, opened: Opened) -> None:
-        assert opened()[0]._model == "tiny"
+        adapter, script = opened()
+        adapter.answer(ask(), PLAN)
+        assert script.asked[0]["model"] == "tiny"
 
     def test_wants_a_name_among_several(self) -> None:
         script = Script(models={"data": [{"id": "a"}, {"id": "b"}]})
@@ -258,6 +260,8 @@ class TestLoad:
             ({"base_url": f"http://me:{KEY}@host/v1"}, "base_url"),
             ({"base_url": f"http://host/v1?key={KEY}"}, "base_url"),
             ({"base_url": "file:///etc"}, "base_url"),
+            ({"base_url": "http://one/v1,ftp://two/v1"}, "base_url"),
+            ({"base_url": "http://one/v1, http://one/v1/"}, "base_url"),
             ({"in_flight": 0}, "in_flight"),
             ({"timeout": "soon"}, "timeout"),
             ({"extra": "{"}, "extra"),

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from attrs import evolve
 
 from tests.mlx.builders import ADAPTERS, Checkpoints, ask, loaded, picture
 from vqa_engine.adapter import GenerationPlan, ImageTokens, ModelRef
-from vqa_engine_adapters.checkpoints.checkpoint import resolve
+from vqa_engine_adapters.checkpoints.checkpoint import Description, resolve
 from vqa_engine_adapters.checkpoints.headers import Tensor
-from vqa_engine_adapters.checkpoints.profile import kv_per_token, profile
+from vqa_engine_adapters.checkpoints.profile import (
+    activations_per_token,
+    attention_per_pair,
+    kv_per_token,
+    profile,
+)
 from vqa_engine_adapters.families import phi35, smolvlm
-from vqa_engine_adapters.mlx import llava
+from vqa_engine_adapters.families.llava import LLAVA, image_tokens
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
+from vqa_engine_adapters.mlx.llava import LlavaMlx
 
 pytest_plugins = ("tests.mlx.fixtures",)
 
@@ -97,6 +105,41 @@ def test_weights_are_what_the_allocator_sees(checkpoints: Checkpoints) -> None:
         assert mx.get_active_memory() - before == adapter.memory_profile().weights
 
 
+class TestSparseConfig:
+    """What a config leaves out comes from the shapes, or from what its family means by it."""
+
+    TENSORS: ClassVar = {
+        "language_model.model.layers.0.self_attn.q_proj.weight": half(2048, 2560),
+        "language_model.model.layers.0.self_attn.k_proj.weight": half(1024, 2560),
+        "language_model.model.layers.0.self_attn.q_norm.weight": half(256),
+        "language_model.model.layers.0.input_layernorm.weight": half(2560),
+        "language_model.model.layers.0.mlp.gate_proj.weight": half(10240, 2560),
+        "vision_tower.encoder.layers.0.self_attn.q_proj.weight": half(9, 9),
+    }
+
+    def test_heads_of_gemma(self) -> None:
+        assert attention_per_pair(self.TENSORS, {"text_config": {}}) == 8 * 2
+
+    def test_heads_of_usual_width(self) -> None:
+        tensors = {name: one for name, one in self.TENSORS.items() if "q_norm" not in name}
+        assert attention_per_pair(tensors, {}) == 16 * 2
+
+    def test_activations(self) -> None:
+        assert activations_per_token(self.TENSORS, {}) == (4 * 2560 + 3 * 10240) * 2
+
+    def test_of_the_default_llava(self) -> None:
+        config = {"model_type": "llava_next", "text_config": {"model_type": "mistral"}}
+        found = profile(
+            LLAVA, Description(name="x", config=config, settings={}, tensors=self.TENSORS)
+        )
+        assert found.attention_per_pair == 32 * 2
+        assert found.activations_per_token
+
+    def test_published_sizes(self) -> None:
+        """docs/facts/published_checkpoints.md, C."""
+        assert LlavaMlx.family.estimate.weights == 4_258_000_000
+
+
 class TestImageTokens:
     """The rules, on the settings of the default checkpoints."""
 
@@ -117,12 +160,12 @@ class TestImageTokens:
         assert smolvlm.image_tokens({}, {}) is None
 
     def test_of_llava(self) -> None:
-        assert llava.image_tokens({"model_type": "llava"}, {}).most == 576
+        assert image_tokens({"model_type": "llava"}, {}).most == 576
         full = {"model_type": "llava", "vision_feature_select_strategy": "full"}
-        assert llava.image_tokens(full, {}).most == 577
+        assert image_tokens(full, {}).most == 577
         grids = {"image_grid_pinpoints": [[336, 672], [672, 672], [1008, 336]]}
-        rule = llava.image_tokens({"model_type": "llava_next"}, grids)
-        assert rule == llava.LlavaMlx.family.estimate.image_tokens
+        rule = image_tokens({"model_type": "llava_next"}, grids)
+        assert rule == LLAVA.estimate.image_tokens
 
     @pytest.mark.parametrize("crops", [1, 4, 16])
     def test_of_phi(self, crops: int) -> None:

@@ -26,7 +26,11 @@ def written(name: str, rows: list[Row], **options: bool) -> str:
 
 
 def test_numbers_are_numbers_and_names_are_names() -> None:
-    for name, key in (("textvqa", "question_id"), ("vqav2", "question_id"), ("docvqa", "questionId")):
+    for name, key in (
+        ("textvqa", "question_id"),
+        ("vqav2", "question_id"),
+        ("docvqa", "questionId"),
+    ):
         assert json.loads(written(name, [row("yes", question_id="34602")])) == [
             {key: 34602, "answer": "yes"}
         ]
@@ -53,7 +57,9 @@ def test_letters_are_read_from_answers_and_texts_stay() -> None:
 
 
 def test_mmbench_gets_what_the_model_said() -> None:
-    found = written("mmbench", [row("B) dog", question_id=5, text="Which?", choices=("cat", "dog"))])
+    found = written(
+        "mmbench", [row("B) dog", question_id=5, text="Which?", choices=("cat", "dog"))]
+    )
     assert found.splitlines() == [
         "index\tquestion\tA\tB\tC\tD\tprediction",
         "5\tWhich?\tcat\tdog\t\t\tB) dog",

@@ -21,6 +21,10 @@ FOUR = ("a cat", "a dog", "a bird", "a fish")
         "A dog", "a dog.", "A dog is on the mat", "It is a dog", "I think it is a dog",
         "A might fit. Final answer: B", "(B) is right, not (A)", "It is a dog, not a cat",
         "B is the answer", "Not A, so B", "The answer is B as (A) is wrong",
+        "A cat is seen, then a bird. The answer is a dog", "(A) is out. It must be:\n(B) a dog",
+        "- (A) no\n- (C) no\n\nHence the match is: **(B) point B**",
+        "Thus the correct answer is (B) dog", "B. a dog\nIt barks.",
+        "Answer: (B) picture B", "Box B fits", "Box B fits.\nA horse would not.",
     ],
 )  # fmt: skip
 def test_what_means_b(said: str) -> None:
@@ -37,7 +41,18 @@ def test_what_means_nothing_of_three(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["B or C", "(A) or (B)", "A, B", "B/C", "A and B", "a cat or a dog", "It is B, or a cat"],
+    [
+        "B or C",
+        "(A) or (B)",
+        "A, B",
+        "B/C",
+        "A and B",
+        "a cat or a dog",
+        "It is B, or a cat",
+        "Options: (A) a cat (B) a dog",
+        "A. a cat\nB. a dog",
+        "Box A is large, Box B small",
+    ],
 )
 def test_what_means_several(said: str) -> None:
     found = read_choice(said, FOUR)
@@ -52,6 +67,9 @@ def test_what_means_several(said: str) -> None:
         ("I see 12.5 there", ("12", "12.5", "1"), "B"),
         ("C", ("C", "D", "E"), "C"),
         ("A is right", FOUR, "A"),
+        ("Box A fits closely", FOUR, "A"),
+        ("Answer: (A) picture A", FOUR, "A"),
+        ("There are 3 and 2. The answer is 5.", ("3", "2", "5"), "C"),
         ("Answer: A", FOUR, "A"),
     ],
 )

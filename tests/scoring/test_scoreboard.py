@@ -125,6 +125,11 @@ def test_means_over_a_label_and_for_each_of_its_values() -> None:
     assert [found["part x"], found["part y"]] == pytest.approx([200 / 3, 100])
 
 
+def test_a_label_with_no_right_answer_has_zero() -> None:
+    rows = [("no", yes_no(number, "yes", labels={"part": "a"})) for number in range(3)]
+    assert values(scored("exact+macro:part+by:part", *rows)) == {"mean over part": 0, "part a": 0}
+
+
 def test_figures_have_intervals_unless_they_describe_the_set() -> None:
     rows = [
         ("A" if number % 3 else "B", chosen(number, 0, labels={"part": "x"}))
@@ -142,6 +147,13 @@ def test_what_a_rule_credits_without_understanding_is_shown() -> None:
     text = as_text(score_tables({"model": [table]}))
     assert "1  (50.0 %)" in text
     assert "of these credited by the rule" in text
+
+
+def test_each_answer_s_grade_comes_back() -> None:
+    board = Scoreboard(EXACT)
+    assert board.add("yes", yes_no(1, "yes")) == Grade(1.0)
+    assert board.add("yes", question(answers=())) is None
+    assert board.overall.percent == board.snapshot().overall.percent == 100
 
 
 # --- clusters

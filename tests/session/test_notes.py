@@ -10,7 +10,7 @@ import pytest
 from tests.builders import questions
 from tests.fakes import Instant
 from vqa_engine import Answer, Engine, GenerationPlan, ModelRef, Observer, Question
-from vqa_engine.engine import Isolation
+from vqa_engine.crew.holder import Isolation
 from vqa_engine.errors import CheckpointError
 from vqa_engine.results import Note
 from vqa_engine.session.local import LocalSession

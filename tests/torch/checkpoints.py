@@ -6,6 +6,7 @@ Runs inside the torch process. The configurations are those of `tests.checkpoint
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ class TinyMoondream(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.scale = torch.nn.Parameter(torch.empty(1))
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
         self.encoded = 0
-        self.post_init()
 
     def encode_image(self, image):
         self.encoded += 1
@@ -42,9 +43,13 @@ class TinyMoondream(PreTrainedModel):
         return Encoded((red, green, blue), self.scale.device)
 
     def query(self, image, question, settings=None):
+        assert self.table.tolist() == [0.0, 1.0, 2.0] and self.scale.item() == 1.0
         return {"answer": f" {image.mean} {question!r} {settings} {self.encoded}\\n"}
 """
-"""A model whose code comes with it, with moondream2's two methods."""
+"""A model whose code comes with it, with moondream2's two methods.
+
+Like that one it never calls `post_init`, and has a buffer that no file holds.
+"""
 
 
 def write(folder: Path, kind: str, seed: int = 0) -> Path:
@@ -52,9 +57,11 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
     if not folder.exists():
         {
             "idefics3": _idefics3,
+            "idefics3_27": _idefics3_27,
             "smolvlm": _smolvlm,
             "llava": _llava,
             "llava_next": _llava_next,
+            "llava_next_vicuna": _llava_next_vicuna,
             "idefics2": _idefics2,
             "qwen2_vl": _qwen2_vl,
             "moondream2": _moondream,
@@ -69,6 +76,17 @@ def _idefics3(folder: Path, seed: int) -> None:
     _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
 
 
+def _idefics3_27(folder: Path, seed: int) -> None:
+    """Tiles of 27x27 patches, as those of SmolVLM-Instruct; five of them at most."""
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration
+
+    config = smol_files(folder, "idefics3", smolvlm.TILE_27, 3)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings["size"] = {"longest_edge": 2 * smolvlm.TILE_27}
+    write_json(folder, "preprocessor_config.json", settings)
+    _save(folder, Idefics3ForConditionalGeneration(Idefics3Config(**config)), seed)
+
+
 def _smolvlm(folder: Path, seed: int) -> None:
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
@@ -76,17 +94,19 @@ def _smolvlm(folder: Path, seed: int) -> None:
     _save(folder, SmolVLMForConditionalGeneration(SmolVLMConfig(**config)), seed)
 
 
-def smol_files(folder: Path, kind: str) -> dict[str, Any]:
+def smol_files(
+    folder: Path, kind: str, tile: int = smolvlm.TILE, scale: int = smolvlm.SCALE
+) -> dict[str, Any]:
     """Everything but the weights of an Idefics3 or SmolVLM; the configuration."""
     tokenizer = byte_level_bpe(smolvlm.SPECIALS)
-    config = smolvlm._config(kind, tokenizer.get_vocab_size())
+    config = smolvlm._config(kind, tokenizer.get_vocab_size(), tile, scale)
     # mlx-vlm leaves the last norm's epsilon at 1e-5 and knows the rotary base as `rope_theta`.
     config["vision_config"] |= {"layer_norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
     config["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 100000}
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 5})
     tokenizer.save(str(folder / "tokenizer.json"))
-    smolvlm._write_processor(folder, kind, smolvlm.TILE)
+    smolvlm._write_processor(folder, kind, tile, scale)
     return config
 
 
@@ -94,14 +114,29 @@ def _llava(folder: Path, seed: int) -> None:
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     config = _llava_files(folder, "llava")
-    _save(folder, LlavaForConditionalGeneration(LlavaConfig(**config)), seed)
+    _save(folder, LlavaForConditionalGeneration(LlavaConfig(**config)), seed, _published)
 
 
 def _llava_next(folder: Path, seed: int) -> None:
     from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 
     config = _llava_files(folder, "llava_next")
-    _save(folder, LlavaNextForConditionalGeneration(LlavaNextConfig(**config)), seed)
+    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
+    _save(folder, model, seed, _published)
+
+
+def _llava_next_vicuna(folder: Path, seed: int) -> None:
+    """On Vicuna, whose published text part says nothing of key-value heads and rotary base."""
+    from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
+
+    config = _llava_files(folder, "llava_next")
+    text = config["text_config"]
+    text["model_type"] = "llama"
+    for unsaid in ("num_key_value_heads", "rope_theta"):
+        del text[unsaid]
+    write_json(folder, "config.json", config)
+    model = LlavaNextForConditionalGeneration(LlavaNextConfig(**config))
+    _save(folder, model, seed, _published)
 
 
 def _llava_files(folder: Path, kind: str) -> dict[str, Any]:
@@ -176,7 +211,9 @@ def _moondream(folder: Path, seed: int) -> None:
     save_file({"scale": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _save(folder: Path, model: Any, seed: int) -> None:
+def _save(
+    folder: Path, model: Any, seed: int, named: Callable[[str], str] = lambda name: name
+) -> None:
     """Random weights that neither repeat one token nor ignore the image."""
     import torch
     from safetensors.torch import save_file
@@ -185,8 +222,24 @@ def _save(folder: Path, model: Any, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(_drawn(name, parameter, draw))
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {named(name): part.contiguous() for name, part in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+_PUBLISHED = (
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.vision_tower.", "vision_tower.vision_model."),
+    ("model.", ""),
+)
+
+
+def _published(name: str) -> str:
+    """What the hub's LLaVAs call a tensor; transformers 5 has other names inside."""
+    for ours, theirs in _PUBLISHED:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name
 
 
 def _drawn(name: str, parameter: Any, draw: Any) -> Any:

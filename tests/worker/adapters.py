@@ -14,11 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, ModelRef, Question
+from vqa_engine.adapter import (
+    Answer,
+    GenerationPlan,
+    MemoryProfile,
+    ModelRef,
+    Question,
+    Transfer,
+)
 from vqa_engine.errors import (
     AnswerError,
     BackendError,
@@ -393,6 +400,15 @@ class CannotRelease(Echo):
 class HangsInRelease(Echo):
     def release(self) -> None:
         time.sleep(3600)
+
+
+class Fetches(Echo):
+    """Its checkpoint takes longer to come than a load may take, a bit at a time."""
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        for done in range(11):
+            report(Transfer(name="owner/slow", folder="/cache", done=done, total=10, free=99))
+            time.sleep(model.options["seconds"] / 10)
 
 
 class WrongRecord(Echo):

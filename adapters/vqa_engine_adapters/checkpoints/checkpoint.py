@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,10 @@ from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
+from vqa_engine_adapters.checkpoints.transfer import Report
 from vqa_engine_adapters.families.family import Config, Family
+
+log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -55,6 +59,19 @@ def resolve(family: Family, model: ModelRef) -> Checkpoint:
     return checkpoint
 
 
+def fetch(family: Family, model: ModelRef, report: Report) -> None:
+    """Bring what `resolve` would find to this machine, unless it is here.
+
+    `report` hears how far it is. What was interrupted is continued.
+
+    Raises:
+        CheckpointError: it cannot be reached or stored, or a file of it is broken.
+    """
+    name, tried = _named(family, model), list[str]()
+    if _local(family, model, name, tried) is None:
+        hub.download(name, model, tried, report)
+
+
 def describe(family: Family, model: ModelRef) -> Description:
     """What `resolve` would find, without downloading a weight.
 
@@ -83,9 +100,10 @@ def within_reach(family: Family, model: ModelRef) -> Description | None:
     """
     try:
         return describe(family, model)
-    except CheckpointError:
+    except CheckpointError as error:
         if family.model is None or (model.model or family.model) != family.model:
             raise
+        log.warning("%s: the built-in estimate is used, for %s", family.model, error.reason)
         return None
 
 
@@ -187,7 +205,7 @@ def _json(name: str, file: Path) -> dict[str, Any]:
 def _tensors(name: str, folder: Path) -> dict[str, Tensor]:
     """The headers of the weight files that mlx-vlm would load."""
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(name, folder):
+    for file in weight_files(name, folder):
         try:
             tensors |= read_header(file)
         except FileNotFoundError as error:
@@ -199,7 +217,7 @@ def _tensors(name: str, folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _weight_files(name: str, folder: Path) -> Sequence[Path]:
+def weight_files(name: str, folder: Path) -> Sequence[Path]:
     """The index's shards, else every safetensors file (mlx_vlm/utils.py, `load_model`)."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.checkpoints.headers import Tensor
+from vqa_engine_adapters.checkpoints.transfer import Report, bring, silent, wanted
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,10 @@ def cached(name: str, model: ModelRef) -> Path | None:
     return Path(folder)
 
 
-def download(name: str, model: ModelRef, tried: list[str]) -> Path:
+def download(name: str, model: ModelRef, tried: list[str], report: Report = silent) -> Path:
     """The folder of a hub id after what it lacks has been downloaded.
+
+    An interrupted download goes on where it stopped; `report` hears how far it is.
 
     The first call has a time bound, so a hub that never answers cannot hang a run.
     `tried` are the places looked in before, for the message.
@@ -59,18 +61,43 @@ def download(name: str, model: ModelRef, tried: list[str]) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        HfApi().model_info(name, revision=model.revision, timeout=TIMEOUT)
-        with _bars_on_terminals_only():
+        info = HfApi().model_info(
+            name, revision=model.revision, timeout=TIMEOUT, files_metadata=True
+        )
+        with _without_bars():
+            sizes = wanted(info.siblings or (), _patterns(model))
+            bring(name, info.sha or "", sizes, report, timeout=TIMEOUT)
             folder = snapshot_download(
                 name,
                 revision=model.revision,  # not its commit: offline, the cache is asked by name
                 allow_patterns=_patterns(model),
                 etag_timeout=TIMEOUT,
             )
+    except CheckpointError:
+        raise
     except Exception as error:  # the HTTP library's types differ between versions
         reason, remedy = _why(error, name, model.revision)
         raise CheckpointError(name, [*tried, "the hub"], reason, remedy) from error
     return Path(folder)
+
+
+def small_file(name: str, file: str) -> Path:
+    """A file of another model, from the cache or else from the hub.
+
+    Raises:
+        CheckpointError: it is not in the cache, and the hub does not give it out.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    kept = try_to_load_from_cache(name, file)
+    if isinstance(kept, str):
+        return Path(kept)
+    try:
+        with _without_bars():
+            return Path(hf_hub_download(name, file, etag_timeout=TIMEOUT))
+    except Exception as error:  # the HTTP library's types differ between versions
+        reason, remedy = _why(error, name, None)
+        raise CheckpointError(name, ["the local hub cache", "the hub"], reason, remedy) from error
 
 
 def headers(name: str, model: ModelRef, folder: Path, tried: list[str]) -> dict[str, Tensor]:
@@ -88,7 +115,7 @@ def headers(name: str, model: ModelRef, folder: Path, tried: list[str]) -> dict[
         commit = hub.model_info(name, revision=model.revision, timeout=TIMEOUT).sha
         for file in ("config.json", *SETTINGS):
             _fetch(name, commit, file, folder)
-        with _bars_on_terminals_only():
+        with _without_bars():
             weights = hub.get_safetensors_metadata(name, revision=commit)
     except Exception as error:  # the HTTP library's types differ between versions
         reason, remedy = _why(error, name, model.revision)
@@ -105,17 +132,17 @@ def _fetch(name: str, commit: str | None, file: str, folder: Path) -> None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    with suppress(EntryNotFoundError), _bars_on_terminals_only():
+    with suppress(EntryNotFoundError), _without_bars():
         hf_hub_download(name, file, revision=commit, local_dir=folder, etag_timeout=TIMEOUT)
 
 
 @contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Keep progress bars out of log files, unless the user's environment asks for them."""
+def _without_bars() -> Iterator[None]:
+    """Leave progress to the engine, unless the user's environment asks for the hub's bars."""
     from huggingface_hub import constants
     from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-    if sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:
+    if constants.HF_HUB_DISABLE_PROGRESS_BARS is not None:
         yield
         return
     disable_progress_bars()
@@ -158,7 +185,8 @@ def _why(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
         (
             errors.OfflineModeIsEnabled,
             "downloads are switched off (HF_HUB_OFFLINE)",
-            f"Unset that, or {_elsewhere(name, revision)}",
+            f"Unset that and run vqa-engine pull {_pinned(name, revision)}, "
+            f"or {_elsewhere(name, revision)}",
         ),
         (
             errors.HfHubHTTPError,
@@ -172,12 +200,16 @@ def _why(error: Exception, name: str, revision: str | None) -> tuple[str, str]:
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"its files cannot be stored ({error.strerror})", "Make room or set HF_HOME."
     reason = f"the hub cannot be reached ({type(error).__name__})"
-    return reason, f"Check the network, or {_elsewhere(name, revision)}"
+    retry = f"Check the network and run vqa-engine pull {_pinned(name, revision)}"
+    return reason, f"{retry}, or {_elsewhere(name, revision)}"
+
+
+def _pinned(name: str, revision: str | None) -> str:
+    return f"{name} --revision {revision}" if revision else name
 
 
 def _elsewhere(name: str, revision: str | None) -> str:
-    pinned = f" --revision {revision}" if revision else ""
     return (
-        f"run hf download {name}{pinned} --local-dir FOLDER on a machine with network, "
+        f"run hf download {_pinned(name, revision)} --local-dir FOLDER on a machine with network, "
         "copy FOLDER here and give it as --model."
     )

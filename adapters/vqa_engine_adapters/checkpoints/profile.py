@@ -16,20 +16,30 @@ _NOT_LANGUAGE = re.compile(r"visi|visual|img|image|audio|connector|perceiver|res
 _SEPARATE = re.compile(r"layers\.\d+\..*\b[kv]_proj\.weight$")
 _FUSED = re.compile(r"layers\.\d+\..*\bqkv_proj\.weight$")
 
+_NORM = re.compile(r"layers\.\d+\.input_layernorm\.weight$")
+_GATE = re.compile(r"layers\.\d+\.mlp\.gate_proj\.weight$")
+_GATE_AND_UP = re.compile(r"layers\.\d+\.mlp\.gate_up_proj\.weight$")
+_QUERIES = re.compile(r"layers\.\d+\..*\bq_proj\.weight$")
+_QUERY_NORM = re.compile(r"layers\.\d+\..*\bq_norm\.weight$")
+
+_USUAL_HEAD = 128
+"""Numbers in a head of Llama, Mistral, Qwen and most others."""
+
 _HALF = 2
 """Bytes of a float16 or bfloat16, what a KV cache holds unless the weights are wider."""
 
 
 def profile(family: Family, checkpoint: Description) -> MemoryProfile:
     """What the checkpoint needs: exact for weights and KV, an upper bound for images."""
+    config, tensors = family.complete(checkpoint.config), checkpoint.tensors
     return evolve(
         family.estimate,
-        weights=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
-        kv_per_token=kv_per_token(checkpoint.tensors, checkpoint.config),
-        image_tokens=family.image_tokens(checkpoint.config, checkpoint.settings),
-        attention_per_pair=attention_per_pair(checkpoint.tensors, checkpoint.config),
-        activations_per_token=activations_per_token(checkpoint.tensors, checkpoint.config),
-        per_tile=per_tile(family, checkpoint.tensors, checkpoint.config),
+        weights=sum(tensor.nbytes for tensor in tensors.values()),
+        kv_per_token=kv_per_token(tensors, config),
+        image_tokens=family.image_tokens(config, checkpoint.settings),
+        attention_per_pair=attention_per_pair(tensors, config),
+        activations_per_token=activations_per_token(tensors, config),
+        per_tile=per_tile(family, tensors, config),
         exact=True,
     )
 
@@ -60,8 +70,9 @@ def attention_per_pair(tensors: Mapping[str, Tensor], config: Config) -> int | N
     float16 (mx.fast.scaled_dot_product_attention, mlx 0.32.4). Metal's kernel computes
     heads of some widths without it, so there it is an upper bound.
     """
-    heads = {**config, **(config.get("text_config") or {})}.get("num_attention_heads")
-    itemsize = _language_itemsize(tensors)
+    heads, itemsize = _text(config).get("num_attention_heads"), _language_itemsize(tensors)
+    if heads is None:
+        heads = _heads(tensors, config)
     return None if heads is None or itemsize is None else int(heads) * itemsize
 
 
@@ -70,10 +81,11 @@ def activations_per_token(tensors: Mapping[str, Tensor], config: Config) -> int 
 
     Queries, keys, values and what attention makes of them; gate, up and their product.
     """
-    text = {**config, **(config.get("text_config") or {})}
-    hidden, inner = text.get("hidden_size"), text.get("intermediate_size")
+    hidden, inner = _rows(tensors, _NORM), _rows(tensors, _GATE)
+    if inner is None and (both := _rows(tensors, _GATE_AND_UP)) is not None:
+        inner = both // 2
     itemsize = _language_itemsize(tensors)
-    if not (isinstance(hidden, int) and isinstance(inner, int)) or itemsize is None:
+    if hidden is None or inner is None or itemsize is None:
         return None
     return (4 * hidden + 3 * inner) * itemsize
 
@@ -91,6 +103,28 @@ def per_tile(family: Family, tensors: Mapping[str, Tensor], config: Config) -> i
     return heads * positions**2 * itemsize
 
 
+def _heads(tensors: Mapping[str, Tensor], config: Config) -> int | None:
+    """Query heads of a config that leaves them out, from the rows of the projections."""
+    rows = _rows(tensors, _QUERIES)
+    width = _text(config).get("head_dim") or _rows(tensors, _QUERY_NORM) or _USUAL_HEAD
+    return None if rows is None else max(1, rows // int(width))
+
+
+def _rows(tensors: Mapping[str, Tensor], layer: re.Pattern[str]) -> int | None:
+    """Rows of the language model's first tensor of this name; None if it has none.
+
+    Quantising packs a row's numbers together and leaves the rows.
+    """
+    for name, tensor in tensors.items():
+        if layer.search(name) and not _NOT_LANGUAGE.search(name):
+            return tensor.shape[0]
+    return None
+
+
+def _text(config: Config) -> Config:
+    return {**config, **(config.get("text_config") or {})}
+
+
 def _language_itemsize(tensors: Mapping[str, Tensor]) -> int | None:
     """Bytes of the numbers that the model computes with."""
     for name in tensors:
@@ -101,7 +135,7 @@ def _language_itemsize(tensors: Mapping[str, Tensor]) -> int | None:
 
 def _queries(config: Config) -> int:
     """Rows of a fused projection that are queries: heads · head width."""
-    text = {**config, **(config.get("text_config") or {})}
+    text = _text(config)
     heads, hidden = int(text["num_attention_heads"]), int(text["hidden_size"])
     return heads * int(text.get("head_dim") or hidden // heads)
 

@@ -26,6 +26,10 @@ CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices d
 STOP_TEXTS = ("<end_of_utterance>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")
 """End tokens of common chat formats, for a model of which nothing else is known."""
 
+LONGEST_EDGE = 1536
+"""Pixels. A photograph of 12 megapixels is 15,552 tokens to Qwen2-VL, and 2,255 at this bound,
+which printed text of a page's size still survives."""
+
 WORD_OR_PHRASE = "\nAnswer the question using a single word or phrase."
 """The short-answer instruction of LLaVA 1.5's paper (arXiv:2310.03744), which others follow."""
 
@@ -66,6 +70,10 @@ class Family:
     its tokenizer lacks is passed over. `cut` are strings at which the text of an answer
     ends.
 
+    `complete` fills in what a sparse `config.json` leaves unsaid. `longest_edge` bounds an
+    image, in pixels, where the plan does not: for models that take a photograph as it is,
+    in tens of thousands of tokens.
+
     `image_tokens` gives a checkpoint's rule from its config and its processor's settings.
     `sizes` says what an image of a given size needs: the prompt's tokens that are not of
     its text, at most, and the tiles for the vision encoder. `encoder` gives the vision
@@ -85,6 +93,8 @@ class Family:
     marker: str | None = None
     stop: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    complete: Callable[[Config], Config] = lambda config: config
+    longest_edge: int | None = None
     image_tokens: Callable[[Config, Config], ImageTokens | None] = lambda _config, _settings: None
     sizes: Sizes | None = None
     encoder: Callable[[Config], tuple[int, int] | None] = clip_like
@@ -97,8 +107,8 @@ class Family:
                 return cast("Self", relative)
         return self
 
-    def ask(self, question: Question, instruction: str | None) -> str:
-        """The text put to the model: question, options if any, instruction.
+    def ask(self, question: Question, instruction: str | None, before: str = "") -> str:
+        """The text put to the model: `before`, question, options if any, instruction.
 
         `instruction` replaces the family's own unless it is None. A question that is worded
         already is the prompt.
@@ -110,7 +120,7 @@ class Family:
             for letter, choice in zip(ascii_uppercase, question.choices, strict=False)
         )
         own = self.choice_instruction if question.choices else self.instruction
-        return f"{question.text}{lettered}{own if instruction is None else instruction}"
+        return f"{before}{question.text}{lettered}{own if instruction is None else instruction}"
 
     def clean(self, text: str, *, brief: bool) -> str:
         """An answer's text without the turns a model invents after it.

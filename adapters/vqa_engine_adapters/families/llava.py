@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
@@ -9,6 +10,13 @@ from vqa_engine_adapters.families.family import WORD_OR_PHRASE, Config, Family, 
 
 EDGE, _PATCH = 336, 14
 """CLIP ViT-L/14-336, what a config means that says nothing of its vision tower."""
+
+
+_PUBLISHED = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+"""Rows and columns of the grids in the published configs, `image_grid_pinpoints`."""
+
+_YI = 64064
+"""The vocabulary of LLaVA 1.6 on Nous-Hermes-2-Yi-34B."""
 
 
 def image_tokens(config: Config, settings: Config) -> ImageTokens:
@@ -30,6 +38,40 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens:
     )
 
 
+def complete(config: Config) -> Config:
+    """The config with what its text part means by silence.
+
+    The published text parts name only what differs from the language model's own defaults.
+    Those are of Llama 7B (transformers 5.23, `LlamaConfig`), and for Mistral of
+    Mistral-7B-Instruct-v0.2, on which LLaVA 1.6 was built.
+    """
+    text: dict[str, Any] = dict(config.get("text_config") or {})
+    defaults = _TEXT.get(text.get("model_type", "llama"), {})
+    whole = {**defaults, **text}
+    if whole.get("num_key_value_heads") is None and "num_attention_heads" in whole:
+        whole["num_key_value_heads"] = whole["num_attention_heads"]
+    return {**config, "text_config": whole}
+
+
+_SEVEN = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+_TEXT: dict[str, dict[str, Any]] = {
+    "llama": {
+        "model_type": "llama",
+        **_SEVEN,
+        "intermediate_size": 11008,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10_000.0,
+    },
+    "mistral": {
+        **_SEVEN,
+        "intermediate_size": 14336,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1_000_000.0,
+    },
+}
+
+
 def tile_edge(config: Config) -> int:
     """Pixels of a tile's side."""
     return int((config.get("vision_config") or {}).get("image_size", EDGE))
@@ -41,13 +83,35 @@ def tile_tokens(config: Config) -> int:
     return patches + int(config.get("vision_feature_select_strategy", "default") == "full")
 
 
-def tiles(config: Config, settings: Config, size: Size) -> int:
-    """Tiles of an image of this size, its small copy included: 1.6 picks the best grid."""
+def sizes(
+    config: Config, settings: Config, size: Size, _longest_edge: int | None
+) -> tuple[int, int]:
+    """What an image of this size needs; exact. 1.5 always the same, 1.6 by its best grid.
+
+    In 1.6 the small copy of the image comes first, then the rows of patches of the tiled
+    one, less those of its padding, each row with a newline token behind
+    (transformers/models/llava_next, `_get_unpadded_features`).
+    """
     if config.get("model_type") != "llava_next":
-        return 1
-    edge = tile_edge(config)
-    height, width = _best(size, _grids(config, settings))
-    return (height // edge) * (width // edge) + 1
+        return tile_tokens(config), 1
+    edge, side = tile_edge(config), tile_edge(config) // _patch(config)
+    height, width = best_grid(size, _grids(config, settings))
+    grid = height // edge, width // edge
+    top, left = padding((grid[0] * side, grid[1] * side), size)
+    rows, columns = grid[0] * side - 2 * top, grid[1] * side - 2 * left
+    return tile_tokens(config) + rows * (columns + 1), grid[0] * grid[1] + 1
+
+
+def padding(patches: tuple[int, int], size: Size) -> tuple[int, int]:
+    """Rows of patches above (and below) and columns left (and right) that show no image.
+
+    `patches` are (rows, columns) of the grid that an image of this size was padded to
+    (transformers 5.23, models/llava_next, `unpad_image`).
+    """
+    (rows, columns), (width, height) = patches, size
+    if width / height > columns / rows:
+        return (rows - int(round(height * (columns / width), 7))) // 2, 0
+    return 0, (columns - int(round(width * (rows / height), 7))) // 2
 
 
 def _patch(config: Config) -> int:
@@ -55,13 +119,15 @@ def _patch(config: Config) -> int:
 
 
 def _grids(config: Config, settings: Config) -> list[Size]:
-    """The (height, width) in pixels of the grids to choose from; two by two if unknown."""
+    """The (height, width) in pixels of the grids to choose from; LLaVA 1.6's if unknown."""
     found = settings.get("image_grid_pinpoints") or config.get("image_grid_pinpoints") or ()
     edge = tile_edge(config)
-    return [(height, width) for height, width in found] or [(2 * edge, 2 * edge)]
+    return [(height, width) for height, width in found] or [
+        (rows * edge, columns * edge) for rows, columns in _PUBLISHED
+    ]
 
 
-def _best(size: Size, grids: list[Size]) -> Size:
+def best_grid(size: Size, grids: Sequence[Size]) -> Size:
     """The (height, width) that keeps most of the image, then wastes least.
 
     transformers 5.23, image_processing_utils.py, `select_best_resolution`.
@@ -77,14 +143,16 @@ def _best(size: Size, grids: list[Size]) -> Size:
 
 
 def prompt(config: Config) -> str:
-    """The prompt a conversion lost: Mistral's for 1.6 on Mistral, Vicuna's for the others.
+    """The prompt a conversion lost: Mistral's, ChatML for 1.6 on Yi-34B, else Vicuna's.
 
     Without it the model goes on with the user's part and looks corrupted
-    (docs/facts/models.md).
+    (docs/facts/models.md). The 34B has a vocabulary of its own.
     """
     text: dict[str, Any] = config.get("text_config") or {}
     if text.get("model_type") == "mistral":
         return "[INST] <image>\n{question} [/INST]"
+    if text.get("vocab_size") == _YI:
+        return "<|im_start|>user\n<image>\n{question}<|im_end|>\n<|im_start|>assistant\n"
     return "USER: <image>\n{question} ASSISTANT:"
 
 
@@ -103,4 +171,6 @@ LLAVA = Family(
     marker="<image>",
     cut=("[INST]", "USER:", "ASSISTANT:"),
     image_tokens=image_tokens,
+    sizes=sizes,
+    complete=complete,
 )

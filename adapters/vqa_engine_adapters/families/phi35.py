@@ -8,7 +8,7 @@ from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine_adapters.families.family import WORD_OR_PHRASE, Config, Family, Size
 
 CROP = 336
-"""Pixels; the side of a crop (mlx_vlm/models/phi3_v/processing_phi3_v.py)."""
+"""Pixels; the side of a crop (the model's published image_processing_phi3_v.py)."""
 
 _CROPS = 4
 """`num_crops` where the settings leave it out."""
@@ -27,27 +27,34 @@ def image_tokens(_config: Config, settings: Config) -> ImageTokens:
 def crops(settings: Config, longest_edge: int | None) -> int:
     """The most crops that an image is cut into under a plan's bound: those of a square.
 
-    The processor enlarges every image until `num_crops` are used up
-    (mlx_vlm/models/phi3_v/processing_phi3_v.py, `_calc_hd_transform_size`).
+    The processor enlarges every image until `num_crops` are used up.
     """
     most = int(settings.get("num_crops", _CROPS))
     return most if longest_edge is None else min(most, ceil(longest_edge / CROP) ** 2)
 
 
+def scaled(size: Size, most: int) -> Size:
+    """Pixels that an image of this size is scaled to, its proportions kept, before padding.
+
+    The longer side fills as many crops as leave at most `most` in all, the shorter one is
+    padded to whole crops (the model's published image_processing_phi3_v.py, `HD_transform`).
+    A strip so thin that it would have no height left keeps one pixel.
+    """
+    ratio = max(size) / min(size)
+    crops = max(n for n in range(1, most + 1) if n * ceil(n / ratio) <= most)
+    long = crops * CROP
+    short = max(1, int(long / ratio))
+    return (long, short) if size[0] >= size[1] else (short, long)
+
+
 def sizes(
     _config: Config, settings: Config, size: Size, longest_edge: int | None
 ) -> tuple[int, int]:
-    """What an image of this size needs; exact (mlx_vlm/models/phi3_v/processing_phi3_v.py).
+    """What an image of this size needs; exact.
 
     As many crops as `num_crops` allows, whatever the image's size.
     """
-    most = crops(settings, longest_edge)
-    long, short = max(size), min(size)
-    ratio = long / short
-    scale = max(n for n in range(1, most + 1) if n * ceil(n / ratio) <= most)
-    columns, rows = scale, ceil(int(scale * CROP / ratio) / CROP)
-    if size[0] < size[1]:
-        columns, rows = rows, columns
+    columns, rows = (ceil(edge / CROP) for edge in scaled(size, crops(settings, longest_edge)))
     tiles = rows * columns + 1
     return tiles * 144 + 1 + (rows + 1) * 12, tiles
 

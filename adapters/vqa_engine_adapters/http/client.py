@@ -1,18 +1,19 @@
-"""Requests to a server, sent again while that may help."""
+"""Requests to a server, or to several that share them, sent again while that may help."""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from email.utils import parsedate_to_datetime
 from itertools import count
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import define, frozen
 
 from vqa_engine.errors import AnswerError, BackendGone, ConfigurationError, VqaEngineError
 from vqa_engine_adapters.http.options import Options
@@ -46,65 +47,163 @@ class _Fault:
     wait: float | None = None
 
 
-class Client:
-    """One server. `send` may be called from several threads.
+@define(eq=False)
+class _Address:
+    """One server: its connections, the requests under way, and when to ask it again."""
 
-    A server that did not respond for all the patience there is gets a single try for each
-    further request until it answers again: a run over a dead server ends soon.
+    url: str
+    http: httpx2.Client
+    busy: int = 0
+    absences: int = 0
+    away_until: float = 0.0
+
+
+Body = Callable[[str], Mapping[str, Any]]
+"""The body of a request to an address: servers know one model by different names."""
+
+
+@frozen
+class Sent:
+    """A server's answer: its JSON, and the address that it came from."""
+
+    reply: Any
+    url: str
+
+
+class Client:
+    """One server or several. `send` may be called from several threads.
+
+    Of several the one with the fewest requests under way is asked, unless it did not respond of
+    late. When none responded for all the patience there is, each further request gets a
+    single try until one answers again: a run over a dead server ends soon.
     """
 
     def __init__(self, options: Options) -> None:
         self._options, self._key = options, options.api_key()
         self._closing = threading.Event()
         self._given_up = False
-        self._http = _session(options, self._key)
+        self._changed = threading.Condition()
+        self._addresses = [
+            _Address(url, _session(url, options, self._key)) for url in options.addresses
+        ]
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        patience: float | None = None,
-    ) -> Any:
-        """The answer's JSON; `patience` bounds the waiting more tightly than the options.
+    def get(self, path: str, url: str, patience: float) -> Any:
+        """One server's JSON; the request counts as none of those under way.
+
+        Raises:
+            VqaEngineError: as `send`.
+        """
+        address = next(one for one in self._addresses if one.url == url)
+        return self._send("GET", path, None, patience, only=address).reply
+
+    def send(self, path: str, body: Body) -> Sent:
+        """What a server answers; another one is asked where one is away.
 
         No try begins when the patience is over, and no try but the first outlasts it.
 
         Raises:
             ConfigurationError: the server wants another key.
             AnswerError: it refuses the request, or keeps failing on it.
-            BackendGone: it did not respond for as long as the patience allows.
+            BackendGone: none responded for as long as the patience allows.
         """
-        whole = 0.0 if self._given_up else self._options.patience
-        deadline = monotonic() + min(whole, whole if patience is None else patience)
+        patience = 0.0 if self._given_up else self._options.patience
+        try:
+            sent = self._send("POST", path, body, patience)
+        except BackendGone:
+            self._given_up = True
+            raise
+        self._given_up = False
+        return sent
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Body | None,
+        patience: float,
+        only: _Address | None = None,
+    ) -> Sent:
+        deadline = monotonic() + min(self._options.patience, patience)
         timeout, failures = self._options.timeout, 0
         for number in count():
-            outcome = self._try(method, path, body, timeout)
-            if not isinstance(outcome, _Fault):
-                self._given_up = False
-                return outcome
+            with nullcontext(only) if only else self._taken() as address:
+                outcome = self._try(address, method, path, body, timeout)
+                if not isinstance(outcome, _Fault):
+                    address.away_until, address.absences = 0.0, 0
+                    return Sent(outcome, address.url)
+                seconds = self._put_off(address, outcome, number)
+            if outcome.away and only is None:
+                seconds = self._until_one_is_here()
             failures += not outcome.away
-            seconds = _pause(number, outcome)
             left = deadline - monotonic() - seconds
             if left <= 0 or failures > self._options.retries:
-                raise self._lost(outcome, number + 1)
-            log.info("%s: trying again in %.1f s", outcome.reason, seconds)
+                raise self._lost(address.url, outcome, number + 1)
+            log.info("%s: %s: trying again in %.1f s", address.url, outcome.reason, seconds)
             if self._closing.wait(seconds):
-                raise AnswerError("The adapter was released meanwhile.", cause="released")
+                raise _released()
             timeout = min(self._options.timeout, left)
         raise AssertionError("count() has no end")
 
     def close(self) -> None:
         """Close all connections, and end the waiting of requests under way."""
         self._closing.set()
-        self._http.close()
+        for address in self._addresses:
+            address.http.close()
 
-    def _try(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
+    @contextmanager
+    def _taken(self) -> Iterator[_Address]:
+        """The address to ask next, counted as busy meanwhile; waits where all are."""
+        with self._changed:
+            while (address := self._best()) is None:
+                self._changed.wait()
+            if self._closing.is_set():
+                raise _released()
+            address.busy += 1
+        try:
+            yield address
+        finally:
+            with self._changed:
+                address.busy -= 1
+                self._changed.notify()
+
+    def _best(self) -> _Address | None:
+        """Of those that respond the least busy; where none does, the one to ask again first."""
+        now = monotonic()
+        free = [one for one in self._addresses if one.busy < self._options.in_flight]
+        here = [one for one in self._addresses if one.away_until <= now]
+        if here:
+            free = [one for one in here if one in free]
+            return min(free, key=lambda one: one.busy, default=None)
+        return min(free, key=lambda one: one.away_until, default=None)
+
+    def _put_off(self, address: _Address, fault: _Fault, number: int) -> float:
+        """Seconds to wait before the next try; one that is away is asked ever more seldom."""
+        if not fault.away:
+            return _pause(number, fault)
+        with self._changed:
+            seconds = _pause(address.absences, fault)
+            if address.away_until <= monotonic():
+                address.absences += 1
+            address.away_until = monotonic() + seconds
+            return seconds
+
+    def _until_one_is_here(self) -> float:
+        """Seconds until an address may be asked again."""
+        with self._changed:
+            return max(0.0, min(one.away_until for one in self._addresses) - monotonic())
+
+    def _try(
+        self, address: _Address, method: str, path: str, body: Body | None, timeout: float
+    ) -> Any:
         """One try: the answer's JSON, or what went wrong if another may go better."""
         import httpx2
 
         try:
-            response = self._http.request(method, path, json=body, timeout=_limits(timeout))
+            content = None if body is None else body(address.url)
+        except BackendGone as error:  # it was away when it was to say its model's name
+            return _Fault(str(error), away=True)
+        try:
+            response = address.http.request(method, path, json=content, timeout=_limits(timeout))
         except httpx2.ReadTimeout:
             return _Fault(f"no answer within {timeout:g} s", away=False)
         except httpx2.TransportError as error:
@@ -144,17 +243,20 @@ class Client:
             text = text.replace(self._key, "***")
         return text[:300] or "no text"
 
-    def _lost(self, fault: _Fault, tries: int) -> VqaEngineError:
+    def _lost(self, where: str, fault: _Fault, tries: int) -> VqaEngineError:
         """The error for the last fault there was patience for."""
         if not fault.away:
             times = "once" if tries == 1 else f"{tries} times"
             return AnswerError(f"The server failed {times}: {fault.reason}.", cause="server")
-        self._given_up = True
         wait = "" if fault.wait is None else f", and asks to wait {fault.wait:.0f} s"
         return BackendGone(
-            f"The server at {self._options.base_url} did not respond ({fault.reason}{wait}). "
+            f"The server at {where} did not respond ({fault.reason}{wait}). "
             "Start it or wait until it is free; the same command continues the run."
         )
+
+
+def _released() -> AnswerError:
+    return AnswerError("The adapter was released meanwhile.", cause="released")
 
 
 def _limits(timeout: float) -> httpx2.Timeout:
@@ -163,15 +265,15 @@ def _limits(timeout: float) -> httpx2.Timeout:
     return httpx2.Timeout(timeout, connect=min(CONNECT, timeout))
 
 
-def _session(options: Options, key: str | None) -> httpx2.Client:
+def _session(url: str, options: Options, key: str | None) -> httpx2.Client:
     import httpx2
 
     return httpx2.Client(
-        base_url=options.base_url.rstrip("/"),
+        base_url=url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
         limits=httpx2.Limits(max_connections=options.in_flight),
         # A proxy of the environment cannot reach this machine's own servers.
-        trust_env=urlsplit(options.base_url).hostname not in _LOOPBACK,
+        trust_env=urlsplit(url).hostname not in _LOOPBACK,
     )
 
 

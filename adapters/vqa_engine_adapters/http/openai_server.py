@@ -76,10 +76,11 @@ class OpenAiServer(ModelAdapter):
         self._options = Options()
         self._client: Client | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._model = ""
+        self._wanted: str | None = None
+        self._names: dict[str, str] = {}
 
     def load(self, model: ModelRef) -> None:
-        """Find the server and the model on it.
+        """Find the servers and the model on each; one of several may be away.
 
         Raises:
             ConfigurationError: an option is wrong, or the server wants another key.
@@ -92,11 +93,11 @@ class OpenAiServer(ModelAdapter):
         _require()
         self._client = Client(self._options)
         try:
-            self._model = _served(self._client, model.model)
+            self._find_models(self._client, model.model)
         except BaseException:
             self.release()
             raise
-        self._pool = ThreadPoolExecutor(self._options.in_flight, "openai_server")
+        self._pool = ThreadPoolExecutor(self._most, "openai_server")
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Ask one question.
@@ -113,7 +114,7 @@ class OpenAiServer(ModelAdapter):
 
     def batch_size(self, upcoming: Sequence[Question], _plan: GenerationPlan) -> int:
         """As many as keep all requests busy for a few rounds; any questions go together."""
-        return min(len(upcoming), self._options.in_flight * ROUNDS)
+        return min(len(upcoming), self._most * ROUNDS)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, _following: Question | None
@@ -143,6 +144,31 @@ class OpenAiServer(ModelAdapter):
         """Nothing: the model is in another process, or on another machine."""
         return MemoryProfile(backend="none", levers=frozenset({"image_longest_edge"}))
 
+    @property
+    def _most(self) -> int:
+        """Requests that are under way at once."""
+        return self._options.in_flight * len(self._options.addresses)
+
+    def _find_models(self, client: Client, wanted: str | None) -> None:
+        """Each server's name of the model; one that is away is asked when it is back."""
+        self._wanted, self._names = wanted, {}
+        gone: list[BackendGone] = []
+        for url in self._options.addresses:
+            try:
+                self._names[url] = _served(client, url, wanted, FIRST_PATIENCE)
+            except BackendGone as error:
+                gone.append(error)
+        if not self._names:
+            raise gone[0]
+        for reason in gone:
+            log.warning("%s The others go on without it.", reason)
+
+    def _name(self, client: Client, url: str) -> str:
+        """The model's name on a server."""
+        if url not in self._names:
+            self._names[url] = _served(client, url, self._wanted, 0.0)
+        return self._names[url]
+
     def _outcome(
         self, client: Client, question: Question, plan: GenerationPlan
     ) -> Answer | VqaEngineError:
@@ -158,9 +184,12 @@ class OpenAiServer(ModelAdapter):
         started = perf_counter()
         body = self._body(question, plan)
         sent = perf_counter()
-        reply = client.send("POST", "/chat/completions", body)
+        answered = client.send(
+            "/chat/completions", lambda url: {"model": self._name(client, url), **body}
+        )
         timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
-        return self._read(reply, plan, timings, brief=self._brief(question))
+        read = self._read(answered.reply, plan, timings, brief=self._brief(question))
+        return evolve(read, server=answered.url)
 
     def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
         text = FAMILY.ask(question, self._options.instruction)
@@ -170,7 +199,6 @@ class OpenAiServer(ModelAdapter):
         ]
         content = _content([_data_url(image) for image in images], text)
         return {
-            "model": self._model,
             "messages": [*_system(plan), {"role": "user", "content": content}],
             "max_tokens": plan.max_tokens,
             "temperature": plan.temperature,
@@ -182,9 +210,7 @@ class OpenAiServer(ModelAdapter):
     def _brief(self, question: Question) -> bool:
         return self._options.instruction is None and not question.worded
 
-    def _read(
-        self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool
-    ) -> Answer:
+    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool) -> Answer:
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
@@ -233,10 +259,10 @@ def _require() -> None:
         ) from error
 
 
-def _served(client: Client, wanted: str | None) -> str:
-    """The model's name on the server: the one asked for, or the only one there is."""
+def _served(client: Client, url: str, wanted: str | None, patience: float) -> str:
+    """The model's name on a server: the one asked for, or the only one there is."""
     try:
-        reply = client.send("GET", "/models", patience=FIRST_PATIENCE)
+        reply = client.get("/models", url, patience)
     except AnswerError as error:
         if wanted is None:
             raise

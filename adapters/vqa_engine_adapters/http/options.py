@@ -24,8 +24,20 @@ TIMEOUT = PATIENCE = 100.0
 default; the request and its retries have to end before that."""
 
 
-def _checked_url(_options: Options, _attribute: Attribute[str], value: str) -> None:
-    parts = urlsplit(value)
+def _checked_urls(_options: Options, _attribute: Attribute[str], value: str) -> None:
+    urls = _urls(value)
+    for url in urls:
+        _check(url)
+    if len(set(urls)) < len(urls):
+        raise ValueError("base_url names an address twice")
+
+
+def _urls(value: str) -> tuple[str, ...]:
+    return tuple(url.strip().rstrip("/") for url in value.split(","))
+
+
+def _check(url: str) -> None:
+    parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("base_url must begin with http:// or https:// and name a host")
     if parts.username or parts.password or parts.query:
@@ -44,9 +56,11 @@ def _mapping(value: Any) -> dict[str, Any]:
 class Options:
     """How to reach a server and how hard to try.
 
-    `base_url` is the address up to and with `/v1`. `api_key_env` names the environment
-    variable that holds the key, if the server wants one. `instruction` replaces the text
-    appended to each question. `in_flight` is the most requests under way at once.
+    `base_url` is the address up to and with `/v1`, or several of them, separated by commas: they
+    share the questions, and one that is away leaves its share to the others. `api_key_env`
+    names the environment variable that holds the key, if the servers want one. `instruction`
+    replaces the text appended to each question. `in_flight` is the most requests under way at
+    each address at once.
 
     A request may last `timeout` seconds. It is sent again up to `retries` times after a
     server error or a broken answer, and as often as needed while there is no connection or
@@ -54,7 +68,7 @@ class Options:
     with them. `extra` goes into each request's body as it is.
     """
 
-    base_url: str = field(default=BASE_URL, validator=_checked_url)
+    base_url: str = field(default=BASE_URL, validator=_checked_urls)
     api_key_env: str = API_KEY_ENV
     instruction: str | None = text()
     in_flight: int = field(default=8, converter=int, validator=validators.ge(1))
@@ -62,6 +76,11 @@ class Options:
     retries: int = field(default=4, converter=int, validator=validators.ge(0))
     patience: float = field(default=PATIENCE, converter=float, validator=validators.ge(0))
     extra: dict[str, Any] = field(factory=dict, converter=_mapping)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Each address, without a slash at its end."""
+        return _urls(self.base_url)
 
     def api_key(self) -> str | None:
         """The key, None when the environment has none. It is kept nowhere else."""

@@ -138,6 +138,16 @@ class Answering:
             return None
         return self.cutter(picture.image)
 
+    def whole(
+        self, prompt: str, picture: Picture, plan: GenerationPlan
+    ) -> tuple[Prepared, Pixels | None]:
+        """A prompt prepared to be computed in one piece, and its pixels where we cut them."""
+        prepared = self._prepare(prompt, picture, plan)
+        if self.cutter is None:
+            return prepared, None
+        with self.cutter.bounded(plan.image_longest_edge):
+            return prepared, self.cutter(picture.image)
+
     def _readied(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
         """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
         if not self._reuse:

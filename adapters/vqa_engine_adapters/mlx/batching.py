@@ -23,7 +23,7 @@ from vqa_engine_adapters.mlx.generation import Generated
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefix import DEFAULT_PREFILL, Unsuited, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 MOST_QUESTIONS = 16
 """Questions that go together at most.

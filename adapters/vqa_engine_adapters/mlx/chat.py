@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from vqa_engine.errors import AnswerError
-from vqa_engine_adapters.families.family import with_system
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.options import Wording
 
 
-def formatted(loaded: Loaded, family: MlxFamily, text: str, system: str | None = None) -> str:
+def formatted(loaded: Loaded, family: MlxFamily, text: str, wording: Wording) -> str:
     """The prompt, as the chat template formats it, or the family where there is none.
 
-    A family's own format has no place for a system message; it goes in front.
-
     Raises:
-        AnswerError: the text has an image marker, or is not valid Unicode.
+        AnswerError: the text has an image marker, is not valid Unicode, or there is no place
+            for a system text.
     """
-    _check(text + (system or ""))
-    if family.marker and family.marker in text + (system or ""):
-        raise AnswerError(f"The question's text contains {family.marker!r}.", cause="marker")
+    _check(family, text, wording)
     if family.prompt is not None and not has_template(loaded):
-        return with_system(family.prompt(loaded.checkpoint.config), system).replace(
-            "{question}", text
-        )
+        bare = family.prompt(loaded.checkpoint.config).replace("{question}", text)
+    else:
+        said = messages(family.lead + text, wording.system)
+        bare = rendered(loaded.processor, loaded.config, said)
+    if wording.system.strip() not in bare:
+        raise AnswerError("The model's prompt has no place for a system text.", cause="template")
+    return bare + wording.prefill
+
+
+def messages(text: str, system: str = "") -> list[dict[str, Any]]:
+    """One turn of the user's: the image, then the text, as the models' cards have it."""
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    begun = [{"role": "system", "content": system}] if system else []
+    return [*begun, {"role": "user", "content": content}]
+
+
+def rendered(processor: Any, config: Any, said: Sequence[Any]) -> str:
+    """The messages as mlx-vlm has the chat template render them."""
     from mlx_vlm import apply_chat_template
 
-    text = family.lead + text
-    messages = text if system is None else _messages(system, text)
-    return str(apply_chat_template(loaded.processor, loaded.config, messages, num_images=1))
-
-
-def _messages(system: str, text: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+    return str(apply_chat_template(processor, config, list(said), num_images=1))
 
 
 def has_template(loaded: Loaded) -> bool:
@@ -41,12 +50,30 @@ def has_template(loaded: Loaded) -> bool:
     )
 
 
-def _check(text: str) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer can encode."""
+def drop_blind_template(family: MlxFamily, processor: Any, config: Any) -> None:
+    """Take a chat template away that cannot render an image.
+
+    Conversions may carry the language model's own: Mistral's joins strings and fails, others
+    print the message's parts as Python does.
+    """
     try:
-        text.encode("utf-8")
+        said = rendered(processor, config, messages("?"))
+    except Exception:  # noqa: BLE001  a template may raise anything, and then is no use
+        said = ""
+    if not said or "{'type'" in said or (family.marker or "") not in said:
+        for owner in (processor, getattr(processor, "tokenizer", processor)):
+            owner.chat_template = None
+
+
+def _check(family: MlxFamily, text: str, wording: Wording) -> None:
+    """Refuse an image marker, and half of a surrogate pair, which no tokenizer can encode."""
+    whole = text + wording.system + wording.prefill
+    try:
+        whole.encode("utf-8")
     except UnicodeEncodeError as error:
         raise AnswerError(
             "The question's text is not valid Unicode: it has half of a surrogate pair.",
             cause="encoding",
         ) from error
+    if family.marker and family.marker in whole:
+        raise AnswerError(f"The question's text contains {family.marker!r}.", cause="marker")

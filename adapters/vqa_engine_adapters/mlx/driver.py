@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -17,10 +17,12 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Trace,
+    Transfer,
 )
-from vqa_engine.errors import AnswerError, ImageError, VqaEngineError
+from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
-from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.profile import profile
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
@@ -28,10 +30,10 @@ from vqa_engine_adapters.mlx.encoding import BATCH
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.generation import Generated, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
-from vqa_engine_adapters.mlx.options import Options
-from vqa_engine_adapters.mlx.picture import Preparation, Prompt, same_source
+from vqa_engine_adapters.mlx.picture import Picture, Preparation, Prompt, same_source
 from vqa_engine_adapters.mlx.pool import discard, sweep
-from vqa_engine_adapters.options import read
+from vqa_engine_adapters.mlx.tracing import trace
+from vqa_engine_adapters.options import Wording, read
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +47,20 @@ class MlxAdapter(ModelAdapter):
     """
 
     family: ClassVar[MlxFamily]
-    options: ClassVar[type[Options]] = Options
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
         self._preparation = Preparation()
-        self._instruction: str | None = None
+        self._wording = Wording()
         self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
+
+    @property
+    def options(self) -> type[Wording]:
+        """The class of its options, which `vqa-engine adapters NAME` lists."""
+        return self.family.options
 
     @property
     def model_types(self) -> tuple[str, ...]:
@@ -77,9 +83,11 @@ class MlxAdapter(ModelAdapter):
         """
         self.release()
         require()
-        given = read(Options, model.options)
+        given = read(self.family.options, model.options)
         checkpoint = resolve(self.family, model)
         family = self.family.of(checkpoint.config)
+        given = read(family.options, model.options)
+        checkpoint = family.settled(checkpoint, given)
         try:
             loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
         except Exception as error:
@@ -87,7 +95,8 @@ class MlxAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family, self._warned = loaded, family, False
-        self._instruction = given.instruction
+        self._wording = given
+        chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
         levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
         self._profile = evolve(described, weights=loaded.weights, levers=levers)
@@ -101,6 +110,15 @@ class MlxAdapter(ModelAdapter):
         self._preparation = Preparation(self._answering.cut_ahead)
         if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
+        self._check_wording()
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here; imports no model library.
+
+        Raises:
+            CheckpointError: it cannot be reached or stored.
+        """
+        fetch(self.family, model, report)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.
@@ -166,11 +184,14 @@ class MlxAdapter(ModelAdapter):
 
         Raises:
             CheckpointError: another checkpoint cannot be reached or read.
+            ConfigurationError: `model.options` holds something unknown.
         """
+        read(self.family.options, model.options)
         found = within_reach(self.family, model)
-        return (
-            self.family.estimate if found is None else profile(self.family.of(found.config), found)
-        )
+        if found is None:
+            return self.family.estimate
+        family = self.family.of(found.config)
+        return profile(family, family.settled(found, read(family.options, model.options)))
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """What these questions about one image will together put through the model.
@@ -184,7 +205,7 @@ class MlxAdapter(ModelAdapter):
         """
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
-        picture = self._preparation.picture(questions[0], plan.image_longest_edge)
+        picture = self._picture(questions[0], plan)
         prompts = self._prompts(questions, plan)
         askable = [prompt for prompt in prompts if isinstance(prompt, str)]
         if not askable:
@@ -207,11 +228,28 @@ class MlxAdapter(ModelAdapter):
             AnswerError: nothing is loaded, or the question's text has an image marker or is
                 not valid Unicode.
         """
-        text = self._family.ask(question, self._instruction)
-        return chat.formatted(self._ready(), self._family, text, system)
+        text = self._family.ask(question, self._wording.instruction, self._wording.before)
+        wording = self._wording if system is None else evolve(self._wording, system=system)
+        return chat.formatted(self._ready(), self._family, text, wording)
+
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question; prepared and computed once more.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded.
+        """
+        loaded = self._ready()
+        assert self._answering is not None
+        plan = self._possible(loaded, plan)
+        try:
+            picture = self._picture(question, plan)
+            return trace(loaded, self._answering, self.prompt(question, plan.system), picture, plan)
+        finally:
+            self._preparation.clear()
 
     def _brief(self, question: Question) -> bool:
-        return self._instruction is None and not question.worded
+        return self._wording.instruction is None and not question.worded
 
     def _prompts(self, questions: Sequence[Question], plan: GenerationPlan) -> list[Prompt]:
         return self._preparation.prompts(
@@ -254,8 +292,11 @@ class MlxAdapter(ModelAdapter):
             if self._answering is None or len(self._answering.together) > 1:
                 raise  # nobody knows whose fault it is
             return {next(iter(prompts)): error}
+        size = self._picture(first, plan).image.size
         return {
-            place: evolve(self._answer(generated, plan, first), prompt=prompts[place])
+            place: evolve(
+                self._answer(generated, plan, first), image_size=size, prompt=prompts[place]
+            )
             for place, generated in said.items()
         }
 
@@ -264,8 +305,21 @@ class MlxAdapter(ModelAdapter):
     ) -> dict[int, Generated]:
         """The questions' arrays live in this frame, so that `forget` can let go of them."""
         assert self._answering is not None
-        picture = self._preparation.picture(first, plan.image_longest_edge)
+        picture = self._picture(first, plan)
         return self._answering.generate(prompts, picture, plan)
+
+    def _picture(self, question: Question, plan: GenerationPlan) -> Picture:
+        """The question's picture, as small as the plan or else the family wants it."""
+        edge = plan.image_longest_edge or self._family.longest_edge
+        return self._preparation.picture(question, edge)
+
+    def _check_wording(self) -> None:
+        """See that the options' texts go into this model's prompt, before anything is asked."""
+        try:
+            self.prompt(Question(question_id=0, image=b"", text=""))
+        except AnswerError as error:
+            self.release()
+            raise ConfigurationError(f"The prompt options cannot be used: {error}") from error
 
     def _answer(self, generated: Generated, plan: GenerationPlan, question: Question) -> Answer:
         """The record of what was generated for a question, or for one worded like it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 BATCH = 2
 """Tiles at once when the plan does not say. On the CPU one at a time is as quick as all

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from attrs import evolve, fields, frozen
 
 from vqa_engine.adapter import CleanupStrategy
-from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.families.family import Config, Family
+from vqa_engine_adapters.mlx.options import Options
 
 if TYPE_CHECKING:
+    from vqa_engine_adapters.checkpoints.checkpoint import Description
     from vqa_engine_adapters.mlx.encoding import Tower
     from vqa_engine_adapters.mlx.pixels import Cut, Narrow
+
+
+AnyDescription = TypeVar("AnyDescription", bound="Description")
 
 
 class Tail(Protocol):
@@ -30,8 +35,9 @@ class MlxFamily(Family):
     """A family as mlx-vlm runs it.
 
     `lead` goes between the image's marker and the question, where mlx-vlm's message format
-    leaves a needed separator out. `mend` repairs a loaded processor in place, where mlx-vlm
-    and transformers disagree.
+    leaves a needed separator out. `mend` corrects a loaded (model, processor) in place, where
+    mlx-vlm does not do what the model was trained with; the third argument are the processor's
+    settings. `options` are those it understands.
 
     `pixels` gives what an image processor makes of an image, as numpy's arrays; None where
     the processor has to be left to itself. `narrow` bounds, while its block runs, the tiles
@@ -49,7 +55,8 @@ class MlxFamily(Family):
 
     generic: str = "mlx_vlm"
     lead: str = ""
-    mend: Callable[[Any], None] | None = None
+    mend: Callable[[Any, Any, Config], None] | None = None
+    options: type[Options] = Options
     pixels: Cut | None = None
     narrow: Narrow | None = None
     tower: Callable[[Any], Tower | None] | None = None
@@ -64,6 +71,11 @@ class MlxFamily(Family):
         known = {one.name: getattr(family, one.name) for one in fields(Family)}
         estimate = evolve(family.estimate, backend="mlx", weights=weights, strategies=strategies)
         return cls(**{**known, "generic": "mlx_vlm", "estimate": estimate, **rest})
+
+    def settled(self, found: AnyDescription, options: Options) -> AnyDescription:
+        """A checkpoint with what its config leaves unsaid and what the options say instead."""
+        settings = {**found.settings, **options.settings}
+        return evolve(found, config=self.complete(found.config), settings=settings)
 
     @property
     def quantises_kv(self) -> bool:

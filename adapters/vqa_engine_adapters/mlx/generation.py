@@ -11,9 +11,10 @@ from attrs import define, frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
-from vqa_engine_adapters.mlx.loading import Loaded, special
+from vqa_engine_adapters.mlx.loading import Loaded, once_begun
 from vqa_engine_adapters.mlx.pixels import Pixels
 from vqa_engine_adapters.mlx.reuse import Prefix
+from vqa_engine_adapters.tracing import CHOICES
 
 _KV_GROUPS = (64, 32)
 """Group widths that `mx.quantize` takes; one has to divide the width of a head."""
@@ -80,12 +81,13 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
     from mlx_vlm import prepare_inputs
 
     started = perf_counter()
+    text, marked = once_begun(loaded, prompt)
     inputs = prepare_inputs(
         loaded.processor,
         images=[image],
-        prompts=prompt,
+        prompts=text,
         image_token_index=getattr(loaded.config, "image_token_index", None),
-        add_special_tokens=special(loaded),
+        add_special_tokens=marked,
     )
     ids = inputs.pop("input_ids")
     return Prepared(
@@ -122,6 +124,21 @@ def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Genera
         tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prompt - prepared.text_tokens),
         timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
     )
+
+
+def first_choices(
+    loaded: Loaded, prepared: Prepared, plan: GenerationPlan
+) -> tuple[tuple[int, float], ...]:
+    """The likeliest first tokens of a prepared question, with their log-probabilities."""
+    import mlx.core as mx
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    cache = make_prompt_cache(loaded.model.language_model)
+    with prepared.encoding(), closing(_scored(loaded, prepared, plan, cache)) as steps:
+        _, scores = next(steps)
+        scores = scores.reshape(-1).astype(mx.float32)
+        order: Any = mx.argsort(-scores)[:CHOICES].tolist()
+        return tuple((int(token), scores[token].item()) for token in order)
 
 
 def go_on(loaded: Loaded, prefix: Prefix, suffix: Sequence[int], plan: GenerationPlan) -> Generated:
@@ -169,7 +186,16 @@ def _run(
 def _steps(
     loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
 ) -> Generator[int, None, None]:
-    """Token ids, one at a time; the first one comes after the whole prefill.
+    """Token ids, one at a time; the first one comes after the whole prefill."""
+    with closing(_scored(loaded, prepared, plan, cache)) as steps:
+        for token, _ in steps:
+            yield int(token)
+
+
+def _scored(
+    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
+) -> Generator[tuple[Any, Any], None, None]:
+    """Tokens, each with the log-probabilities that it was chosen from.
 
     A quantised KV cache starts at the first token: mlx-vlm's own start of 5000 would
     leave usual prompts as they are (docs/facts/mlx_vlm.md).
@@ -181,7 +207,7 @@ def _steps(
         options["prefill_step_size"] = plan.prefill_step
     if plan.kv_bits is not None:
         options |= {"kv_bits": plan.kv_bits, "kv_group_size": kv_group(loaded)}
-    steps = generate_step(
+    steps: Generator[tuple[Any, Any], None, None] = generate_step(
         prepared.ids,
         loaded.model,
         prepared.pixels,
@@ -193,9 +219,7 @@ def _steps(
         quantized_kv_start=0,
         **options,
     )
-    with closing(steps):
-        for token, _ in steps:
-            yield int(token)
+    return steps
 
 
 def _collect(

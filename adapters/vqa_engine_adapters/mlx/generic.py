@@ -6,10 +6,12 @@ from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
-from vqa_engine_adapters.families.family import STOP_TEXTS, WORD_OR_PHRASE
+from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE
+from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.options import Options, Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
@@ -17,20 +19,37 @@ STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
 """Bounds that suit models of any size; nothing is known of this one beforehand."""
 
 
+_ANY = MlxFamily(
+    adapter="mlx_vlm",
+    model=None,
+    estimate=MemoryProfile(backend="mlx", strategies=STRATEGIES),
+    options=Phi35Options,
+    longest_edge=LONGEST_EDGE,
+    instruction=WORD_OR_PHRASE,
+    stop=STOP_TEXTS,
+)
+
+
 class MlxVlm(MlxAdapter):
     """A model of any family; it has no default, so `--model` is needed.
 
-    One of a family that has an adapter of its own is run by that family's rules.
+    One of a family that has an adapter of its own is run by that family's rules. A picture is
+    made no larger than `LONGEST_EDGE` unless the plan has a bound of its own.
     """
 
-    family = MlxFamily(
-        adapter="mlx_vlm",
-        model=None,
-        relatives=tuple(
-            evolve(adapter.family, adapter="mlx_vlm")
-            for adapter in (LlavaMlx, Phi35Vision, SmolVlm)
+    family = evolve(
+        _ANY,
+        relatives=(
+            *(evolve(one.family, adapter="mlx_vlm") for one in (LlavaMlx, Phi35Vision, SmolVlm)),
+            *(
+                evolve(
+                    _ANY,
+                    options=Options,
+                    model_types=rule.model_types,
+                    image_tokens=rule.image_tokens,
+                    sizes=rule.sizes,
+                )
+                for rule in RULES
+            ),
         ),
-        estimate=MemoryProfile(backend="mlx", strategies=STRATEGIES),
-        instruction=WORD_OR_PHRASE,
-        stop=STOP_TEXTS,
     )

@@ -1,46 +1,23 @@
-"""LLaVA 1.6 on Mistral (`llava_next`) and LLaVA 1.5 (`llava`) on MLX.
-
-mlx-vlm 0.7.10 puts one newline row behind every patch of 1.6, not every row of patches, so
-its tiles take twice their patches (models/llava_next/llava_next.py, `get_input_embeddings`).
-"""
+"""LLaVA 1.6 (`llava_next`) and LLaVA 1.5 (`llava`) on MLX."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import evolve
 from PIL import Image
 
-from vqa_engine.adapter import ImageTokens
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
-from vqa_engine_adapters.families import llava
-from vqa_engine_adapters.families.family import Config, Size
+from vqa_engine_adapters.families.family import Config
+from vqa_engine_adapters.families.llava import LLAVA
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.packing import pack
 from vqa_engine_adapters.mlx.tail import after
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """An image is 576 tokens in 1.5 and several thousand in 1.6: the prefill sets the peak."""
-
-
-def image_tokens(config: Config, settings: Config) -> ImageTokens:
-    """The family's rule with mlx-vlm's own newlines."""
-    rule = llava.image_tokens(config, settings)
-    return evolve(rule, per_tile=_tile_tokens(config), fixed=0)
-
-
-def sizes(
-    config: Config, settings: Config, size: Size, _longest_edge: int | None
-) -> tuple[int, int]:
-    """What an image of this size needs: 1.5 always the same, 1.6 by its best grid; exact."""
-    tiles = llava.tiles(config, settings, size)
-    return _tile_tokens(config) * tiles, tiles
-
-
-def _tile_tokens(config: Config) -> int:
-    return llava.tile_tokens(config) * (2 if config.get("model_type") == "llava_next" else 1)
 
 
 def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
@@ -66,32 +43,45 @@ class _WithoutPadding:
         return getattr(self._inner, name)
 
 
-def mend(processor: Any) -> None:
-    """Make LLaVA 1.5's processor of mlx-vlm 0.7.10 work with transformers 5.
+def mend(model: Any, processor: Any, _settings: Config) -> None:
+    """Correct mlx-vlm 0.7.10 and what a conversion left out (docs/upstream.md).
 
-    It hands `padding` on to the image processor (models/llava/processing_llava.py,
-    `__call__`), and transformers refuses arguments it does not know.
+    1.6 gets its tiles packed. 1.5's processor hands `padding` on to the image processor
+    (models/llava/processing_llava.py, `__call__`), and transformers 5 refuses arguments it
+    does not know.
     """
-    if type(processor).__name__ == "LlavaProcessor":
+    complete(model.config, processor)
+    if model.config.model_type == "llava_next":
+        pack(model, processor)
+    else:
         processor.image_processor = _WithoutPadding(processor.image_processor)
+
+
+def complete(config: Any, processor: Any) -> None:
+    """Give a processor what a missing or partial processor_config.json does not say.
+
+    Conversions of 2024 have no such file, and some that were repaired later lack the count
+    of additional tokens: one for the class token of CLIP
+    (docs/facts/published_checkpoints.md, A4).
+    """
+    if processor.patch_size is None:
+        processor.patch_size = config.vision_config.patch_size
+    if processor.vision_feature_select_strategy is None:
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    if config.vision_config.model_type == "clip_vision_model":
+        processor.num_additional_image_tokens = 1
 
 
 class LlavaMlx(MlxAdapter):
     """LLaVA on MLX; the default is LLaVA 1.6 on Mistral-7B in 4 bits."""
 
     family = MlxFamily.on(
-        evolve(
-            llava.LLAVA,
-            estimate=evolve(
-                llava.LLAVA.estimate, image_tokens=image_tokens({"model_type": "llava_next"}, {})
-            ),
-        ),
+        LLAVA,
         STRATEGIES,
-        weights=4_600_000_000,  # docs/facts/models.md
+        # As published, vision tower quantised too (docs/facts/published_checkpoints.md, C).
+        weights=4_258_000_000,
         adapter="llava_mlx",
         model="mlx-community/llava-v1.6-mistral-7b-4bit",
-        image_tokens=image_tokens,
-        sizes=sizes,
         mend=mend,
         pixels=pixels,
         tower=encoding.llava,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +14,9 @@ from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.swapping import swapped
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +71,12 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
     """
     load_model = _imported()
     try:
-        with quiet():
+        with quiet(), _completed(family):
             model, processor = load_model(
                 str(checkpoint.folder), trust_remote_code=trust_remote_code
             )
             if family.mend is not None:
-                family.mend(processor)
+                family.mend(model, processor, checkpoint.settings)
     except Exception as error:  # any library under mlx-vlm may raise anything
         raise _unloadable(checkpoint, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)
@@ -83,6 +86,24 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
         checkpoint=checkpoint,
         stop=stop_tokens(family, tokenizer, model.config),
     )
+
+
+@contextmanager
+def _completed(family: MlxFamily) -> Iterator[None]:
+    """Have mlx-vlm read a sparse config as the family completes it.
+
+    Its own defaults for what LLaVA's text config leaves out fit one language model only
+    (mlx-vlm 0.7.10, models/llava_next/config.py, `TextConfig`).
+    """
+    from mlx_vlm import utils
+
+    read = utils.load_config
+
+    def completed(*given: Any, **options: Any) -> Config:
+        return family.complete(read(*given, **options))
+
+    with swapped(utils, "load_config", completed):
+        yield
 
 
 def _imported() -> Any:
@@ -116,6 +137,21 @@ def special(loaded: Loaded) -> bool:
     from mlx_vlm.utils import should_add_special_tokens
 
     return bool(should_add_special_tokens(loaded.config.model_type, loaded.processor))
+
+
+def once_begun(loaded: Loaded, prompt: str) -> tuple[str, bool]:
+    """The prompt to tokenise so that it starts once, and whether with the tokenizer's markers.
+
+    Where the chat template writes the start token and the tokenizer does too, there would be
+    two: mlx-vlm 0.7.10 does not hand `add_special_tokens` on to Gemma 3's processor
+    (utils.py, `process_inputs`). So the template's is left out.
+    """
+    start = getattr(loaded.tokenizer, "bos_token", None)
+    if not start or not prompt.startswith(start):
+        return prompt, special(loaded)
+    if loaded.tokenizer("")["input_ids"][:1] != [loaded.tokenizer.bos_token_id]:
+        return prompt, special(loaded)
+    return prompt.removeprefix(start), True
 
 
 def _ids(declared: Any) -> set[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from math import ceil
 from typing import Any
 
 from attrs import evolve
@@ -12,11 +11,12 @@ from PIL import Image
 from vqa_engine.adapter import LEVERS
 from vqa_engine.memory.strategies import CacheLimit, EncoderBatch, PrefillStep
 from vqa_engine_adapters.families import phi35
-from vqa_engine_adapters.families.family import Config, Size
 from vqa_engine_adapters.mlx import encoding
+from vqa_engine_adapters.mlx.crops import behind, correct, crops
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.mlx.options import Phi35Options
+from vqa_engine_adapters.swapping import swapped
 
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(256), EncoderBatch(1))
 """Keys and values are 384 KiB a token (docs/facts/models.md), and a crop takes more in its
@@ -24,13 +24,10 @@ encoder than a step of the prefill does."""
 
 
 def pixels(images: Any, image: Image.Image) -> dict[str, Any]:
-    """The whole image first, then its crops, and the pixels that they make up.
-
-    As mlx_vlm/models/phi3_v/processing_phi3_v.py, `preprocess`, which makes MLX arrays.
-    """
+    """The whole image first, then its crops, and the pixels that they make up."""
     import numpy as np
 
-    values, size = images._process_single_image(drawn(images, image))
+    values, size = crops(images, image)
     return {"pixel_values": values[None], "image_sizes": np.array([size])}
 
 
@@ -41,47 +38,8 @@ def fewer_crops(images: Any, longest_edge: int) -> AbstractContextManager[None]:
 
 
 def tail(processor: Any, prompt: str, *, special: bool) -> list[int]:
-    """The ids after the image, as its processor makes them: less the first one.
-
-    It treats that one as a start token (mlx_vlm/models/phi3_v/processing_phi3_v.py,
-    `_convert_images_texts_to_inputs`), and never asks for the tokenizer's markers there.
-    """
-    text = prompt.partition("<|image_1|>")[2]
-    return list(processor.tokenizer.encode(text, add_special_tokens=False)[1:])
-
-
-def mend(processor: Any) -> None:
-    """Make the processor of mlx-vlm 0.7.10 take strips of any shape.
-
-    It scales an image to the width of `num_crops` crops, and a strip thinner than one
-    pixel of them then has no height left (`_calc_hd_transform_size`).
-    """
-    images = processor.image_processor
-    count, preprocess = images.calc_num_image_tokens, images.preprocess
-    images.calc_num_image_tokens = lambda image: count(drawn(images, image))
-    images.preprocess = lambda several, **rest: preprocess(
-        [drawn(images, image) for image in several], **rest
-    )
-
-
-def drawn(images: Any, image: Image.Image) -> Image.Image:
-    """The image stretched to what can be drawn; the processor stretches all of them anyway."""
-    size = drawable(image.size, images.num_crops)
-    return image if image.size == size else image.resize(size, Image.Resampling.NEAREST)
-
-
-def drawable(size: Size, crops: int) -> Size:
-    """The size with its shorter side at least one pixel of that many crops in a row."""
-    least = ceil(max(size) / (crops * phi35.CROP))
-    return max(size[0], least), max(size[1], least)
-
-
-def sizes(
-    config: Config, settings: Config, size: Size, longest_edge: int | None
-) -> tuple[int, int]:
-    """What an image needs once it can be drawn."""
-    most = phi35.crops(settings, longest_edge)
-    return phi35.sizes(config, settings, drawable(size, most), longest_edge)
+    """The ids after the image, which the processor tokenises by themselves."""
+    return behind(processor, prompt.partition("<|image_1|>")[2])
 
 
 class Phi35Vision(MlxAdapter):
@@ -93,12 +51,10 @@ class Phi35Vision(MlxAdapter):
         STRATEGIES,
         weights=2_330_000_000,
         model="mlx-community/Phi-3.5-vision-instruct-4bit",
-        # mlx-vlm puts nothing between the image and the question, and its processor then
-        # drops the question's first token (models/phi3_v/processing_phi3_v.py,
-        # `_convert_images_texts_to_inputs`). The model's own format has a line end there.
+        # The model's own format has a line end there, and mlx-vlm's nothing.
         lead="\n",
-        sizes=sizes,
-        mend=mend,
+        mend=correct,
+        options=Phi35Options,
         pixels=pixels,
         narrow=fewer_crops,
         tower=encoding.phi,

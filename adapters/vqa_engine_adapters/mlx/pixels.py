@@ -16,7 +16,7 @@ from typing import Any
 from attrs import frozen
 from PIL import Image
 
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.swapping import swapped
 
 Cut = Callable[[Any, Image.Image], Mapping[str, Any]]
 """(image processor, RGB image) → its arrays by name, as numpy; `pixel_values` among them."""

@@ -13,8 +13,9 @@ from vqa_engine_adapters.families.smolvlm import SMOLVLM, scaled_edge
 from vqa_engine_adapters.mlx import encoding
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.swapping import swapped
+from vqa_engine_adapters.mlx.positions import exact
 from vqa_engine_adapters.mlx.tail import after
+from vqa_engine_adapters.swapping import swapped
 
 STRATEGIES = (CacheLimit(256 * 2**20), PrefillStep(256), EncoderBatch(encoding.BATCH))
 """A split image makes prompts of over 1,000 tokens in many lengths: both bounds matter."""
@@ -43,6 +44,7 @@ class SmolVlm(MlxAdapter):
         STRATEGIES,
         weights=1_015_000_000,
         model="mlx-community/SmolVLM2-500M-Video-Instruct-mlx",
+        mend=exact,
         pixels=pixels,
         narrow=fewer_tiles,
         tower=encoding.idefics3,

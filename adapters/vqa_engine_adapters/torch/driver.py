@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -16,12 +16,14 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Trace,
+    Transfer,
 )
 from vqa_engine.errors import AnswerError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
-from vqa_engine_adapters.families.family import Family, with_system
+from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
+from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.torch import profile
 from vqa_engine_adapters.torch.generation import Generated, generate
@@ -29,6 +31,7 @@ from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, prepare
+from vqa_engine_adapters.torch.tracing import trace
 from vqa_engine_adapters.torch.whole import generate_whole
 
 
@@ -83,6 +86,14 @@ class TorchAdapter(ModelAdapter):
         self._loaded, self._family = loaded, family
         self._prefixes = Prefixes(self._options.prefix_cache)
         self._profile = profile.as_loaded(family, loaded)
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here; imports no model library.
+
+        Raises:
+            CheckpointError: it cannot be reached or stored.
+        """
+        fetch(self.family, model, report)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question, obeying the plan as far as the model can.
@@ -179,16 +190,33 @@ class TorchAdapter(ModelAdapter):
                 question's text has an image marker.
         """
         loaded = self._ready()
-        text = self._family.ask(question, self._options.instruction)
+        given = self._options
+        system = given.system if system is None else system
+        text = self._family.ask(question, given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
-        if marker and marker in text + (system or ""):
+        if marker and marker in text + system + given.prefill:
             raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            return _templated(loaded, text, system)
-        if self._family.prompt is None:
+            bare = _templated(loaded, text, system)
+        elif self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
-        prompt = with_system(self._family.prompt(loaded.checkpoint.config), system)
-        return prompt.replace("{question}", text)
+        else:
+            bare = self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
+        if system.strip() not in bare:
+            raise AnswerError(
+                "The model's prompt has no place for a system text.", cause="template"
+            )
+        return bare + given.prefill
+
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question; prepared and computed once more.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            AnswerError: nothing is loaded, or the processor refuses the question.
+        """
+        loaded, image = self._ready(), open_image(question)
+        return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
 
     def _generate(self, loaded: Loaded, question: Question, plan: GenerationPlan) -> Generated:
         """The question's tensors live in this frame, so that `forget` can let go of them."""
@@ -226,12 +254,12 @@ def _has_template(loaded: Loaded) -> bool:
     )
 
 
-def _templated(loaded: Loaded, text: str, system: str | None) -> str:
+def _templated(loaded: Loaded, text: str, system: str) -> str:
     content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
-    messages = [{"role": "user", "content": content}]
-    if system is not None:
-        said = [{"type": "text", "text": system}]
-        messages.insert(0, {"role": "system", "content": said})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system:
+        told = [{"type": "text", "text": system}]
+        messages.insert(0, {"role": "system", "content": told})
     return str(
         loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     )

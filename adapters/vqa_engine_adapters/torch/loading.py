@@ -31,7 +31,8 @@ class Loaded:
     """A model in memory, on its device.
 
     `stop` are the ids that end an answer. `steps` and `tiles` bound what is computed at
-    once, None where the model is not known to allow it.
+    once, None where the model is not known to allow it. `longest_edge` bounds a picture,
+    in pixels, where the plan does not.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Loaded:
     stop: frozenset[int]
     steps: Stepwise | None = None
     tiles: Batchwise | None = None
+    longest_edge: int | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -114,6 +116,7 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
     try:
         with quiet():
             processor = _processor(checkpoint, model)
+            _drop_blind_template(processor)
             network = _network(checkpoint, arguments, device)
     except Exception as error:  # any library under transformers may raise anything
         raise unloadable(checkpoint, error) from error
@@ -123,9 +126,10 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
         processor=processor,
         checkpoint=checkpoint,
         device=device,
-        stop=_stop_tokens(family, getattr(processor, "tokenizer", processor), network),
+        stop=_stop_tokens(family, checkpoint, getattr(processor, "tokenizer", processor), network),
         steps=steps,
         tiles=tiles,
+        longest_edge=family.longest_edge,
     )
 
 
@@ -152,6 +156,18 @@ def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
     )
 
 
+def _drop_blind_template(processor: Any) -> None:
+    """Take a chat template away that cannot render an image, as a language model's own."""
+    content = [{"type": "image"}, {"type": "text", "text": "?"}]
+    try:
+        said = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    except Exception:  # noqa: BLE001  a template may raise anything, and then is no use
+        said = ""
+    if not said or "{'type'" in said:
+        for owner in (processor, getattr(processor, "tokenizer", processor)):
+            owner.chat_template = None
+
+
 def _network(checkpoint: Checkpoint, arguments: Mapping[str, Any], device: Any) -> Any:
     from transformers import AutoModelForImageTextToText
 
@@ -170,14 +186,22 @@ def _bounds(network: Any) -> tuple[Stepwise | None, Batchwise | None]:
     return steps, tiles
 
 
-def _stop_tokens(family: Family, tokenizer: Any, network: Any) -> frozenset[int]:
+def _stop_tokens(
+    family: Family, checkpoint: Checkpoint, tokenizer: Any, network: Any
+) -> frozenset[int]:
     """The union of every source of end tokens; no single one is enough
-    (docs/facts/models.md, "quirks to encode")."""
-    config, found = network.config, set[int]()
+    (docs/facts/models.md, "quirks to encode").
+
+    What a config leaves unsaid is not asked of transformers, whose default (2, for a Llama)
+    is some other token of most tokenizers.
+    """
+    config, found = checkpoint.config, set[int]()
     generation = getattr(network, "generation_config", None)
-    for source in (config, getattr(config, "text_config", None), generation, tokenizer):
-        declared = getattr(source, "eos_token_id", None)
-        found |= {declared} if isinstance(declared, int) else set(declared or ())
+    text = config.get("text_config") or {}
+    declared = [one.get("eos_token_id") for one in (config, text)]
+    declared += [getattr(one, "eos_token_id", None) for one in (generation, tokenizer)]
+    for ids in declared:
+        found |= {ids} if isinstance(ids, int) else set(ids or ())
     vocabulary: Mapping[str, int] = tokenizer.get_vocab()
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -15,18 +17,20 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     Timings,
+    Transfer,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import bounded, content_hash, open_image
-from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, resolve
+from vqa_engine_adapters.checkpoints import hub
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolve, weight_files
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
     choose_device,
-    choose_dtype,
     strategies,
     synchronise,
 )
@@ -37,6 +41,9 @@ from vqa_engine_adapters.torch.options import Options
 REVISION = "2025-06-21"
 """The release that this adapter was written for. Other releases have other methods, and code
 that runs here unread must not change by itself."""
+
+TOKENIZER = "moondream/starmie-v1"
+"""What that release's code fetches while it loads."""
 
 BRIEF = "\nAnswer briefly."
 
@@ -90,12 +97,18 @@ class Moondream2(ModelAdapter):
         """
         self.release()
         self._options = read(Options, model.options)
+        if self._options.dtype not in {None, "bfloat16"}:
+            raise ConfigurationError("moondream2 runs in bfloat16 only: leave the dtype out.")
+        if self._options.system or self._options.prefill:
+            raise ConfigurationError(
+                "moondream2 writes its own prompt, which has no place for system or prefill: "
+                "leave these options out."
+            )
         model = _pinned(_allowed(model))
         torch = require()
         device = choose_device(torch, self._options.device)
-        dtype = choose_dtype(torch, device, model.model, self._options.dtype)
         checkpoint = resolve(FAMILY, model)
-        self._model = _load(checkpoint, dtype).to(device)
+        self._model = _load(checkpoint).to(device)
         self._device = device
         self._profile = evolve(
             FAMILY.estimate,
@@ -104,6 +117,18 @@ class Moondream2(ModelAdapter):
             strategies=strategies(device.type, plain=False),
             exact=True,
         )
+
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint, its code and its tokenizer to this machine.
+
+        Raises:
+            ConfigurationError: running that code was not allowed.
+            CheckpointError: they cannot be reached or stored.
+        """
+        pinned = _pinned(_allowed(model))
+        fetch(FAMILY, pinned, report)
+        if (pinned.model or FAMILY.model) == FAMILY.model:
+            hub.small_file(TOKENIZER, "tokenizer.json")
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question through `query`.
@@ -173,7 +198,7 @@ class Moondream2(ModelAdapter):
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
-        return FAMILY.ask(question, self._options.instruction)
+        return FAMILY.ask(question, self._options.instruction, self._options.before)
 
 
 def _allowed(model: ModelRef) -> ModelRef:
@@ -193,17 +218,13 @@ def _pinned(model: ModelRef) -> ModelRef:
     return evolve(model, revision=REVISION)
 
 
-def _load(checkpoint: Checkpoint, dtype: Any) -> Any:
+def _load(checkpoint: Checkpoint) -> Any:
     try:
         with quiet():
-            from transformers import AutoModelForCausalLM
-
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder, dtype=dtype, trust_remote_code=True, local_files_only=True
-            )
+            model = _made(checkpoint)
     except Exception as error:  # code of others may raise anything
         raise unloadable(checkpoint, error) from error
-    missing = [name for name in ("encode_image", "query") if not hasattr(model, name)]
+    missing = [name for name in ("encode_image", "query") if not hasattr(type(model), name)]
     if missing:
         raise CheckpointError(
             checkpoint.name,
@@ -212,3 +233,47 @@ def _load(checkpoint: Checkpoint, dtype: Any) -> Any:
             f"This adapter is for revision {REVISION}.",
         )
     return model.eval()
+
+
+def _made(checkpoint: Checkpoint) -> Any:
+    """The model of the checkpoint's own code, its weights read by us.
+
+    That code is written for transformers 4. Version 5 builds a model without memory first:
+    it asks for an attribute that this one lacks (`all_tied_weights_keys`), and leaves the
+    buffers that no file holds, the attention mask and the rotary table, uninitialised.
+
+    It is bfloat16 on every device: that is what its code makes of a picture (vision.py,
+    `prepare_crops`).
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    config = AutoConfig.from_pretrained(
+        checkpoint.folder, trust_remote_code=True, local_files_only=True
+    )
+    made = get_class_from_dynamic_module(
+        config.auto_map["AutoModelForCausalLM"], str(checkpoint.folder), local_files_only=True
+    )
+    with _local_tokenizers():
+        model = made(config)
+    weights: dict[str, Any] = {}
+    for file in weight_files(checkpoint.name, checkpoint.folder):
+        weights |= load_file(file)
+    model.load_state_dict(weights, assign=True)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+@contextmanager
+def _local_tokenizers() -> Iterator[None]:
+    """Have code that fetches a tokenizer while it loads find it in the cache first."""
+    from tokenizers import Tokenizer
+
+    def local(name: str, *_given: Any, **_options: Any) -> Any:
+        return Tokenizer.from_file(str(hub.small_file(name, "tokenizer.json")))
+
+    with swapped(Tokenizer, "from_pretrained", staticmethod(local)):
+        yield

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from vqa_engine_adapters.options import text
+from vqa_engine_adapters.options import Wording, text
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -37,16 +37,14 @@ def _quantization(value: Any) -> dict[str, Any] | None:
 
 
 @frozen(kw_only=True)
-class Options:
+class Options(Wording):
     """How to load and ask a model; None leaves a choice to the driver.
 
-    `instruction` replaces the text appended to each question, and may be empty. `device` is
-    torch's name (`cuda:1`), `dtype` one of `DTYPES`. `attn_implementation` and
+    `device` is torch's name (`cuda:1`), `dtype` one of `DTYPES`. `attn_implementation` and
     `quantization` (a `quantization_config`, `4bit` or `8bit`) go to transformers as they
     are. `prefix_cache` bounds the bytes kept for images asked about again; 0 keeps none.
     """
 
-    instruction: str | None = text()
     device: str | None = text()
     dtype: str | None = field(default=None, validator=validators.optional(validators.in_(DTYPES)))
     attn_implementation: str | None = text()

@@ -47,7 +47,7 @@ def prepare(
         AnswerError: the prompt and the model disagree about the image.
     """
     started = perf_counter()
-    image = bounded(image, longest_edge)
+    image = bounded(image, longest_edge or loaded.longest_edge)
     name = f"{content_hash(image)} {longest_edge}"
     written = _tokens(loaded, prompt)
     cut = _place(loaded, written)
@@ -55,7 +55,7 @@ def prepare(
         prefix = prefixes.find(name, tuple(written[:cut]))
         if prefix is not None:
             return _again(prefix, written[cut + 1 :], name, perf_counter() - started)
-    inputs = _processed(loaded, prompt, image, longest_edge)
+    inputs = processed(loaded, prompt, image, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     head, split = _cut(ids, written, cut)
     return Prepared(
@@ -102,9 +102,14 @@ def _place(loaded: Loaded, written: list[int]) -> int | None:
     return written.index(loaded.image_token or -1)
 
 
-def _processed(
+def processed(
     loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None
 ) -> dict[str, Any]:
+    """The tensors that the processor makes of a formatted prompt and an RGB image.
+
+    Raises:
+        AnswerError: it refuses them.
+    """
     options = {**_special(loaded, prompt), **_fewer_tiles(loaded.processor, longest_edge)}
     try:
         inputs = loaded.processor(text=[prompt], images=[image], return_tensors="pt", **options)

@@ -16,8 +16,10 @@ from vqa_engine.adapter.model import (
     BatchAdapter,
     CacheHolder,
     CostAware,
+    Fetchable,
     ModelAdapter,
     Sizable,
+    Traceable,
     images_per_question,
 )
 from vqa_engine.adapter.options import read_options
@@ -33,6 +35,9 @@ from vqa_engine.adapter.records import (
     QuestionId,
     Timings,
     TokenCounts,
+    Trace,
+    Transfer,
+    as_image,
 )
 from vqa_engine.adapter.strategy import (
     VERDICT,
@@ -57,6 +62,7 @@ __all__ = [
     "Controls",
     "CostAware",
     "Described",
+    "Fetchable",
     "FinishReason",
     "GenerationPlan",
     "ImageSource",
@@ -73,6 +79,10 @@ __all__ = [
     "Sizable",
     "Timings",
     "TokenCounts",
+    "Trace",
+    "Traceable",
+    "Transfer",
+    "as_image",
     "describe",
     "images_per_question",
     "portable",

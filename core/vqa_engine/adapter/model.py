@@ -1,13 +1,20 @@
-"""The protocols that an adapter implements: four methods, and four options."""
+"""The protocols that an adapter implements: four methods, and six options."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
-from vqa_engine.adapter.records import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter.records import (
+    Answer,
+    GenerationPlan,
+    ModelRef,
+    Question,
+    Trace,
+    Transfer,
+)
 from vqa_engine.errors import VqaEngineError
 
 
@@ -85,6 +92,38 @@ class Sizable(Protocol):
 
         Raises:
             CheckpointError: its files cannot be reached or read.
+        """
+
+
+@runtime_checkable
+class Fetchable(Protocol):
+    """An adapter whose checkpoints come from elsewhere. Optional.
+
+    The engine fetches before it loads, and counts only the loading against its time limit.
+    """
+
+    @abstractmethod
+    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
+        """Bring the checkpoint to this machine, unless it is here.
+
+        `report` hears now and then how far it is. What was interrupted should be continued.
+        Importing the model library is not allowed here: the host may call it.
+
+        Raises:
+            CheckpointError: its files cannot be reached or stored.
+        """
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """An adapter that can show what its model is given. Optional."""
+
+    @abstractmethod
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model is given for a question that was just answered under this plan.
+
+        Raises:
+            ImageError: the question's image cannot be used.
         """
 
 

@@ -63,6 +63,20 @@ def _as_texts(given: str | Iterable[str]) -> tuple[str, ...]:
 
 
 @frozen(kw_only=True)
+class Transfer:
+    """How far a checkpoint's way to this machine is: `done` of `total` bytes of `name`.
+
+    `folder` is where it goes, `free` what the disk there had left at the beginning.
+    """
+
+    name: str
+    folder: str
+    done: int
+    total: int
+    free: int
+
+
+@frozen(kw_only=True)
 class Question:
     """One visual question.
 
@@ -124,7 +138,8 @@ class GenerationPlan:
     on the image before the processor sees it, `kv_bits` the width of a quantised KV
     cache, `encoder_batch` the number of tiles or crops that the vision encoder takes at
     once; None leaves each to the model. `rung` counts the steps taken down the
-    ladder of cheaper plans: 0 is the plan as asked for.
+    ladder of cheaper plans: 0 is the plan as asked for. With `trace` an answer also says what
+    the model was given, where the adapter can tell (`vqa_engine.adapter.Traceable`).
 
     `prompt` is the user's wording, with `{question}` in it and, for a multiple choice,
     `{options}`; the engine fills it in, so an adapter gets a question that is `worded`.
@@ -148,6 +163,7 @@ class GenerationPlan:
     )
     encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     rung: int = field(default=0, validator=validators.ge(0))
+    trace: bool = False
     prompt: str | None = field(default=None)
     system: str | None = None
     stop: tuple[str, ...] = ()
@@ -202,14 +218,36 @@ class MemoryReading:
     footprint: int | None = None
 
 
+@frozen(kw_only=True)
+class Trace:
+    """What a model was given for one question, and what it made of it first.
+
+    `prompt` is the whole text and `prompt_ids` its tokens, the image's placeholders among
+    them. `image_size` is the (width, height) of the picture as the image processor got it,
+    `pixel_shape` what that made of it, and `pixels` some of those numbers, evenly spread.
+    `image_positions` are the first position of the image in the prompt and how many there
+    are. `first` are the likeliest first tokens, each with its log-probability. What a
+    backend does not show stays empty.
+    """
+
+    prompt: str = ""
+    prompt_ids: tuple[int, ...] = ()
+    image_size: tuple[int, int] | None = None
+    pixel_shape: tuple[int, ...] = ()
+    pixels: tuple[float, ...] = ()
+    image_positions: tuple[int, int] | None = None
+    first: tuple[tuple[int, float], ...] = ()
+
+
 @frozen
 class Answer:
     """What a model said, and what it cost; `Answer("red")` alone will do.
 
     `token_ids` are the generated ids without the end token. `plan` is the plan that
     was really used, by default the one given. `prompt` is the whole prompt as the model's
-    chat format has it, where the adapter knows it. The engine fills in `memory`; an adapter
-    may leave it out.
+    chat format has it, where the adapter knows it. `image_size` is the (width, height) of the
+    picture as the model got it. The engine fills in `memory` and `trace`; an adapter may
+    leave them out.
     """
 
     text: str
@@ -220,6 +258,9 @@ class Answer:
     timings: Timings | None = field(default=None, kw_only=True)
     memory: MemoryReading | None = field(default=None, kw_only=True)
     prompt: str | None = field(default=None, kw_only=True)
+    image_size: tuple[int, int] | None = field(default=None, kw_only=True)
+    trace: Trace | None = field(default=None, kw_only=True)
+    server: str | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         return self.text

@@ -29,6 +29,7 @@ MEMORY_BACKENDS = "vqa_engine.memory_backends"
 AGGREGATES = "vqa_engine.aggregates"
 TASKS = "vqa_engine.tasks"
 SUBMISSIONS = "vqa_engine.submissions"
+PLACES = "vqa_engine.places"
 
 KINDS = {
     ADAPTERS: "adapter",
@@ -38,6 +39,7 @@ KINDS = {
     AGGREGATES: "aggregate",
     TASKS: "task",
     SUBMISSIONS: "submission",
+    PLACES: "place",
 }
 """The groups, and what messages call a plugin of each."""
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
-from vqa_engine.adapter import ModelRef
+from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.errors import ConfigurationError
 
 
 @frozen(kw_only=True)
@@ -28,6 +29,19 @@ class AdapterSpec:
     target: str | None = None
     python: Path | None = None
     settings: Mapping[str, Any] = field(factory=dict, hash=False)
+
+    def planned(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan with this adapter's own settings.
+
+        Raises:
+            ConfigurationError: they are not those of a plan.
+        """
+        try:
+            return evolve(plan, **self.settings)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"The settings of {self.label!r} are not those of a plan: {error}."
+            ) from error
 
     @classmethod
     def parse(cls, text: str) -> AdapterSpec:

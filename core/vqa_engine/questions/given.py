@@ -28,6 +28,11 @@ class GivenQuestions:
                 )
             seen.add(question.question_id)
 
+    @property
+    def max_images(self) -> int:
+        """The most images of one question."""
+        return max((len(one.all_images) for one in self._questions), default=1)
+
     def __len__(self) -> int:
         return len(self._questions)
 

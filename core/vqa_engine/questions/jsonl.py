@@ -2,8 +2,8 @@
 
 Fields of a line: `image` and `question` (or `text`); optional are `question_id` (else the
 line's number), `answers` (strings, or objects with `answer`) or `answer` (one string, for
-when there is no `answers`; POPE calls it `label`), `image_id`, `question_type`, `answer_type` and `choices`. Other
-fields are passed over.
+when there is no `answers`; POPE calls it `label`), `image_id`, `question_type`,
+`answer_type` and `choices`. Other fields are passed over.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import hashlib
 import weakref
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import filterfalse, pairwise
+from itertools import filterfalse, groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,24 @@ def by_image(
     are left out. Holds a few machine words a question; a set that cannot say which questions
     share an image is asked for each question twice.
     """
+    places, _ = _ordered(questions, skip)
+    return zip(places, questions.at(places), strict=True)
+
+
+def in_groups(
+    questions: QuestionSet, skip: Callable[[int], bool] | None = None
+) -> Iterator[list[tuple[int, Question]]]:
+    """The same pairs as lists: each holds the questions about one image."""
+    places, groups = _ordered(questions, skip)
+    numbered = zip(groups, places, questions.at(places), strict=True)
+    for _, members in groupby(numbered, key=itemgetter(0)):
+        yield [(place, question) for _, place, question in members]
+
+
+def _ordered(
+    questions: QuestionSet, skip: Callable[[int], bool] | None
+) -> tuple[Sequence[int], array[int]]:
+    """The places in the order of asking, and for each the number of its question's image."""
     places: Sequence[int] = range(len(questions))
     if skip is not None:
         places = array("L", filterfalse(skip, places))
@@ -38,7 +57,8 @@ def by_image(
     if not all(earlier <= later for earlier, later in pairwise(groups)):
         order = sorted(range(len(groups)), key=groups.__getitem__)
         places = array("L", map(places.__getitem__, order))
-    return zip(places, questions.at(places), strict=True)
+        groups = array("L", map(groups.__getitem__, order))
+    return places, groups
 
 
 def image_keys(questions: QuestionSet) -> Sequence[int]:

@@ -54,7 +54,8 @@ def compare_runs(
         labels = [_label(*pair) for pair in zip((first, second), journals, strict=True)]
         if not anyway:
             _check(first, second, labels)
-        chosen, _ = chosen_metrics(journals[0], () if wanted is None else (wanted,))
+        recorded = read_manifest(first.run).metrics
+        chosen, _ = chosen_metrics(journals[0], () if wanted is None else (wanted,), recorded)
         names = _names((first, second), labels)
         sides = [
             (name, answered(journal.rows(label)))

@@ -12,6 +12,7 @@ import msgspec
 
 from vqa_engine.results import Row
 from vqa_engine.runs.reading import Graded
+from vqa_engine.scoring.normaliser import normalised
 
 _COLUMNS = (
     *("adapter", "question_id", "image", "question", "ground_truths"),
@@ -29,6 +30,7 @@ def record(row: Row, scores: Mapping[str, float | None] | None = None) -> dict[s
     question, answer = row.question, row.answer
     return {
         "adapter": row.adapter,
+        "place": row.place,
         "question_id": question.question_id,
         "image": str(question.image) if isinstance(question.image, Path) else None,
         "image_id": question.image_id,
@@ -81,8 +83,15 @@ def _taken(text: io.StringIO) -> bytes:
     return data
 
 
-def vqa_v2_results(rows: Iterable[Row], *, errors_as_empty: bool = False) -> Iterator[bytes]:
+def vqa_v2_results(
+    rows: Iterable[Row], *, errors_as_empty: bool = False, normalise: bool = False
+) -> Iterator[bytes]:
     """The official result file, `[{"question_id": …, "answer": …}]`, in pieces.
+
+    With `normalise` each answer is written as the evaluation normalises it: what the
+    published submissions of LLaVA and others send (LLaVA,
+    scripts/convert_vqav2_for_submission.py), for the official code compares most answers as
+    they are.
 
     A row without an answer is left out, or written as the empty answer; the official
     evaluator wants every id of the set (docs/facts/metrics.md, "Files").
@@ -93,7 +102,8 @@ def vqa_v2_results(rows: Iterable[Row], *, errors_as_empty: bool = False) -> Ite
         if row.answer is None and not errors_as_empty:
             continue
         text = row.answer.text if row.answer else ""
-        yield opening + encode({"question_id": row.question.question_id, "answer": text})
+        said = normalised(text) if normalise else text
+        yield opening + encode({"question_id": row.question.question_id, "answer": said})
         opening = b",\n"
     yield b"]\n" if opening != b"[" else b"[]\n"
 

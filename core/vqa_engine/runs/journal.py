@@ -43,6 +43,10 @@ FROM rows LEFT JOIN questions USING (id)
 WHERE (?1 IS NULL OR rows.adapter = ?1) AND (cause IS NULL OR ?2)
 ORDER BY rows.adapter, position
 """
+_PLACES = """
+SELECT json_extract(CAST(record AS TEXT), '$.place') AS place, count(*) FROM rows
+WHERE adapter = ? AND place <> '' GROUP BY place ORDER BY place
+"""
 _EVENTS = """
 SELECT adapter, time, record FROM events WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid
 """
@@ -53,7 +57,8 @@ class Tally:
     """How an adapter did: `done` questions have a row, `failed` of them no answer.
 
     `causes` counts the failed by cause (`vqa_engine.results.Cause`), the most frequent first.
-    `degraded` were answered by a cheaper plan. `unasked` questions have no row.
+    `degraded` were answered by a cheaper plan. `unasked` questions have no row. `places` counts
+    the rows by the place that answered, in a run that was given places.
     """
 
     done: int = 0
@@ -61,6 +66,7 @@ class Tally:
     degraded: int = 0
     unasked: int = 0
     causes: Mapping[str, int] = field(factory=dict)
+    places: Mapping[str, int] = field(factory=dict)
 
     @property
     def total(self) -> int:
@@ -194,6 +200,7 @@ class Journal:
             degraded=int(sum(degraded for *_, degraded in counts)),
             unasked=0 if total is None else max(0, total - done),
             causes=causes,
+            places=dict(self._db.execute(_PLACES, (adapter,))),
         )
 
     @_guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vqa_engine.errors import ScoringError
+from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.results import Row
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal, read_manifest
@@ -17,6 +18,8 @@ from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
+
+log = logging.getLogger(__name__)
 
 
 @frozen
@@ -33,7 +36,7 @@ class Rescored:
 
 
 def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
-    """Score a run again, by the metrics wanted or the one for what its questions have.
+    """Score a run again, by the metrics wanted or those it was scored by.
 
     Raises:
         RunError: the directory holds no run.
@@ -41,7 +44,7 @@ def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
         ConfigurationError: there is no such metric.
     """
     with closing(open_journal(directory)) as journal:
-        chosen, why = chosen_metrics(journal, wanted)
+        chosen, why = chosen_metrics(journal, wanted, read_manifest(directory).metrics)
         scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
         return Rescored(scores, why, tuple(comparisons(journal.rows, scores, chosen[0])))
 
@@ -75,7 +78,8 @@ def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -
         return score_run(directories[0], wanted)
     _check_same_questions(directories)
     with closing(open_journal(directories[0])) as journal:
-        chosen, why = chosen_metrics(journal, wanted)
+        recorded = read_manifest(directories[0]).metrics
+        chosen, why = chosen_metrics(journal, wanted, recorded)
     parts = [score_run(directory, chosen).scores for directory in directories]
     often = Counter(label for part in parts for label in part)
     merged, homes = {}, {}
@@ -104,13 +108,20 @@ def _check_same_questions(directories: Sequence[Path]) -> None:
 
 
 def chosen_metrics(
-    journal: Journal, wanted: Iterable[MetricLike]
+    journal: Journal, wanted: Iterable[MetricLike], recorded: Sequence[str] = ()
 ) -> tuple[tuple[Metric, ...], str]:
-    """The metrics wanted, or the default for the run's questions with its reason."""
+    """The metrics wanted; else those that the run has recorded, such as its task's; else the
+    default for its questions. With the reason, unless they were named."""
     if named := metrics(wanted):
         return named, ""
     default = default_metric(row.question for row in journal.rows())
-    return (default.metric,), default.why
+    if not recorded or default.metric.name in recorded:
+        return (default.metric,), default.why
+    try:
+        return metrics(recorded), "the run was scored so"
+    except ConfigurationError as error:  # a program's own function, or a package that is gone
+        log.warning("scored by the default metric: %s", error)
+        return (default.metric,), default.why
 
 
 def _scores(journal: Journal, label: str, chosen: Sequence[Metric]) -> tuple[ScoreTable, ...]:

@@ -64,6 +64,7 @@ class _StoredRow:
     attempts: tuple[Attempt, ...] = ()
     prediction: MemoryPrediction | None = None
     degraded: bool = False
+    place: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -127,6 +128,7 @@ def encoded_row(row: Row) -> bytes:
         attempts=row.attempts,
         prediction=row.prediction,
         degraded=row.degraded,
+        place=row.place,
     )
     return _checked(stored, _row)
 
@@ -156,6 +158,7 @@ def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
         seconds=stored.seconds,
         prediction=stored.prediction,
         degraded=stored.degraded,
+        place=stored.place,
     )
 
 
@@ -217,6 +220,7 @@ def _failed(row: Row, error: Exception) -> Row:
         failure=_readable_failure(failure),
         attempts=tuple(map(_readable_attempt, row.attempts)),
         seconds=row.seconds,
+        place=row.place,
     )
 
 

@@ -71,9 +71,9 @@ def submitted(
     _check_count(form, len(answered))
     failed = [question.question_id for question, text in answered if text is None]
     if failed and not errors_as_empty:
-        shown = ", ".join(map(repr, failed[:_SHOWN]))
+        shown = ", ".join([*map(repr, failed[:_SHOWN]), *(["…"] if failed[_SHOWN:] else [])])
         raise ScoringError(
-            f"{len(failed)} of {len(answered)} questions have no answer ({shown}{', …' if failed[_SHOWN:] else ''}), "
+            f"{len(failed)} of {len(answered)} questions have no answer ({shown}), "
             f"and {form.server} scores whole sets; run the command again to ask them, or write "
             "them as empty answers with --errors-as-empty."
         )

@@ -140,7 +140,7 @@ def _means(counts: Counts) -> dict[str, float]:
         kind, _, value = name.partition(" ")
         parts[value][kind] = amount
     return {
-        value: part["score"] / part["count"]
+        value: part.get("score", 0.0) / part["count"]
         for value, part in sorted(parts.items())
         if part.get("count")
     }

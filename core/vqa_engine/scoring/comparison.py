@@ -104,16 +104,63 @@ def _grades(answers: Iterable[Answered], metric: Metric) -> Iterator[tuple[Quest
 
 
 @define
+class Differences:
+    """The differences of two scores of each question, the second less the first, by cluster.
+
+    `better` and `worse` count the questions with a higher and a lower second score.
+    """
+
+    better: int = field(default=0, init=False)
+    worse: int = field(default=0, init=False)
+    _moments: Moments = field(factory=Moments, init=False)
+    _sums: dict[Hashable, tuple[float, int]] = field(factory=dict, init=False)
+    _binary: bool = field(default=True, init=False)
+
+    def add(self, cluster: Hashable, before: float, after: float) -> None:
+        """Take in the two scores, in 0..1, of one question."""
+        change = after - before
+        total, count = self._sums.get(cluster, (0.0, 0))
+        self._moments.add(change, total, count)
+        self._sums[cluster] = total + change, count + 1
+        self.better += change > 0
+        self.worse += change < 0
+        self._binary = self._binary and {before, after} <= {0, 1}
+
+    @property
+    def count(self) -> int:
+        """How many questions there are."""
+        return self._moments.count
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters they are in."""
+        return self._moments.clusters
+
+    @property
+    def p_value(self) -> float | None:
+        """That of McNemar's exact test; None where a score is neither 0 nor 1."""
+        return mcnemar(self.better, self.worse) if self._binary else None
+
+    def figure(self) -> tuple[Figure, float]:
+        """The mean difference with its interval, and its standard error, all in points.
+
+        Where no question differs, the error is that of a set in which one does.
+        """
+        mean, error = 100 * self._moments.mean, 100 * self._moments.standard_error()
+        if math.isnan(error):
+            return Figure(mean), error
+        error = max(error, 100 / self.count)
+        half = t_quantile(self.clusters - 1) * error
+        return Figure(mean, max(-100.0, mean - half), min(100.0, mean + half)), error
+
+
+@define
 class _Pairs:
     """Both grades of each question, summed by cluster."""
 
     metric: Metric
     _totals: tuple[float, float] = (0.0, 0.0)
-    _moments: Moments = field(factory=Moments)
-    _sums: dict[Hashable, tuple[float, int]] = field(factory=dict)
-    _better: int = 0
-    _worse: int = 0
-    _binary: bool = True
+    _differences: Differences = field(factory=Differences)
     _figures: tuple[_PairedFigures, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -122,23 +169,17 @@ class _Pairs:
 
     @property
     def count(self) -> int:
-        return self._moments.count
+        return self._differences.count
 
     def add(self, question: Question, before: Grade, after: Grade) -> None:
-        change = after.value - before.value
-        cluster = cluster_of(question)
-        total, count = self._sums.get(cluster, (0.0, 0))
-        self._moments.add(change, total, count)
-        self._sums[cluster] = total + change, count + 1
+        self._differences.add(cluster_of(question), before.value, after.value)
         self._totals = self._totals[0] + before.value, self._totals[1] + after.value
-        self._better += change > 0
-        self._worse += change < 0
-        self._binary = self._binary and {before.value, after.value} <= {0, 1}
         for figures in self._figures:
             figures.add(question, before, after)
 
     def comparison(self, first: str, second: str, unpaired: int) -> Comparison:
-        difference, error = self._difference()
+        differences = self._differences
+        difference, error = differences.figure()
         return Comparison(
             first=first,
             second=second,
@@ -149,27 +190,15 @@ class _Pairs:
             difference=difference,
             smallest=POWER * error,
             count=self.count,
-            clusters=self._moments.clusters,
-            better=self._better,
-            worse=self._worse,
-            p_value=mcnemar(self._better, self._worse) if self._binary else None,
+            clusters=differences.clusters,
+            better=differences.better,
+            worse=differences.worse,
+            p_value=differences.p_value,
             figures={
                 name: figure for one in self._figures for name, figure in one.snapshot().items()
             },
             unpaired=unpaired,
         )
-
-    def _difference(self) -> tuple[Figure, float]:
-        """The mean difference with its interval, and its standard error, all in points.
-
-        Where no question differs, the error is that of a set in which one does.
-        """
-        mean, error = 100 * self._moments.mean, 100 * self._moments.standard_error()
-        if math.isnan(error):
-            return Figure(mean), error
-        error = max(error, 100 / self.count)
-        half = t_quantile(self._moments.clusters - 1) * error
-        return Figure(mean, max(-100.0, mean - half), min(100.0, mean + half)), error
 
 
 @define

@@ -5,12 +5,14 @@ count, and Markdown, LaTeX boxes and quotes are taken away first.
 
 1. The whole answer is a letter: `B`, `b`, `(b)`, `B.`, `**B**`, `\\boxed{B}`.
 2. The whole answer is the text of exactly one choice.
-3. The answer states a letter: `Answer: B`, `the answer is (b)`, `the correct option is B`.
-   The last statement counts, for a model may think first.
-4. It begins with a marked letter: `B) a cat`, `B: a cat`, `(B) a cat`, `B. a cat`.
-5. It begins with a capital letter as a word: `B because …`. An `A` or `I` before a word in
-   lower case is an article or a pronoun, but for a few words such as `because`.
-6. The text of one choice occurs in it as whole words, outside that of a longer choice; and
+3. The answer states a letter, `Answer: B`, `the correct option is (b)`, or else the text of
+   one choice, `the answer is a dog`. The last statement counts, for a model may think first.
+4. A marked letter follows a colon, and no other comes after it: `it must be: (B) a dog`.
+5. It begins with a marked letter, and no other line does: `B) a cat`, `(B) a cat`, `B. a cat`.
+6. It begins with a capital letter as a word: `B because …`. At the beginning of a sentence an
+   `A` before a word in lower case is an article, but for a few words such as `because`; an `I`
+   is a pronoun anywhere.
+7. The text of one choice occurs in it as whole words, outside that of a longer choice; and
    marked or capital letters elsewhere in it, none of them behind `not`. Both together must
    mean one choice.
 
@@ -32,17 +34,23 @@ LETTERS = string.ascii_uppercase
 
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|[*_`$\"“”{}]|</?\w+>")
 _WHOLE = re.compile(r"[\s(\[<]*([A-Za-z])[\s)\]>.,:;!]*")
-_STATED = re.compile(
+_STATEMENT = (
     r"\b(?i:answer|correct\s+(?:answer|option|choice)|option|choice)"
-    r"(?i:\s+(?:is|would\s+be|should\s+be)\s*:?|\s*[:=])\s*(?i:option\s+|choice\s+)?"
-    r"[(\[]?\s?([A-Za-z])(?![\w'’])[)\]]?"
+    r"(?i:\s+(?:is|would\s+be|should\s+be)\s*:?|\s*[:=])\s*"
 )
+_STATED = re.compile(
+    _STATEMENT + r"(?i:option\s+|choice\s+)?(?:[(\[]\s?([A-Za-z])\s?[)\]]|([A-Za-z])(?![\w'’]))"
+)
+_STATES = re.compile(_STATEMENT)
+_AFTER_COLON = re.compile(r":\s*(?:\(([A-Za-z])\)|([A-Z])[).:](?!\w))")
 _BEGINS = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])[).:](?!\w))")
 _BEGINS_AS_WORD = re.compile(r"\s*([A-Z])(?![\w'’])(?!\s*[-/&])")
 _MARKED = re.compile(r"(?<![Nn]ot )\(([A-Za-z])\)|(?<![\w(])(?<![Nn]ot )([A-Z])(?:[).:](?!\w))")
 _WORD = re.compile(r"(?<![\w'’(])(?<![Nn]ot )([A-Z])(?![\w'’).:])")
 _ALSO = re.compile(r"\s*(?:,|/|&|and\b|or\b)\s*(?:option\s+|choice\s+)?\(?([A-Z])\)?(?![\w'’])")
 _NEXT_WORD = re.compile(r"\s+([a-z]+)")
+_SENTENCE_BEGINS = re.compile(r"(?:^|[.!?:;\n-])\s*$")
+_BLANKS = re.compile(r"[^\S\n]+")
 _SPACES = re.compile(r"\s+")
 _NO_WORDS = frozenset("BCDEFGHJKLMNOPQRSTUVWXYZ")
 """Letters that are no word in English; `A`, `I` and lower case may be one."""
@@ -72,7 +80,7 @@ def letter_of(choice: int) -> str:
 def read_choice(prediction: str, choices: Sequence[str]) -> Reading:
     """Read an answer to a question with these choices."""
     text = _plain(prediction)
-    for step in (_whole, _whole_text, _stated, _begins, _anywhere):
+    for step in _STEPS:
         found = {one for one in step(text, choices) if one < len(choices)}
         if found:
             return Reading(found.pop(), "parsed") if len(found) == 1 else Reading(None, "ambiguous")
@@ -93,29 +101,47 @@ def _stated(text: str, choices: Sequence[str]) -> list[int]:
     matches = [
         one
         for one in _STATED.finditer(text)
-        if _index(one[1]) < len(choices) and not _is_word(one[1], text[one.end() :])
+        if _index(_letter(one)) < len(choices) and (one[1] or not _is_word(text, one, 2))
     ]
-    return _with_also(text, matches[-1].end(), _index(matches[-1][1])) if matches else []
+    return _with_also(text, matches[-1].end(), _index(_letter(matches[-1]))) if matches else []
+
+
+def _stated_text(text: str, choices: Sequence[str]) -> list[int]:
+    statements = list(_STATES.finditer(text))
+    found = _texts(text[statements[-1].end() :], choices)[0] if statements else []
+    return found if len(found) == 1 else []
+
+
+def _after_colon(text: str, choices: Sequence[str]) -> list[int]:
+    """The last letter behind a colon, unless others follow it: those are a list."""
+    matches = list(_AFTER_COLON.finditer(text))
+    if not matches:
+        return []
+    found = _index(_letter(matches[-1]))
+    others = {_index(_letter(one)) for one in _MARKED.finditer(text, matches[-1].end())}
+    return [] if others - {found} else [found]
 
 
 def _begins(text: str, choices: Sequence[str]) -> list[int]:
-    match = _BEGINS.match(text)
-    if match is None:
-        match = _BEGINS_AS_WORD.match(text)
-        if match is None or _is_word(match[1], text[match.end() :]):
-            return []
-    found = _index(match[1] or match[2])
-    return _with_also(text, match.end(), found) if found < len(choices) else []
+    """The marked letter at the beginning, and those of other lines: they are a list."""
+    marked = [match for line in text.split("\n") if (match := _BEGINS.match(line))]
+    if not _BEGINS.match(text) or _index(_letter(marked[0])) >= len(choices):
+        return []
+    first = _with_also(text, marked[0].end(), _index(_letter(marked[0])))
+    return first + [_index(_letter(match)) for match in marked[1:]]
+
+
+def _begins_as_word(text: str, choices: Sequence[str]) -> list[int]:
+    match = _BEGINS_AS_WORD.match(text)
+    if match is None or _is_word(text, match, 1) or _index(match[1]) >= len(choices):
+        return []
+    return _with_also(text, match.end(), _index(match[1]))
 
 
 def _anywhere(text: str, choices: Sequence[str]) -> list[int]:
     places, rest = _texts(text, choices)
-    letters = [_index(match[1] or match[2]) for match in _MARKED.finditer(rest)]
-    letters += [
-        _index(match[1])
-        for match in _WORD.finditer(rest)
-        if not _is_word(match[1], rest[match.end() :])
-    ]
+    letters = [_index(_letter(match)) for match in _MARKED.finditer(rest)]
+    letters += [_index(match[1]) for match in _WORD.finditer(rest) if not _is_word(rest, match, 1)]
     return [*places, *(letter for letter in letters if letter < len(choices))]
 
 
@@ -130,7 +156,7 @@ def _texts(text: str, choices: Sequence[str]) -> tuple[list[int], str]:
         pattern = (
             r"(?<!\w)(?<![Nn]ot )" + r"[\s,.;:]+".join(map(re.escape, words)) + r"(?!\w)(?![.,]\d)"
         )
-        rest, times = re.subn(pattern, "\n", rest, flags=re.IGNORECASE)
+        rest, times = re.subn(pattern, "…", rest, flags=re.IGNORECASE)
         if times:
             found.append(place)
     return found, rest
@@ -140,21 +166,30 @@ def _with_also(text: str, end: int, first: int) -> list[int]:
     """The letter, and those that follow it after a comma, `and` or `or`."""
     found = [first]
     while match := _ALSO.match(text, end):
-        if _is_word(match[1], text[match.end() :]):
+        if _is_word(text, match, 1):
             break
         found.append(_index(match[1]))
         end = match.end()
     return found
 
 
-def _is_word(letter: str, rest: str) -> bool:
-    """Whether the letter is an article or a pronoun of the words that follow."""
-    following = _NEXT_WORD.match(rest)
-    return letter not in _NO_WORDS and following is not None and following[1] not in _LINKS
+def _is_word(text: str, match: re.Match[str], group: int) -> bool:
+    """Whether the letter is an article or a pronoun of the words that follow.
+
+    A capital `A` in the middle of a sentence is none, as in `Box A fits`.
+    """
+    letter, following = match[group], _NEXT_WORD.match(text, match.end(group))
+    if letter in _NO_WORDS or following is None or following[1] in _LINKS:
+        return False
+    return letter != "A" or bool(_SENTENCE_BEGINS.search(text, 0, match.start(group)))
+
+
+def _letter(match: re.Match[str]) -> str:
+    return match[1] or match[2]
 
 
 def _plain(prediction: str) -> str:
-    return _SPACES.sub(" ", _MARKUP.sub(" ", prediction)).strip()
+    return _BLANKS.sub(" ", _MARKUP.sub(" ", prediction)).strip()
 
 
 def _folded(text: str) -> str:
@@ -164,3 +199,15 @@ def _folded(text: str) -> str:
 
 def _index(letter: str) -> int:
     return LETTERS.index(letter.upper())
+
+
+_STEPS = (
+    _whole,
+    _whole_text,
+    _stated,
+    _stated_text,
+    _after_colon,
+    _begins,
+    _begins_as_word,
+    _anywhere,
+)

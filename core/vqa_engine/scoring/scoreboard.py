@@ -155,30 +155,35 @@ class Scoreboard:
     def __attrs_post_init__(self) -> None:
         self._figures = tuple(_Figures(aggregate(name)) for name in self.metric.aggregates)
 
-    def add(self, prediction: str, question: Question) -> None:
-        """Grade one answer; with nothing to compare with it is counted as unscored."""
+    def add(self, prediction: str, question: Question) -> Grade | None:
+        """Grade one answer; None where there is no grade.
+
+        With nothing to compare with it is counted as unscored.
+        """
         if self.failure:
-            return
+            return None
         try:
             grade = checked(self.metric.grade(prediction, question))
             for figures in self._figures:
                 figures.add(question, grade)
         except ScoringError:
             self._unscored += 1
+            return None
         except Exception as error:  # noqa: BLE001  another package's code raises anything
             self.failure = f"question {question.question_id!r}: {reason(error)}"
-        else:
-            self._count(question, grade)
+            return None
+        self._count(question, grade)
+        return grade
 
     def add_error(self, question: Question) -> None:
         """Count a question that got no answer. It is not scored."""
         self._errors += 1
 
     @property
-    def percent(self) -> float:
-        """The mean so far, without its interval; nan before the first score."""
-        overall = self._means.moments.get(_OVERALL)
-        return math.nan if overall is None or self.failure else 100 * overall.mean
+    def overall(self) -> Score:
+        """The mean so far; cheap, unlike a snapshot, which computes the other figures."""
+        moments = None if self.failure else self._means.moments.get(_OVERALL)
+        return _score(moments, self.metric.decimals)
 
     def snapshot(self) -> ScoreTable:
         """The table so far; adding may go on after it."""
@@ -187,7 +192,7 @@ class Scoreboard:
         return ScoreTable(
             metric=self.metric.name,
             version=self.metric.version,
-            overall=_score(moments.get(_OVERALL), decimals),
+            overall=self.overall,
             by_question_type=_scores(moments, "question", decimals),
             by_answer_type=_scores(moments, "answer", decimals),
             figures=figures,

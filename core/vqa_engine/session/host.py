@@ -81,6 +81,7 @@ class Host:
             self.release()
             raise
         self._loaded = self._fresh = True
+        self._window = loaded.window
         step, levers = _standing_step(loaded), loaded.profile.levers
         self._ladder = evolve(self._ladder, standing_step=step, levers=levers)
         return loaded
@@ -88,6 +89,7 @@ class Host:
     def ask(self, upcoming: Sequence[Question], plan: GenerationPlan) -> list[Settled]:
         if not self._loaded:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        upcoming = upcoming[: self._window]
         while True:
             self._revive(upcoming[0].question_id)
             limit = self._limit(upcoming)
@@ -109,6 +111,7 @@ class Host:
     def _forget(self) -> None:
         self._loaded = False
         self._fresh = True
+        self._window = 1
         self._cases: dict[QuestionId, _Case] = {}
         self._deadly: set[Hashable] = set()
         self._killers: set[Hashable] = set()

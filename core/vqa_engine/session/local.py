@@ -11,7 +11,7 @@ from vqa_engine.failures import describe
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Loaded, MemoryEvent, Note, Released
 from vqa_engine.session.host import Host, Limits
-from vqa_engine.session.protocol import Exchange, OnBegun
+from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.session.resident import Resident
 from vqa_engine.session.wording import said
 
@@ -33,10 +33,12 @@ class LocalSession(Host):
         limits: Limits | None = None,
         on_begun: OnBegun = lambda _questions: None,
         on_note: Callable[[Note], None] = lambda _note: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> None:
         name = label or type(adapter).__name__
         policy = policy or MemoryPolicy()
-        place = _InProcess(name, Resident(adapter, model, policy, on_note=on_note))
+        resident = Resident(adapter, model, policy, on_note=on_note, on_transfer=on_transfer)
+        place = _InProcess(name, resident)
         super().__init__(name, place, limits=limits, lossy=policy.lossy, on_begun=on_begun)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from vqa_engine.adapter import GenerationPlan, Question
+from vqa_engine.adapter import GenerationPlan, Question, Transfer
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Released, Reply
 
 Settled = tuple[Question, Reply]
@@ -15,6 +15,10 @@ Settled = tuple[Question, Reply]
 
 OnBegun = Callable[[Sequence[Question]], None]
 """Called with the questions that are about to be answered."""
+
+
+OnTransfer = Callable[[Transfer], None]
+"""Called now and then while a checkpoint is downloaded."""
 
 
 class Session(Protocol):
@@ -31,13 +35,15 @@ class Session(Protocol):
         """Ask the first of these, and with it as many as the adapter answers together.
 
         A fault of a question is a failure in its reply. What is not in the result is still
-        to be asked: offer it again.
+        to be asked: offer it again. More than the adapter can make use of
+        (`Loaded.window`) may be offered.
 
         Returns:
             At least one question with its reply, in any order.
 
         Raises:
             WorkerError: no worker loads any more, or one after another dies.
+            PlaceLost: the place of the session is gone.
             VqaEngineError: what the adapter raised when it was loaded again.
             AnswerError: the session is not loaded.
         """

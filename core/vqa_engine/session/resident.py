@@ -12,20 +12,33 @@ from attrs import evolve
 from vqa_engine.adapter import (
     Answer,
     BatchAdapter,
+    Fetchable,
     GenerationPlan,
     MemoryReading,
     ModelAdapter,
     ModelRef,
     Question,
+    Traceable,
+    images_per_question,
 )
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
+from vqa_engine.memory.budget import shown
 from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.results import Failure, LeakVerdict, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.results import (
+    BUDGET,
+    Failure,
+    LeakVerdict,
+    Loaded,
+    MemoryEvent,
+    Note,
+    Released,
+    Reply,
+)
 from vqa_engine.session.notes import Notes
-from vqa_engine.session.protocol import Exchange, OnBegun
+from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.session.wording import finished
 
 log = logging.getLogger(__name__)
@@ -50,8 +63,9 @@ class Resident:
         policy: MemoryPolicy | None = None,
         *,
         on_note: Callable[[Note], None] = lambda _note: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> None:
-        self._adapter, self._model = adapter, model
+        self._adapter, self._model, self._on_transfer = adapter, model, on_transfer
         # Once: asking a protocol's `isinstance` costs tens of microseconds.
         self._batches = adapter if isinstance(adapter, BatchAdapter) else None
         self._policy = policy or MemoryPolicy()
@@ -71,6 +85,8 @@ class Resident:
         self._notes.open()
         try:
             governor = self._governor = self._governor or self._governed()
+            if isinstance(self._adapter, Fetchable):
+                self._adapter.fetch(self._model, self._on_transfer)
             self._adapter.load(self._model)
             events = governor.bind(loaded_profile(self._adapter))
         except BaseException:
@@ -82,7 +98,7 @@ class Resident:
             profile=governor.controls.profile,
             seconds=perf_counter() - started,
             memory=governor.read(),
-            events=events,
+            events=events + _budget(governor.budget.limit),
             budget=governor.budget.limit,
             window=WINDOW if self._batches else 1,
         )
@@ -93,6 +109,9 @@ class Resident:
         """Answer the first questions; see `vqa_engine.session.protocol.Place.ask`."""
         governor = self._loaded()
         asked = upcoming[: self._together(upcoming[:limit], plan)]
+        if crowded := self._crowded(asked[0]):
+            on_begun(asked[:1])
+            return self._failed(governor, asked[:1], crowded)
         on_begun(asked)
         planned, failure = _planned(governor, asked, plan)
         if planned is None and len(asked) > 1:
@@ -139,8 +158,22 @@ class Resident:
         refuse(expected, governor.budget, lossy=self._policy.lossy)
         return governor
 
+    def _crowded(self, question: Question) -> Failure | None:
+        """Why a question with more images than the adapter takes fails.
+
+        The engine refuses such sets before loading, where it can look at the adapter.
+        """
+        given = 1 + len(question.images)
+        allowed = images_per_question(self._adapter) if question.images else 1
+        if given <= allowed:
+            return None
+        message = f"it has {given} images, and the adapter handles {allowed} per question"
+        return Failure(cause="image", message=message)
+
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
+        crowded = (place for place, one in enumerate(upcoming) if self._crowded(one))
+        upcoming = upcoming[: next(crowded, None)]
         if self._batches is None or len(upcoming) < 2:
             return 1
         try:
@@ -156,14 +189,29 @@ class Resident:
         """A reply for each, or the failure that concerns them all."""
         try:
             if self._batches is None:
-                return [_reply(self._adapter.answer(asked[0], plan), plan)], None
+                return [
+                    _reply(self._traced(asked[0], self._adapter.answer(asked[0], plan)), plan)
+                ], None
             outcomes = list(self._batches.answer_batch(asked, plan, following))
             if len(outcomes) != len(asked):
                 problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
                 raise AnswerError(problem, cause="adapter")
-            return [_reply(outcome, plan) for outcome in outcomes], None
+            pairs = zip(asked, outcomes, strict=True)
+            return [
+                _reply(self._traced(question, outcome), plan) for question, outcome in pairs
+            ], None
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             return [], describe(error)
+
+    def _traced(
+        self, question: Question, outcome: Answer | VqaEngineError
+    ) -> Answer | VqaEngineError:
+        """The answer with what the model was given, where its plan asks for that."""
+        if not isinstance(outcome, Answer) or not outcome.plan.trace:
+            return outcome
+        if not isinstance(self._adapter, Traceable):
+            return outcome
+        return evolve(outcome, trace=self._adapter.trace(question, outcome.plan))
 
     def _failed(
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
@@ -202,6 +250,13 @@ class Resident:
         if self._governor is None or not self.loaded:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._governor
+
+
+def _budget(limit: int | None) -> tuple[MemoryEvent, ...]:
+    """The event that keeps in the journal how many bytes the model may use, if known."""
+    if limit is None:
+        return ()
+    return (MemoryEvent(strategy=BUDGET, call=f"{BUDGET}({limit})", detail=shown(limit)),)
 
 
 def _planned(

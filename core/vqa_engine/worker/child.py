@@ -13,7 +13,6 @@ import os
 import platform
 import signal
 import sys
-import traceback
 from collections import deque
 from collections.abc import Sequence
 from types import FrameType
@@ -22,9 +21,7 @@ from typing import NoReturn
 from attrs import evolve
 from msgspec import Raw
 
-from vqa_engine.adapter import Question, portable
-from vqa_engine.errors import VqaEngineError
-from vqa_engine.failures import describe
+from vqa_engine.adapter import Question, Transfer, portable
 from vqa_engine.interpreter import version
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.spec import AdapterSpec
@@ -37,6 +34,7 @@ from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
     Begun,
+    Fetching,
     Hello,
     Leave,
     Left,
@@ -50,6 +48,7 @@ from vqa_engine.worker.messages import (
     encode_to_host,
 )
 from vqa_engine.worker.outbox import Inbox
+from vqa_engine.worker.reraise import refusal
 from vqa_engine.worker.wire import Wire, WireClosed, WireLost, close
 
 log = logging.getLogger(__name__)
@@ -102,14 +101,21 @@ class Child:
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
             resident = Resident(
-                registry.make(spec), spec.model, load.policy, on_note=self._heard.append
+                registry.make(spec),
+                spec.model,
+                load.policy,
+                on_note=self._heard.append,
+                on_transfer=self._fetching,
             )
             loaded = resident.load()
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the host reports it
-            return _refused(error, self._notes())
+            return refusal(error, self._notes())
         self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))
         return Ready(ready, vitals(), self._notes())
+
+    def _fetching(self, transfer: Transfer) -> None:
+        self._wire.send(encode_to_host(Fetching(transfer)))
 
     def _ask(self, ask: Ask) -> Said:
         assert self._resident is not None  # the host asks a loaded model only
@@ -185,19 +191,6 @@ def _let_go(wire: Wire, *others: int) -> None:
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + signal.SIGTERM)
-
-
-def _refused(error: Exception, notes: tuple[Note, ...]) -> Refused:
-    """Loading raised; the facts of an error of ours go along, so that it can be rebuilt."""
-    failure, ours = describe(error), isinstance(error, VqaEngineError)
-    return Refused(
-        kind=type(error).__name__ if ours else "",
-        message=failure.message,
-        cause=failure.cause,
-        facts=vars(error) if ours else {},
-        detail="".join(traceback.format_exception(error)),
-        notes=notes,
-    )
 
 
 def _written(reply: Reply) -> Raw:

@@ -13,11 +13,11 @@ from typing import Any
 
 from msgspec import Raw, Struct, ValidationError, field, msgpack
 
-from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, restore
+from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, restore
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -133,6 +133,12 @@ class Begun(Struct, frozen=True, tag="begun"):
     count: int
 
 
+class Fetching(Struct, frozen=True, tag="fetching"):
+    """The checkpoint is on its way; the reply to `Load` follows once it is here."""
+
+    transfer: Transfer
+
+
 class Said(Struct, frozen=True, tag="said", omit_defaults=True):
     """What came of an `Ask`: the fields are those of `vqa_engine.session.protocol.Exchange`.
 
@@ -167,7 +173,7 @@ class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
 
 
 ToChild = Load | Ask | Leave
-ToHost = Hello | Ready | Begun | Said | Left | Refused
+ToHost = Hello | Ready | Begun | Fetching | Said | Left | Refused
 
 
 def _exact(value: object) -> object:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Event
 
 import msgspec
 from attrs import define, evolve, field
@@ -15,7 +16,7 @@ from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
-from vqa_engine.session.protocol import Exchange, OnBegun
+from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     Leave,
@@ -53,8 +54,9 @@ class _Resident:
 class WorkerPlace:
     """Starts the worker of `spec`, asks it, and ends it; see `vqa_engine.session.Place`.
 
-    `loads` is how many workers in a row may die while loading. `on_note` hears what the
-    worker logs.
+    `loads` is how many workers in a row may die while loading. `variables` are set in the
+    worker's environment. `on_note` hears what the worker logs, `on_transfer` how far the
+    download of its checkpoint is. Once `cancelled` is set, no call waits any longer.
     """
 
     def __init__(  # noqa: PLR0913  what a session was given
@@ -65,11 +67,16 @@ class WorkerPlace:
         timeouts: Timeouts,
         *,
         loads: int,
+        variables: Mapping[str, str] | None = None,
+        cancelled: Event | None = None,
         on_note: Callable[[Note], None],
+        on_transfer: OnTransfer,
     ) -> None:
         self._spec, self._log_directory, self._policy = spec, log_directory, policy
         self._timeouts, self._loads, self._on_note = timeouts, loads, on_note
-        self._interpreter = Interpreter.of(spec.label, spec.python)
+        self._on_transfer = on_transfer
+        self._interpreter = Interpreter.of(spec.label, spec.python, variables)
+        self._cancelled = cancelled or Event()
         self._log: WorkerLog | None = None
         self._resident: _Resident | None = None
 
@@ -163,7 +170,7 @@ class WorkerPlace:
                 output.close()
 
     def _start_once(self) -> Loaded:
-        worker = Worker(self._interpreter, self._opened_log(), self._timeouts)
+        worker = Worker(self._interpreter, self._opened_log(), self._timeouts, self._cancelled)
         try:
             worker.greet()
             loaded = self._load_in(worker)
@@ -205,7 +212,7 @@ class WorkerPlace:
         on_begun: Callable[[int], None] = lambda _count: None,
     ) -> ToHost:
         """Say something, and wait for the reply; what it brings along is passed on."""
-        reply = worker.exchange(message, seconds, on_begun)
+        reply = worker.exchange(message, seconds, on_begun, self._on_transfer)
         if isinstance(reply, Ready | Said | Left | Refused):
             for note in reply.notes:
                 self._on_note(note)

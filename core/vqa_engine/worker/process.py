@@ -8,6 +8,7 @@ import signal
 import subprocess
 import weakref
 from collections.abc import Callable
+from threading import Event
 from time import monotonic, sleep
 
 import msgspec
@@ -16,12 +17,14 @@ from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
+from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Begun,
+    Fetching,
     Hello,
     Ready,
     Said,
@@ -58,6 +61,10 @@ class WorkerDied(Exception):
         self.verdict, self.said = verdict, said
 
 
+class Cancelled(Exception):
+    """Another thread asked that nothing be waited for any longer."""
+
+
 @frozen
 class _Ends:
     """The host's part of what was made for a worker."""
@@ -75,12 +82,17 @@ class Worker:
     reach it, and what its adapter starts ends with it. It ends at the latest when this
     object goes, or the host does.
 
+    Once `cancelled` is set, whoever waits for a reply gets `Cancelled`.
+
     Raises:
         InterpreterError: the interpreter cannot be started.
     """
 
-    def __init__(self, interpreter: Interpreter, output: WorkerLog, timeouts: Timeouts) -> None:
+    def __init__(
+        self, interpreter: Interpreter, output: WorkerLog, timeouts: Timeouts, cancelled: Event
+    ) -> None:
         self._interpreter, self._log, self._timeouts = interpreter, output, timeouts
+        self._cancelled = cancelled
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
@@ -119,11 +131,13 @@ class Worker:
         message: ToChild,
         seconds: float,
         on_begun: Callable[[int], None] = lambda _count: None,
+        on_transfer: OnTransfer = lambda _transfer: None,
     ) -> ToHost:
         """Say something, and wait for the reply.
 
         `seconds` is for one question: once the child says that it has begun several, it has
-        as many times that. `on_begun` is called with their number.
+        as many times that. `on_begun` is called with their number. The time that a download
+        takes does not count, as long as it goes on; `on_transfer` hears how far it is.
 
         Raises:
             WorkerDied: it ended, or was ended because no reply came in time.
@@ -135,9 +149,12 @@ class Worker:
         self._mark, waiting = self._log.mark(), seconds
         try:
             self._ends.wire.send(data, seconds)
-            while isinstance(reply := self._received(waiting), Begun):
-                waiting = seconds * reply.count
-                on_begun(reply.count)
+            while isinstance(reply := self._received(waiting), Begun | Fetching):
+                if isinstance(reply, Fetching):
+                    on_transfer(reply.transfer)
+                else:
+                    waiting = seconds * reply.count
+                    on_begun(reply.count)
         except TimeoutError as error:
             raise self._died(waited=waiting) from error
         except WireClosed as error:
@@ -182,6 +199,8 @@ class Worker:
                 break
             if monotonic() >= until:
                 raise TimeoutError
+            if self._cancelled.is_set():
+                raise Cancelled
         return decode_in_host(data)
 
     def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.failures import describe
+from vqa_engine.results import Note
 from vqa_engine.worker.messages import Refused
+
+
+def refusal(error: Exception, notes: tuple[Note, ...] = ()) -> Refused:
+    """An exception as a message; the facts of an error of ours go along."""
+    failure, ours = describe(error), isinstance(error, VqaEngineError)
+    return Refused(
+        kind=type(error).__name__ if ours else "",
+        message=failure.message,
+        cause=failure.cause,
+        facts=vars(error) if ours else {},
+        detail="".join(traceback.format_exception(error)),
+        notes=notes,
+    )
 
 
 def raised_again(refused: Refused, label: str) -> VqaEngineError:

@@ -113,6 +113,7 @@ def test_vlmevalkits_tsv_brings_its_pictures(tmp_path: Path, cache: Path) -> Non
     assert isinstance(first.image, Path)
     assert first.image.read_bytes() == picture(1)
     assert rotated.image == first.image
+    assert (first.right, rotated.right, last.right) == (1, 0, 2)
     assert (first.choices, last.choices) == (("a cat", "a dog"), ("a", "b", "c"))
     assert first.labels == {"category": "pets"}
     assert len([one for one in cache.rglob("*") if one.is_file()]) == 2

@@ -94,7 +94,9 @@ def test_the_test_split_has_no_answers(tmp_path: Path) -> None:
 
 def test_vizwiz_as_published(tmp_path: Path) -> None:
     item = {"image": "v.jpg", "question": "q?", "answerable": 1, "answer_type": "other"}
-    found = one(tmp_path, [{**item, "answers": [{"answer": "a", "answer_confidence": "yes"}]}], "v.jpg")
+    found = one(
+        tmp_path, [{**item, "answers": [{"answer": "a", "answer_confidence": "yes"}]}], "v.jpg"
+    )
     assert (found.question_id, found.answers, found.answer_type) == ("v.jpg", ("a",), "other")
 
 

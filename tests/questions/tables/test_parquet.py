@@ -92,7 +92,9 @@ def test_columns_of_images_skip_the_empty_ones(tmp_path: Path) -> None:
 
 
 def test_a_list_of_images_is_all_of_them(tmp_path: Path) -> None:
-    path = parquet_file(tmp_path / "a.parquet", [{"question": "a", "image": [packed(1), packed(2)]}])
+    path = parquet_file(
+        tmp_path / "a.parquet", [{"question": "a", "image": [packed(1), packed(2)]}]
+    )
     (only,) = loaded(path)
     assert [image_bytes(one) for one in only.all_images] == [picture(1), picture(2)]
 
@@ -121,7 +123,13 @@ def test_images_of_another_table_are_found_by_name(tmp_path: Path) -> None:
 
 
 def test_python_lists_as_text_and_ids_as_text(tmp_path: Path) -> None:
-    row = {"id": "7", "question": "q", "image": packed(1), "options": "['a', \"b's\"]", "answer": "B"}
+    row = {
+        "id": "7",
+        "question": "q",
+        "image": packed(1),
+        "options": "['a', \"b's\"]",
+        "answer": "B",
+    }
     (only,) = loaded(
         parquet_file(tmp_path / "a.parquet", [row]),
         id=Derived("id", form="int"),

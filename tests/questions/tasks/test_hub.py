@@ -72,7 +72,17 @@ def loaded(tmp_path: Path) -> TaskSet:
 
 def test_files_are_read_in_order_with_their_pictures(tmp_path: Path, hub: DatasetHub) -> None:
     found = list(loaded(tmp_path))
-    assert [one.text for one in found] == ["q00", "q01", "q02", "q03", "q10", "q11", "q12", "q13", "q14"]
+    assert [one.text for one in found] == [
+        "q00",
+        "q01",
+        "q02",
+        "q03",
+        "q10",
+        "q11",
+        "q12",
+        "q13",
+        "q14",
+    ]
     images = [one.image for one in found]
     assert [one.read_bytes() for one in images if isinstance(one, Path)] == [
         picture(number) for number in (0, 1, 2, 3, 0, 1, 2, 3, 4)
@@ -124,7 +134,9 @@ def test_an_interrupted_download_goes_on_where_it_stopped(
 
 def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: DatasetHub) -> None:
     hub.datasets.clear()
-    with pytest.raises(QuestionSetError, match=r"owner/new: the hub has no such data set.*owner/old"):
+    with pytest.raises(
+        QuestionSetError, match=r"owner/new: the hub has no such data set.*owner/old"
+    ):
         loaded(tmp_path)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a row a line
 """Each shipped card over a small copy of its data set's real layout (column names and types)."""
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def right(value: object, wanted: Cell, choices: Sequence[str]) -> int | None:
         "letter": lambda: _letter(given, len(choices)),
         "text": lambda: _place(given, choices),
     }
-    written = ["index"] if isinstance(value, int) else ["letter", "text"]
+    written = ["index", "text"] if isinstance(value, int) else ["letter", "text"]
     for reader in [form] if form in readers else written:
         found = readers[reader]()
         if found is not None and 0 <= found < len(choices):

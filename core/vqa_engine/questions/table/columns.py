@@ -116,6 +116,8 @@ def guessed(known: Iterable[str], given: Mapping[str, str]) -> Columns:
     letters = tuple(letter for letter in _LETTERS if letter in header)
     if "choices" not in found and letters[:2] == ("A", "B"):
         found["choices"] = letters
+    if "choices" in found and "right" not in found and "answers" in found:
+        found["right"] = found["answers"]
     for part in ("image", "question"):
         if part not in found:
             raise ConfigurationError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 TEXT_ROWS = 1024
 """Rows of text read at a time."""
+
+OPEN_FILES = 4
+"""Files that stay open: questions come in file order, but for a few about earlier images."""
 
 IMAGE_ROWS = 8
 """Rows of images read at a time: a few MB."""
@@ -107,6 +111,8 @@ class PackedImages:
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str], store: ImageStore) -> None:
         self._columns, self._store = columns, store
+        # opening a file for each of its row groups costs more than reading them, and memory
+        self._opened = lru_cache(OPEN_FILES)(opened)
         self._groups: list[tuple[Path, int]] = []
         self._starts = array("Q")
         self._copied: dict[int, tuple[bytearray, array[int]]] = {}
@@ -138,7 +144,7 @@ class PackedImages:
     def _copy(self, file: Path, group: int) -> tuple[bytearray, array[int]]:
         """Digests of all images of a row group, and for each row how many there are so far."""
         digests, ends = bytearray(), array("I")
-        source = opened(file)
+        source = self._opened(file)
         leaves = _byte_leaves(source, self._columns)
         for batch in _batches(file, source, IMAGE_ROWS, leaves, [group]):
             columns = [batch.column(name) for name in self._columns]

@@ -13,7 +13,6 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import templates
-from vqa_engine.questions.blind import Blind
 from vqa_engine.questions.choices import ordered
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
@@ -90,10 +89,15 @@ class TaskSet(View):
         """The questions as an adapter gets them."""
         if self.prompt == NONE:
             return self._of
+        return WordedView(self._of, self.wording_for(adapter)[1])
+
+    def wording_for(self, adapter: str) -> tuple[str, Wording]:
+        """The name of an adapter's prompt, and the prompt."""
         if self.prompt is not None and "{" in self.prompt:
-            return WordedView(self._of, Wording(text=template_of(self.prompt)))
-        _, wording = wording_of(self.task.card.prompt, adapter, self.prompt)
-        return WordedView(self._of, wording)
+            return "typed", Wording(text=template_of(self.prompt))
+        if self.prompt == NONE:
+            return NONE, Wording(source="the adapter")
+        return wording_of(self.task.card.prompt, adapter, self.prompt)
 
     def data_digest(self) -> str:
         """SHA-256 (hex) over the questions alone, which a card states as its data's digest."""
@@ -159,6 +163,8 @@ def _check_movable(task: Task) -> None:
 
 def blinded(questions: QuestionSet) -> QuestionSet:
     """The set without its pictures, also where each adapter has its own wording."""
+    from vqa_engine.questions.blind import Blind  # brings Pillow, which other runs do without
+
     if isinstance(questions, TaskSet):
         return evolve(questions, of=Blind(questions._of))
     return Blind(questions)

@@ -1,0 +1,1 @@
+"""The sections of a report above its rows; each is complete without a script."""

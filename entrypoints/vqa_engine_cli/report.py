@@ -1,0 +1,71 @@
+"""`vqa-engine report`: runs as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from vqa_engine_cli.options import FOLDER, metric_option, options
+
+if TYPE_CHECKING:
+    from vqa_engine.reporting import Pictures
+
+
+@click.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@options(
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File to write.  [default: report.html in the first run]",
+    ),
+    click.option(
+        "--pictures",
+        type=click.Choice(["beside", "embed", "none"]),
+        default="beside",
+        show_default=True,
+        help="Load pictures from where they are, keep small copies of a few hundred in the "
+        "file, or show none.",
+    ),
+    click.option(
+        "--images",
+        "folders",
+        type=FOLDER,
+        multiple=True,
+        help="embed: folder that pictures may be copied from; repeatable.  "
+        "[default: the current folder]",
+    ),
+    metric_option,
+)
+def report(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    pictures: str,
+    folders: tuple[Path, ...],
+    metrics: tuple[str, ...],
+) -> None:
+    """Write RUNS, one run directory or several to compare, as one HTML file.
+
+    The file needs no server and no network: accuracies, comparison, memory and speed, and
+    every row with its filters.
+
+    \b
+    Examples:
+      vqa-engine report runs/kettles
+      vqa-engine report runs/kettles runs/cups -o comparison.html --pictures embed
+    """
+    from vqa_engine import reporting
+
+    page = output or runs[0] / reporting.FILE
+    with reporting.opened(runs) as found:
+        reporting.write(
+            found,
+            page,
+            metrics=metrics,
+            pictures=cast("Pictures", pictures),
+            folders=folders or (Path.cwd(),),
+        )
+    click.echo(f"Report: {page}")

@@ -1,0 +1,66 @@
+"""`vqa-engine runs`: the runs under a folder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vqa_engine_cli.options import FOLDER, json_option, options
+
+if TYPE_CHECKING:
+    from vqa_engine.reporting.watching import Progress, Watched
+
+
+@click.command()
+@click.argument("folder", type=FOLDER, default="runs")
+@options(
+    click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),
+    click.option("--no-score", is_flag=True, help="Leave the score out, which is quicker."),
+    json_option,
+)
+def runs(folder: Path, metric: str | None, no_score: bool, as_json: bool) -> None:
+    """List the runs under FOLDER (default: runs), the latest first.
+
+    Each has its state (running, finished, unfinished) and, for each adapter, its progress,
+    its accuracy and how many questions have no answer.
+    """
+    from vqa_engine.errors import RunError
+    from vqa_engine.reporting.watching import found, look
+
+    wanted = None if no_score else ((metric,) if metric else ())
+    directories = found(folder)
+    if not directories and not as_json:
+        click.echo(f"There is no run under {folder}.")
+    for directory in directories:
+        try:
+            watched = look(directory, wanted)
+        except RunError as error:  # one that cannot be read hides no other
+            click.echo(f"{directory}: {error}", err=True)
+            continue
+        _show_json(watched) if as_json else _show(watched)
+
+
+def _show(watched: Watched) -> None:
+    click.echo(f"{watched.directory}  {watched.state}, question set {watched.question_set}")
+    for one in watched.adapters:
+        click.echo(f"    {one.label}: {', '.join(filter(None, _facts(one)))}")
+
+
+def _facts(one: Progress) -> tuple[str, ...]:
+    tally = one.tally
+    scored = one.score is not None and not math.isnan(one.score.percent)
+    return (
+        f"{tally.done:,}/{tally.total:,}",
+        f"accuracy {one.score.percent:.1f} %" if one.score is not None and scored else "",
+        f"{tally.failed:,} without an answer" if tally.failed else "",
+        f"{tally.degraded:,} degraded" if tally.degraded else "",
+    )
+
+
+def _show_json(watched: Watched) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(watched, enc_hook=str).decode())

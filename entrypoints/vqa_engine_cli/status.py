@@ -1,0 +1,86 @@
+"""`vqa-engine status`: how far a run is, asked from another terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING
+
+import click
+
+from vqa_engine_cli.options import FOLDER, json_option, options
+
+if TYPE_CHECKING:
+    from vqa_engine.reporting.watching import Progress, Watched
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@options(
+    click.option(
+        "--every",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Say it again every so often, until the run ends.",
+    ),
+    json_option,
+)
+def status(run: Path, every: float | None, as_json: bool) -> None:
+    """Say how far RUN is, how fast, how long it will take, and what memory and errors do.
+
+    It only reads, so it may be asked while the run is going on.
+    """
+    from vqa_engine.reporting.watching import look
+
+    while True:
+        watched = look(run)
+        for line in [_json(watched)] if as_json else _lines(watched):
+            click.echo(line)
+        if every is None or watched.state != "running":
+            return
+        sleep(every)
+
+
+def _lines(watched: Watched) -> Iterator[str]:
+    yield f"{watched.directory}: {watched.state}, question set {watched.question_set}"
+    for one in watched.adapters:
+        yield f"{one.label}:"
+        for name, value in _facts(one, watched.state == "running"):
+            if value:
+                yield f"  {name:<10}  {value}"
+
+
+def _facts(one: Progress, running: bool) -> Iterator[tuple[str, str]]:
+    from vqa_engine_cli.live import duration
+
+    tally = one.tally
+    share = f"  ({100 * tally.done / tally.total:.1f} %)" if tally.total else ""
+    flight = f", {one.in_flight} being asked" if running and one.in_flight else ""
+    yield "asked", f"{tally.done:,}/{tally.total:,}{share}{flight}"
+    yield "speed", f"{one.pace:.2f} questions/s" if one.pace else ""
+    yield "time left", f"about {duration(one.left)}" if running and one.left else ""
+    causes = ", ".join(f"{cause.replace('_', ' ')} {n:,}" for cause, n in tally.causes.items())
+    yield "no answer", f"{tally.failed:,} ({causes})" if tally.failed else "0"
+    yield "degraded", f"{tally.degraded:,}" if tally.degraded else ""
+    yield "memory", _memory(one)
+    yield "actions", ", ".join(f"{a.strategy} × {a.times:,}" for a in one.memory.actions)
+    yield "audit", "; ".join(one.memory.verdicts)
+
+
+def _memory(one: Progress) -> str:
+    from vqa_engine.memory.budget import shown
+
+    seen = one.memory.extremes
+    parts = (
+        f"peak {shown(seen.peak)}" if seen.peak else "",
+        f"floor {shown(seen.floor)} to {shown(seen.highest_floor)}" if seen.floor else "",
+        f"process at most {shown(seen.footprint)}" if seen.footprint else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _json(watched: Watched) -> str:
+    import msgspec
+
+    return msgspec.json.encode(watched, enc_hook=str).decode()

@@ -1,0 +1,58 @@
+"""`vqa-engine view`: the report in a browser, with every picture and with new rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vqa_engine_cli.options import FOLDER, metric_option, options
+
+
+@click.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@options(
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        show_default="a free one",
+        help="Port on 127.0.0.1.",
+    ),
+    click.option("--open", "opening", is_flag=True, help="Open the page in a browser."),
+    click.option(
+        "--images",
+        "folders",
+        type=FOLDER,
+        multiple=True,
+        help="Folder that pictures may be shown from, beside the current folder and RUNS; "
+        "repeatable.",
+    ),
+    metric_option,
+)
+def view(
+    runs: tuple[Path, ...],
+    port: int,
+    opening: bool,
+    folders: tuple[Path, ...],
+    metrics: tuple[str, ...],
+) -> None:
+    """Show RUNS, one run directory or several, on 127.0.0.1, also while they are going on.
+
+    The page is that of `vqa-engine report`, with every picture; new rows appear by
+    themselves. Needs the extra `serve`. Ctrl-C ends it.
+    """
+    from vqa_engine.reporting.view import Server, Viewer
+
+    viewer = Viewer(runs, metrics, (Path.cwd(), *folders))
+    server = Server(viewer, port)
+    with viewer:
+        click.echo(f"Viewer: {server.address}  (Ctrl-C ends it)")
+        if folder := viewer.unseen_folder():
+            click.echo(f"Pictures are not shown; to allow it, add --images {folder}", err=True)
+        if opening:
+            click.launch(server.address)
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            click.echo()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from tests.questions.tables.builders import picture
+from vqa_engine_cli.main import cli
+
+CARD = """
+task = "pets"
+title = "Pets"
+version = 1
+licence = "ours"
+[data]
+files = ["pets.csv"]
+[columns]
+image = "image"
+question = "question"
+answers = "answer"
+[prompt]
+text = "{question} Briefly."
+source = "us"
+[score]
+metrics = ["exact"]
+"""
+
+
+def said(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def card(folder: Path) -> str:
+    (folder / "a.png").write_bytes(picture())
+    (folder / "pets.csv").write_text("image,question,answer\na.png,Which?,cat\n")
+    (folder / "pets.toml").write_text(CARD)
+    return str(folder / "pets.toml")
+
+
+def test_the_list_names_every_task_and_what_is_left_out() -> None:
+    listed = said("tasks")
+    assert "textvqa" in listed
+    assert "214,354" in listed
+    assert "Left out: benchmarks that need a judge model" in listed
+    assert {one["task"] for one in json.loads(said("tasks", "--json"))} >= {"vqav2", "mmmu"}
+
+
+def test_a_task_is_shown_with_a_question_as_the_model_gets_it(tmp_path: Path) -> None:
+    shown = said("tasks", "show", card(tmp_path))
+    assert "pets, version 1: Pets" in shown
+    assert "digest    sha256:" in shown
+    assert "  | Which? Briefly." in shown
+    assert "ground truth  cat" in shown
+
+
+def test_a_task_whose_data_is_not_here_says_how_to_get_it() -> None:
+    assert "--download gets it" in said("tasks", "show", "mmstar")
+
+
+def test_a_task_runs_with_and_without_its_pictures(tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    told = said("--task", card(tmp_path), "--blind", "--isolation", "inline", "-o", str(output))
+    assert "question set: pets v1" in told
+    assert "smolvlm: prompt 'default', worded by us" in told
+    assert "Gain of the pictures over grey ones of the same size, smolvlm" in told
+    assert (tmp_path / "run-blind" / "manifest.json").exists()
+
+
+def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
+    path = card(tmp_path)
+    (tmp_path / "own.csv").write_text("scan,question,answer\na.png,Whose?,mine\n")
+    options = ("--questions", str(tmp_path / "own.csv"), "--columns", "image=scan")
+    output = str(tmp_path / "run")
+    said("--task", path, *options, "--isolation", "inline", "-o", output)
+    said("export", output, "-o", str(tmp_path / "rows.jsonl"))
+    row = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert (row["question"], row["ground_truths"]) == ("Whose? Briefly.", ["mine"])

@@ -1,0 +1,102 @@
+"""Every first-party family on MLX against transformers: the same ids in float32 on the CPU.
+
+Tiny checkpoints of the published layout, 20 pictures of several shapes, five questions about
+each. Each backend has a process of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.asking import reply_to
+from tests.torch import checkpoints
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker import WorkerSession
+
+pytestmark = pytest.mark.slow
+
+PLAN = GenerationPlan(max_tokens=6)
+SHAPES = [
+    (64, 48), (48, 64), (100, 100), (120, 40), (40, 120), (224, 168), (168, 224), (333, 111),
+    (57, 56), (56, 57), (300, 20), (20, 300), (112, 112), (113, 111), (200, 150), (90, 160),
+    (16, 16), (7, 9), (500, 375), (171, 256),
+]  # fmt: skip
+TEXTS = ["What colour?", "How many dogs?", "Is it a cat?", "left or right?", "What is this?"]
+ADAPTERS = {
+    "idefics3": "smolvlm",
+    "idefics3_27": "smolvlm",
+    "smolvlm": "smolvlm",
+    "llava": "llava",
+    "llava_next": "llava",
+    "llava_next_vicuna": "llava",
+}
+KINDS = tuple(ADAPTERS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """The tiny checkpoint of a kind, written by transformers."""
+    root = tmp_path_factory.mktemp("reference")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield lambda kind: pool.submit(checkpoints.write, root / kind, kind).result()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_those_of_transformers(
+    folder: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    questions = list(_questions(tmp_path))
+    family = ADAPTERS[kind]
+    ours = _ids("smolvlm" if family == "smolvlm" else "llava_mlx", folder(kind), questions)
+    theirs = _ids(f"{family}_torch", folder(kind), questions, dtype="float32", device="cpu")
+    assert {key for key in ours if ours[key] != theirs[key]} == set()
+    assert len({ids for _, ids in ours.values()}) > len(SHAPES)
+
+
+def _ids(
+    adapter: str, folder: Path, questions: list[Question], **options: str
+) -> dict[int | str, tuple[int, tuple[int, ...]]]:
+    """Prompt tokens and answered ids by question."""
+    session = WorkerSession(
+        AdapterSpec(name=adapter, model=ModelRef(model=str(folder), options=options))
+    )
+    session.load()
+    said = {}
+    try:
+        for question in questions:
+            reply = reply_to(session, question, PLAN)
+            assert reply.answer, reply.failure
+            assert reply.answer.tokens
+            said[question.question_id] = reply.answer.tokens.prompt, reply.answer.token_ids
+    finally:
+        session.release()
+    return said
+
+
+def _questions(folder: Path) -> Iterator[Question]:
+    for number, shape in enumerate(SHAPES):
+        _picture(number, shape).save(folder / f"{number}.png")
+    for number, text in product(range(len(SHAPES)), TEXTS):
+        yield Question(
+            question_id=f"{number} {SHAPES[number]} {text}",
+            image=folder / f"{number}.png",
+            text=text,
+        )
+
+
+def _picture(number: int, shape: tuple[int, int]) -> Image.Image:
+    """Another picture for each number, without symmetry."""
+    image = Image.linear_gradient("L").rotate(37 * number).resize(shape).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    width, height = shape
+    draw.ellipse((width // 3, height // 4, width * 2 // 3, height // 2), fill=(200, 9 * number, 30))
+    draw.rectangle((0, height * 3 // 4, width // 5, height), fill=(10 * number, 60, 190))
+    return image
