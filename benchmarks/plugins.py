@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.builders import a_distribution  # noqa: E402
 from tests.environments import Environment, Wheels  # noqa: E402
-from tests.testing.test_tutorial import Reader, blocks  # noqa: E402
+from tests.pages import blocks  # noqa: E402
+from tests.testing.test_tutorial import TUTORIAL, Reader  # noqa: E402
 
 HEALTHY, BROKEN = 40, 10
 GOOD = "from tests.fakes import Instant as Adapter"
@@ -51,7 +52,7 @@ def steps() -> None:
         total = 0.0
         for section, title in _sections():
             before, started = _cpu(), perf_counter()
-            for block in blocks():
+            for block in blocks(TUTORIAL):
                 if block.section == section:
                     reader.follow(block)
             seconds = perf_counter() - started
@@ -101,11 +102,11 @@ def _reader(folder: Path) -> Reader:
 
 
 def _sections() -> Iterator[tuple[int, str]]:
-    from tests.testing.test_tutorial import TUTORIAL
-
     for line in TUTORIAL.read_text("utf-8").splitlines():
         number, _, title = line.removeprefix("## ").partition(". ")
-        if line.startswith("## ") and any(str(block.section) == number for block in blocks()):
+        if line.startswith("## ") and any(
+            str(block.section) == number for block in blocks(TUTORIAL)
+        ):
             yield int(number), title
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from attrs import AttrsInstance, field, fields, frozen, validators
+from attrs import field, frozen, validators
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.adapter import read_options as read
 
-Options = TypeVar("Options", bound=AttrsInstance)
+__all__ = ["Wording", "read", "text"]
 
 
 def text(default: str | None = None) -> Any:
@@ -31,26 +30,3 @@ class Wording:
     before: str = text("")
     system: str = text("")
     prefill: str = text("")
-
-
-def read(kind: type[Options], given: Mapping[str, Any], secret: Collection[str] = ()) -> Options:
-    """The options that a caller gave; the command line gives them all as text.
-
-    The values of the `secret` ones appear in no message: somebody may have put a key there.
-
-    Raises:
-        ConfigurationError: one is unknown or has an invalid value; the text names it.
-    """
-    known = tuple(attribute.name for attribute in fields(kind))
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"Unknown model option {', '.join(unknown)}; known: {', '.join(known)}."
-        )
-    for name, value in given.items():
-        try:
-            kind(**{name: value})
-        except (ValueError, TypeError) as error:
-            reason = "" if name in secret else f": {error.args[0]}"
-            raise ConfigurationError(f"The model option {name} is not valid{reason}.") from None
-    return kind(**given)

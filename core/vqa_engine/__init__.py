@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vqa_engine.errors import VqaEngineError
     from vqa_engine.images import open_image
     from vqa_engine.observer import Observer, Progress
-    from vqa_engine.outcome import RunResult
+    from vqa_engine.outcome import RunResult, open_run
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.questions import QuestionSet, load_questions
     from vqa_engine.results import Failure, Row
@@ -45,6 +45,7 @@ __all__ = [
     "VqaEngineError",
     "load_questions",
     "open_image",
+    "open_run",
 ]
 
 _HOMES = {
@@ -55,7 +56,7 @@ _HOMES = {
     "plugins.spec": ("AdapterSpec",),
     "questions": ("QuestionSet", "load_questions"),
     "results": ("Failure", "Row"),
-    "outcome": ("RunResult",),
+    "outcome": ("RunResult", "open_run"),
 }
 """The module of each public name; one that is not here is in `adapter`."""
 
@@ -70,3 +71,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((home for home, names in _HOMES.items() if name in names), "adapter")
     return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they were used or not."""
+    return sorted({*__all__, *globals()})

@@ -6,12 +6,14 @@ nothing of any model, backend or file format.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar, get_args
+from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
@@ -33,6 +35,7 @@ from vqa_engine.errors import (
     NothingAnswered,
     QuestionSetError,
     RunError,
+    TooManyFailures,
     VqaEngineError,
 )
 from vqa_engine.memory.policy import MemoryPolicy
@@ -43,6 +46,7 @@ from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
 from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
+from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, MemoryEvent, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
@@ -53,12 +57,24 @@ from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
 from vqa_engine.session.protocol import Session
+from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
 
 T = TypeVar("T")
+
+
+class Settings(TypedDict, total=False):
+    """Fields of a `GenerationPlan` for one question; see there."""
+
+    prompt: str | None
+    system: str | None
+    max_tokens: int
+    temperature: float
+    seed: int
+    stop: tuple[str, ...]
 
 
 class Engine:
@@ -73,15 +89,17 @@ class Engine:
     `lossy` allows cheaper plans that may change an answer's text, which is then recorded
     on it; `memory_saver` computes in small pieces even where memory would allow more. A run
     of an adapter ends with its error when its first `same_failures` questions all fail in
-    the same way, 0 for never. `places` are addresses as `--place` takes them: each model runs
-    in all of them at once. With `parallel` the adapters run side by side, as far as there
-    are places; without places each gets a worker. The engine is used from one thread, and is
-    a context manager that releases the model at its end.
+    the same way, 0 for never, or once `max_failures` have failed. `places` are addresses as
+    `--place` takes them: each model runs in all of them at once. With `parallel` the adapters
+    run side by side, as far as there are places; without places each gets a worker. One
+    thread at a time may use the engine; only `cancel` may be called from any. It is a context
+    manager that releases the model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
         ConfigurationError: a metric or a place is unknown, two adapters share a label, or
             one cannot run in places.
+        EngineBusy: from every method but `cancel`, when another thread is using the engine.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -96,10 +114,12 @@ class Engine:
         lossy: bool = False,
         memory_saver: bool = False,
         same_failures: int = SAME_FAILURES,
+        max_failures: int | None = None,
         places: Sequence[str] = (),
         parallel: bool = False,
         observer: Observer = SILENT,
     ) -> None:
+        self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
         if parallel and not places and len(self._adapters) > 1:
             places = (f"local://?count={len(self._adapters)}",)
@@ -114,7 +134,7 @@ class Engine:
             )
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy, saver=memory_saver)
         self._observer = observer
-        self._same_failures = same_failures
+        self._same_failures, self._max_failures = same_failures, max_failures
         self._timeouts = timeouts or Timeouts()
         self._journal: Journal | None = None
         self._logs: Path | None = None
@@ -138,10 +158,13 @@ class Engine:
         *,
         choices: Sequence[str] = (),
         adapter: str | None = None,
+        **settings: Unpack[Settings],
     ) -> Answer:
         """Ask one question of one adapter: the first, or the one with this label.
 
-        The model stays loaded for the next question.
+        `image` is a path, an encoded file's bytes, an open binary file, or a PIL image. The
+        model stays loaded for the next question. `settings` are fields of the plan for this
+        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`.
 
         Raises:
             AnswerError: it gave no answer; the text says why.
@@ -150,7 +173,8 @@ class Engine:
         source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         named = self._named(adapter)
-        reply = self._holder.ask(named, self._terms(named), question)
+        with self._turn:
+            reply = self._holder.ask(named, self._terms(named), question, settings)
         if reply.answer is None:
             failure = reply.failure or Failure(cause="adapter", message="it gave no answer")
             raise AnswerError(failure.message, cause=failure.cause)
@@ -164,14 +188,20 @@ class Engine:
         Raises:
             VqaEngineError: a model cannot be loaded.
         """
-        asked = as_question_set(questions)
-        if self._places:
-            yield from self._answers_in_places(asked)
-            return
-        for adapter in self._adapters:
-            pairs = enumerate(_for(adapter, asked))
-            records = self._holder.ask_all(adapter, self._terms(adapter), pairs)
-            yield from (row for _, row, _ in records)
+        rows = self._answers(as_question_set(questions))
+        while True:
+            with self._turn:
+                row = next(rows, None)
+            if row is None:
+                return
+            yield row
+
+    def cancel(self) -> None:
+        """End the run that is going on, from any thread, once the questions in flight are through.
+
+        `run` then returns what there is; the same run continues later. `answers` ends.
+        """
+        self._stop.set()
 
     def run(
         self,
@@ -180,12 +210,15 @@ class Engine:
         *,
         fresh_start: bool = False,
         keep_failed: bool = False,
+        accept_changes: bool = False,
     ) -> RunResult:
         """Put every question to every adapter; journal, score, and resume what was begun.
 
         `output` is the run directory: a new one is made, an old one with the same
         settings is continued, and every question without an answer is asked again, unless
-        it failed and `keep_failed` is set. With `fresh_start` a new one is made beside an
+        it failed and `keep_failed` is set. A run grows: another adapter continues it, and
+        so do more questions at the end of the same set; with `accept_changes` new versions of
+        libraries are recorded and it goes on. With `fresh_start` a new one is made beside an
         old one. An adapter that cannot be run is reported in `errors`, and the next one runs.
 
         Raises:
@@ -195,10 +228,22 @@ class Engine:
         """
         asked = as_question_set(questions)
         check_images(asked)
-        if output is None:
-            return self._run_in_memory(asked, keep_failed)
-        path = fresh(Path(output)) if fresh_start else Path(output)
-        with RunDirectory(path, self.manifest(asked)) as directory:
+        with self._turn:
+            self._stop.clear()
+            if output is None:
+                return self._run_in_memory(asked, keep_failed)
+            path = fresh(Path(output)) if fresh_start else Path(output)
+            return self._run_on_disk(asked, path, keep_failed, accept_changes)
+
+    def _run_on_disk(
+        self, asked: QuestionSet, path: Path, keep_failed: bool, accept_changes: bool
+    ) -> RunResult:
+        with RunDirectory(
+            path,
+            self.manifest(asked),
+            extends=partial(extends, asked),
+            accept_changes=accept_changes,
+        ) as directory:
             self._logs = directory.logs
             try:
                 return self._run_all(asked, directory.journal, path, keep_failed)
@@ -221,10 +266,11 @@ class Engine:
 
     def close(self) -> None:
         """Let the loaded model go, and the places; twice is safe."""
-        try:
-            self._holder.let_go()
-        finally:
-            self._places.close()
+        with self._turn:
+            try:
+                self._holder.let_go()
+            finally:
+                self._places.close()
 
     def __enter__(self) -> Self:
         return self
@@ -246,6 +292,16 @@ class Engine:
         default = default_metric(questions)
         return (default.metric,), default.why
 
+    def _answers(self, asked: QuestionSet) -> Iterator[Row]:
+        self._stop.clear()
+        if self._places:
+            yield from self._answers_in_places(asked)
+            return
+        for adapter in self._adapters:
+            pairs, stopped = enumerate(_for(adapter, asked)), self._stop.is_set
+            records = self._holder.ask_all(adapter, self._terms(adapter), pairs, stopped=stopped)
+            yield from (row for _, row, _ in records)
+
     def _run_in_memory(self, questions: QuestionSet, keep_failed: bool) -> RunResult:
         journal = Journal()
         result = self._run_all(questions, journal, None, keep_failed)
@@ -262,6 +318,8 @@ class Engine:
         ]
         errors: dict[str, VqaEngineError] = {}
         for together in self._together(list(zip(self._adapters, accounts, strict=True))):
+            if self._stop.is_set():
+                break
             for _, account in together:
                 self._observer.started(account.label, account.progress())
             unfinished = [pair for pair in together if not pair[1].finished]
@@ -310,8 +368,11 @@ class Engine:
                 try:
                     account = accounts[job.label]
                     alike[job.label].see(self._record(account, *record), account)
-                except NothingAnswered as error:
+                    self._check_failures(account)
+                except (NothingAnswered, TooManyFailures) as error:
                     job.fail(error)
+                if self._stop.is_set():
+                    break
         for job in jobs:
             if job.error is not None:
                 self._fail(job.label, job.error, errors)
@@ -383,8 +444,21 @@ class Engine:
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
         alike, pairs = self._alike(account), by_image(_for(adapter, questions), account.has)
-        for record in self._holder.ask_all(adapter, self._terms(adapter), pairs, account):
+        records = self._holder.ask_all(
+            adapter, self._terms(adapter), pairs, account, stopped=self._stop.is_set
+        )
+        for record in records:
             alike.see(self._record(account, *record), account)
+            self._check_failures(account)
+
+    def _check_failures(self, account: Account) -> None:
+        """End the run of an adapter of which as many questions failed as are allowed.
+
+        Raises:
+            TooManyFailures: of this process; a question that was kept failed does not count.
+        """
+        if self._max_failures is not None and account.failed_now >= self._max_failures:
+            raise TooManyFailures(account.label, account.failed_now, account.last_failure)
 
     def _alike(self, account: Account) -> Alike:
         return Alike(0 if account.answered_before else self._same_failures)

@@ -2,6 +2,7 @@
 
     VqaEngineError
     ├── ConfigurationError       an option, a TOML file or an argument is wrong
+    ├── EngineBusy               another thread is using this engine
     ├── AdapterError             facts: adapter
     │   ├── AdapterNotInstalled  no entry point has this name
     │   ├── AdapterClash         two distributions offer this name
@@ -16,6 +17,7 @@
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
     ├── NothingAnswered          the first questions of a run all failed in one way
+    ├── TooManyFailures          as many questions failed as the caller allows
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── RequestError             a client's request cannot be answered
@@ -41,6 +43,17 @@ class VqaEngineError(Exception):
 
 class ConfigurationError(VqaEngineError):
     """An option, a TOML file or an argument is wrong; the text says which."""
+
+
+class EngineBusy(VqaEngineError):
+    """Another thread is using this engine. `thread` is the name of that one."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(
+            f"This engine is in use in the thread {thread!r}. Wait for it, or give each thread "
+            "an engine of its own; only cancel() may be called from any thread."
+        )
 
 
 class AdapterError(VqaEngineError):
@@ -117,12 +130,18 @@ class AdapterInvalid(AdapterError):
 class CheckpointError(VqaEngineError):
     """A model's files cannot be reached or read.
 
-    `model` is what was asked for, `tried` the places that were looked in.
+    `model` is what was asked for, `tried` the places that were looked in. One argument alone
+    is the whole sentence.
     """
 
-    def __init__(self, model: str, tried: Sequence[str], reason: str, remedy: str) -> None:
+    def __init__(
+        self, model: str, tried: Sequence[str] = (), reason: str = "", remedy: str = ""
+    ) -> None:
         self.model, self.tried = model, tuple(tried)
         self.reason, self.remedy = reason, remedy
+        if not reason:
+            super().__init__(model)
+            return
         places = f" (tried {', then '.join(tried)})" if tried else ""
         super().__init__(f"The model {model!r} cannot be loaded{places}: {reason}. {remedy}")
 
@@ -209,7 +228,7 @@ class ImageError(VqaEngineError):
 class AnswerError(VqaEngineError):
     """An adapter failed on one question. `cause` names the kind of failure."""
 
-    def __init__(self, message: str, *, cause: str) -> None:
+    def __init__(self, message: str, *, cause: str = "adapter") -> None:
         super().__init__(message)
         self.cause = cause
 
@@ -224,9 +243,25 @@ class NothingAnswered(VqaEngineError):
     def __init__(self, label: str, count: int, cause: str, message: str) -> None:
         self.label, self.count, self.cause = label, count, cause
         super().__init__(
-            f"The first {count} questions to {label!r} all failed in the same way, so the rest "
+            f"The first {'question' if count == 1 else f'{count} questions'} to {label!r} "
+            f"{'failed' if count == 1 else 'all failed in the same way'}, so the rest "
             f"was not asked. The last failure: {message.rstrip('.')}. Remove the cause and run "
             "the same command; --same-failures 0 asks all questions whatever fails."
+        )
+
+
+class TooManyFailures(VqaEngineError):
+    """An adapter's run was ended because so many questions failed as were allowed.
+
+    `label` is the adapter's, `count` how many failed. All that has no answer stays open.
+    """
+
+    def __init__(self, label: str, count: int, message: str) -> None:
+        self.label, self.count = label, count
+        super().__init__(
+            f"{count} question{'' if count == 1 else 's'} to {label!r} failed, which is as many "
+            f"as --max-failures allows, so the rest was not asked. The last failure: "
+            f"{message.rstrip('.')}. The same command continues the run."
         )
 
 
@@ -304,19 +339,27 @@ class RunLocked(RunError):
 class RunMismatch(RunError):
     """The run was started with other settings.
 
-    `differences` maps a setting's name to (what the run has, what was asked for).
+    `differences` maps a setting's name to (what the run has, what was asked for), `acceptable`
+    says whether all of them are versions of code.
     """
 
-    def __init__(self, directory: Path, differences: Mapping[str, tuple[object, object]]) -> None:
-        self.differences = dict(differences)
+    def __init__(
+        self,
+        directory: Path,
+        differences: Mapping[str, tuple[object, object]],
+        *,
+        acceptable: bool = False,
+    ) -> None:
+        self.differences, self.acceptable = dict(differences), acceptable
+        how = "--accept-changes to record the new versions and go on" if acceptable else ""
         shown = "; ".join(
             f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
         )
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
-            "Use the same settings to continue it, --fresh to start a new run beside it, "
-            "or another --output.",
+            f"Use {how or 'the same settings to continue it'}, --fresh to start a new run "
+            "beside it, or another --output.",
         )
 
 

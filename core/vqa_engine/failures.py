@@ -75,7 +75,7 @@ def describe(error: Exception) -> Failure:
         return Failure(cause=cause, message=str(error), reason=_reason(error, cause))
     detail = "".join(traceback.format_exception(error))
     message = f"{type(error).__name__}: {error}"
-    reason = f"{type(error).__name__}{_place(error)}"
+    reason = f"{type(error).__name__}{place(error)}"
     cause = cause_of(message) or "python"
     return Failure(cause=cause, message=message, reason=reason, detail=detail)
 
@@ -133,8 +133,9 @@ def _reason(error: VqaEngineError, cause: Cause) -> str:
     return f"{type(error).__name__} ({getattr(error, 'cause', cause)})"
 
 
-def _place(error: BaseException) -> str:
-    """Where the adapter was: its innermost frame, not that of a library that it called."""
+def place(error: BaseException) -> str:
+    """Where the adapter was, as ` at FILE:LINE`: its innermost frame, not that of a library
+    that it called. Empty where no frame is an adapter's."""
     frames = [
         (str(frame.f_globals.get("__name__")).partition(".")[0], frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from vqa_engine.errors import VqaEngineError
+from vqa_engine.errors import ConfigurationError, VqaEngineError
 from vqa_engine.results import Row
-from vqa_engine.runs.directory import open_journal
+from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal, Tally
-from vqa_engine.runs.rescoring import comparisons
-from vqa_engine.scoring import Metric, ScoreTable
+from vqa_engine.runs.reading import Graded, graded
+from vqa_engine.runs.rescoring import chosen_metrics, comparisons, score_run
+from vqa_engine.scoring import Metric, MetricLike, ScoreTable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from vqa_engine.reporting import Pictures
 
 
@@ -64,6 +67,39 @@ class RunResult:
         """The scores as a text table."""
         return as_text(score_tables(self.scores, why=self.why, comparisons=self.comparisons()))
 
+    def __str__(self) -> str:
+        return self.table()
+
+    def accuracy(self, adapter: str | None = None) -> float:
+        """Percent in the first metric, of an adapter by its label or of the only one.
+
+        Raises:
+            ConfigurationError: there is no adapter of this label, or there are several.
+        """
+        known = tuple(self.scores)
+        label = known[0] if adapter is None and len(known) == 1 else adapter
+        if label is None or label not in self.scores:
+            raise ConfigurationError(
+                f"Say whose accuracy: the adapters of this run are {', '.join(known)}."
+            )
+        return self.scores[label][0].overall.percent
+
+    def graded(self, adapter: str | None = None) -> Iterator[Graded]:
+        """Rows with their scores (0..1) in each metric; lazy."""
+        return (graded(row, self._metrics) for row in self.rows(adapter))
+
+    def to_pandas(self, adapter: str | None = None) -> DataFrame:
+        """The `records` as a frame.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ConfigurationError("to_pandas needs pandas: pip install pandas") from error
+        return DataFrame(list(self.records(adapter)))
+
     def records(self, adapter: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows as flat dictionaries with a score for each metric, for pandas or polars; lazy.
 
@@ -97,3 +133,25 @@ class RunResult:
         from vqa_engine.reporting.notebook import fragment
 
         return fragment(self.scores, self.tallies, self.errors)
+
+
+def open_run(path: str | Path, metrics: Iterable[MetricLike] | None = None) -> RunResult:
+    """The result of a run on disk, scored again; no model is loaded.
+
+    Raises:
+        RunError: the directory holds no run, or it cannot be read.
+        ConfigurationError: a metric is unknown.
+    """
+    directory = Path(path)
+    found = read_manifest(directory)
+    with closing(open_journal(directory)) as journal:
+        chosen, why = chosen_metrics(journal, metrics or (), found.metrics)
+        tallies = {label: journal.tally(label, found.question_count) for label in journal.labels()}
+    return RunResult(
+        directory=directory,
+        scores=score_run(directory, chosen).scores,
+        tallies=tallies,
+        errors={},
+        why=why,
+        metrics=chosen,
+    )

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vqa_engine.doctor.probe import PluginReport
+    from vqa_engine.plugins.description import Description
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
@@ -28,13 +30,19 @@ timeout_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command, short_help="List the installed adapters, and how to mend a broken one.")
+@click.argument("name", required=False)
 @options(timeout_option, json_option)
-def adapters(timeout: float, as_json: bool) -> None:
+def adapters(name: str | None, timeout: float, as_json: bool) -> None:
     """List every installed adapter: its state, its package, and how to mend a broken one.
 
     Each is imported in a process of its own, so one that hangs or crashes harms no other.
+    With NAME, describe that one: its options and their defaults, what it needs, its licence,
+    and its checkpoints on this machine.
     """
+    if name is not None:
+        _describe(name, as_json)
+        return
     from vqa_engine.doctor.probe import report
 
     found = report(longest=timeout)
@@ -42,6 +50,44 @@ def adapters(timeout: float, as_json: bool) -> None:
         _show_json(found)
     else:
         show(found)
+
+
+def _describe(name: str, as_json: bool) -> None:
+    from attrs import evolve
+
+    from vqa_engine.adapter import portable
+    from vqa_engine.plugins.description import describe
+
+    one = describe(name)
+    if as_json:
+        import msgspec
+
+        plain = evolve(one, profile=portable(one.profile))
+        click.echo(msgspec.json.encode(plain, enc_hook=repr).decode())
+        return
+    for line in _facts(one):
+        click.echo(line)
+
+
+def _facts(one: Description) -> Iterator[str]:
+    from vqa_engine.memory.budget import shown
+
+    yield click.style(f"{one.name}: {one.about}", bold=True)
+    yield f"package             {one.source}, licence {one.licence}"
+    yield f"default checkpoint  {one.model or 'none; name one with --model'}"
+    yield f"backend             {one.profile.backend}"
+    yield f"weights             {shown(one.profile.weights)} (vqa-engine fit says more)"
+    if one.cached is not None:
+        yield f"in the hub cache    {', '.join(one.cached) or 'none'}"
+    yield ""
+    if not one.options:
+        yield "It names no options."
+        return
+    yield "Options, each as --adapter-option NAME=VALUE:"
+    for option in one.options:
+        yield f"  {option.name:<22}{option.type}  [default: {option.default}]"
+    yield ""
+    yield one.notes
 
 
 def show(found: Sequence[PluginReport]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.building import engine
+from vqa_engine_cli.building import engine, has_demo
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
     json_option,
@@ -19,7 +20,7 @@ from vqa_engine_cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=Command, short_help="Ask one question about one image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("question")
 @options(
@@ -36,26 +37,22 @@ from vqa_engine_cli.options import (
     json_option,
     verbose_option,
 )
-def ask(
-    image: Path,
-    question: str,
-    choices: tuple[str, ...],
-    as_json: bool,
-    verbose: bool,
-    **given: Any,
-) -> None:
+def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) -> None:
     """Ask one QUESTION about one IMAGE, and print the answer.
 
     \b
     Example:
       vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
     """
+    from vqa_engine.plugins.resolution import DEMO
     from vqa_engine_cli.display import observer, show_answer, show_trace
 
+    if has_demo(given):
+        click.echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
     show_prompt = given.pop("show_prompt")
     with engine(given, observer(quiet=True, verbose=verbose), trace=show_prompt) as running:
         for label in running.labels:
-            answer = running.ask(image, question, choices=choices, adapter=label)
+            answer = running.ask(image, question, choices=given["choices"], adapter=label)
             if show_prompt and not as_json:
                 show_trace(label, answer)
             show_answer(label, answer, as_json=as_json, several=len(running.labels) > 1)

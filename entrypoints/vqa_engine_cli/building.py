@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,35 @@ if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
     from vqa_engine.memory.policy import MemoryPolicy
 
+    Specs = tuple[AdapterSpec, ...]
+
+ALL = ""
+"""In place of a label: what is meant for all adapters."""
+
 
 def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
     from attrs import evolve
 
+    from vqa_engine import AdapterSpec
     from vqa_engine.plugins.resolution import DEFAULT
 
-    names = given["adapters"] or (DEFAULT.name,)
-    _check_model(names, given)
-    pythons = _pythons_of(names, given)
-    found = [_spec(name, names, pythons, given) for name in names]
+    texts = given["adapters"] or (DEFAULT.name,)
+    named = tuple(AdapterSpec.parse(text) for text in texts)
+    _check_model(named, given)
+    pythons = _pythons_of(named, given)
+    found = [_spec(one, named, pythons, given) for one in named]
     if given["adapters"] or given["model"]:
         return found
-    return [evolve(one, model=evolve(one.model, model=DEFAULT.model.model)) for one in found]
+    model = evolve(found[0].model, model=DEFAULT.model.model)
+    return [evolve(found[0], model=model, label=DEFAULT.label)]
+
+
+def has_demo(given: dict[str, Any]) -> bool:
+    """Whether the embedded model is among those that the options name."""
+    from vqa_engine import BUILTIN
+
+    return any(spec.model.model == BUILTIN for spec in specs(given))
 
 
 def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
@@ -80,9 +96,13 @@ def places(given: dict[str, Any]) -> tuple[str, ...]:
 
 def plan(given: dict[str, Any]) -> GenerationPlan:
     """The generation plan that the options describe."""
-    from vqa_engine import GenerationPlan
+    from vqa_engine import AdapterSpec, GenerationPlan
 
+    labels = {AdapterSpec.parse(text).label for text in given["adapters"]}
     return GenerationPlan(
+        prompt=_prompt(given, labels),
+        system=_labelled(given["systems"], labels).get(ALL),
+        stop=given["stops"],
         max_tokens=given["max_tokens"] or MAX_TOKENS,
         temperature=given["temperature"],
         seed=given["seed"],
@@ -90,6 +110,41 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         image_longest_edge=given["image_longest_edge"],
         kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
     )
+
+
+def _prompt(given: dict[str, Any], labels: set[str]) -> str | None:
+    """The wording for all adapters, where it needs no more of a question than text and choices."""
+    text = _wording(given, labels)
+    return text if text is not None and _is_plain(text) else None
+
+
+def _tasks_prompt(given: dict[str, Any]) -> str | None:
+    """What the question set makes of `--prompt`: the name of a task's prompt, or a template
+    with what only a task has."""
+    from vqa_engine import AdapterSpec
+
+    labels = {AdapterSpec.parse(text).label for text in given.get("adapters", ())}
+    text = _wording(given, labels)
+    if text is not None and _is_plain(text):
+        return "none" if given["task"] else None
+    return text
+
+
+def _wording(given: dict[str, Any], labels: set[str]) -> str | None:
+    """`--prompt` without a label, or the file; a shell gives a line break as two characters."""
+    text = _labelled(given.get("prompts", ()), labels).get(ALL)
+    file: Path | None = given.get("prompt_file")
+    if file is None:
+        return None if text is None else text.replace("\\n", "\n")
+    if text is not None:
+        raise click.UsageError("Give the prompt once: as --prompt or as --prompt-file.")
+    return file.read_text("utf-8").rstrip("\n")
+
+
+def _is_plain(text: str) -> bool:
+    from vqa_engine.adapter.records import OPTIONS, QUESTION
+
+    return QUESTION in text and set(re.findall(r"\{\w+\}", text)) <= {QUESTION, OPTIONS}
 
 
 def policy(given: dict[str, Any]) -> MemoryPolicy:
@@ -110,12 +165,14 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
     from vqa_engine.questions import tasks
 
     if given["task"] is None:
-        return tasks.presented(_files(given), given["choices"], given["prompt"], **_part(given))
+        return tasks.presented(
+            _files(given), given["choices"], _tasks_prompt(given), **_part(given)
+        )
     task = tasks.find.task(given["task"])
     files = ("questions", "annotations", "images", "columns", "ask")
     own = _files(given) if any(given[name] for name in files) else None
     found = tasks.load_task(
-        task, questions=own, choices=given["choices"], prompt=given["prompt"], **_part(given)
+        task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
     )
     if given.get("max_tokens", 0) is None:
         given["max_tokens"] = task.card.prompt.max_tokens
@@ -138,10 +195,10 @@ def _part(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in ("limit", "sample", "seed")}
 
 
-def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path]:
+def _pythons_of(named: Specs, given: dict[str, Any]) -> dict[str, Path]:
     """The interpreters, of adapters that are asked for and of no others."""
     pythons = interpreters(given.get("pythons", ()))
-    names = {text.partition("@")[0] for text in texts}
+    names = {one.name for one in named}
     for name in pythons.keys() - names:
         asked = ", ".join(sorted(names))
         raise click.UsageError(
@@ -150,14 +207,14 @@ def _pythons_of(texts: tuple[str, ...], given: dict[str, Any]) -> dict[str, Path
     return pythons
 
 
-def _check_model(names: tuple[str, ...], given: dict[str, Any]) -> None:
+def _check_model(named: Specs, given: dict[str, Any]) -> None:
     """One model for each adapter, given in one way, and a revision of nothing else."""
-    if len(names) > 1 and (given["model"] or given["revision"]):
+    if len(named) > 1 and (given["model"] or given["revision"]):
         raise click.UsageError(
             "With several adapters give each its model: --adapter NAME@MODEL, and no "
             "--model or --revision."
         )
-    if given["model"] and any("@" in name for name in names):
+    if given["model"] and any(one.model.model for one in named):
         raise click.UsageError("Give the model once: as --adapter NAME@MODEL or as --model.")
     if given["revision"] and not given["adapters"] and not given["model"]:
         raise click.UsageError(
@@ -167,32 +224,48 @@ def _check_model(names: tuple[str, ...], given: dict[str, Any]) -> None:
 
 
 def _spec(
-    text: str, names: tuple[str, ...], pythons: dict[str, Path], given: dict[str, Any]
+    one: AdapterSpec, named: Specs, pythons: dict[str, Path], given: dict[str, Any]
 ) -> AdapterSpec:
-    from vqa_engine import AdapterSpec, ModelRef
+    from attrs import evolve
 
-    name, _, model = text.partition("@")
-    reference = ModelRef(
-        model=model or given["model"],
+    model = evolve(
+        one.model,
+        model=one.model.model or given["model"],
         revision=given["revision"],
         trust_remote_code=given["trust_remote_code"],
-        options=_options_of(name, names, given),
+        options=_options_of(one, named, given),
     )
-    return AdapterSpec(name=name, model=reference, label=text, python=pythons.get(name))
+    labels = {each.label for each in named}
+    own = {
+        key: mine[one.label].replace("\\n", "\n")
+        for key, option in (("prompt", "prompts"), ("system", "systems"))
+        if one.label in (mine := _labelled(given.get(option, ()), labels))
+    }
+    return evolve(one, model=model, python=pythons.get(one.name), settings=own)
 
 
-def _options_of(name: str, names: tuple[str, ...], given: dict[str, Any]) -> dict[str, str]:
+def _options_of(one: AdapterSpec, named: Specs, given: dict[str, Any]) -> dict[str, str]:
     """The options for one adapter: those without a name, and those with its own."""
-    named = {text.partition("@")[0] for text in names}
-    pairs = _pairs(given["adapter_options"], "--adapter-option must be [NAME:]KEY=VALUE.")
+    owners = {owner for each in named for owner in (each.name, each.label)}
+    pairs = _pairs(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
     mine = {}
     for key, value in pairs.items():
         owner, colon, rest = key.partition(":")
-        if not colon or owner not in named:
+        if not colon or owner not in owners:
             mine[key] = value
-        elif owner == name:
+        elif owner in {one.name, one.label}:
             mine[rest] = value
     return mine
+
+
+def _labelled(texts: tuple[str, ...], labels: set[str]) -> dict[str, str]:
+    """Texts by the label in front of them; `ALL` where none is."""
+    found = {}
+    for text in texts:
+        label, equals, rest = text.partition("=")
+        mine = equals and label in labels
+        found[label if mine else ALL] = rest if mine else text
+    return found
 
 
 def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:

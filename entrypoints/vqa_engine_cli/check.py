@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 if TYPE_CHECKING:
@@ -17,10 +19,15 @@ if TYPE_CHECKING:
     from vqa_engine.testing.check import Outcome
 
 NO_PYTEST = "The tests need pytest and two of its plugins: pip install 'vqa-engine[testing]'"
-MARKS = {"passed": "ok", "skipped": "-", "failed": "FAILED", "died": "DIED", "hung": "HUNG"}
+MARKS = {
+    **{"passed": "ok", "skipped": "-", "not run": "?"},
+    **{"failed": "FAILED", "died": "DIED", "hung": "HUNG"},
+}
+_PLACE = re.compile(r"^(\S+\.py:\d+): in ")
+"""A frame in pytest's short traceback."""
 
 
-@click.command()
+@click.command(cls=Command, short_help="Run the conformance tests on an adapter.")
 @click.argument("name")
 @options(
     click.option("--model", help="Checkpoint to test with.  [default: the adapter's]"),
@@ -96,7 +103,7 @@ def _shown(outcomes: list[Outcome]) -> Callable[[Outcome], None]:
     def show(outcome: Outcome) -> None:
         outcomes.append(outcome)
         name = outcome.test.removeprefix("test_").replace("_", " ")
-        why = f"  ({outcome.text})" if outcome.state == "skipped" else ""
+        why = f"  ({outcome.text})" if outcome.state in ("skipped", "not run") else ""
         click.echo(f"{MARKS[outcome.state]:<7} {name}{why}")
         if not outcome.harmless:
             click.echo(_indented(outcome))
@@ -107,8 +114,10 @@ def _shown(outcomes: list[Outcome]) -> Callable[[Outcome], None]:
 def _summarise(outcomes: Sequence[Outcome]) -> None:
     wrong = sum(not outcome.harmless for outcome in outcomes)
     skipped = sum(outcome.state == "skipped" for outcome in outcomes)
-    passed = len(outcomes) - skipped - wrong
-    click.echo(f"\n{passed} passed, {wrong} failed, {skipped} do not apply.")
+    waiting = sum(outcome.state == "not run" for outcome in outcomes)
+    passed = len(outcomes) - skipped - waiting - wrong
+    left = f", {waiting} not run until the failed ones pass" if waiting else ""
+    click.echo(f"\n{passed} passed, {wrong} failed, {skipped} do not apply{left}.")
 
 
 def _show_json(outcomes: Sequence[Outcome]) -> None:
@@ -123,4 +132,6 @@ def _indented(outcome: Outcome) -> str:
     """What the test asks for, and pytest's lines about what it found instead."""
     lines = outcome.text.splitlines()
     shown = [line[1:].removeprefix("   ") for line in lines if line.startswith("E")] or lines
-    return "\n".join(f"        {line}".rstrip() for line in (outcome.title, *shown))
+    places = [place[1] for line in lines if (place := _PLACE.match(line))]
+    own = [place for place in places if "vqa_engine/testing/" not in place][-1:]
+    return "\n".join(f"        {line}".rstrip() for line in (outcome.title, *shown, *own))

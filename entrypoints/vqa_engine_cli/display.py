@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,15 +14,20 @@ from vqa_engine.runs.journal import Tally
 from vqa_engine.runs.rescoring import Rescored
 from vqa_engine.scoring import ScoreTable
 from vqa_engine.scoring.comparison import Comparison
+from vqa_engine.scoring.formats import FORMATS, formatted
 from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
-from vqa_engine_cli.live import observer
+from vqa_engine_cli.live import observer, print_json
+
+UNLIMITED = 10_000
+"""Columns of a file."""
 
 __all__ = [
     "headlines",
     "observer",
     "show_answer",
     "show_comparison",
+    "show_formatted",
     "show_result",
     "show_result_json",
     "show_scores",
@@ -32,7 +38,7 @@ __all__ = [
 
 def show_result(result: RunResult, question_set: str, *, keep_failed: bool = False) -> None:
     """The scores of a run, its counts, and where it is kept."""
-    console = Console(highlight=False)
+    console = _console()
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
     tables = score_tables(
         shown,
@@ -67,7 +73,7 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
 
 def show_result_json(result: RunResult) -> None:
     """One JSON object: scores, why by this metric, comparisons, counts, errors, directory."""
-    _print(
+    print_json(
         {
             "event": "result",
             "directory": str(result.directory) if result.directory else None,
@@ -76,6 +82,7 @@ def show_result_json(result: RunResult) -> None:
             "comparisons": result.comparisons(),
             "tallies": result.tallies,
             "errors": {label: str(error) for label, error in result.errors.items()},
+            "failures": list(_failures(result)),
         }
     )
 
@@ -83,15 +90,15 @@ def show_result_json(result: RunResult) -> None:
 def show_scores(rescored: Rescored) -> None:
     """Score tables side by side."""
     tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
-    Console(highlight=False).print(tables)
+    _console().print(tables)
 
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """Both models' means, and what differs; or all of it as one JSON object."""
     if as_json:
-        _print(comparison)
+        print_json(comparison)
         return
-    console = Console(highlight=False)
+    console = _console()
     for label, percent in (
         (comparison.first, comparison.first_percent),
         (comparison.second, comparison.second_percent),
@@ -100,17 +107,42 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
     console.print(comparison_table([comparison]))
 
 
+def show_formatted(tables: Mapping[str, Sequence[ScoreTable]], form: str) -> None:
+    """Score tables in a format of `vqa_engine.scoring.formats`."""
+    wanted = next(one for one in FORMATS if one == form)
+    sys.stdout.write(formatted(tables, wanted))
+
+
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
     """Score tables as one JSON object."""
-    _print(tables)
+    print_json(tables)
 
 
 def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> None:
     """The answer alone, or with its adapter's name, or with all its facts."""
     if as_json:
-        _print({"adapter": label, **msgspec.to_builtins(answer)})
+        print_json({"adapter": label, **msgspec.to_builtins(answer)})
     else:
         sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
+
+
+def _failures(result: RunResult) -> Iterator[dict[str, object]]:
+    """Every question without an answer, and why."""
+    for row in result.rows() if any(tally.failed for tally in result.tallies.values()) else ():
+        if row.failure is not None:
+            yield {
+                "adapter": row.adapter,
+                "question_id": row.question.question_id,
+                "cause": row.failure.cause,
+                "message": row.failure.message,
+            }
+
+
+def _console() -> Console:
+    """Stdout; a file or a pipe is as wide as what is written to it."""
+    console = Console(highlight=False)
+    wide = not console.is_terminal and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=UNLIMITED) if wide else console
 
 
 def show_trace(label: str, answer: Answer) -> None:
@@ -126,7 +158,3 @@ def show_trace(label: str, answer: Answer) -> None:
         f"{label}: image {width}x{height}, {count:,} tokens from position {start:,} on, "
         f"pixels {' x '.join(map(str, seen.pixel_shape))}\n"
     )
-
-
-def _print(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -10,6 +10,7 @@ import click
 from vqa_engine_cli.adapters import show as show_adapters
 from vqa_engine_cli.adapters import timeout_option
 from vqa_engine_cli.building import interpreters
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options, python_option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LABEL = 16
 
 
-@click.command()
+@click.command(cls=Command, short_help="Examine this machine and every adapter.")
 @options(python_option, timeout_option, json_option)
 def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """Examine this machine, and check every backend call that an installed adapter declares.

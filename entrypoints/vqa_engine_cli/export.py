@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vqa_engine_cli.counting import counted
-from vqa_engine_cli.options import FOLDER, options
+from vqa_engine_cli.help import Command
+from vqa_engine_cli.options import FOLDER, metric_option, only_options, options
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
+    from vqa_engine.runs.reading import Graded, Only
+    from vqa_engine.scoring import Metric
 
 
-@click.command()
+@click.command(cls=Command, short_help="Write the answers of a run for other programs.")
 @click.argument("run", type=FOLDER)
 @options(
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "vqa-v2"]),
+        type=click.Choice(["jsonl", "csv", "vqa-v2"]),
         default="jsonl",
         show_default=True,
-        help="One JSON object a line with all details, or the official VQA v2 result file.",
+        help="One JSON object a line with all details, a spreadsheet, or the official VQA v2 "
+        "result file.",
     ),
+    only_options,
+    metric_option,
     click.option(
         "--submission",
         metavar="SERVER",
@@ -55,10 +62,12 @@ if TYPE_CHECKING:
         help="File to write.  [default: stdout]",
     ),
 )
-def export(
+def export(  # noqa: PLR0913  one for each option
     *,
     run: Path,
     form: str,
+    only: frozenset[Only],
+    metrics: tuple[str, ...],
     submission: str | None,
     adapter: str | None,
     output: Path | None,
@@ -69,30 +78,55 @@ def export(
     \b
     Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
+      vqa-engine export runs/kettles --wrong --format csv -o wrong.csv
       vqa-engine export runs/textvqa-test --submission textvqa -o submission.json
     """
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs import submissions
     from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.rescoring import chosen_metrics
 
     journal = open_journal(run)
     try:
-        several_allowed = form == "jsonl" and submission is None
-        label = _label(journal, adapter, several_allowed=several_allowed)
-        rows = journal.rows(label)
+        whole = submission is not None or form == "vqa-v2"
+        label = _label(journal, adapter, several_allowed=not whole)
         pieces: Iterable[bytes]
-        if submission is not None:
-            wanted = submissions.submission(submission)
-            pieces = submissions.submitted(wanted, rows, errors_as_empty=how["errors_as_empty"])
-        elif form == "jsonl":
-            pieces = exporter.json_lines(rows)
+        if whole:
+            if only or metrics:
+                raise click.UsageError("Such a file has all answers and no scores.")
+            rows = journal.rows(label)
+            empty = how["errors_as_empty"]
+            if submission is not None:
+                wanted = submissions.submission(submission)
+                pieces = submissions.submitted(wanted, rows, errors_as_empty=empty)
+            else:
+                normalise = how["normalised"]
+                pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
+                _warn(journal, label, empty)
         else:
-            empty, normalise = how["errors_as_empty"], how["normalised"]
-            pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
-            _warn(journal, label, empty)
+            chosen, _ = chosen_metrics(journal, metrics)
+            graded = _rows(journal, label, chosen, only)
+            names = [one.name for one in chosen]
+            pieces = (
+                exporter.json_lines(graded)
+                if form == "jsonl"
+                else exporter.comma_separated(graded, names)
+            )
         _write(pieces, output)
     finally:
         journal.close()
+
+
+def _rows(
+    journal: Journal, label: str | None, metrics: Sequence[Metric], only: frozenset[Only]
+) -> Iterable[Graded]:
+    """Adapter by adapter as they were asked; what differs, question by question."""
+    from vqa_engine.runs.reading import by_question, graded
+
+    if only:
+        groups = by_question(journal, journal.labels(label), metrics, only)
+        return chain.from_iterable(groups)
+    return (graded(row, metrics) for row in journal.rows(label))
 
 
 def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:
@@ -116,17 +150,27 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """Write beside the target and rename, so that an old export is replaced whole."""
+    """Write to stdout, into what is no file, or over a file all at once."""
     if output is None:
         sys.stdout.buffer.writelines(pieces)
         sys.stdout.buffer.flush()
         return
-    part = output.with_name(f"{output.name}.part")
     try:
-        with part.open("wb") as stream:
-            stream.writelines(pieces)
-        part.replace(output)
+        target = output.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:  # a device or a pipe must never be replaced
+                stream.writelines(pieces)
+        else:
+            _replace(target, pieces)
     except OSError as error:
         from vqa_engine.errors import ConfigurationError
 
         raise ConfigurationError(f"{output} cannot be written: {error}.") from error
+
+
+def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+    """Write beside the file and rename, so that an old export is replaced whole."""
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as stream:
+        stream.writelines(pieces)
+    part.replace(target)

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from vqa_engine_cli.building import plan, policy, specs
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, plan_options
 
 EXIT_DOES_NOT_FIT = 1
 
 
-@click.command()
+@click.command(cls=Command, short_help="Say whether a model fits in memory, without loading it.")
 @options(adapter_options, plan_options, memory_options)
 def fit(**given: Any) -> None:
     """Estimate the memory that a model needs, and the plan with which it fits.

@@ -6,20 +6,15 @@ import json
 import logging
 import math
 import sys
+from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 
 import msgspec
+from attrs import frozen
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bar,
-)
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
 
 from vqa_engine.adapter import Transfer
 from vqa_engine.errors import VqaEngineError
@@ -30,6 +25,7 @@ from vqa_engine.runs.export import record
 from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.downloads import Downloads
+from vqa_engine_cli.excerpt import excerpt
 
 PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -40,8 +36,9 @@ SNAPSHOT_INTERVAL = 0.2
 MOST_FAILURES = 10
 """Failures of one run that are shown on the screen; a broken set would flood it."""
 
-TAIL = 5
-"""Lines of a worker's last output, or of a traceback, that are shown with a failure."""
+WIDEST_BAR = 20
+WIDEST_LABEL = 28
+"""Columns of the terminal."""
 
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
@@ -61,23 +58,57 @@ def _details(console: Console, verbose: bool) -> Observer:
 
 
 class JsonLines(Observer):
-    """One JSON object on stdout for each answer, each memory action and each note."""
+    """One JSON object on stdout for each thing that happens (docs/json.md)."""
+
+    def __init__(self) -> None:
+        self._shown = monotonic()
+
+    def started(self, label: str, progress: Progress) -> None:
+        print_json({"event": "started", **_counts(label, progress)})
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        weights = loaded.profile.weights
+        print_json(
+            {"event": "loaded", "adapter": label, "seconds": loaded.seconds, "weights": weights}
+        )
 
     def answered(self, row: Row, progress: Progress) -> None:
-        _print_json({"event": "answer", **record(row)})
+        print_json({"event": "answer", **record(row)})
+        now = monotonic()
+        if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
+            self._shown = now
+            print_json({"event": "progress", **_counts(row.adapter, progress)})
+
+    def released(self, label: str, released: Released) -> None:
+        print_json(
+            {"event": "released", "adapter": label, "seconds": released.seconds}
+            | {"residue": released.residue}
+        )
 
     def fetching(self, label: str, transfer: Transfer) -> None:
         event = {"event": "fetching", "adapter": label, **msgspec.to_builtins(transfer)}
-        _print_json(event)
+        print_json(event)
 
     def memory(self, label: str, event: MemoryEvent) -> None:
-        _print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
+        print_json({"event": "memory", "adapter": label, **msgspec.to_builtins(event)})
 
     def note(self, label: str, note: Note) -> None:
-        _print_json({"event": "note", "adapter": label, **msgspec.to_builtins(note)})
+        print_json({"event": "note", "adapter": label, **msgspec.to_builtins(note)})
 
     def failed(self, label: str, error: VqaEngineError) -> None:
-        _print_json({"event": "failed", "adapter": label, "message": str(error)})
+        print_json({"event": "failed", "adapter": label, "message": str(error)})
+
+
+def _counts(label: str, progress: Progress) -> dict[str, Any]:
+    percent = progress.board.overall.percent
+    return {
+        "adapter": label,
+        "done": progress.done,
+        "total": progress.total,
+        "resumed": progress.resumed,
+        "failed": progress.failed,
+        "percent": None if math.isnan(percent) else percent,
+    }
 
 
 class Warnings(Observer):
@@ -94,11 +125,13 @@ class Warnings(Observer):
         self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
-        if note.level >= logging.WARNING:
-            self._print(f"{label}: {logging.getLevelName(note.level).lower()}: {note.text}")
+        if note.level >= min(logging.WARNING, logging.getLogger().getEffectiveLevel()):
+            level = logging.getLevelName(note.level).lower()
+            style = "yellow" if note.level >= logging.WARNING else ""
+            self._print(f"{label}: {level}: {note.text}", style)
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def _print(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, style=style)
 
 
 class Verbose(Warnings):
@@ -182,25 +215,32 @@ class _Counting(Observer):
         """Say why a question has no answer, and show the end of its worker's output."""
         if self._failures > MOST_FAILURES:
             return
-        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}")
+        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}", "red")
         self._say_tail(failure.detail)
         if self._failures == MOST_FAILURES:
             self._say("Further errors are only recorded in the run directory.")
 
     def _say_tail(self, detail: str) -> None:
-        for said in detail.rstrip().splitlines()[-TAIL:]:
+        for said in excerpt(detail):
             self._say(f"    {said}")
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(text, markup=False, style=style)
 
-    def _facts(self, row: Row, progress: Progress) -> str:
-        parts = [f"accuracy {accuracy(progress)}", self._memory(row)]
-        if progress.failed:
-            parts.append(counted(progress.failed, "error"))
-        if progress.degraded:
-            parts.append(f"{progress.degraded} degraded")
-        return "  ".join(part for part in parts if part)
+    def _parts(self, row: Row, progress: Progress, seconds: float) -> list[str]:
+        """Count, rate, time left, accuracy and the rest, the most important first."""
+        asked = progress.done - progress.resumed
+        rate = asked / max(seconds, 1e-9)
+        parts = [
+            f"{progress.done:,}/{progress.total:,}",
+            f"{rate:.1f}/s",
+            f"{duration((progress.total - progress.done) / rate)} left" if asked else "",
+            f"accuracy {accuracy(progress)}",
+            counted(progress.failed, "error") if progress.failed else "",
+            f"{progress.degraded} degraded" if progress.degraded else "",
+            self._memory(row),
+        ]
+        return [part for part in parts if part]
 
     def _memory(self, row: Row) -> str:
         reading = row.answer.memory if row.answer else None
@@ -223,12 +263,7 @@ class Plain(_Counting):
             self._say(self._text(row, progress, now - self._began))
 
     def _text(self, row: Row, progress: Progress, seconds: float) -> str:
-        rate = (progress.done - progress.resumed) / max(seconds, 1e-9)
-        left = (progress.total - progress.done) / rate
-        return (
-            f"{row.adapter}: {progress.done}/{progress.total}  {rate:.1f}/s  "
-            f"{duration(left)} left  {self._facts(row, progress)}"
-        )
+        return f"{row.adapter}: {'  '.join(self._parts(row, progress, seconds))}"
 
 
 class Live(_Counting):
@@ -237,12 +272,14 @@ class Live(_Counting):
     def __init__(self, console: Console, *, verbose: bool) -> None:
         super().__init__(console, verbose=verbose)
         self._bar: Bar | None = None
+        self._column = BarColumn(bar_width=WIDEST_BAR)
         self._tasks: dict[str, TaskID] = {}
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         super().loaded(label, loaded)
         self._bar = self._bar or self._opened()
-        self._tasks[label] = self._bar.add_task(label, total=None, rate="", facts="")
+        name = shortened(label, WIDEST_LABEL)
+        self._tasks[label] = self._bar.add_task(name, total=None, facts="")
 
     def answered(self, row: Row, progress: Progress) -> None:
         super().answered(row, progress)
@@ -252,13 +289,15 @@ class Live(_Counting):
             self._memory(row)
             return
         self._shown = now
-        rate = (progress.done - progress.resumed) / max(now - self._began, 1e-9)
+        parts = self._parts(row, progress, now - self._began)
+        line = Line.fitted(self._console.width, row.adapter, parts)
+        self._column.bar_width = line.bar
         self._bar.update(
             task,
+            description=line.label,
             completed=progress.done,
             total=progress.total,
-            rate=f"{rate:.1f}/s",
-            facts=self._facts(row, progress),
+            facts=line.facts,
         )
 
     def released(self, label: str, released: Released) -> None:
@@ -275,11 +314,8 @@ class Live(_Counting):
     def _opened(self) -> Bar:
         bar = Bar(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[facts]}"),
+            self._column,
+            TextColumn("{task.fields[facts]}", markup=False),
             console=self._console,
         )
         bar.start()
@@ -290,6 +326,40 @@ class Live(_Counting):
         if self._bar is not None and not self._tasks:
             self._bar.stop()
             self._bar = None
+
+
+@frozen
+class Line:
+    """A progress line that fits: the label, the columns left for the bar, and the facts."""
+
+    label: str
+    bar: int
+    facts: str
+
+    @classmethod
+    def fitted(cls, width: int, label: str, parts: Sequence[str]) -> Line:
+        """Count, rate and time stay whole: the bar shrinks first, then the last parts go."""
+        name = shortened(label, WIDEST_LABEL)
+        kept = list(parts)
+        while len(kept) > 3 and _room(width, name, kept) < 0:
+            kept.pop()
+        if (room := _room(width, name, kept)) < 0:
+            name = shortened(label, max(1, len(name) + room))
+        bar = max(0, min(WIDEST_BAR, _room(width, name, kept)))
+        return cls(name, bar, "  ".join(kept))
+
+
+def _room(width: int, label: str, parts: Sequence[str]) -> int:
+    """What is left for the bar; rich puts a blank between columns."""
+    return width - len(label) - len("  ".join(parts)) - 2
+
+
+def shortened(label: str, longest: int) -> str:
+    """A label within `longest` columns: its model's last part, or the end of that."""
+    if len(label) <= longest:
+        return label
+    last = label.rpartition("/")[2]
+    return last if len(last) <= longest else f"…{last[len(last) - longest + 1 :]}"
 
 
 def _nothing_to_ask(progress: Progress) -> str:
@@ -329,10 +399,12 @@ def _majority(answers: tuple[str, ...]) -> str:
     return max(answers, key=answers.count)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """A value as one line of JSON, in UTF-8 whatever the encoding of stdout is."""
     try:
-        text = msgspec.json.encode(value).decode()
+        text = msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, in the id of a memory event
-        text = json.dumps(msgspec.to_builtins(value))
-    sys.stdout.write(f"{text}\n")
+        text = json.dumps(msgspec.to_builtins(value)).encode()
     sys.stdout.flush()
+    sys.stdout.buffer.write(text + b"\n")
+    sys.stdout.buffer.flush()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -22,6 +23,7 @@ from vqa_engine_cli.compare import compare
 from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
+from vqa_engine_cli.help import did_you_mean, format_commands, help_command
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.parity import parity
@@ -32,16 +34,23 @@ from vqa_engine_cli.runs import runs
 from vqa_engine_cli.score import score
 from vqa_engine_cli.selftest import selftest
 from vqa_engine_cli.serve import serve
+from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
 from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.view import view
 
-TAIL = 5
-"""Lines of a worker's last output that are shown with an error."""
-
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+EXAMPLES = """
+\b
+Examples:
+  vqa-engine                                     run the demo, offline
+  vqa-engine -a smolvlm --questions vqa.jsonl --limit 10
+  vqa-engine ask kitchen.jpg "What colour is the kettle?"
+  vqa-engine help run                            the options of a command
+"""
 
 EXIT_CODES = """
 \b
@@ -55,15 +64,33 @@ Exit codes:
 """
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C is, but another process sent it."""
+
+
 class Commands(DefaultGroup):
     """Turns the errors of the tree into one sentence and an exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["json"] = "--json" in args
         if ctx.resilient_parsing and not args:
             # Completing the first word: the default command would hide all others.
             return click.Group.parse_args(self, ctx, args)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in self.commands and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}. {did_you_mean(name, self.commands)}")
+        found: tuple[str | None, click.Command | None, list[str]]
+        found = super().resolve_command(ctx, args)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        format_commands(self.commands, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         found = super().shell_complete(ctx, incomplete)
@@ -75,19 +102,22 @@ class Commands(DefaultGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(EXIT_INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            _say_stopped(stop)
+            ctx.exit(EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED)
         except BrokenPipeError:
             # The reader of our stdout (`| head`) went away: that is its right.
             sys.stderr.close()
             ctx.exit(0)
+        except click.ClickException as error:
+            if not ctx.meta["json"]:
+                raise
+            _print_error(type(error).__name__, error.format_message())
+            ctx.exit(error.exit_code)
         except Exception as error:
             if not _is_ours(error):
                 raise
-            click.echo(f"Error: {error}", err=True)
-            for line in getattr(error, "detail", "").rstrip().splitlines()[-TAIL:]:
-                click.echo(f"    {line}", err=True)
+            _show(error, as_json=ctx.meta["json"])
             ctx.exit(EXIT_ERROR)
 
 
@@ -95,10 +125,10 @@ class Commands(DefaultGroup):
     cls=Commands,
     default="run",
     default_if_no_args=True,
-    epilog=EXIT_CODES,
+    epilog=EXAMPLES + EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="vqa-engine")
+@click.version_option(None, "--version", "-V", package_name="vqa-engine")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -109,8 +139,8 @@ class Commands(DefaultGroup):
 def cli(log_level: str) -> None:
     """Ask local vision-language models visual questions, and score the answers.
 
-    The default command is `run`; without options it asks the embedded model the built-in
-    questions.
+    The default command is `run`; without options it runs the demo: the built-in questions,
+    put to the embedded model.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_untold)
@@ -120,14 +150,19 @@ def cli(log_level: str) -> None:
 
 for command in (
     *(run, ask, serve, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
-    *(score, compare, tasks, export, memory, report, view, runs, status),
+    *(score, compare, tasks, export, memory, show, report, view, runs, status),
 ):
     cli.add_command(command)
+cli.add_command(help_command)
 
 
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe may be ASCII only; a "?" is better than a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     cli(prog_name="vqa-engine")
 
 
@@ -139,7 +174,30 @@ def _untold(record: logging.LogRecord) -> bool:
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Leave through the `finally` clauses, so that no worker stays behind."""
-    raise SystemExit(EXIT_TERMINATED)
+    raise Terminated
+
+
+def _say_stopped(stop: KeyboardInterrupt) -> None:
+    """What stopped us, and what the command added about how to go on."""
+    what = "Terminated." if isinstance(stop, Terminated) else "Interrupted."
+    click.echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
+
+
+def _show(error: Exception, *, as_json: bool) -> None:
+    detail = getattr(error, "detail", "")
+    if as_json:
+        _print_error(type(error).__name__, str(error), detail)
+        return
+    from vqa_engine_cli.excerpt import excerpt
+
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
+    for line in excerpt(detail):
+        click.echo(f"    {line}", err=True)
+
+
+def _print_error(kind: str, message: str, detail: str = "") -> None:
+    """An error as the last JSON object on stdout, where a program reads."""
+    click.echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
 
 
 def _is_ours(error: Exception) -> bool:

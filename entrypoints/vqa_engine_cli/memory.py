@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, options
 
 
-@click.command()
+@click.command(cls=Command, short_help="Show what memory did in a run.")
 @click.argument("run", type=FOLDER)
 @options(
     click.option("--adapter", help="Only this adapter.  [default: all]"),

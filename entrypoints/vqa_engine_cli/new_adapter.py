@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import options
 
 
-@click.command("new-adapter")
+@click.command(
+    "new-adapter", cls=Command, short_help="Write a package with a new adapter, to fill in."
+)
 @click.argument("name")
 @options(
     click.option(

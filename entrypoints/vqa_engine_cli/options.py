@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from vqa_engine_cli.config import config_option
+from vqa_engine_cli.help import sectioned
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,9 +63,10 @@ adapter_options = (
         "-a",
         "adapters",
         multiple=True,
-        metavar="NAME[@MODEL]",
+        metavar="[LABEL=]NAME[@MODEL]",
         shell_complete=_complete_adapter,
-        help="Adapter to run; repeatable, to compare several.  "
+        help="Adapter to run; repeatable, to compare several. With LABEL= one model can run "
+        "twice, with settings of its own.  "
         "[default: smolvlm@builtin, the embedded model]",
     ),
     click.option(
@@ -81,12 +83,33 @@ adapter_options = (
         "--adapter-option",
         "adapter_options",
         multiple=True,
-        metavar="[NAME:]KEY=VALUE",
-        help="Option of the adapter itself, such as instruction=''; with NAME: of that one only.",
+        metavar="[LABEL:]KEY=VALUE",
+        help="Option of the adapter itself, such as instruction=''; with LABEL: of that one "
+        "only. `vqa-engine adapters NAME` lists them.",
     ),
 )
 
 plan_options = (
+    click.option(
+        "--prompt",
+        "prompts",
+        multiple=True,
+        metavar="[LABEL=]TEXT|NAME",
+        help="Wording of every question, such as '{question} Answer in one word.'; {options} "
+        "are the choices. With LABEL= of that adapter only. Of a task also the name of one of "
+        "its prompts: `default`, a family, or `none`.",
+    ),
+    click.option("--prompt-file", type=FILE, help="File with the wording of every question."),
+    click.option(
+        "--system",
+        "systems",
+        multiple=True,
+        metavar="[LABEL=]TEXT",
+        help="System message. With LABEL= of that adapter only.",
+    ),
+    click.option(
+        "--stop", "stops", multiple=True, metavar="TEXT", help="Text that ends an answer."
+    ),
     click.option(
         "--max-tokens",
         type=click.IntRange(1),
@@ -233,12 +256,6 @@ question_options = (
         help="Order of the choices: given, shuffled:SEED, circular (every rotation), or all.",
     ),
     click.option(
-        "--prompt",
-        metavar="TEMPLATE|NAME",
-        help="Template such as '{question}\\nAnswer in one word.', or one of the task's prompts by "
-        "name (`default`, a family, `none`).  [default: by adapter]",
-    ),
-    click.option(
         "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."
     ),
     click.option(
@@ -254,6 +271,35 @@ metric_option = click.option(
     "[default: by what the questions have]",
 )
 
+
+def _only(ctx: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    """Add a flag to the set of those that were given."""
+    chosen = ctx.params.setdefault("only", frozenset())
+    if given:
+        ctx.params["only"] = chosen | {(parameter.name or "").removeprefix("only_")}
+    return given
+
+
+only_options = tuple(
+    click.option(
+        f"--{name}", f"only_{name}", is_flag=True, expose_value=False, callback=_only, help=text
+    )
+    for name, text in (
+        ("wrong", "Only answers that the first metric finds wrong."),
+        ("failed", "Only questions without an answer."),
+        ("differ", "Only questions that the adapters answered differently."),
+    )
+)
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "latex", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How to write the scores.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 verbose_option = click.option(
@@ -264,15 +310,33 @@ verbose_option = click.option(
 )
 
 
+_HEADINGS: tuple[tuple[str, Any], ...] = (
+    ("Models", adapter_options),
+    ("Questions", question_options),
+    ("Generation", plan_options),
+    ("Memory", memory_options),
+    ("Processes", process_options),
+)
+
+
+quiet_option = click.option(
+    "--quiet", "-q", is_flag=True, help="Print only the scores, warnings and errors."
+)
+
+
 def options(*groups: Any) -> Callable[[Command], Command]:
     """A decorator that adds `--config` and groups of options, in this order."""
-    flat = [config_option]
+    flat: list[tuple[str | None, Any]] = [(None, config_option)]
     for group in groups:
-        flat.extend(group if isinstance(group, tuple) else (group,))
+        heading = next((name for name, one in _HEADINGS if one is group), None)
+        members = group if isinstance(group, tuple) else (group,)
+        flat.extend((heading, one) for one in members)
 
     def add(command: Command) -> Command:
-        for option in reversed(flat):
+        for heading, option in reversed(flat):
             command = option(command)
+            if heading is not None:
+                sectioned(heading, command)
         return command
 
     return add

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, places, question_set
+from vqa_engine_cli.building import engine, has_demo, places, question_set
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
+    format_option,
     json_option,
     memory_options,
     metric_option,
@@ -20,6 +24,7 @@ from vqa_engine_cli.options import (
     plan_options,
     process_options,
     question_options,
+    quiet_option,
     verbose_option,
 )
 
@@ -31,8 +36,11 @@ EXIT_INCOMPLETE = 3
 RUNS = Path("runs")
 """Where runs without --output go."""
 
+LONGEST = 30
+"""Characters of the models, and of the questions, in the name of a run."""
 
-@click.command()
+
+@click.command(cls=Command, short_help="Ask a question set and score the answers (the default).")
 @options(
     adapter_options,
     question_options,
@@ -51,10 +59,16 @@ RUNS = Path("runs")
         "--output",
         "-o",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Run directory; an existing run is continued.  [default: runs/…, by its settings]",
+        help="Run directory; an existing run is continued, also with another adapter or more "
+        "questions.  [default: runs/DATE-MODELS-QUESTIONS]",
     ),
     click.option(
         "--fresh", is_flag=True, help="Start a new run, in a directory beside the old one."
+    ),
+    click.option(
+        "--accept-changes",
+        is_flag=True,
+        help="Continue a run although libraries or the adapter changed, and record that.",
     ),
     click.option(
         "--keep-failed",
@@ -69,8 +83,16 @@ RUNS = Path("runs")
         help="End the run when its first N questions all fail in the same way.  "
         "[default: 10; 0: never]",
     ),
+    click.option(
+        "--max-failures",
+        type=click.IntRange(1),
+        metavar="N",
+        help="End an adapter's run once N questions have failed.  [default: never]",
+    ),
+    format_option,
     json_option,
     verbose_option,
+    quiet_option,
 )
 def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None:
     """Ask a question set, record every answer, and print the scores.
@@ -89,13 +111,15 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     from vqa_engine.questions.tasks import blinded
 
     questions = question_set(given)
+    if not (as_json or given["quiet"]):
+        _say_demo(given)
     with _engine(given, as_json, verbose) as running:
         directory = output or _default_directory(running, questions)
         results = [_run(running, questions, directory, given)]
         if given["blind"]:
             results.append(_run(running, blinded(questions), _beside(directory), given))
     for result in results:
-        _show(result, questions, as_json, given["keep_failed"])
+        _show(result, questions, as_json, given)
     if given["blind"]:
         metrics = given["metrics"] or getattr(questions, "metrics", ())
         _show_gain(*results, metrics=metrics, as_json=as_json)
@@ -103,26 +127,46 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         sys.exit(EXIT_INCOMPLETE)
 
 
+def _say_demo(given: dict[str, Any]) -> None:
+    """Say that the embedded model is a demo, and what to do next."""
+    from vqa_engine.plugins.resolution import DEMO
+
+    if has_demo(given):
+        how = "vqa-engine --adapter smolvlm --questions FILE (see vqa-engine help run)"
+        click.echo(f"{DEMO}. For photographs: {how}", err=True)
+
+
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
     from vqa_engine_cli.display import observer
 
-    shown = observer(as_json=as_json, verbose=verbose)
+    shown = observer(as_json=as_json, verbose=verbose, quiet=given["quiet"])
     metrics = given["metrics"] or None
     return engine(
         given,
         shown,
         metrics=metrics,
         same_failures=given["same_failures"],
+        max_failures=given["max_failures"],
         places=places(given),
         parallel=given["parallel"],
     )
 
 
 def _default_directory(running: Engine, questions: QuestionSet) -> Path:
-    """A name that depends on the settings alone, so that the same command finds its run again."""
+    """The run of the same settings, or a new name: the date, the models and the questions."""
+    from vqa_engine.runs.directory import fresh, matching
+
     wanted = running.manifest(questions)
-    names = "-".join(wanted.adapters).replace("/", "_")[:60]
-    return RUNS / f"{names}-{wanted.digest[:8]}"
+    found = matching(RUNS, wanted)
+    return found or fresh(RUNS / run_name(list(wanted.adapters), questions.name, date.today()))
+
+
+def run_name(labels: Sequence[str], questions: str, today: date) -> str:
+    """A short name of a run that can be read: its date, its models, its questions."""
+    models = [label.removesuffix("@builtin").rpartition("/")[2] for label in labels]
+    shown = "+".join([*models[:2], *([f"{len(models) - 2}-more"] if len(models) > 2 else [])])
+    parts = (shown[:LONGEST], Path(questions).stem[:LONGEST])
+    return "-".join([today.isoformat(), *(re.sub(r"[^\w.+-]+", "_", part) for part in parts)])
 
 
 def _run(
@@ -130,13 +174,15 @@ def _run(
 ) -> RunResult:
     try:
         return running.run(
-            questions, directory, fresh_start=given["fresh"], keep_failed=given["keep_failed"]
+            questions,
+            directory,
+            fresh_start=given["fresh"],
+            keep_failed=given["keep_failed"],
+            accept_changes=given["accept_changes"],
         )
-    except KeyboardInterrupt:
-        click.echo(
-            f"\nInterrupted. Every answer so far is in {directory}; "
-            "the same command continues from there.",
-            err=True,
+    except KeyboardInterrupt as stop:
+        stop.add_note(
+            f"Every answer so far is in {directory}; the same command continues from there."
         )
         raise
 
@@ -165,13 +211,15 @@ def _show_gain(
         show_comparison(gain, as_json=as_json)
 
 
-def _show(result: RunResult, questions: QuestionSet, as_json: bool, keep_failed: bool) -> None:
-    from vqa_engine_cli.display import show_result, show_result_json
+def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[str, Any]) -> None:
+    from vqa_engine_cli.display import show_formatted, show_result, show_result_json
 
     if as_json:
         show_result_json(result)
+    elif given["form"] != "table":
+        show_formatted(result.scores, given["form"])
     else:
-        show_result(result, questions.name, keep_failed=keep_failed)
+        show_result(result, questions.name, keep_failed=given["keep_failed"])
         _show_prompts(result, questions)
 
 

@@ -9,11 +9,18 @@ import click
 from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
-from vqa_engine_cli.options import json_option, metric_option, options, question_options
+from vqa_engine_cli.help import Command
+from vqa_engine_cli.options import (
+    format_option,
+    json_option,
+    metric_option,
+    options,
+    question_options,
+)
 
 
-@click.command()
-@click.argument("results", type=click.Path(exists=True, path_type=Path))
+@click.command(cls=Command, short_help="Score a run, or a VQA v2 result file.")
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @options(
     question_options,
     click.option("--seed", type=int, default=0, show_default=True, help="Random seed of --sample."),
@@ -21,38 +28,49 @@ from vqa_engine_cli.options import json_option, metric_option, options, question
         "--partial", is_flag=True, help="Score the answers there are if some are missing."
     ),
     metric_option,
+    format_option,
     json_option,
 )
 @click.pass_context
-def score(
+def score(  # noqa: PLR0913, PLR0917  one for each option
     ctx: click.Context,
     /,
-    results: Path,
+    results: tuple[Path, ...],
     partial: bool,
     metrics: tuple[str, ...],
+    form: str,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Score RESULTS: a run directory, or a VQA v2 result file of the questions in --questions.
+    """Score RESULTS: run directories, or a VQA v2 result file of the questions in --questions.
+
+    Several runs over the same questions make one table.
 
     \b
     Examples:
       vqa-engine score runs/kettles
+      vqa-engine score runs/monday runs/tuesday --format latex
       vqa-engine score --questions q.json --annotations a.json results.json
     """
-    if results.is_dir():
+    runs = [path for path in results if path.is_dir()]
+    if runs:
         _refuse(ctx, {*given, "partial"})
-    from vqa_engine.runs.rescoring import Rescored, score_run
+    if len(results) > max(1, len(runs)):
+        raise click.UsageError("Give run directories, or one result file.")
+    from vqa_engine.runs.rescoring import Rescored, score_runs
     from vqa_engine.scoring import score_results
-    from vqa_engine_cli.display import show_scores, show_scores_json
+    from vqa_engine_cli.display import show_formatted, show_scores, show_scores_json
 
-    if results.is_dir():
-        rescored = score_run(results, metrics)
+    if runs:
+        rescored = score_runs(runs, metrics)
     else:
-        scored, why = score_results(question_set(given), results, metrics, partial=partial)
-        rescored = Rescored({results.name: scored}, why)
+        (file,) = results
+        scored, why = score_results(question_set(given), file, metrics, partial=partial)
+        rescored = Rescored({file.name: scored}, why)
     if as_json:
         show_scores_json(rescored.scores)
+    elif form != "table":
+        show_formatted(rescored.scores, form)
     else:
         show_scores(rescored)
 

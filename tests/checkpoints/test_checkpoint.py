@@ -228,6 +228,16 @@ class TestHub:
         assert error.tried == ("the local hub cache", "the hub")
         assert hub.calls
 
+    @pytest.mark.usefixtures("hub")
+    def test_a_mistyped_folder_is_said_to_be_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "models" / "smolvlm").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        text = str(refused("models/smolvml"))
+        assert "the folder models/smolvml, which does not exist" in text
+        assert "did you mean models/smolvlm?" in text
+
     @pytest.mark.parametrize(
         ("refusal", "reason"),
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ def test_options_without_an_adapter_are_the_default_one_s() -> None:
     (spec,) = specs(
         "--adapter-option", "a=1", "--adapter-option", "smolvlm:b=2", "--trust-remote-code"
     )
-    assert (spec.name, spec.label, spec.model.model) == ("smolvlm", "smolvlm", "builtin")
+    assert (spec.name, spec.label, spec.model.model) == ("smolvlm", "demo", "builtin")
     assert spec.model.options == {"a": "1", "b": "2"}
     assert spec.model.trust_remote_code
 
@@ -42,7 +43,7 @@ def test_a_model_without_an_adapter_is_the_default_one_s() -> None:
         (["-a", "smolvlm", "-a", "llava_mlx", "--revision", "v1"], "NAME@MODEL"),
         (["--python", "llava_mlx=/a"], "the adapters of this run are: smolvlm"),
         (["--python", "/a"], "must be NAME=PATH"),
-        (["--adapter-option", "a"], "must be [NAME:]KEY=VALUE"),
+        (["--adapter-option", "a"], "must be [LABEL:]KEY=VALUE"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(arguments: list[str], said: str) -> None:
@@ -54,3 +55,27 @@ def test_what_would_have_no_effect_is_refused(arguments: list[str], said: str) -
 def test_the_default_of_same_failures_is_the_engine_s() -> None:
     (option,) = (one for one in run.params if one.name == "same_failures")
     assert option.default == SAME_FAILURES
+
+
+def test_labels_give_one_adapter_two_prompts() -> None:
+    arguments = ["-a", "small=smolvlm@builtin", "-a", "terse=smolvlm@builtin"]
+    arguments += ["--prompt", "terse={question}\\nOne word.", "--system", "Be kind."]
+    small, terse = specs(*arguments)
+    assert (small.name, small.label, small.model.model) == ("smolvlm", "small", "builtin")
+    assert (small.settings, terse.settings) == ({}, {"prompt": "{question}\nOne word."})
+
+
+def test_an_adapter_option_may_be_for_one_label() -> None:
+    one, two = specs("-a", "a=smolvlm", "-a", "b=smolvlm", "--adapter-option", "b:reuse=off")
+    assert (one.model.options, two.model.options) == ({}, {"reuse": "off"})
+
+
+def test_a_prompt_without_a_label_is_everybody_s(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("{question}\nx=1\n")
+    plans = [
+        building.plan(run.make_context("run", ["--stop", "END", *given]).params)
+        for given in (["--prompt", "x={question}"], ["--prompt-file", str(file)])
+    ]
+    assert [plan.prompt for plan in plans] == ["x={question}", "{question}\nx=1"]
+    assert plans[0].stop == ("END",)

@@ -160,7 +160,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     with engine(plan=GenerationPlan(max_tokens=5)) as asked, pytest.raises(RunMismatch) as caught:
         asked.run(questions(2), tmp_path / "run")
     assert caught.value.differences["plan.max_tokens"] == (32, 5)
-    assert caught.value.differences["question_count"] == (1, 2)
+    assert list(caught.value.differences) == ["plan.max_tokens"]
 
 
 def test_a_fresh_start_leaves_the_old_run_alone(tmp_path: Path) -> None:

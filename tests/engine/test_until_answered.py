@@ -14,7 +14,13 @@ from tests import fakes
 from tests.builders import a_question, questions
 from vqa_engine import Answer, Engine, GenerationPlan, ModelRef, Question, Row
 from vqa_engine.crew.holder import Isolation
-from vqa_engine.errors import BackendGone, NothingAnswered, VqaEngineError, WorkerError
+from vqa_engine.errors import (
+    BackendGone,
+    NothingAnswered,
+    TooManyFailures,
+    VqaEngineError,
+    WorkerError,
+)
 from vqa_engine.results import Failure
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
@@ -207,3 +213,13 @@ def test_what_cannot_be_stored_or_sent_costs_one_row(
             rows = list(running.run(asked, tmp_path / "run").rows())
         assert len(rows) == 3
         assert sum(row.answer is not None for row in rows) >= 2
+
+
+def test_a_run_ends_once_as_many_questions_failed_as_are_allowed(tmp_path: Path) -> None:
+    Moody.failing = {1, 3, 5}
+    with Engine(Moody(), isolation="inline", max_failures=2) as engine:
+        with pytest.raises(TooManyFailures, match="as many as --max-failures allows") as caught:
+            engine.run(questions(9), tmp_path / "r")
+        assert (caught.value.count, Moody.asked) == (2, [0, 1, 2, 3])
+        Moody.failing = set()
+        assert engine.run(questions(9), tmp_path / "r").complete

@@ -166,6 +166,13 @@ class TestPrompt:
         with loaded(checkpoints(model_type, "float"), MlxVlm()) as generic:
             assert generic.prompt(ask(picture(), "Who?")) == expected
 
+    @pytest.mark.parametrize("model_type", ["smolvlm", "llava", "phi3_v"])
+    def test_a_system_message_comes_first(self, checkpoints: Checkpoints, model_type: str) -> None:
+        with loaded(checkpoints(model_type, "float"), ADAPTERS[model_type]()) as adapter:
+            prompt = adapter.prompt(ask(picture(), "Who?"), "Be kind.")
+        assert 0 <= prompt.index("Be kind.") < prompt.index("Who?")
+        assert prompt.count("Who?") == 1
+
     def test_of_phi_keeps_the_first_word(self, checkpoints: Checkpoints) -> None:
         from vqa_engine_adapters.mlx.generation import prepare
 

@@ -30,6 +30,15 @@ MODULE = """
             if not question.text:
                 time.sleep(600)
             return evolve(super().answer(question, plan), token_ids=(1, 2, 3))
+
+    class Brief(Good):
+        def answer(self, question, plan):
+            from vqa_engine import Answer
+            return Answer(super().answer(question, plan).text)
+
+    class Unready(Good):
+        def answer(self, question, plan):
+            raise KeyError("weights")  # line 21 of this module
 """
 
 
@@ -37,7 +46,8 @@ MODULE = """
 def lethal(tmp_path: Path) -> None:
     """An adapter that kills, hangs and fails, installed in a folder."""
     modules = {"lethal_mod": MODULE}
-    a_distribution(tmp_path, "lethal", {"lethal": "lethal_mod:Lethal"}, modules=modules)
+    points = {name.lower(): f"lethal_mod:{name}" for name in ("Lethal", "Brief", "Unready")}
+    a_distribution(tmp_path, "lethal", points, modules=modules)
 
 
 def test_a_test_that_kills_or_hangs_is_an_outcome_and_the_next_ones_run(tmp_path: Path) -> None:
@@ -58,6 +68,20 @@ def test_a_person_sees_a_line_for_each_test(tmp_path: Path) -> None:
     assert "FAILED  plan is obeyed" in lines
     assert any("where 3 = len((1, 2, 3))" in line for line in lines)
     assert lines[-1].startswith("0 passed, 1 failed, ")
+
+
+def test_an_answer_that_is_a_text_alone_is_enough(tmp_path: Path) -> None:
+    lines = _check(tmp_path, "brief").stdout.splitlines()
+    assert "ok      plan is obeyed" in lines
+    assert ", 0 failed" in lines[-1]
+
+
+def test_what_a_first_failure_keeps_from_running_is_not_said_not_to_apply(tmp_path: Path) -> None:
+    lines = _check(tmp_path, "unready").stdout.splitlines()
+    assert "FAILED  answers a plain question" in lines
+    assert any("KeyError: 'weights' at lethal_mod.py:21" in line for line in lines)
+    assert "?       determinism  (first see test_answers_a_plain_question)" in lines
+    assert "not run until the failed ones pass" in lines[-1]
 
 
 def test_a_name_that_nobody_offers_is_refused_at_once() -> None:

@@ -257,6 +257,8 @@ class TestOptions:
         smol.load(folder("idefics3"), instruction="")
         prompt = smol.call("prompt", ask(picture(), "Who?"))
         assert prompt == "<|im_start|>User:<image>Who?<end_of_utterance>\nAssistant:"
+        kind = smol.call("prompt", ask(picture(), "Who?"), "Be kind.")
+        assert kind.startswith("<|im_start|>System: Be kind.<end_of_utterance>\nUser:<image>")
 
 
 class TestErrors:

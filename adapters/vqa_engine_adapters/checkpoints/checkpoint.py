@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -127,7 +128,16 @@ def _local(family: Family, model: ModelRef, name: str, tried: list[str]) -> Chec
         return read(name, folder)
     if _only_a_path(name):
         raise CheckpointError(name, (), "there is no such folder", "Check the path.")
+    if "/" in name and folder.parent.is_dir():
+        tried.append(_no_folder(folder))
     return _cached(model, name, tried)
+
+
+def _no_folder(folder: Path) -> str:
+    """That a name which may be a hub id is no folder here, and the one that was meant perhaps."""
+    close = get_close_matches(folder.name, [one.name for one in folder.parent.iterdir()], n=1)
+    meant = f"; did you mean {folder.parent / close[0]}?" if close else ""
+    return f"the folder {folder}, which does not exist{meant}"
 
 
 def _cached(model: ModelRef, name: str, tried: list[str]) -> Checkpoint | None:

@@ -45,6 +45,11 @@ def clip_like(config: Config) -> tuple[int, int] | None:
     return heads, (edge // patch) ** 2
 
 
+def with_system(prompt: str, system: str | None) -> str:
+    """A prompt without a chat template, after a system message."""
+    return prompt if system is None else f"{system} {prompt}"
+
+
 @frozen(kw_only=True)
 class Family:
     """What an adapter has to know about a family of models, whichever library runs it.

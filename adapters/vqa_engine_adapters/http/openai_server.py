@@ -70,6 +70,7 @@ class OpenAiServer(ModelAdapter):
     batch are in flight together.
     """
 
+    options = Options
     images_per_question = 100
     """A bound on mistakes: what a server takes, it says itself."""
 
@@ -217,10 +218,11 @@ class OpenAiServer(ModelAdapter):
         ]
         content = _content(images, text)
         return {
-            "messages": [{"role": "user", "content": content}],
+            "messages": [*_system(plan), {"role": "user", "content": content}],
             "max_tokens": plan.max_tokens,
             "temperature": plan.temperature,
             "seed": plan.seed,
+            **({"stop": list(plan.stop)} if plan.stop else {}),
             **self._options.extra,
         }
 
@@ -246,6 +248,10 @@ class OpenAiServer(ModelAdapter):
             tokens=_counts(reply.get("usage")),
             timings=timings,
         )
+
+
+def _system(plan: GenerationPlan) -> list[dict[str, Any]]:
+    return [] if plan.system is None else [{"role": "system", "content": plan.system}]
 
 
 def _content(urls: list[str], text: str) -> list[dict[str, Any]]:

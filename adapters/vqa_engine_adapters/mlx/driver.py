@@ -57,6 +57,16 @@ class MlxAdapter(ModelAdapter):
         self._profile = self.family.estimate
 
     @property
+    def options(self) -> type[Wording]:
+        """The class of its options, which `vqa-engine adapters NAME` lists."""
+        return self.family.options
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """The `config.json` types of the checkpoints that it runs, empty for all."""
+        return self.family.model_types
+
+    @property
     def default_model(self) -> str | None:
         """The hub id of the checkpoint that is loaded when none is named."""
         return self.family.model
@@ -195,7 +205,7 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
         picture = self._picture(questions[0], plan)
-        prompts = self._preparation.prompts(questions, self._prompt)
+        prompts = self._prompts(questions, plan)
         askable = [prompt for prompt in prompts if isinstance(prompt, str)]
         if not askable:
             raise next(one for one in prompts if isinstance(one, AnswerError))
@@ -210,7 +220,7 @@ class MlxAdapter(ModelAdapter):
         if self._answering is not None:
             self._answering.prefixes.clear()
 
-    def prompt(self, question: Question) -> str:
+    def prompt(self, question: Question, system: str | None = None) -> str:
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
@@ -218,7 +228,8 @@ class MlxAdapter(ModelAdapter):
                 not valid Unicode.
         """
         text = self._family.ask(question, self._wording.instruction, self._wording.before)
-        return chat.formatted(self._ready(), self._family, text, self._wording)
+        wording = self._wording if system is None else evolve(self._wording, system=system)
+        return chat.formatted(self._ready(), self._family, text, wording)
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
@@ -232,16 +243,21 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(loaded, plan)
         try:
             picture = self._picture(question, plan)
-            return trace(loaded, self._answering, self.prompt(question), picture, plan)
+            return trace(loaded, self._answering, self.prompt(question, plan.system), picture, plan)
         finally:
             self._preparation.clear()
 
     def _brief(self, question: Question) -> bool:
         return self._wording.instruction is None and not question.worded
 
-    def _prompt(self, question: Question) -> Prompt:
+    def _prompts(self, questions: Sequence[Question], plan: GenerationPlan) -> list[Prompt]:
+        return self._preparation.prompts(
+            questions, lambda question: self._prompt(question, plan.system)
+        )
+
+    def _prompt(self, question: Question, system: str | None) -> Prompt:
         try:
-            return self.prompt(question)
+            return self.prompt(question, system)
         except AnswerError as error:
             return error
 
@@ -251,7 +267,7 @@ class MlxAdapter(ModelAdapter):
         """What cannot be asked is an error at its place; the rest is answered in groups."""
         outcomes: dict[int, Answer | VqaEngineError] = {}
         prompts: dict[int, str] = {}
-        for place, prompt in enumerate(self._preparation.prompts(questions, self._prompt)):
+        for place, prompt in enumerate(self._prompts(questions, plan)):
             if isinstance(prompt, str):
                 prompts[place] = prompt
             else:
@@ -277,7 +293,9 @@ class MlxAdapter(ModelAdapter):
             return {next(iter(prompts)): error}
         size = self._picture(first, plan).image.size
         return {
-            place: evolve(self._answer(generated, plan, first), image_size=size)
+            place: evolve(
+                self._answer(generated, plan, first), image_size=size, prompt=prompts[place]
+            )
             for place, generated in said.items()
         }
 

@@ -54,6 +54,7 @@ class TorchAdapter(ModelAdapter):
     """
 
     family: ClassVar[Family]
+    options: ClassVar[type[Options]] = Options
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
@@ -64,6 +65,12 @@ class TorchAdapter(ModelAdapter):
         self._ahead: Ahead | None = None
         self._growth = Growth()
         self._upcoming: Sequence[Question] = ()
+        self._system: str | None = None
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """The `config.json` types of the checkpoints that it runs, empty for all."""
+        return self.family.model_types
 
     @property
     def default_model(self) -> str | None:
@@ -93,7 +100,7 @@ class TorchAdapter(ModelAdapter):
         self._loaded, self._family = loaded, family
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
-        self._ahead = Ahead(loaded, self.prompt, self._prefixes)
+        self._ahead = Ahead(loaded, self._prompt, self._prefixes)
         self._growth = Growth(self._most())
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
@@ -121,7 +128,7 @@ class TorchAdapter(ModelAdapter):
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """As many as fit and pay; an image's questions stay together where they can."""
-        loaded, self._upcoming = self._ready(), upcoming
+        loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
         if plan.temperature and loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
         size = min(self._growth.size, len(upcoming))
@@ -141,6 +148,7 @@ class TorchAdapter(ModelAdapter):
         """
         plan = _possible(self._ready(), plan)
         assert self._ahead is not None
+        self._system = plan.system
         try:
             return self._together(questions, plan)
         finally:
@@ -184,6 +192,7 @@ class TorchAdapter(ModelAdapter):
             ImageError: the one question's image cannot be used.
             AnswerError: nothing is loaded, or no question can be asked.
         """
+        self._system = plan.system
         outcomes = self._prepared(questions, plan)
         askable = [one for one in outcomes if isinstance(one, Prepared)]
         if not askable:
@@ -200,7 +209,7 @@ class TorchAdapter(ModelAdapter):
         if self._ahead is not None:
             self._ahead.forget_reused()
 
-    def prompt(self, question: Question) -> str:
+    def prompt(self, question: Question, system: str | None = None) -> str:
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
@@ -209,21 +218,26 @@ class TorchAdapter(ModelAdapter):
         """
         loaded = self._ready()
         given = self._options
+        system = given.system if system is None else system
         text = self._family.ask(question, given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
-        if marker and marker in text + given.system + given.prefill:
+        if marker and marker in text + system + given.prefill:
             raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            bare = _templated(loaded, text, given.system)
+            bare = _templated(loaded, text, system)
         elif self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
         else:
             bare = self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
-        if given.system.strip() not in bare:
+        if system.strip() not in bare:
             raise AnswerError(
                 "The model's prompt has no place for a system text.", cause="template"
             )
         return bare + given.prefill
+
+    def _prompt(self, question: Question) -> str:
+        """The prompt with the system text of the plan that is obeyed now."""
+        return self.prompt(question, self._system)
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
@@ -233,7 +247,7 @@ class TorchAdapter(ModelAdapter):
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
         loaded, image = self._ready(), open_image(question)
-        return trace(loaded, self.prompt(question), image, plan.image_longest_edge)
+        return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
 
     def _together(
         self, questions: Sequence[Question], plan: GenerationPlan
@@ -281,6 +295,7 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            prompt=self._prompt(question),
         )
 
     def _generate(

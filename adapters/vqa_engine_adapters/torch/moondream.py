@@ -25,7 +25,7 @@ from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolve, weight_files
 from vqa_engine_adapters.checkpoints.quiet import quiet
-from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
@@ -77,6 +77,7 @@ class Moondream2(ModelAdapter):
     """
 
     default_model = FAMILY.model
+    options = Options
 
     def __init__(self) -> None:
         self._model: Any = None
@@ -177,13 +178,14 @@ class Moondream2(ModelAdapter):
         with torch.inference_mode():
             encoded = self._image(question, plan)
             prepared = perf_counter()
+            said = with_system(self._ask(question), plan.system)
             settings = {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
-            text = self._model.query(encoded, self._ask(question), settings=settings)["answer"]
+            text = self._model.query(encoded, said, settings=settings)["answer"]
         synchronise(torch, self._device)
         timings = Timings(prepare=prepared - started, decode=perf_counter() - prepared)
         brief = self._options.instruction is None and not question.worded
         cleaned = FAMILY.clean(str(text), brief=brief)
-        return Answer(text=cleaned, plan=plan, timings=timings)
+        return Answer(text=cleaned, plan=plan, timings=timings, prompt=said)
 
     def _image(self, question: Question, plan: GenerationPlan) -> Any:
         """The encoded image, the last one if it is the same."""

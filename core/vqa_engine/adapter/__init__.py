@@ -22,6 +22,7 @@ from vqa_engine.adapter.model import (
     Traceable,
     images_per_question,
 )
+from vqa_engine.adapter.options import read_options
 from vqa_engine.adapter.records import (
     BUILTIN,
     Answer,
@@ -85,5 +86,6 @@ __all__ = [
     "describe",
     "images_per_question",
     "portable",
+    "read_options",
     "restore",
 ]

@@ -19,6 +19,9 @@ ImageSource = Union[Path, bytes, "Image.Image"]
 BUILTIN = "builtin"
 """The `ModelRef.model` that means the checkpoint shipped in this package."""
 
+QUESTION, OPTIONS = "{question}", "{options}"
+"""What stands for the question's text, and for its choices, in a `GenerationPlan.prompt`."""
+
 QuestionId = int | str
 FinishReason = Literal["stop", "length"]
 
@@ -137,6 +140,15 @@ class GenerationPlan:
     once; None leaves each to the model. `rung` counts the steps taken down the
     ladder of cheaper plans: 0 is the plan as asked for. With `trace` an answer also says what
     the model was given, where the adapter can tell (`vqa_engine.adapter.Traceable`).
+
+    `prompt` is the user's wording, with `{question}` in it and, for a multiple choice,
+    `{options}`; the engine fills it in, so an adapter gets a question that is `worded`.
+    `system` is the system message, which an adapter puts where its model's chat format has
+    it. An answer ends before the first of the `stop` texts; the engine cuts it there, and an
+    adapter may end earlier.
+
+    Raises:
+        ConfigurationError: `prompt` has no `{question}`.
     """
 
     max_tokens: int = field(default=32, validator=validators.ge(1))
@@ -152,6 +164,20 @@ class GenerationPlan:
     encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     rung: int = field(default=0, validator=validators.ge(0))
     trace: bool = False
+    prompt: str | None = field(default=None)
+    system: str | None = None
+    stop: tuple[str, ...] = ()
+
+    @prompt.validator
+    def _asks(self, _attribute: object, prompt: str | None) -> None:
+        if prompt is not None and QUESTION not in prompt:
+            raise ConfigurationError(
+                f"The prompt {prompt!r} has no {QUESTION}; write it where the question goes."
+            )
+
+
+AS_GIVEN = GenerationPlan()
+"""The plan of an answer whose adapter names none: the engine puts the one it gave there."""
 
 
 @frozen(kw_only=True)
@@ -213,25 +239,28 @@ class Trace:
     first: tuple[tuple[int, float], ...] = ()
 
 
-@frozen(kw_only=True)
+@frozen
 class Answer:
-    """What a model said, and what it cost.
+    """What a model said, and what it cost; `Answer("red")` alone will do.
 
     `token_ids` are the generated ids without the end token. `plan` is the plan that
-    was really used. `image_size` is the (width, height) of the picture as the model got it.
-    The engine fills in `memory` and `trace`; an adapter may leave them out.
+    was really used, by default the one given. `prompt` is the whole prompt as the model's
+    chat format has it, where the adapter knows it. `image_size` is the (width, height) of the
+    picture as the model got it. The engine fills in `memory` and `trace`; an adapter may
+    leave them out.
     """
 
     text: str
-    plan: GenerationPlan
-    token_ids: tuple[int, ...] = ()
-    finish_reason: FinishReason = "stop"
-    tokens: TokenCounts | None = None
-    timings: Timings | None = None
-    image_size: tuple[int, int] | None = None
-    memory: MemoryReading | None = None
-    trace: Trace | None = None
-    server: str | None = None
+    plan: GenerationPlan = field(default=AS_GIVEN, kw_only=True)
+    token_ids: tuple[int, ...] = field(default=(), kw_only=True)
+    finish_reason: FinishReason = field(default="stop", kw_only=True)
+    tokens: TokenCounts | None = field(default=None, kw_only=True)
+    timings: Timings | None = field(default=None, kw_only=True)
+    memory: MemoryReading | None = field(default=None, kw_only=True)
+    prompt: str | None = field(default=None, kw_only=True)
+    image_size: tuple[int, int] | None = field(default=None, kw_only=True)
+    trace: Trace | None = field(default=None, kw_only=True)
+    server: str | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         return self.text

@@ -112,7 +112,13 @@ class Crew:
 
     def _answered(self, post: Post, answered: Answered) -> Iterator[tuple[Job, Record]]:
         job, place = post.job, post.presence.name if post.presence else ""
-        made = rows(job.label, answered.settled, self._plan, answered.seconds, place)
+        made = rows(
+            job.label,
+            answered.settled,
+            job.terms.spec.planned(self._plan),
+            answered.seconds,
+            place,
+        )
         for question, row, events in made:
             if job.error is not None:
                 return

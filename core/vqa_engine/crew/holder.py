@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from attrs import evolve, frozen
 
@@ -58,14 +58,21 @@ class Holder:
         self._notes: deque[tuple[str, Note]] = deque(maxlen=MOST_NOTES)
         self._begun = Begun()
 
-    def ask(self, adapter: ResolvedAdapter, terms: Terms, question: Question) -> Reply:
-        """Ask one question; the model stays loaded for the next.
+    def ask(
+        self,
+        adapter: ResolvedAdapter,
+        terms: Terms,
+        question: Question,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Ask one question, with settings of its own; the model stays loaded for the next.
 
         Raises:
             VqaEngineError: the model cannot be loaded.
         """
         held = self._hold(adapter, terms)
-        [(_, reply)] = held.session.ask([question], self._plan)
+        plan = evolve(terms.spec.planned(self._plan), **(settings or {}))
+        [(_, reply)] = held.session.ask([question], plan)
         self._report_notes()
         return reply
 
@@ -75,6 +82,8 @@ class Holder:
         terms: Terms,
         pairs: Iterator[tuple[int, Question]],
         account: Account | None = None,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[Record]:
         """The record of each question, as they come; see `Single.ask_all`."""
         held = self._hold(adapter, terms)
@@ -83,11 +92,12 @@ class Holder:
             label=adapter.label,
             session=held.session,
             window=held.window,
-            plan=self._plan,
+            plan=terms.spec.planned(self._plan),
             begun=self._begun,
             account=account,
             inline=self._isolation == "inline",
             after_each=self._report_notes,
+            stopped=stopped,
         ).ask_all(pairs)
 
     def let_go(self) -> None:

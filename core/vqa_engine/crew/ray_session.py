@@ -144,6 +144,8 @@ class RaySession:
             except NOT_PLAIN as error:
                 message = f"The question cannot be sent to its place: {error}"
                 return [(part[0], Reply(failure=Failure(cause="adapter", message=message)))]
+            # The questions are worded by now, and their place must not do it again.
+            ask = msgspec.structs.replace(ask, plan=evolve(plan, prompt=None))
             sent = part[: len(ask.order)]
             self._calls.append(_Call(self._actor.ask.remote(encode_to_child(ask)), sent))
             self._sent.update({id(question): question for question in sent})

@@ -73,7 +73,8 @@ class Shift:
         delay: float = 0.0,
     ) -> None:
         self.site = site
-        self._terms, self._plan, self._tell, self._delay = terms, plan, tell, delay
+        self._terms, self._tell, self._delay = terms, tell, delay
+        self._plan = terms.spec.planned(plan)
         self._inbox: SimpleQueue[Sequence[Question] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=f"place {site.name}", daemon=True)
 

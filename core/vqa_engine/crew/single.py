@@ -38,7 +38,8 @@ class Single:
 
     `window` is how many that is. `begun` is what the session calls. `inline` says that a
     death takes this whole process: then what was in flight goes one by one, so that no
-    question is given up for another's sake. `after_each` is called after each exchange.
+    question is given up for another's sake. `after_each` is called after each exchange. Once
+    `stopped` says so, no more is asked.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Single:
     account: Account | None = None
     inline: bool = False
     after_each: Callable[[], None] = lambda: None
+    stopped: Callable[[], bool] = lambda: False
 
     def ask_all(self, pairs: Iterator[tuple[int, Question]]) -> Iterator[Record]:
         """The records of all questions, as they come.
@@ -58,7 +60,7 @@ class Single:
             VqaEngineError: as `Session.ask` does.
         """
         pending: dict[int, tuple[int, Question]] = {}
-        while True:
+        while not self.stopped():
             while len(pending) < self._size() and (pair := next(pairs, None)) is not None:
                 if self._is_given_up(pair[1]):
                     yield pair[0], given_up(self.label, pair[1], "the whole process"), ()

@@ -13,7 +13,9 @@ from vqa_engine.adapter import (
     QuestionCost,
     Sizable,
 )
-from vqa_engine.errors import OutOfMemory
+from vqa_engine.adapter.strategy import CleanupStrategy
+from vqa_engine.errors import AdapterInvalid, OutOfMemory
+from vqa_engine.memory.backends import installed
 from vqa_engine.memory.budget import Budget, expected, shown
 from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
@@ -96,8 +98,49 @@ def fit(
 
 
 def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
-    """The checkpoint's own profile where the adapter is `Sizable`, else its estimate."""
-    return adapter.profile_of(model) if isinstance(adapter, Sizable) else adapter.memory_profile()
+    """The checkpoint's own profile where the adapter is `Sizable`, else its estimate.
+
+    Raises:
+        AdapterInvalid: it is no `MemoryProfile`, or a field of it does not fit.
+    """
+    if isinstance(adapter, Sizable):
+        return _checked(adapter, "profile_of", adapter.profile_of(model))
+    return loaded_profile(adapter)
+
+
+def loaded_profile(adapter: ModelAdapter) -> MemoryProfile:
+    """What the adapter's `memory_profile` says now.
+
+    Raises:
+        AdapterInvalid: as `expected_profile` does.
+    """
+    return _checked(adapter, "memory_profile", adapter.memory_profile())
+
+
+def _checked(adapter: ModelAdapter, method: str, profile: object) -> MemoryProfile:
+    """The profile, if the engine can use it."""
+    problem = _problem(profile)
+    if problem:
+        raise AdapterInvalid(type(adapter).__name__, [f"{method}() returns {problem}"])
+    assert isinstance(profile, MemoryProfile)
+    return profile
+
+
+def _problem(profile: object) -> str:
+    """What is wrong with a profile, empty when nothing is."""
+    if not isinstance(profile, MemoryProfile):
+        return f"a value of type {type(profile).__name__}, not a MemoryProfile"
+    wrong = profile.strategies
+    if not isinstance(wrong, tuple):
+        return f"strategies of type {type(wrong).__name__}, not a tuple"
+    misfit = next((one for one in wrong if not isinstance(one, CleanupStrategy)), None)
+    if misfit is not None:
+        return f"{misfit!r} among its strategies, which is not a CleanupStrategy"
+    if profile.backend not in installed():
+        return f"the backend {profile.backend!r}, but the installed ones are " + ", ".join(
+            installed()
+        )
+    return ""
 
 
 def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:

@@ -156,6 +156,9 @@ def reason(error: BaseException) -> str:
 
 def remedy(plugin: Plugin, error: BaseException | None = None) -> str:
     """What to do about an import that failed, or ended its process."""
+    if isinstance(error, ModuleNotFoundError) and ":" not in plugin.target:
+        module, _, name = plugin.target.rpartition(".")
+        return f"Its entry point {plugin.target!r} has no colon: write {module or name}:{name}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"Install the package that provides the module {error.name!r}"
     return f"Reinstall or update it: pip install --upgrade {plugin.distribution}"

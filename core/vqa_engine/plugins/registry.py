@@ -69,13 +69,22 @@ def check(name: str, factory: Any) -> AdapterFactory:
         AdapterInvalid: naming each method that is missing or has another signature.
     """
     if not callable(factory):
-        raise AdapterInvalid(name, [f"{factory!r} is neither a class nor a function"])
+        raise AdapterInvalid(name, [_no_factory(factory)])
     problems = argument_problems(factory)
     if inspect.isclass(factory):
         problems += missing_methods(factory) + wrong_signatures(factory)
     if problems:
         raise AdapterInvalid(name, problems)
     return cast(AdapterFactory, factory)
+
+
+def _no_factory(found: object) -> str:
+    if inspect.ismodule(found):
+        return (
+            f"its entry point names the module {found.__name__!r} and no class in it: "
+            f"write '{found.__name__}:ClassName'"
+        )
+    return f"{found!r} is neither a class nor a function"
 
 
 def made(name: str, factory: AdapterFactory) -> ModelAdapter:

@@ -19,8 +19,11 @@ from vqa_engine.plugins.spec import AdapterSpec
 Adapter = str | AdapterSpec | type[ModelAdapter] | ModelAdapter
 """What `Engine(adapters=…)` accepts: `NAME` or `NAME@MODEL`, a spec, a class, or an object."""
 
-DEFAULT = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN))
+DEFAULT = AdapterSpec(name="smolvlm", model=ModelRef(model=BUILTIN), label="demo")
 """What runs when no adapter is named: the embedded checkpoint, so that it works offline."""
+
+DEMO = "The embedded model is a demo, trained on drawn shapes only"
+"""What is said of the embedded checkpoint when it is asked about anything else."""
 
 
 @frozen(kw_only=True)
@@ -52,7 +55,7 @@ def resolve(adapters: Adapter | Iterable[Adapter] | None) -> tuple[ResolvedAdapt
     label, count = Counter(one.label for one in found).most_common(1)[0]
     if count > 1:
         raise ConfigurationError(
-            f"Two adapters have the label {label!r}; give each an AdapterSpec with its own label."
+            f"Two adapters have the label {label!r}; give each its own: LABEL=NAME@MODEL."
         )
     return found
 

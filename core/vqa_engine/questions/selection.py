@@ -6,6 +6,7 @@ import hashlib
 import random
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from attrs import field, frozen
 
@@ -15,6 +16,7 @@ from vqa_engine.questions.question_set import (
     KnowsGroups,
     KnowsImages,
     QuestionSet,
+    digest_of,
     most_images,
 )
 
@@ -35,6 +37,21 @@ def select(
     if limit is not None and limit < len(questions):
         questions = _selected(questions, array("Q", range(limit)))
     return questions
+
+
+def extends(questions: QuestionSet, count: int, digest: str) -> bool:
+    """Whether the first `count` of these questions are a set with this digest.
+
+    The earlier set was the first few of the same set, or of the same file before more
+    questions were added at its end.
+    """
+    if count >= len(questions):
+        return False
+    bases = [questions, questions._of] if isinstance(questions, Selection) else [questions]
+    return (
+        any(select(one, limit=count).digest() == digest for one in bases)
+        or digest_of(islice(questions, count)) == digest
+    )
 
 
 def _selected(questions: QuestionSet, places: array[int]) -> Selection:

@@ -37,7 +37,8 @@ class Account:
         for place, row in journal.placed_rows(label, failed=keep_failed):
             self._count(row)
             self._settled[place] = True
-        self._resumed = self._done
+        self._resumed, self._failed_before = self._done, self._failed
+        self.last_failure = ""
         self._answered_before = self._done > self._failed
         self._suspects = set(journal.begun(label))
 
@@ -45,6 +46,11 @@ class Account:
     def finished(self) -> bool:
         """Whether nothing is left to ask."""
         return self._done >= self._total
+
+    @property
+    def failed_now(self) -> int:
+        """How many questions have failed in this process; `last_failure` says why the last did."""
+        return self._failed - self._failed_before
 
     @property
     def answered_before(self) -> bool:
@@ -83,6 +89,8 @@ class Account:
         """
         self._suspects.discard(stored.key(row.question.question_id))
         row = self._journal.record(position, row, events)
+        if row.failure is not None:
+            self.last_failure = row.failure.message
         self._count(row)
         return row
 

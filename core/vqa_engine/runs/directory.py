@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,10 @@ _LOCK = "lock"
 class RunDirectory:
     """One run on disk, held by this process alone until `close`.
 
+    A run goes on with another adapter, and with more questions where `extends` says that the
+    run's (count, digest) are the first of those. With `accept_changes` it also goes on with
+    new versions of code, which are recorded.
+
     Raises:
         RunLocked: another process holds it.
         RunMismatch: it was started with other settings.
@@ -28,11 +33,18 @@ class RunDirectory:
         JournalError: its journal cannot be opened.
     """
 
-    def __init__(self, path: Path, wanted: Manifest) -> None:
+    def __init__(
+        self,
+        path: Path,
+        wanted: Manifest,
+        *,
+        extends: Callable[[int, str], bool] = lambda _count, _digest: False,
+        accept_changes: bool = False,
+    ) -> None:
         self.path = path
         self._lock = _locked(path)
         try:
-            self._manifest = _agree(path, wanted)
+            self._manifest = _agree(path, wanted, extends, accept_changes)
             self.journal = Journal(path / journal.FILE)
         except BaseException:
             os.close(self._lock)
@@ -121,7 +133,22 @@ def _locked(path: Path) -> int:
     return lock
 
 
-def _agree(path: Path, wanted: Manifest) -> Manifest:
+def matching(folder: Path, wanted: Manifest) -> Path | None:
+    """The run in `folder` with the same adapters and settings, the newest if there are several."""
+    files = sorted(folder.glob(f"*/{manifest.FILE}"), key=lambda file: -file.stat().st_mtime)
+    for run in (file.parent for file in files):
+        try:
+            old = read_manifest(run)
+        except RunError:  # of another version, or damaged: it is no run of this command
+            continue
+        if old.adapters.keys() == wanted.adapters.keys() and not manifest.differences(old, wanted):
+            return run
+    return None
+
+
+def _agree(
+    path: Path, wanted: Manifest, extends: Callable[[int, str], bool], accept_changes: bool
+) -> Manifest:
     """Write the manifest of a new run, or compare it with that of an old one; the one there."""
     file = path / manifest.FILE
     if not file.exists():
@@ -130,9 +157,16 @@ def _agree(path: Path, wanted: Manifest) -> Manifest:
         _write(file, wanted.encode())
         return wanted
     old = read_manifest(path)
-    if found := manifest.differences(old, wanted):
-        raise RunMismatch(path, found)
-    return old
+    found = manifest.differences(old, wanted)
+    if "question_digest" in found and extends(old.question_count, old.question_digest):
+        found = {name: pair for name, pair in found.items() if not name.startswith("question_")}
+    acceptable = all(map(manifest.is_version, found))
+    if found and not (accept_changes and acceptable):
+        raise RunMismatch(path, found, acceptable=acceptable)
+    now = manifest.grown(old, wanted, found)
+    if now != old:
+        _write(file, now.encode())
+    return now
 
 
 def _update(path: Path, known: Manifest) -> None:

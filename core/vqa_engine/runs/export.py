@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from vqa_engine.results import Row
+from vqa_engine.runs.reading import Graded
 from vqa_engine.scoring.normaliser import normalised
 
+_COLUMNS = (
+    *("adapter", "question_id", "image", "question", "ground_truths"),
+    *("prompt", "answer", "error", "seconds"),
+)
+"""What a spreadsheet gets of a row."""
 
-def record(row: Row) -> dict[str, Any]:
-    """A row as JSON types: what was asked, what came, and what it cost.
 
-    Exactly one of `answer` and `error` is not None. Times are seconds, memory is bytes.
+def record(row: Row, scores: Mapping[str, float | None] | None = None) -> dict[str, Any]:
+    """A row as JSON types: what was asked, what came, what it is worth, and what it cost.
+
+    Exactly one of `answer` and `error` is not None. `scores` has a number in 0..1 for each
+    metric. Times are seconds, memory is bytes.
     """
     question, answer = row.question, row.answer
     return {
         "adapter": row.adapter,
         "place": row.place,
         "question_id": question.question_id,
+        "image": str(question.image) if isinstance(question.image, Path) else None,
         "image_id": question.image_id,
         "question": question.text,
         "ground_truths": list(question.answers),
         "question_type": question.question_type,
         "answer_type": question.answer_type,
+        "prompt": answer.prompt if answer else None,
         "answer": answer.text if answer else None,
+        "scores": dict(scores or {}),
         "error": _error(row),
         "degraded": row.degraded,
         "seconds": row.seconds,
@@ -35,11 +49,38 @@ def record(row: Row) -> dict[str, Any]:
     }
 
 
-def json_lines(rows: Iterable[Row]) -> Iterator[bytes]:
+def flat(one: Graded) -> dict[str, Any]:
+    """A row as one level of columns, with one for each metric."""
+    known = record(one.row, one.scores)
+    error = known["error"]["message"] if known["error"] else None
+    return {name: known[name] for name in _COLUMNS} | {"error": error} | dict(one.scores)
+
+
+def json_lines(rows: Iterable[Graded]) -> Iterator[bytes]:
     """One line for each row, newline included."""
     encode = msgspec.json.Encoder().encode
-    for row in rows:
-        yield encode(record(row)) + b"\n"
+    for one in rows:
+        yield encode(record(one.row, one.scores)) + b"\n"
+
+
+def comma_separated(rows: Iterable[Graded], metrics: Sequence[str]) -> Iterator[bytes]:
+    """A line for each row with what a spreadsheet needs, and a column for each metric."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*_COLUMNS, *metrics], lineterminator="\n")
+    writer.writeheader()
+    for one in rows:
+        truths = "; ".join(one.row.question.answers)
+        writer.writerow(flat(one) | {"ground_truths": truths})
+        yield _taken(text)
+    yield _taken(text)
+
+
+def _taken(text: io.StringIO) -> bytes:
+    """What was written so far; a name in another encoding has its escapes."""
+    data = text.getvalue().encode("utf-8", "backslashreplace")
+    text.seek(0)
+    text.truncate()
+    return data
 
 
 def vqa_v2_results(

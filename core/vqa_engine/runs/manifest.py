@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vqa_engine.runs.provenance import Origin
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
 
+_VERSION = re.compile(r"^adapters\..*\.(version|sha256|libraries\.[^.]+|libraries)$")
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -32,7 +34,8 @@ class AdapterRecord:
     `sha256` is over the adapter's code (`vqa_engine.runs.provenance`), so that a changed
     adapter is another run. `libraries` are the versions of those that can change an answer,
     in the interpreter of its worker. `checkpoint` is a digest of a local model folder.
-    `commit` is what the hub cache has for a hub id, None until that is downloaded.
+    `commit` is what the hub cache has for a hub id, None until that is downloaded. `settings`
+    are what the adapter's plan has of its own.
     """
 
     name: str
@@ -48,11 +51,26 @@ class AdapterRecord:
     libraries: Mapping[str, str] = field(factory=dict)
     checkpoint: str | None = None
     commit: str | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Change:
+    """Versions that changed in the middle of a run, by dotted name: (before, after).
+
+    `accepted` is when, in ISO 8601.
+    """
+
+    accepted: str
+    versions: Mapping[str, tuple[object, object]]
 
 
 @frozen(kw_only=True)
 class Manifest:
-    """Everything that decides the answers of a run, and the names of its scores."""
+    """Everything that decides the answers of a run, and the names of its scores.
+
+    `changes` were accepted while it went on.
+    """
 
     vqa_engine: str
     python: str
@@ -62,6 +80,7 @@ class Manifest:
     question_count: int
     question_digest: str
     metrics: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -86,9 +105,11 @@ def decode(data: bytes) -> Manifest:
 def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]]:
     """Each setting that differs, by dotted name: (old value, new value).
 
-    A commit that was not known and now is makes no difference.
+    Only adapters that both have are compared. Metrics decide no answer, and a commit that
+    was not known and now is makes no difference.
     """
-    before, after = _flat(asdict(old)), _flat(asdict(new))
+    shared = old.adapters.keys() & new.adapters.keys()
+    before, after = _compared(old, shared), _compared(new, shared)
     names = sorted(before.keys() | after.keys())
     return {
         name: (before.get(name), after.get(name))
@@ -96,6 +117,26 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
         if before.get(name) != after.get(name)
         and not (name.endswith(".commit") and before.get(name) is None)
     }
+
+
+def is_version(name: str) -> bool:
+    """Whether a difference of this name is a version of code, which --accept-changes accepts."""
+    return name in {"vqa_engine", "python"} or bool(_VERSION.search(name))
+
+
+def grown(old: Manifest, new: Manifest, changed: Mapping[str, tuple[object, object]]) -> Manifest:
+    """The manifest of a run that goes on with more adapters, more questions or new versions."""
+    change = Change(accepted=datetime.now(UTC).isoformat(timespec="seconds"), versions=changed)
+    return evolve(
+        new,
+        adapters={**old.adapters, **new.adapters},
+        changes=(*old.changes, change) if changed else old.changes,
+    )
+
+
+def _compared(manifest: Manifest, labels: Set[str]) -> dict[str, object]:
+    adapters = {label: one for label, one in manifest.adapters.items() if label in labels}
+    return _flat(asdict(evolve(manifest, adapters=adapters, metrics=(), changes=())))
 
 
 def with_commits(manifest: Manifest) -> Manifest:
@@ -126,6 +167,7 @@ def _record(spec: AdapterSpec, found: Origin) -> AdapterRecord:
         python=str(spec.python) if spec.python else None,
         sha256=found.sha256,
         trust_remote_code=spec.model.trust_remote_code,
+        settings=dict(spec.settings),
         libraries=found.libraries,
         checkpoint=folder_digest(spec.model.model) if spec.model.model else None,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.results import Row
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal, read_manifest
@@ -63,6 +64,47 @@ def comparisons(
 def answered(rows: Iterable[Row]) -> Iterator[Answered]:
     """Each row's question with its answer."""
     return ((row.question, row.answer.text if row.answer else None) for row in rows)
+
+
+def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -> Rescored:
+    """Score several runs over the same questions together; adapters of one label get the
+    name of their run in front.
+
+    Raises:
+        ScoringError: the runs are over other questions.
+        RunError, JournalError, ConfigurationError: as `score_run` raises.
+    """
+    if len(directories) == 1:
+        return score_run(directories[0], wanted)
+    _check_same_questions(directories)
+    with closing(open_journal(directories[0])) as journal:
+        recorded = read_manifest(directories[0]).metrics
+        chosen, why = chosen_metrics(journal, wanted, recorded)
+    parts = [score_run(directory, chosen).scores for directory in directories]
+    often = Counter(label for part in parts for label in part)
+    merged, homes = {}, {}
+    for directory, part in zip(directories, parts, strict=True):
+        for label, tables in part.items():
+            name = f"{directory.name}/{label}" if often[label] > 1 else label
+            merged[name], homes[name] = tables, (directory, label)
+
+    def rows(name: str) -> Iterator[Row]:
+        directory, label = homes[name]
+        with closing(open_journal(directory)) as journal:
+            yield from journal.rows(label)
+
+    return Rescored(merged, why, tuple(comparisons(rows, merged, chosen[0])))
+
+
+def _check_same_questions(directories: Sequence[Path]) -> None:
+    first, *others = directories
+    digest = read_manifest(first).question_digest
+    for other in others:
+        if read_manifest(other).question_digest != digest:
+            raise ScoringError(
+                f"{first} and {other} are runs over other questions, so their scores cannot be "
+                "in one table. Score them one by one."
+            )
 
 
 def chosen_metrics(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -46,7 +48,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     shown = Table(title=f"difference to {first}, {comparisons[0].metric}", title_justify="left")
     shown.add_column("points  (95 % interval)")
     for one in comparisons:
-        shown.add_column(one.second, justify="right")
+        shown.add_column(one.second, justify="right", overflow="fold")
     rows: list[tuple[str, Callable[[Comparison], str]]] = [
         ("overall", lambda one: _signed(one.difference)),
         ("smallest difference these can show", lambda one: _plain(one.smallest)),
@@ -69,6 +71,17 @@ def as_text(shown: RenderableType, width: int = 100) -> str:
     return text.getvalue()
 
 
+def apart(labels: Sequence[str]) -> list[str]:
+    """Labels without the prefix that all of them share, as far as one of its separators.
+
+    `smolvlm@x/256M` and `smolvlm@x/500M` are told apart by what follows the last slash.
+    """
+    parts = [re.split(r"(?<=[@/])", label) for label in labels]
+    columns = zip(*(one[:-1] for one in parts), strict=False)
+    shared = len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
+    return ["".join(one[shared if len(labels) > 1 else 0 :]) for one in parts]
+
+
 def _groups(
     tables: Mapping[str, Sequence[ScoreTable]], title: str | None
 ) -> Iterator[tuple[list[Column], str | None]]:
@@ -77,15 +90,16 @@ def _groups(
         ((label, each),) = tables.items()
         yield [(f"{label}\n{_name(table)}", table) for table in each], title
         return
+    names = apart(list(tables))
     for row in zip(*tables.values(), strict=True):
-        yield list(zip(tables, row, strict=True)), f"{title or 'scores'}, {_name(row[0])}"
+        yield list(zip(names, row, strict=True)), f"{title or 'scores'}, {_name(row[0])}"
 
 
 def _table(columns: Sequence[Column], title: str | None) -> Table:
     shown = Table(title=title, title_justify="left")
     shown.add_column("accuracy, %  (95 % interval)", no_wrap=True)
     for heading, _ in columns:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", overflow="fold")
     each = [table for _, table in columns]
     shown.add_row("overall", *(_cell(table.overall) for table in each), end_section=True)
     _add_figures(shown, each)

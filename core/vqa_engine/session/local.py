@@ -13,6 +13,7 @@ from vqa_engine.results import Loaded, MemoryEvent, Note, Released
 from vqa_engine.session.host import Host, Limits
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.session.resident import Resident
+from vqa_engine.session.wording import said
 
 
 class LocalSession(Host):
@@ -63,7 +64,7 @@ class _InProcess:
     def ask(
         self, upcoming: Sequence[Question], limit: int, plan: GenerationPlan, on_begun: OnBegun
     ) -> Exchange:
-        self._window = {id(one): self._window.get(id(one)) or _bare(one) for one in upcoming}
+        self._window = {id(one): self._window.get(id(one)) or _bare(one, plan) for one in upcoming}
         bare = [self._window[id(one)][1] for one in upcoming]
         return self._resident.ask(bare, limit, plan, lambda begun: on_begun(upcoming[: len(begun)]))
 
@@ -75,20 +76,21 @@ class _InProcess:
         return self._resident.release()
 
 
-def _bare(question: Question) -> tuple[Question, Question]:
+def _bare(question: Question, plan: GenerationPlan) -> tuple[Question, Question]:
     """The question, kept so that its identity stays its own, and what the adapter gets of it."""
-    return question, asked_of_model(question)
+    return question, asked_of_model(question, plan)
 
 
-def asked_of_model(question: Question) -> Question:
-    """The question as a model may see it: without what only scoring needs."""
+def asked_of_model(question: Question, plan: GenerationPlan) -> Question:
+    """The question as a model may see it: worded, and without what only scoring needs."""
+    text, worded = said(question, plan)
     return Question(
         question_id=question.question_id,
         image=question.image,
         images=question.images,
-        text=question.text,
+        text=text,
         choices=question.choices,
-        worded=question.worded,
+        worded=worded,
         origin=question.origin,
         image_root=question.image_root,
     )

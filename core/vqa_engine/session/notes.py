@@ -48,7 +48,7 @@ def noted(record: logging.LogRecord) -> bool:
     """Whether somebody listens to this record, who then shows it."""
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None:
-        if any(isinstance(handler, _Tap) for handler in logger.handlers):
+        if any(isinstance(one, _Tap) and record.levelno >= one.level for one in logger.handlers):
             return True
         logger = logger.parent if logger.propagate else None
     return False

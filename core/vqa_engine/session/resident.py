@@ -24,7 +24,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
 from vqa_engine.memory.budget import shown
-from vqa_engine.memory.fit import expected_profile, refuse
+from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import (
@@ -39,6 +39,7 @@ from vqa_engine.results import (
 )
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
+from vqa_engine.session.wording import finished
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Resident:
             if isinstance(self._adapter, Fetchable):
                 self._adapter.fetch(self._model, self._on_transfer)
             self._adapter.load(self._model)
-            events = governor.bind(self._adapter.memory_profile())
+            events = governor.bind(loaded_profile(self._adapter))
         except BaseException:
             self._abandon()
             raise
@@ -188,13 +189,17 @@ class Resident:
         """A reply for each, or the failure that concerns them all."""
         try:
             if self._batches is None:
-                return [_reply(self._traced(asked[0], self._adapter.answer(asked[0], plan)))], None
+                return [
+                    _reply(self._traced(asked[0], self._adapter.answer(asked[0], plan)), plan)
+                ], None
             outcomes = list(self._batches.answer_batch(asked, plan, following))
             if len(outcomes) != len(asked):
                 problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
                 raise AnswerError(problem, cause="adapter")
             pairs = zip(asked, outcomes, strict=True)
-            return [_reply(self._traced(question, outcome)) for question, outcome in pairs], None
+            return [
+                _reply(self._traced(question, outcome), plan) for question, outcome in pairs
+            ], None
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             return [], describe(error)
 
@@ -286,7 +291,7 @@ def _with_memory(reply: Reply, memory: MemoryReading | None) -> Reply:
     return evolve(reply, answer=evolve(reply.answer, memory=memory))
 
 
-def _reply(outcome: object) -> Reply:
+def _reply(outcome: object, plan: GenerationPlan) -> Reply:
     """An adapter's outcome for one question; one that does not fit is that one's failure."""
     if isinstance(outcome, VqaEngineError):
         return Reply(failure=describe(outcome))
@@ -294,7 +299,7 @@ def _reply(outcome: object) -> Reply:
         return _misfit(f"the adapter gave {type(outcome).__name__}, not an Answer record")
     if not isinstance(outcome.text, str):
         return _misfit(f"the answer's text is {type(outcome.text).__name__}, not str")
-    return Reply(answer=outcome)
+    return Reply(answer=finished(outcome, plan))
 
 
 def _misfit(message: str) -> Reply:

@@ -17,9 +17,11 @@ from vqa_engine.adapter import (
     Question,
 )
 from vqa_engine.errors import VqaEngineError
+from vqa_engine.failures import place
 from vqa_engine.memory.fit import expected_profile
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import signatures
+from vqa_engine.session.wording import finished
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -220,12 +222,14 @@ class Bench:
 
 def _answer(adapter: ModelAdapter, question: Question, plan: GenerationPlan) -> Answer:
     """Ask as the engine does: a `BatchAdapter` only through `answer_batch`."""
-    if not isinstance(adapter, BatchAdapter):
-        return adapter.answer(question, plan)
-    (outcome,) = adapter.answer_batch([question], plan, None)
+    outcome: Answer | VqaEngineError
+    if isinstance(adapter, BatchAdapter):
+        (outcome,) = adapter.answer_batch([question], plan, None)
+    else:
+        outcome = adapter.answer(question, plan)
     if isinstance(outcome, VqaEngineError):
         raise outcome
-    return outcome
+    return finished(outcome, plan) if isinstance(outcome, Answer) else outcome
 
 
 def said(answer: Answer) -> Said:
@@ -234,8 +238,8 @@ def said(answer: Answer) -> Said:
 
 
 def shown(error: BaseException) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    """An exception in one line, with the adapter's file and line."""
+    return f"{type(error).__name__}: {error}".rstrip(": ") + place(error)
 
 
 def ours(result: object) -> bool:

@@ -5,6 +5,7 @@ pytest-xdist restarts that process after a crash, and pytest-timeout ends it whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -31,14 +32,19 @@ LONGEST = 600.0
 CRASHED = "???"
 """The phase in pytest-xdist's report of a test that ended its process."""
 
-State = Literal["passed", "failed", "skipped", "died", "hung"]
+State = Literal["passed", "failed", "skipped", "not run", "died", "hung"]
+
+_BLOCKED = re.compile(r"\bsee test_\w+")
+"""How the kit says that another test has to pass first."""
 
 
 @frozen(kw_only=True)
 class Outcome:
     """One standard test: how it ended, after how many seconds, and why.
 
-    A test that ended its process has `died`, one that passed the time limit has `hung`.
+    A test that does not concern this adapter was `skipped`, one that means nothing before
+    another one passes was `not run`. A test that ended its process has `died`, one that
+    passed the time limit has `hung`.
     `title` is the first line of the test's docstring: what it asks for.
     """
 
@@ -50,8 +56,8 @@ class Outcome:
 
     @property
     def harmless(self) -> bool:
-        """Whether nothing is wrong: it passed, or does not concern this adapter."""
-        return self.state in ("passed", "skipped")
+        """Whether nothing is wrong with it: what it was not run for is counted there."""
+        return self.state in ("passed", "skipped", "not run")
 
 
 def check(
@@ -136,6 +142,8 @@ class _Outcomes:
         title = (getattr(AdapterConformance, name, None).__doc__ or "").partition("\n")[0]
         state: State = report.outcome
         seconds, text = report.duration, _text(report)
+        if state == "skipped" and not text.startswith("waived") and _BLOCKED.search(text):
+            state = "not run"
         if report.when == CRASHED:
             seconds = monotonic() - self.begun[report.nodeid]
             state, text = "died", "it ended its process"

@@ -15,6 +15,7 @@ from PIL import Image
 from vqa_engine.adapter import GenerationPlan, ImageSource, Question
 from vqa_engine.errors import ImageError
 from vqa_engine.images import open_image
+from vqa_engine.session.wording import said
 from vqa_engine.worker.messages import (
     Ask,
     Asked,
@@ -57,7 +58,7 @@ class Outbox:
                 if held and room < 0:
                     break
                 try:
-                    new.append(msgspec.Raw(encode_asked(self._record(question))))
+                    new.append(msgspec.Raw(encode_asked(self._record(question, plan))))
                 except (ImageError, NotImplementedError, TypeError, ValueError, OverflowError):
                     if not held:
                         raise
@@ -68,17 +69,17 @@ class Outbox:
         order = tuple(serial for _, serial in held.values())
         return Ask(order, tuple(new), min(limit, len(order)), plan)
 
-    def _record(self, question: Question) -> Asked:
+    def _record(self, question: Question, plan: GenerationPlan) -> Asked:
         root, places = question.image_root, range(1, 1 + len(question.images))
-        image = self._image(question)
+        image, (text, worded) = self._image(question), said(question, plan)
         self._serial += 1
         return Asked(
             serial=self._serial,
             question_id=question.question_id,
             image=image,
-            text=question.text,
+            text=text,
             choices=question.choices,
-            worded=question.worded,
+            worded=worded,
             origin=question.origin,
             image_root=None if root is None else self._reachable(root),
             images=tuple(self._further(question, place) for place in places),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import ROOT
+from tests.pages import Block
 from tests.testing import test_tutorial as tutorial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -32,4 +33,4 @@ class Reader(tutorial.Reader):
 def test_the_page_works_as_it_is_written(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     for match in FENCE.finditer(PAGE.read_text("utf-8")):
-        reader.follow(tutorial.Block(match[1], match[2], match[3], 0))
+        reader.follow(Block(match[1], match[2], match[3], 0))

@@ -1,0 +1,110 @@
+"""One adapter described for people: its options, its needs, its licence, its checkpoints."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import NOTHING, Attribute, fields, frozen, has
+
+from vqa_engine.adapter import MemoryProfile
+from vqa_engine.plugins import registry
+from vqa_engine.plugins.entry_points import ADAPTERS, select
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.runs.checkpoint import hub_cache
+
+UNSTATED = "not stated"
+
+
+@frozen(kw_only=True)
+class Option:
+    """One field of an adapter's `options` class, as `--adapter-option` sets it."""
+
+    name: str
+    type: str
+    default: Any
+
+
+@frozen(kw_only=True)
+class Description:
+    """An adapter. `about` is what its class says, `notes` what its options class says.
+
+    `needs` are the lines of its memory estimate, `cached` the checkpoints in the hub's cache
+    that it runs, None where it does not say which it runs.
+    """
+
+    name: str
+    source: str
+    licence: str
+    about: str
+    model: str | None
+    profile: MemoryProfile
+    options: tuple[Option, ...]
+    notes: str
+    cached: tuple[str, ...] | None
+
+
+def describe(name: str) -> Description:
+    """Describe an installed adapter: an optional class attribute `options` is an attrs class
+    of what `ModelRef.options` may hold, `model_types` are the `config.json` types it runs.
+
+    Raises:
+        AdapterError: it is not installed, or cannot be imported.
+    """
+    plugin = select(ADAPTERS, name)
+    adapter = registry.make(AdapterSpec(name=plugin.name))
+    kind = getattr(adapter, "options", None)
+    typed = kind if inspect.isclass(kind) and has(kind) else None
+    types = getattr(adapter, "model_types", None)
+    return Description(
+        name=plugin.name,
+        source=plugin.source,
+        licence=_licence(plugin.entry_point),
+        about=_first(type(adapter)),
+        model=getattr(adapter, "default_model", None),
+        profile=adapter.memory_profile(),
+        options=tuple(map(_option, fields(typed))) if typed else (),
+        notes=inspect.getdoc(typed) or "" if typed else "",
+        cached=None if types is None else tuple(_cached(tuple(types))),
+    )
+
+
+def _option(one: Attribute[Any]) -> Option:
+    factory = getattr(one.default, "factory", None)
+    default = factory() if factory else one.default
+    shown = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", one.type)
+    return Option(name=one.name, type=str(shown), default=None if default is NOTHING else default)
+
+
+def _licence(entry: metadata.EntryPoint) -> str:
+    if entry.dist is None:
+        return UNSTATED
+    found = entry.dist.metadata
+    named = (found[key] for key in ("License-Expression", "License") if key in found)
+    return next(named, UNSTATED)
+
+
+def _first(kind: type) -> str:
+    return re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").partition("\n\n")[0])
+
+
+def _cached(types: tuple[str, ...]) -> list[str]:
+    """Checkpoints in the hub's cache of these types, or of any when there are none."""
+    found = set()
+    for config in hub_cache().glob("models--*/snapshots/*/config.json"):
+        if not types or _model_type(config) in types:
+            folder = config.relative_to(hub_cache()).parts[0]
+            found.add(folder.removeprefix("models--").replace("--", "/"))
+    return sorted(found)
+
+
+def _model_type(config: Path) -> str | None:
+    try:
+        found = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found.get("model_type") if isinstance(found, dict) else None

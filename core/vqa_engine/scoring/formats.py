@@ -1,0 +1,128 @@
+"""Score tables for papers, spreadsheets and programs: Markdown, LaTeX, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from vqa_engine.scoring.report import apart
+from vqa_engine.scoring.scoreboard import Score, ScoreTable
+
+Format = Literal["markdown", "latex", "csv", "json"]
+FORMATS = get_args(Format)
+
+Tables = Mapping[str, Sequence[ScoreTable]]
+
+DECIMALS = 1
+"""Of percentages: a run of 10,000 questions is known to about one point."""
+
+_SPECIAL = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+"""https://en.wikibooks.org/wiki/LaTeX/Special_Characters"""
+
+
+def formatted(tables: Tables, form: Format) -> str:
+    """The tables in one of the formats.
+
+    Markdown and LaTeX have a line for each model and metric, CSV and JSON one for each
+    figure; percentages are rounded to a decimal.
+    """
+    match form:
+        case "markdown":
+            return _markdown(*_grid(tables))
+        case "latex":
+            return _latex(*_grid(tables))
+        case "csv":
+            return _csv(list(_figures(tables)))
+        case "json":
+            return msgspec.json.format(
+                msgspec.json.encode(list(_figures(tables))), indent=2
+            ).decode()
+
+
+def _grid(tables: Tables) -> tuple[list[str], list[list[str]]]:
+    """The heading and the lines of a table for people."""
+    kinds = sorted(
+        {kind for each in tables.values() for one in each for kind in one.by_answer_type}
+    )
+    heading = ["model", "metric", "accuracy, % (95 % interval)", *kinds, "questions", "no answer"]
+    lines = [
+        [
+            name,
+            one.metric,
+            _interval(one.overall),
+            *(_percent(one.by_answer_type.get(kind)) for kind in kinds),
+            str(one.overall.count),
+            str(one.errors),
+        ]
+        for name, each in zip(apart(list(tables)), tables.values(), strict=True)
+        for one in each
+    ]
+    return heading, lines
+
+
+def _figures(tables: Tables) -> Iterator[dict[str, object]]:
+    """Every figure by itself, as spreadsheets want it."""
+    for label, each in tables.items():
+        for table in each:
+            parts = {("overall", ""): table.overall}
+            parts |= {("question type", name): one for name, one in table.by_question_type.items()}
+            parts |= {("answer type", name): one for name, one in table.by_answer_type.items()}
+            for (kind, name), score in parts.items():
+                yield {
+                    "model": label,
+                    "metric": table.metric,
+                    "version": table.version,
+                    "kind": kind,
+                    "name": name,
+                    "percent": _rounded(score.percent),
+                    "low": _rounded(score.low),
+                    "high": _rounded(score.high),
+                    "questions": score.count,
+                    "no_answer": table.errors if kind == "overall" else None,
+                }
+
+
+def _markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", "---", *("---:" for _ in heading[2:])]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in (heading, rule, *lines))
+    return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
+
+
+def _latex(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [" & ".join(cell.translate(_SPECIAL) for cell in line) for line in (heading, *lines)]
+    body = "".join(f"{row} \\\\\n" for row in rows[1:])
+    columns = "ll" + "r" * (len(heading) - 2)
+    return (
+        f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{rows[0]} \\\\\n\\hline\n{body}\\hline\n"
+        "\\end{tabular}\n"
+    )
+
+
+def _csv(figures: Sequence[Mapping[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(figures[0]) if figures else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(figures)
+    return text.getvalue()
+
+
+def _interval(score: Score) -> str:
+    if not score.count:
+        return "–"
+    return f"{_percent(score)} ({score.low:.{DECIMALS}f}–{score.high:.{DECIMALS}f})"
+
+
+def _percent(score: Score | None) -> str:
+    return "–" if score is None or not score.count else f"{score.percent:.{DECIMALS}f}"
+
+
+def _rounded(percent: float) -> float | None:
+    return None if math.isnan(percent) else round(percent, DECIMALS)

@@ -1,0 +1,80 @@
+"""Help for people: commands in groups, options in groups, and suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+SECTIONS = {
+    "Ask": ("run", "ask", "serve", "selftest"),
+    "Look at a run": ("runs", "status", "show", "report", "view", "memory", "timeline"),
+    "Score": ("score", "compare", "parity", "export"),
+    "Models": ("adapters", "fit", "pull", "doctor"),
+    "Write an adapter": ("new-adapter", "check"),
+}
+"""Commands by purpose; one that is in none comes last."""
+
+_OPTION_SECTIONS: dict[str, str] = {}
+"""The heading of each option, by its flag; see `sectioned`."""
+
+
+class Command(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            if line is not None:
+                heading = _OPTION_SECTIONS.get(parameter.opts[0], "Options")
+                found.setdefault(heading, []).append(line)
+        last = found.pop("Options", [])
+        for heading, lines in (*found.items(), ("Options", last)):
+            if lines:
+                with formatter.section(heading):
+                    formatter.write_dl(lines)
+
+
+def sectioned(heading: str, command: Any) -> None:
+    """Give the option that a decorator has just added to `command` its heading."""
+    option = command.__click_params__[-1]
+    _OPTION_SECTIONS[option.opts[0]] = heading
+
+
+def format_commands(commands: Mapping[str, click.Command], formatter: click.HelpFormatter) -> None:
+    """The commands by section."""
+    listed = {name for names in SECTIONS.values() for name in names}
+    others = tuple(name for name in commands if name not in listed)
+    for heading, names in {**SECTIONS, "Other": others}.items():
+        lines = [
+            (name, commands[name].get_short_help_str(70)) for name in names if name in commands
+        ]
+        if lines:
+            with formatter.section(heading):
+                formatter.write_dl(lines)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The closest known name, or where to find all of them."""
+    close = get_close_matches(name.replace("_", "-"), list(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else "See vqa-engine --help."
+
+
+@click.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def help_command(ctx: click.Context, command: str | None) -> None:
+    """Show this help, or that of COMMAND."""
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    if command is None:
+        click.echo(group.get_help(ctx.find_root()))
+        return
+    if command not in group.commands:
+        ctx.fail(f"No such command {command!r}. {did_you_mean(command, group.commands)}")
+    found = group.commands[command]
+    with click.Context(found, info_name=command, parent=ctx.find_root()) as inner:
+        click.echo(found.get_help(inner))

@@ -1,0 +1,102 @@
+"""`vqa-engine show`: the questions of a run, those that went wrong first of all."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vqa_engine_cli.help import Command
+from vqa_engine_cli.options import FOLDER, json_option, metric_option, only_options, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vqa_engine.runs.reading import Graded, Only
+
+MARKS = {True: ("✗", "red"), False: ("✓", "green")}
+
+
+@click.command(cls=Command, short_help="Show the questions of a run: wrong, failed or disputed.")
+@click.argument("run", type=FOLDER)
+@options(
+    only_options,
+    click.option("--adapter", help="Only this adapter.  [default: all]"),
+    metric_option,
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="Show the first N questions.",
+    ),
+    json_option,
+)
+def show(  # noqa: PLR0913, PLR0917  one for each option
+    run: Path,
+    only: frozenset[Only],
+    adapter: str | None,
+    metrics: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show the questions of RUN with every adapter's answer.
+
+    \b
+    Examples:
+      vqa-engine show runs/kettles --wrong
+      vqa-engine show runs/kettles --differ --limit 5
+    """
+    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.export import record
+    from vqa_engine.runs.reading import by_question
+    from vqa_engine.runs.rescoring import chosen_metrics
+    from vqa_engine_cli.live import print_json
+
+    with closing(open_journal(run)) as journal:
+        chosen, _ = chosen_metrics(journal, metrics)
+        found = by_question(journal, journal.labels(adapter), chosen, only)
+        for rows in islice(found, limit):
+            if as_json:
+                for one in rows:
+                    print_json(record(one.row, one.scores))
+            else:
+                for line in _lines(rows):
+                    click.echo(line)
+        more = sum(1 for _ in found)
+    if more and not as_json:
+        click.echo(f"… and {more:,} more; --limit shows them.", err=True)
+
+
+def _lines(rows: Sequence[Graded]) -> Iterator[str]:
+    from vqa_engine_cli.pictures import inline
+
+    question = rows[0].row.question
+    yield click.style(f"{question.question_id}: {question.text}", bold=True)
+    picture = inline(question.image, sys.stdout) if isinstance(question.image, Path) else ""
+    if picture:
+        yield picture
+    if isinstance(question.image, Path):
+        yield f"    picture  {question.image}"
+    if question.answers:
+        yield f"    truth    {', '.join(dict.fromkeys(question.answers))}"
+    for one in rows:
+        yield f"    {_answer(one)}"
+    yield ""
+
+
+def _answer(one: Graded) -> str:
+    row = one.row
+    if row.answer is None:
+        why = row.failure.message if row.failure else "no answer"
+        return click.style(f"! {row.adapter}: {why}", fg="red")
+    scored = [score for score in one.scores.values() if score is not None]
+    if not scored:
+        return f"  {row.adapter}: {row.answer.text}"
+    mark, colour = MARKS[one.wrong]
+    return click.style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)

@@ -1,0 +1,132 @@
+"""What a person or a program gets of a run that is over."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.builders import a_question, questions
+from tests.cli.test_cli import ROOT, Shell, shell, site
+from tests.fakes import First, Raising, Second
+from vqa_engine import Answer, Engine, GenerationPlan, Question, RunResult, open_run
+from vqa_engine.errors import ConfigurationError
+from vqa_engine.scoring.formats import formatted
+from vqa_engine_cli.pictures import inline
+
+__all__ = ["shell", "site"]
+
+
+class Even(First):
+    """Right on even ids."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer("no" if int(question.question_id) % 2 else "yes")
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> RunResult:
+    with Engine([Second(), Even(), Raising()], isolation="inline") as engine:
+        return engine.run(questions(4, image=Path("a.png")), tmp_path / "r")
+
+
+def test_a_run_is_opened_again_as_it_was(result: RunResult) -> None:
+    assert result.directory is not None
+    opened = open_run(result.directory)
+    assert opened.tallies == result.tallies
+    assert (opened.accuracy("even"), opened.accuracy("second")) == (50.0, 100.0)
+    assert str(opened) == opened.table()
+    with pytest.raises(ConfigurationError, match=r"Say whose accuracy: .* even, raising, second"):
+        opened.accuracy()
+
+
+def test_rows_have_their_scores(result: RunResult) -> None:
+    scores = [dict(one.scores).popitem()[1] for one in result.graded("even")]
+    assert scores == [1, 0, 1, 0]
+    assert [dict(one.scores).popitem()[1] for one in result.graded("raising")] == [1, None] * 2
+
+
+def test_rows_are_a_frame(result: RunResult) -> None:
+    frame = result.to_pandas("raising")
+    assert list(frame["answer"].fillna("–")) == ["yes", "–"] * 2
+    assert list(frame["image"]) == ["a.png"] * 4
+    assert frame[result.scores["raising"][0].metric].sum() == 2
+
+
+def test_show_chooses_what_is_worth_a_look(shell: Shell, result: RunResult) -> None:
+    run = str(result.directory)
+    out, _ = shell("show", run, "--wrong")
+    assert "1: Is it red?" in out
+    assert "✗ even: no  (0)" in out
+    assert "second" not in out
+    out, _ = shell("show", run, "--failed")
+    assert out.count("! raising: ValueError: odd questions are beyond me") == 2
+    out, err = shell("show", run, "--differ", "--limit", "1")
+    assert "✓ second: yes  (1)" in out
+    assert "and 1 more" in err
+
+
+def test_export_has_picture_prompt_score_and_filters(shell: Shell, result: RunResult) -> None:
+    out, _ = shell("export", str(result.directory), "--wrong")
+    first, _ = [json.loads(line) for line in out.splitlines()]
+    assert (first["question_id"], first["image"], first["prompt"]) == (1, "a.png", None)
+    assert list(first["scores"].values()) == [0]
+    out, _ = shell("export", str(result.directory), "--format", "csv", "--adapter", "raising")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows[0]["answer"] == "yes"
+    assert rows[1]["error"] == "ValueError: odd questions are beyond me"
+
+
+def test_scores_come_in_the_formats_of_papers(result: RunResult) -> None:
+    markdown = formatted(result.scores, "markdown")
+    assert re.search(r"\| even \| \S+ \| 50\.0 \(\d+\.\d–\d+\.\d\) \| 50\.0 \| 4 \| 0 \|", markdown)
+    latex = formatted({"a_b": next(iter(result.scores.values()))}, "latex")
+    assert latex.startswith("\\begin{tabular}{llrrrr}")
+    assert "a\\_b & " in latex
+    rows = list(csv.DictReader(io.StringIO(formatted(result.scores, "csv"))))
+    assert rows[0]["kind"] == "overall"
+    assert json.loads(formatted(result.scores, "json"))[0]["questions"] == 4
+
+
+def test_the_formats_are_those_of_the_command(shell: Shell, result: RunResult) -> None:
+    out, _ = shell("score", str(result.directory), "--format", "markdown")
+    assert out == formatted(open_run(result.directory or "").scores, "markdown")
+
+
+def test_the_documented_events_are_those_that_come(shell: Shell) -> None:
+    table = (ROOT / "docs" / "json.md").read_text()
+    documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    command = ("-a", "raising", "-a", "noting", "--questions", shell.jsonl(2), "--json", "-v")
+    out, _ = shell(*command, code=3)
+    events = [json.loads(line) for line in out.splitlines()]
+    rare = {"memory", "failed", "error", "fetching"}
+    assert {event["event"] for event in events} | rare == documented
+    answer = next(event for event in events if event["event"] == "answer")
+    assert all(f"`{key}`" in table for key in answer if key != "event")
+    last = [event for event in events if event["event"] == "progress"][-1]
+    assert (last["done"], last["total"]) == (2, 2)
+
+
+def test_a_picture_is_shown_where_the_terminal_can(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"x")
+    monkeypatch.delenv("TERM_PROGRAM", raising=False)
+    assert inline(picture, Terminal()) == ""
+    monkeypatch.setenv("TERM_PROGRAM", "iTerm.app")
+    assert inline(picture, Terminal()).startswith("\033]1337;File=inline=1")
+    assert inline(tmp_path / "none.png", Terminal()) == ""
+
+
+def test_one_adapter_s_accuracy_needs_no_name() -> None:
+    with Engine(First(), isolation="inline") as engine:
+        assert engine.run([a_question(1)]).accuracy() == 100.0

@@ -1,0 +1,78 @@
+"""What is plainly meant works; what is not is one sentence at once."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import a_distribution, png
+from tests.fakes import Instant, Looking
+from vqa_engine import Engine, MemoryProfile
+from vqa_engine.errors import AdapterBroken, AdapterInvalid, ConfigurationError
+from vqa_engine.plugins import registry
+
+
+def test_an_open_file_is_an_image() -> None:
+    with Engine(Looking(), isolation="inline") as engine:
+        assert engine.ask(io.BytesIO(png((4, 5))), "How large?").text == "4x5"
+
+
+def test_an_unknown_isolation_is_one_sentence() -> None:
+    unknown: Any = "thread"
+    with pytest.raises(
+        ConfigurationError, match="isolation is 'thread'; it must be one of"
+    ):
+        Engine(Instant(), isolation=unknown)
+
+
+class Profiled(Instant):
+    """An adapter with whatever profile."""
+
+    def __init__(self, profile: Any) -> None:
+        self._profile = profile
+
+    def memory_profile(self) -> MemoryProfile:
+        profile: MemoryProfile = self._profile
+        return profile
+
+
+STRANGE: Any = "clear"
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        (MemoryProfile(backend="mlxx"), "the backend 'mlxx', but the installed ones are mlx, none"),
+        ({"backend": "mlx"}, "a value of type dict, not a MemoryProfile"),
+        (MemoryProfile(strategies=STRANGE), "strategies of type str, not a tuple"),
+        (MemoryProfile(strategies=(STRANGE,)), "'clear' among its strategies"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_one_sentence(profile: Any, said: str) -> None:
+    with pytest.raises(AdapterInvalid, match=r"memory_profile\(\) returns") as caught:
+        Engine(Profiled(profile), isolation="inline").ask(b"", "?")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "said"),
+    [
+        ("flat_mod", AdapterInvalid, "write 'flat_mod:ClassName'"),
+        ("flat_mod.Adapter", AdapterBroken, "has no colon: write flat_mod:Adapter"),
+    ],
+)
+def test_an_entry_point_without_a_colon_says_how_to_write_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    error: type[Exception],
+    said: str,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from tests.fakes import Instant as Adapter"
+    a_distribution(tmp_path, "flat", {"flat": target}, modules={"flat_mod": source})
+    with pytest.raises(error, match=said):
+        registry.load("flat")

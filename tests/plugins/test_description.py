@@ -1,0 +1,51 @@
+"""An adapter described for people."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqa_engine.errors import AdapterNotInstalled
+from vqa_engine.plugins.description import describe
+
+
+def test_an_adapter_names_its_options_needs_and_licence() -> None:
+    found = describe("smolvlm-torch")
+    assert found.name == "smolvlm_torch"
+    assert found.licence == "MIT"
+    options = {option.name: option.default for option in found.options}
+    assert options["prefix_cache"] == 256 * 2**20
+    assert "`dtype`" in found.notes
+    assert found.profile.weights
+
+
+def test_describing_imports_no_model_library() -> None:
+    code = (
+        "import sys\nfrom vqa_engine.plugins.description import describe\n"
+        "for name in ('smolvlm', 'openai_server', 'transformers', 'mlx_vlm'): describe(name)\n"
+        "print({'mlx_vlm', 'mlx', 'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_its_checkpoints_in_the_hub_cache_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    for name, kind in (("a--small", "smolvlm"), ("b--other", "llava")):
+        snapshot = tmp_path / f"models--{name}" / "snapshots" / "1"
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert describe("smolvlm").cached == ("a/small",)
+    assert describe("mlx_vlm").cached == ("a/small", "b/other")
+    assert describe("openai_server").cached is None
+
+
+def test_a_mistyped_adapter_is_corrected() -> None:
+    with pytest.raises(AdapterNotInstalled, match="Did you mean 'smolvlm'"):
+        describe("smolvml")

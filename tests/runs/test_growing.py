@@ -1,0 +1,130 @@
+"""A run goes on with another adapter, more questions, or new versions that were accepted."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.builders import questions
+from tests.fakes import First, Instant, Second
+from vqa_engine import Engine
+from vqa_engine.errors import RunMismatch, ScoringError
+from vqa_engine.questions.given import GivenQuestions
+from vqa_engine.questions.selection import extends, select
+from vqa_engine.runs import manifest
+from vqa_engine.runs.directory import matching, read_manifest
+from vqa_engine.runs.rescoring import score_runs
+from vqa_engine_cli.run import run_name
+
+
+def run(folder: Path, *adapters: Instant, count: int = 3, limit: int | None = None) -> int:
+    """Run, and say how many questions were asked."""
+    asked: list[object] = []
+
+    class Counted(Engine):
+        def _record(self, *arguments: object) -> object:  # type: ignore[override]
+            asked.append(arguments)
+            return super()._record(*arguments)  # type: ignore[arg-type]
+
+    with Counted(adapters, isolation="inline") as engine:
+        engine.run(select(GivenQuestions(questions(count)), limit=limit), folder)
+    return len(asked)
+
+
+def test_another_adapter_continues_a_run(tmp_path: Path) -> None:
+    assert run(tmp_path / "r", First()) == 3
+    assert run(tmp_path / "r", Second()) == 3
+    assert run(tmp_path / "r", First(), Second()) == 0
+    assert set(read_manifest(tmp_path / "r").adapters) == {"first", "second"}
+
+
+def test_more_questions_at_the_end_continue_a_run(tmp_path: Path) -> None:
+    assert run(tmp_path / "r", Instant(), count=3) == 3
+    assert run(tmp_path / "r", Instant(), count=5) == 2
+    assert read_manifest(tmp_path / "r").question_count == 5
+
+
+def test_a_higher_limit_continues_a_run(tmp_path: Path) -> None:
+    limits = (2, 4, None)
+    asked = [run(tmp_path / "r", Instant(), count=6, limit=limit) for limit in limits]
+    assert asked == [2, 2, 2]
+
+
+def test_other_questions_are_another_run(tmp_path: Path) -> None:
+    run(tmp_path / "r", Instant())
+    with Engine(Instant(), isolation="inline") as engine, pytest.raises(RunMismatch):
+        engine.run(questions(9, text="Is it blue?"), tmp_path / "r")
+
+
+def test_a_sample_is_extended_by_no_other_sample() -> None:
+    few, more = (select(GivenQuestions(questions(40)), sample=n) for n in (5, 9))
+    assert not extends(more, len(few), few.digest())
+
+
+def changed(folder: Path, name: str, value: str) -> None:
+    file = folder / manifest.FILE
+    content = json.loads(file.read_text())
+    content[name] = value
+    file.write_text(json.dumps(content))
+
+
+def test_a_new_version_is_accepted_on_request_and_recorded(tmp_path: Path) -> None:
+    run(tmp_path / "r", Instant())
+    changed(tmp_path / "r", "vqa_engine", "0.0.1")
+    with Engine(Instant(), isolation="inline") as engine:
+        with pytest.raises(RunMismatch, match="--accept-changes"):
+            engine.run(questions(3), tmp_path / "r")
+        engine.run(questions(3), tmp_path / "r", accept_changes=True)
+        engine.run(questions(3), tmp_path / "r")
+    (change,) = read_manifest(tmp_path / "r").changes
+    assert change.versions["vqa_engine"][0] == "0.0.1"
+
+
+def test_another_plan_is_not_accepted(tmp_path: Path) -> None:
+    run(tmp_path / "r", Instant())
+    changed(tmp_path / "r", "plan", {"max_tokens": 5})  # type: ignore[arg-type]
+    with (
+        Engine(Instant(), isolation="inline") as engine,
+        pytest.raises(RunMismatch, match="Use the same settings"),
+    ):
+        engine.run(questions(3), tmp_path / "r", accept_changes=True)
+
+
+def test_the_same_settings_find_their_run(tmp_path: Path) -> None:
+    run(tmp_path / "2026-01-01-instant-given", Instant())
+    with Engine(Instant(), isolation="inline") as engine:
+        wanted = engine.manifest(GivenQuestions(questions(3)))
+        other = engine.manifest(GivenQuestions(questions(4)))
+    assert matching(tmp_path, wanted) == tmp_path / "2026-01-01-instant-given"
+    assert matching(tmp_path, other) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "questions_name", "name"),
+    [
+        (["smolvlm@builtin"], "shapes", "2026-01-02-smolvlm-shapes"),
+        (["mlx_vlm@a/B-4bit", "llava_mlx"], "q/vqa.jsonl", "2026-01-02-B-4bit+llava_mlx-vqa"),
+        (["a", "b", "c", "d"], "x y", "2026-01-02-a+b+2-more-x_y"),
+    ],
+)
+def test_the_name_of_a_run_is_short_and_dated(
+    labels: list[str], questions_name: str, name: str
+) -> None:
+    assert run_name(labels, questions_name, date(2026, 1, 2)) == name
+
+
+def test_runs_over_the_same_questions_are_scored_together(tmp_path: Path) -> None:
+    run(tmp_path / "a", First())
+    run(tmp_path / "b", First(), Second())
+    merged = score_runs([tmp_path / "a", tmp_path / "b"])
+    assert list(merged.scores) == ["a/first", "b/first", "second"]
+
+
+def test_runs_over_other_questions_are_not_scored_together(tmp_path: Path) -> None:
+    run(tmp_path / "a", First())
+    run(tmp_path / "b", First(), count=4)
+    with pytest.raises(ScoringError, match="over other questions"):
+        score_runs([tmp_path / "a", tmp_path / "b"])
