@@ -294,6 +294,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
     import torch
 
     from vqa_engine_adapters.growth import Growth
+    from vqa_engine_adapters.torch.driver import ROWS
     from vqa_engine_adapters.torch.llava import LlavaTorch
 
     plan, rows = GenerationPlan(max_tokens=tokens), []
@@ -321,7 +322,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         rows.append(row("ours, 1 per image", ours, once, one, counter)[0])
         rows.append(row("ours, 1 per image, batch as grown", ours, _again(once), one, counter)[0])
         expected = single(fives[: len(few)])
-        adapter._growth = Growth(adapter._most())  # another set, learned from its own start
+        adapter._growth = Growth(adapter._most(), ROWS)  # another set, learned from its own start
         rows.append(row("ours, 5 per image", ours, fives, expected, counter)[0])
         print(f"\nbatch {adapter._growth.size}, {session.release().residue} bytes after release")
     best, ours_once, ours_five = rows[2].rate, rows[3].rate, rows[-1].rate

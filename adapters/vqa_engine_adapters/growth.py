@@ -8,21 +8,21 @@ MOST = 64
 H200 answers 5, 23, 29, 41 and 47 questions a second in batches of 1, 8, 16, 32 and 64
 (docs/facts/gpu.md)."""
 
-ALWAYS = 32
-"""Up to here a batch grows whatever it brings: on a GPU a step of decoding costs the same
-launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
-
 _WORTH = 1.1
-"""Beyond, twice the memory has to bring a tenth more questions per second."""
+"""Twice the memory has to bring a tenth more questions per second."""
 
 _PATIENCE = 2
 """Batches that brought nothing before growth ends: one may have had large pictures."""
 
 
 class Growth:
-    """Learns from batch to batch; `size` is what to try next."""
+    """Learns from batch to batch; `size` is what to try next.
 
-    def __init__(self, most: int = MOST) -> None:
+    Up to `always` it grows whatever that brings.
+    """
+
+    def __init__(self, most: int = MOST, always: int = 0) -> None:
+        self._always = always
         self.size, self._most = min(FIRST, most), most
         self._best, self._best_size, self._misses = 0.0, self.size, 0
 
@@ -31,7 +31,7 @@ class Growth:
         if count < self.size or self._misses >= _PATIENCE:
             return
         rate = count / seconds
-        if rate >= _WORTH * self._best or self.size < ALWAYS:
+        if rate >= _WORTH * self._best or self.size < self._always:
             self._best, self._best_size, self._misses = rate, self.size, 0
             self.size = min(2 * self.size, self._most)
             return

@@ -116,6 +116,13 @@ class TestGrowth:
             growth.answered(growth.size, seconds)
         assert growth.size == 32
 
+    def test_grows_to_a_bound_whatever_that_brings(self) -> None:
+        growth = Growth(64, always=32)
+        growth.answered(FIRST, 1.0)
+        for _ in range(2):
+            growth.answered(growth.size, 100.0)
+        assert growth.size == 32
+
     def test_goes_back_to_what_was_best(self) -> None:
         growth = Growth()
         growth.answered(FIRST, 1.0)

@@ -45,6 +45,11 @@ MOST = 128
 of a step, the same for any number of rows, weigh on them longest."""
 
 
+ROWS = 32
+"""Questions up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
+same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
+
+
 class TorchAdapter(ModelAdapter):
     """A model on torch, run through transformers; CUDA before MPS before the CPU.
 
@@ -101,7 +106,7 @@ class TorchAdapter(ModelAdapter):
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self._prompt, self._prefixes)
-        self._growth = Growth(self._most())
+        self._growth = Growth(self._most(), ROWS)
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint to this machine, unless it is here; imports no model library.
