@@ -37,7 +37,7 @@ class Growth:
             return
         self._misses += 1
         if self._misses >= _PATIENCE:
-            self.size = self._best_size
+            self.size = max(self._best_size, min(self._always, self._most))
 
     def failed(self, count: int) -> None:
         """So many were too many at once: never again as many."""

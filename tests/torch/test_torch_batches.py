@@ -119,8 +119,8 @@ class TestGrowth:
     def test_grows_to_a_bound_whatever_that_brings(self) -> None:
         growth = Growth(64, always=32)
         growth.answered(FIRST, 1.0)
-        for _ in range(2):
-            growth.answered(growth.size, 100.0)
+        for seconds in (100.0, 1000.0, 1000.0):
+            growth.answered(growth.size, seconds)
         assert growth.size == 32
 
     def test_goes_back_to_what_was_best(self) -> None:
