@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def runs(folder: Path, metric: str | None, no_score: bool, as_json: bool) -> None:
     """List the runs under FOLDER (default: runs), the latest first.
 
-    Each has its state (running, finished, unfinished) and, for each adapter, its progress,
-    its accuracy and how many questions have no answer.
+    For each run it shows the state (running, finished, unfinished) and, for each adapter,
+    the progress, the accuracy and the number of questions without an answer.
     """
     from vqa_engine.errors import RunError
     from vqa_engine.reporting.watching import found, look

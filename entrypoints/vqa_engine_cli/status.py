@@ -22,14 +22,14 @@ if TYPE_CHECKING:
         "--every",
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        help="Say it again every so often, until the run ends.",
+        help="Repeat this often until the run ends.",
     ),
     json_option,
 )
 def status(run: Path, every: float | None, as_json: bool) -> None:
-    """Say how far RUN is, how fast, how long it will take, and what memory and errors do.
+    """Show the progress of RUN: speed, time left, memory and errors.
 
-    It only reads, so it may be asked while the run is going on.
+    It only reads, so it works while the run is in progress.
     """
     from vqa_engine.reporting.watching import look
 

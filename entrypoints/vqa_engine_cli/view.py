@@ -40,16 +40,17 @@ def view(
     """Show RUNS, one run directory or several, on 127.0.0.1, also while they are going on.
 
     The page is that of `vqa-engine report`, with every picture; new rows appear by
-    themselves. Needs the extra `serve`. Ctrl-C ends it.
+    themselves. Needs the extra `serve`. Ctrl-C stops it.
     """
     from vqa_engine.reporting.view import Server, Viewer
 
     viewer = Viewer(runs, metrics, (Path.cwd(), *folders))
     server = Server(viewer, port)
     with viewer:
-        click.echo(f"Viewer: {server.address}  (Ctrl-C ends it)")
+        click.echo(f"Viewer: {server.address}  (Ctrl-C to stop)")
         if folder := viewer.unseen_folder():
-            click.echo(f"Pictures are not shown; to allow it, add --images {folder}", err=True)
+            outside = "Pictures are outside the folders that may be shown"
+            click.echo(f"{outside}. To show them, add --images {folder}", err=True)
         if opening:
             click.launch(server.address)
         try:

@@ -1,4 +1,4 @@
-"""Tiny checkpoints of families without an adapter of their own: Gemma 3 and Qwen-VL."""
+"""Tiny checkpoints of families without an adapter of their own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ TEXT: dict[str, Any] = {
 
 def write(folder: Path, kind: str) -> Path:
     """A checkpoint of the model type `kind`."""
-    return _gemma3(folder) if kind == "gemma3" else _qwen(folder, kind)
+    made = {"gemma3": _gemma3, "pixtral": _pixtral, "internvl_chat": _internvl}
+    return made[kind](folder) if kind in made else _qwen(folder, kind)
 
 
 def _gemma3(folder: Path) -> Path:
@@ -149,6 +150,88 @@ def _qwen(folder: Path, kind: str) -> Path:
         },
     )
     return _finish(folder, kind, config, tokenizer, QWEN_TEMPLATE)
+
+
+def _pixtral(folder: Path) -> Path:
+    specials = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+    tokenizer = byte_level_bpe(specials)
+    config = {
+        "model_type": "pixtral",
+        "image_token_index": specials.index("[IMG]"),
+        "vocab_size": tokenizer.get_vocab_size(),
+        "eos_token_id": 2,
+        "text_config": {
+            **TEXT,
+            "model_type": "mistral",
+            "head_dim": 32,
+            "vocab_size": tokenizer.get_vocab_size(),
+        },
+        "vision_config": {
+            "model_type": "pixtral", "hidden_size": 64, "intermediate_size": 128, "head_dim": 32,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 128, "patch_size": 16,
+        },
+    }  # fmt: skip
+    write_json(
+        folder,
+        "tokenizer_config.json",
+        {
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "pad_token": "<unk>",
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "processor_class": "PixtralProcessor",
+        },
+    )
+    images = _pixels("PixtralImageProcessor", "PixtralProcessor")
+    sizes = {"size": {"longest_edge": 128}, "patch_size": {"height": 16, "width": 16}}
+    write_json(folder, "preprocessor_config.json", {**images, **sizes})
+    write_json(
+        folder, "processor_config.json", {"patch_size": 16, "processor_class": "PixtralProcessor"}
+    )
+    template = (
+        "<s>{% for message in messages %}[INST]{% for item in message['content'] %}"
+        "{% if item['type'] == 'image' %}[IMG]{% else %}{{ item['text'] }}{% endif %}"
+        "{% endfor %}[/INST]{% endfor %}"
+    )
+    return _finish(folder, "pixtral", config, tokenizer, template)
+
+
+def _internvl(folder: Path) -> Path:
+    specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
+    tokenizer = byte_level_bpe(specials)
+    text = {**TEXT, "model_type": "qwen2", "vocab_size": tokenizer.get_vocab_size()}
+    config = {
+        "model_type": "internvl_chat",
+        "image_token_index": specials.index("<IMG_CONTEXT>"),
+        "vocab_size": tokenizer.get_vocab_size(),
+        "eos_token_id": 2,
+        "force_image_size": 56,
+        "max_dynamic_patch": 4,
+        "downsample_ratio": 0.5,
+        "text_config": text,
+        "vision_config": {
+            "model_type": "intern_vit_6b", "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56, "patch_size": 14,
+        },
+    }  # fmt: skip
+    write_json(
+        folder,
+        "tokenizer_config.json",
+        {
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "tokenizer_class": "Qwen2Tokenizer",
+        },
+    )
+    images = _pixels("InternVLImageProcessor", "InternVLChatProcessor")
+    write_json(folder, "preprocessor_config.json", images)
+    template = (
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+        "{% for item in message['content'] %}{% if item['type'] == 'image' %}<image>\n"
+        "{% else %}{{ item['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return _finish(folder, "internvl_chat", config, tokenizer, template)
 
 
 _QWEN_VISION: dict[str, dict[str, Any]] = {

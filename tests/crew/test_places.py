@@ -20,6 +20,7 @@ from vqa_engine.errors import ConfigurationError, NothingAnswered
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Loaded
 from vqa_engine.runs.directory import open_journal
+from vqa_engine.runs.export import record
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
@@ -104,6 +105,9 @@ def test_a_run_is_continued_with_other_places(tmp_path: Path) -> None:
     assert result.complete
     assert len(texts(tmp_path / "run")) == 24
     assert sum(result.tallies["slow"].places.values()) == len(before)
+    exported = [record(row)["place"] for row in result.rows()]
+    assert exported == [row.place for row in result.rows()]
+    assert exported.count("") == 24 - len(before)
 
 
 def test_an_interrupt_does_not_wait_for_a_slow_answer() -> None:
@@ -207,6 +211,15 @@ def test_adapters_run_side_by_side_on_one_command() -> None:
 def test_an_address_that_is_wrong_is_one_sentence(places: list[str], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Engine(adapters=[fakes.Instant], places=places)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
+    pytest.importorskip("ray")
+    with (
+        Engine(adapters=[fakes.Instant], places=["ray://127.0.0.1:9"]) as engine,
+        pytest.raises(ConfigurationError, match=r"cannot be reached: .*refused"),
+    ):
+        engine.run(questions(3))
 
 
 def test_two_places_of_one_name_are_refused() -> None:

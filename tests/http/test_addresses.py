@@ -11,7 +11,7 @@ import pytest
 
 from tests.http.mlx_server import free_port
 from tests.http.scripted import Reply, Script, serving
-from tests.http.test_openai_server import PLAN, ask
+from tests.http.test_openai_server import IMAGE, PLAN, ask
 from vqa_engine import Engine
 from vqa_engine.adapter import Answer, ModelRef
 from vqa_engine.errors import BackendGone
@@ -38,7 +38,9 @@ def loaded(*urls: str, **options: Any) -> Iterator[OpenAiServer]:
 
 
 def answers(adapter: OpenAiServer, count: int) -> list[Answer]:
-    outcomes = adapter.answer_batch([ask(number) for number in range(count)], PLAN, None)
+    """Answers to as many questions, each about a picture of its own."""
+    asked = [ask(number, IMAGE.copy()) for number in range(count)]
+    outcomes = adapter.answer_batch(asked, PLAN, None)
     assert all(isinstance(one, Answer) for one in outcomes), outcomes
     return [one for one in outcomes if isinstance(one, Answer)]
 
@@ -61,6 +63,18 @@ def test_the_quicker_one_does_more() -> None:
     with serving(quick) as one, serving(slow) as two, loaded(one, two, in_flight=1) as adapter:
         answers(adapter, 20)
     assert len(quick.asked) > len(slow.asked) > 0
+
+
+def test_questions_about_one_picture_stay_together() -> None:
+    pictures = [IMAGE.rotate(turn) for turn in range(4)]
+    scripts = [Script((Reply(delay=0.02),)) for _ in range(2)]
+    asked = [ask(number, pictures[number // 5]) for number in range(20)]
+    with serving(scripts[0]) as one, serving(scripts[1]) as two, loaded(one, two) as adapter:
+        found = adapter.answer_batch(asked[:10], PLAN, None)
+        found = [*found, *adapter.answer_batch(asked[10:], PLAN, None)]
+    servers = [answer.server for answer in found if isinstance(answer, Answer)]
+    assert [len(set(servers[start : start + 5])) for start in (0, 5, 10, 15)] == [1] * 4
+    assert set(servers) == {one, two}
 
 
 def test_each_has_its_own_name_for_the_model() -> None:
@@ -111,5 +125,5 @@ def test_rows_of_a_run_name_the_address(tmp_path: Path) -> None:
     with serving(Script()) as one, serving(Script()) as two:
         model = ModelRef(options={"base_url": f"{one},{two}"})
         with Engine([AdapterSpec(name="openai_server", model=model)]) as engine:
-            result = engine.run([ask(number) for number in range(8)], tmp_path)
+            result = engine.run([ask(number, IMAGE.copy()) for number in range(8)], tmp_path)
     assert {row.answer and row.answer.server for row in result.rows()} == {one, two}

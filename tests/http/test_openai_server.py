@@ -88,6 +88,26 @@ class TestRequest:
         assert answer.tokens is not None
         assert (answer.tokens.prompt, answer.tokens.completion) == (7, 2)
 
+    @pytest.mark.parametrize(
+        ("text", "kinds"),
+        [
+            ("Compare <image 2> with <image 1>.", ["text", "image_url"] * 2 + ["text"]),
+            ("Which is larger?", ["image_url", "image_url", "text"]),
+            ("<image 1> alone?", ["image_url", "image_url", "text"]),
+        ],
+    )
+    def test_carries_each_image_where_the_text_says(
+        self, opened: Opened, text: str, kinds: list[str]
+    ) -> None:
+        adapter, script = opened()
+        asked = evolve(ask(), text=text, images=(Image.new("RGB", (3, 5)),), worded=True)
+        adapter.answer(asked, GenerationPlan())
+        content = script.asked[0]["messages"][0]["content"]
+        assert [part["type"] for part in content] == kinds
+        if "<image 2>" in text:
+            data = content[1]["image_url"]["url"].partition(",")[2]
+            assert Image.open(io.BytesIO(base64.b64decode(data))).size == (3, 5)
+
     def test_obeys_what_it_can(self, opened: Opened) -> None:
         adapter, script = opened(extra='{"top_k": 1}', instruction="")
         asked = evolve(PLAN, image_longest_edge=20, kv_bits=8, prefill_step=64, encoder_batch=1)
@@ -115,6 +135,16 @@ class TestRequest:
         answer = opened(reply)[0].answer(ask(), PLAN)
         assert (answer.text, answer.finish_reason) == (text, reason)
 
+    def test_tokens_that_the_server_had_cached(self, opened: Opened) -> None:
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        usage_with = {**usage, "prompt_tokens_details": {"cached_tokens": 5}}
+        choices = [{"message": {"content": "a"}}]
+        for given, reused in ((usage, 0), (usage_with, 5)):
+            adapter, _ = opened(Reply(text=json.dumps({"choices": choices, "usage": given})))
+            tokens = adapter.answer(ask(), PLAN).tokens
+            assert tokens is not None
+            assert (tokens.prompt, tokens.reused) == (9, reused)
+
     @pytest.mark.parametrize(
         ("message", "reason"),
         [
@@ -136,6 +166,13 @@ class TestRequest:
 
 class TestRetries:
     """What may pass is sent again; what cannot is not."""
+
+    def test_a_server_that_says_so_is_not_asked_again(self, opened: Opened) -> None:
+        for_good = Reply(500, text="three workers died", headers=(("x-should-retry", "false"),))
+        adapter, script = opened(for_good)
+        with pytest.raises(AnswerError, match=r"for good.*three workers died"):
+            adapter.answer(ask(), PLAN)
+        assert len(script.asked) == 1
 
     @pytest.mark.parametrize(
         "fault",

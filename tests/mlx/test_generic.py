@@ -65,7 +65,7 @@ def test_qwen_sees_the_image_before_the_question(folder: Folder, kind: str) -> N
         )
 
 
-@pytest.mark.parametrize("kind", ["gemma3", *QWEN])
+@pytest.mark.parametrize("kind", ["gemma3", "pixtral", *QWEN])
 def test_an_image_is_counted_before_it_is_computed(folder: Folder, kind: str) -> None:
     with loaded(folder(kind), MlxVlm()) as adapter:
         for shape in SHAPES:
@@ -77,6 +77,28 @@ def test_an_image_is_counted_before_it_is_computed(folder: Folder, kind: str) ->
             rule = adapter.memory_profile().image_tokens
             assert rule
             assert 0 < (answer.tokens.image or 0) <= rule.most
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt"),
+    [
+        ("pixtral", f"<s>[INST][IMG]{TEXT}[/INST]"),
+        (
+            "internvl_chat",
+            f"<|im_start|>user\n<image>\n{TEXT}<|im_end|>\n<|im_start|>assistant\n",
+        ),
+    ],
+)
+def test_others_answer(folder: Folder, kind: str, prompt: str) -> None:
+    with loaded(folder(kind), MlxVlm()) as adapter:
+        assert adapter.prompt(ask(picture(), "What colour?")) == prompt
+        answer = adapter.answer(ask(picture()), PLAN)
+        rule = adapter.memory_profile().image_tokens
+        assert answer.tokens
+        assert rule
+        assert 0 < (answer.tokens.image or 0) <= rule.most
+        other = adapter.answer(ask(picture(90, 70).rotate(180)), PLAN)
+        assert answer.token_ids != other.token_ids
 
 
 def test_an_estimate_counts_the_image(folder: Folder) -> None:

@@ -33,6 +33,16 @@ class Echo(Instant):
         return Answer(text=f"{question.text}|{width}x{height}", plan=plan, tokens=tokens)
 
 
+class Comparing(Echo):
+    """Handles two pictures."""
+
+    images_per_question = 2
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        sizes = [open_image(question, place).size for place in range(len(question.all_images))]
+        return Answer(text=f"{question.text} {sizes}", plan=plan)
+
+
 class Grouping(Echo):
     """Answers all that is offered together, and says how much that was; `delay` is seconds."""
 

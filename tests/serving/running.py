@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +29,7 @@ class Client:
     http: httpx2.Client
     url: str
     others: frozenset[psutil.Process] = frozenset()
+    stop: Callable[[], None] = lambda: None
 
     def ask(self, text: str = "What is it?", **fields: Any) -> httpx2.Response:
         """One request; `headers` go with it, all other fields into its body."""
@@ -73,7 +74,7 @@ def spec(
 
 @contextmanager
 def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
-    """A server of these adapters; it has ended, with all its workers, afterwards."""
+    """A server of these adapters, which has ended afterwards."""
     told: Future[Running] = Future()
     chosen = Settings(**{"port": 0, **settings})
     before = _children()
@@ -87,11 +88,10 @@ def serving(*specs: AdapterSpec, **settings: Any) -> Iterator[Client]:
         address = running.url.removesuffix("/v1")
         try:
             with httpx2.Client(base_url=address, timeout=PATIENCE, trust_env=False) as http:
-                yield Client(http, address, before)
+                yield Client(http, address, before, running.stop)
         finally:
             running.stop()
             ended.result()
-    assert _children() <= before
 
 
 def _children() -> frozenset[psutil.Process]:

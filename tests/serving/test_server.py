@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +16,12 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 
+from tests.builders import a_question, png
 from tests.serving.adapters import (
     GIB,
     Alone,
     Broken,
+    Comparing,
     Cow,
     Echo,
     Grouping,
@@ -28,10 +31,13 @@ from tests.serving.adapters import (
 )
 from tests.serving.running import Client, body, picture, serving, spec
 from tests.serving.test_requests import BODIES
+from vqa_engine import Engine
+from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, ConfigurationError, RunMismatch
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.directory import open_journal
-from vqa_engine.serving import app, model
+from vqa_engine.serving import app, model, server
 from vqa_engine.serving.server import Settings, serve
 
 pytestmark = pytest.mark.slow
@@ -256,6 +262,22 @@ class TestLine:
         asked = [row.question.text for row in open_journal(journal).rows()]
         assert asked[1:] == ["after"]
 
+    def test_the_end_waits_for_the_model_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "GRACE", 1)
+        journal = tmp_path / "run"
+        with serving(spec(Waiting), journal=journal) as client, ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(client.ask, f"wait {tmp_path / 'go'}")]
+            until((tmp_path / "go.seen").exists)
+            asked.append(pool.submit(client.ask, "later"))
+            until(lambda: client.state()["waiting"] == 2)
+            client.stop()
+            for one in asked:
+                assert isinstance(one.exception(), httpx2.HTTPError) or one.result().is_error
+            (tmp_path / "go").touch()
+        assert len(list(open_journal(journal).rows())) <= 1
+
 
 class TestWorkers:
     """The death of a worker is an event of the server's, not the client's."""
@@ -282,6 +304,12 @@ class TestWorkers:
             texts = [f"die {tmp_path / 'died'}", *(f"question {n}" for n in range(20))]
             # A question without a file to name is harmless.
             assert list(pool.map(client.said, texts)) == [f"{text}|8x6" for text in texts]
+
+    @pytest.mark.usefixtures("nobody_left")
+    def test_none_outlives_its_server(self) -> None:
+        with serving(spec()) as client:
+            client.said()
+            assert len(client.workers()) == 1
 
 
 class TestSeveralModels:
@@ -331,6 +359,24 @@ class TestSeveralModels:
         assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_two_servers_share_one_run() -> None:
+    slow = {"delay": 0.05}
+    with (
+        serving(spec(Grouping, "here", slow)) as one,
+        serving(spec(Grouping, "there", slow)) as two,
+    ):
+        urls = f"{one.url}/v1,{two.url}/v1"
+        model = ModelRef(options={"base_url": urls, "instruction": "", "in_flight": 2})
+        asked = [a_question(number, image=png()) for number in range(20)]
+        with Engine([AdapterSpec(name="openai_server", model=model)]) as engine:
+            answers = [row.answer for row in engine.answers(asked)]
+        counts = [client.state()["models"][0]["answered"] for client in (one, two)]
+    found = Counter(answer.server for answer in answers if answer)
+    assert [found[url] for url in urls.split(",")] == counts
+    assert min(counts) > 0
+    assert sum(counts) == 20
+
+
 class TestJournal:
     """Every answer is a row."""
 
@@ -356,7 +402,18 @@ def test_without_starlette_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         serve([spec()], Settings(port=0))
 
 
-def test_several_pictures_are_one_too_many(echo: Client) -> None:
-    content = [{"type": "text", "text": "?"}, picture(), picture("blue")]
-    refused = echo.ask(messages=[{"role": "user", "content": content}])
+def several(count: int) -> list[dict[str, Any]]:
+    pictures = [picture(size=(number, 1)) for number in range(1, 1 + count)]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": "?"}]}]
+
+
+def test_two_pictures_are_one_too_many(echo: Client) -> None:
+    refused = echo.ask(messages=several(2))
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+
+
+def test_several_pictures_where_the_adapter_handles_them() -> None:
+    with serving(spec(Comparing)) as client:
+        assert client.said(messages=several(2)) == "<image 1>\n<image 2>\n? [(1, 1), (2, 1)]"
+        assert client.said() == "What is it? [(8, 6)]"
+        assert client.ask(messages=several(3)).status_code == 400

@@ -17,11 +17,14 @@ from vqa_engine_adapters.families.family import LONGEST_EDGE, Config, Size, Size
 
 @frozen(kw_only=True)
 class ImageRule:
-    """The `image_tokens` and `sizes` of a `Family`, for models of these types."""
+    """The `image_tokens` and `sizes` of a `Family`, for models of these types.
+
+    Without `sizes` a question's image is taken to cost as much as the largest so far.
+    """
 
     model_types: tuple[str, ...]
     image_tokens: Callable[[Config, Config], ImageTokens | None]
-    sizes: Sizes
+    sizes: Sizes | None = None
 
 
 def _qwen(config: Config, settings: Config) -> tuple[int, int, int]:
@@ -81,6 +84,48 @@ def _gemma_sizes(
     return _gemma_tokens(config, settings).per_tile, 1
 
 
+def _pixtral(config: Config, settings: Config) -> tuple[int, int]:
+    """(longest side, side of a patch) in pixels."""
+    vision = config.get("vision_config") or {}
+    patch = settings.get("patch_size") or vision.get("patch_size") or 16
+    patch = patch["height"] if isinstance(patch, dict) else patch
+    longest = (settings.get("size") or {}).get("longest_edge") or 1024
+    return int(longest), int(patch) * int(config.get("spatial_merge_size") or 1)
+
+
+def _pixtral_tokens(config: Config, settings: Config) -> ImageTokens:
+    longest, patch = _pixtral(config, settings)
+    side = ceil(longest / patch)
+    return ImageTokens(per_tile=side * (side + 1), tile_edge=longest)
+
+
+def _pixtral_sizes(
+    config: Config, settings: Config, size: Size, _longest_edge: int | None
+) -> tuple[int, int]:
+    """Exact: a token for each patch, and one behind each row of patches.
+
+    mlx_vlm/models/pixtral/image_processing_pixtral.py, which is transformers' rule.
+    """
+    longest, patch = _pixtral(config, settings)
+    shrink = max(1.0, max(size) / longest)
+    columns, rows = (ceil(floor(edge / shrink) / patch) for edge in size)
+    return rows * (columns + 1), 1
+
+
+_INTERNVL_TILES = 12
+
+
+def _internvl_tokens(config: Config, _settings: Config) -> ImageTokens:
+    """The most tiles and a small copy (mlx_vlm/models/internvl_chat/processor.py)."""
+    vision = config.get("vision_config") or {}
+    edge = config.get("force_image_size") or vision.get("image_size") or 448
+    edge = edge[0] if isinstance(edge, list) else edge
+    patch = vision.get("patch_size") or 14
+    per_tile = int((edge // patch) ** 2 * float(config.get("downsample_ratio") or 0.5) ** 2)
+    tiles = int(config.get("max_dynamic_patch") or _INTERNVL_TILES) + 1
+    return ImageTokens(per_tile=per_tile, tile_edge=int(edge), max_tiles=tiles, fixed=2)
+
+
 RULES = (
     ImageRule(
         model_types=("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
@@ -88,4 +133,6 @@ RULES = (
         sizes=_qwen_sizes,
     ),
     ImageRule(model_types=("gemma3",), image_tokens=_gemma_tokens, sizes=_gemma_sizes),
+    ImageRule(model_types=("pixtral",), image_tokens=_pixtral_tokens, sizes=_pixtral_sizes),
+    ImageRule(model_types=("internvl_chat",), image_tokens=_internvl_tokens),
 )

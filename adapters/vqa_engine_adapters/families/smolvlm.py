@@ -8,6 +8,10 @@ from pathlib import Path
 from vqa_engine.adapter import ImageTokens, MemoryProfile
 from vqa_engine_adapters.families.family import Config, Family, Size, clip_like
 
+BRIEF = "\nGive a very brief answer."
+"""SmolVLM's own short-answer instruction, as VLMEvalKit puts it (vlmeval/vlm/smolvlm.py,
+`build_prompt_default`). For multiple choice it puts `prefill=" Answer:"` as well."""
+
 
 def image_tokens(config: Config, settings: Config) -> ImageTokens | None:
     """One run of placeholders per tile; the last tile is the whole image, made small.
@@ -106,7 +110,7 @@ SMOLVLM = Family(
         kv_per_token=2 * 32 * 5 * 64 * 2,
         image_tokens=ImageTokens(per_tile=64, tile_edge=512, max_tiles=17),
     ),
-    instruction="\nGive a very brief answer.",
+    instruction=BRIEF,
     prompt=lambda _config: "<|im_start|>User:<image>{question}<end_of_utterance>\nAssistant:",
     marker="<image>",
     stop=("<end_of_utterance>",),

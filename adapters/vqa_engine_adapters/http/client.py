@@ -56,6 +56,7 @@ class _Address:
     busy: int = 0
     absences: int = 0
     away_until: float = 0.0
+    subject: object = None
 
 
 Body = Callable[[str], Mapping[str, Any]]
@@ -94,10 +95,13 @@ class Client:
             VqaEngineError: as `send`.
         """
         address = next(one for one in self._addresses if one.url == url)
-        return self._send("GET", path, None, patience, only=address).reply
+        return self._send(path, None, patience, only=address).reply
 
-    def send(self, path: str, body: Body) -> Sent:
+    def send(self, path: str, body: Body, subject: object = None) -> Sent:
         """What a server answers; another one is asked where one is away.
+
+        Requests with one `subject` go to one server while it is not full: it may have computed
+        for the first what the others need as well.
 
         No try begins when the patience is over, and no try but the first outlasts it.
 
@@ -108,7 +112,7 @@ class Client:
         """
         patience = 0.0 if self._given_up else self._options.patience
         try:
-            sent = self._send("POST", path, body, patience)
+            sent = self._send(path, body, patience, subject)
         except BackendGone:
             self._given_up = True
             raise
@@ -117,17 +121,18 @@ class Client:
 
     def _send(
         self,
-        method: str,
         path: str,
         body: Body | None,
         patience: float,
+        subject: object = None,
+        *,
         only: _Address | None = None,
     ) -> Sent:
         deadline = monotonic() + min(self._options.patience, patience)
         timeout, failures = self._options.timeout, 0
         for number in count():
-            with nullcontext(only) if only else self._taken() as address:
-                outcome = self._try(address, method, path, body, timeout)
+            with nullcontext(only) if only else self._taken(subject) as address:
+                outcome = self._try(address, path, body, timeout)
                 if not isinstance(outcome, _Fault):
                     address.away_until, address.absences = 0.0, 0
                     return Sent(outcome, address.url)
@@ -151,14 +156,14 @@ class Client:
             address.http.close()
 
     @contextmanager
-    def _taken(self) -> Iterator[_Address]:
+    def _taken(self, subject: object) -> Iterator[_Address]:
         """The address to ask next, counted as busy meanwhile; waits where all are."""
         with self._changed:
-            while (address := self._best()) is None:
+            while (address := self._best(subject)) is None:
                 self._changed.wait()
             if self._closing.is_set():
                 raise _released()
-            address.busy += 1
+            address.busy, address.subject = address.busy + 1, subject
         try:
             yield address
         finally:
@@ -166,14 +171,17 @@ class Client:
                 address.busy -= 1
                 self._changed.notify()
 
-    def _best(self) -> _Address | None:
-        """Of those that respond the least busy; where none does, the one to ask again first."""
+    def _best(self, subject: object) -> _Address | None:
+        """Of those that respond the one with this subject, else the least busy.
+
+        Where none responds, it is the one to ask again first.
+        """
         now = monotonic()
         free = [one for one in self._addresses if one.busy < self._options.in_flight]
         here = [one for one in self._addresses if one.away_until <= now]
         if here:
             free = [one for one in here if one in free]
-            return min(free, key=lambda one: one.busy, default=None)
+            return min(free, key=lambda one: (one.subject != subject, one.busy), default=None)
         return min(free, key=lambda one: one.away_until, default=None)
 
     def _put_off(self, address: _Address, fault: _Fault, number: int) -> float:
@@ -192,14 +200,12 @@ class Client:
         with self._changed:
             return max(0.0, min(one.away_until for one in self._addresses) - monotonic())
 
-    def _try(
-        self, address: _Address, method: str, path: str, body: Body | None, timeout: float
-    ) -> Any:
+    def _try(self, address: _Address, path: str, body: Body | None, timeout: float) -> Any:
         """One try: the answer's JSON, or what went wrong if another may go better."""
         import httpx2
 
         try:
-            content = None if body is None else body(address.url)
+            method, content = ("GET", None) if body is None else ("POST", body(address.url))
         except BackendGone as error:  # it was away when it was to say its model's name
             return _Fault(str(error), away=True)
         try:
@@ -223,6 +229,9 @@ class Client:
         reason = f"HTTP status {status}: {self._said(response)}"
         if status in BUSY:
             return _Fault(reason, away=True, wait=_retry_after(response))
+        if status >= 500 and response.headers.get("x-should-retry") == "false":
+            # OpenAI's own client obeys it (openai-python, _base_client.py).
+            raise AnswerError(f"The server failed for good ({reason}).", cause="server")
         if status >= 500:
             return _Fault(reason, away=False, wait=_retry_after(response))
         raise self._final(status, reason)

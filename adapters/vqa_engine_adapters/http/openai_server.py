@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -185,7 +186,9 @@ class OpenAiServer(ModelAdapter):
         body = self._body(question, plan)
         sent = perf_counter()
         answered = client.send(
-            "/chat/completions", lambda url: {"model": self._name(client, url), **body}
+            "/chat/completions",
+            lambda url: {"model": self._name(client, url), **body},
+            subject=_picture(question),
         )
         timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
         read = self._read(answered.reply, plan, timings, brief=self._brief(question))
@@ -283,6 +286,12 @@ def _served(client: Client, url: str, wanted: str | None, patience: float) -> st
     )
 
 
+def _picture(question: Question) -> object:
+    """What tells a question's picture from the next one's without opening it."""
+    image = question.image
+    return image if isinstance(image, (Path, bytes)) else id(image)
+
+
 def _data_url(image: Image.Image) -> str:
     """The image as PNG, which loses nothing; quickly packed, for it is read once."""
     buffer = io.BytesIO()
@@ -296,4 +305,8 @@ def _counts(usage: Any) -> TokenCounts | None:
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return TokenCounts(prompt=prompt, completion=completion)
+    details = usage.get("prompt_tokens_details")
+    reused = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return TokenCounts(
+        prompt=prompt, completion=completion, reused=reused if isinstance(reused, int) else 0
+    )

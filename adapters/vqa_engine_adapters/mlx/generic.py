@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit, PrefillStep
-from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE
+from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE, Config
 from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -18,6 +21,21 @@ from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 STRATEGIES = (CacheLimit(512 * 2**20), PrefillStep(512))
 """Bounds that suit models of any size; nothing is known of this one beforehand."""
 
+
+def own_template(_model: Any, processor: Any, _settings: Config) -> None:
+    """Have InternVL use the chat template of its checkpoint, where that renders an image.
+
+    mlx-vlm 0.7.10 gives the processor one of its own, "User: " and "Assistant: ", which the
+    model was not trained with (models/internvl_chat/processor.py; docs/upstream.md).
+    """
+    own = processor.tokenizer.chat_template
+    if own and "<image>" in own:
+        processor.chat_template = own
+
+
+_MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
+    ("internvl_chat",): own_template
+}
 
 _ANY = MlxFamily(
     adapter="mlx_vlm",
@@ -48,6 +66,7 @@ class MlxVlm(MlxAdapter):
                     model_types=rule.model_types,
                     image_tokens=rule.image_tokens,
                     sizes=rule.sizes,
+                    mend=_MEND.get(rule.model_types),
                 )
                 for rule in RULES
             ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ OURS = ("count", "cpus", "gpus", "wait")
 
 WAIT = 60.0
 """Seconds that a place waits for a node with what it needs, before it counts as lost."""
+
+KNOCK = 10.0
+"""Seconds that the head of a cluster may take to accept a connection."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -74,14 +78,15 @@ class RayPlaces:
         options: dict[str, Any] = {"include_dashboard": False} if target == "local" else {}
         terminated = signal.getsignal(signal.SIGTERM)
         try:
+            _knock(target)
             self._ray.init(
                 address=target,
                 log_to_driver=False,
                 logging_level="ERROR",
                 **options,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise ConfigurationError(
                 f"The Ray cluster of --place {self._address} cannot be reached: {reason}. "
                 "Start one with `ray start`, or write ray://local for one on this machine."
@@ -137,6 +142,17 @@ def _ray() -> Any:
             "Places in a cluster need Ray: pip install 'vqa-engine[ray]'."
         ) from error
     return ray
+
+
+def _knock(target: str) -> None:
+    """See that somebody is at HOST:PORT: Ray itself tries for minutes.
+
+    Raises:
+        OSError: nobody is.
+    """
+    host, _, port = target.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK).close()
 
 
 def _restore(handler: Any) -> None:

@@ -107,7 +107,7 @@ def _visible(device: str) -> dict[str, str]:
         return {VISIBLE: str(number)}
     if number >= len(seen):
         raise ConfigurationError(
-            f"There is no place {device}: {VISIBLE} names {len(seen)} GPUs ({ours})."
+            f"There is no place {device}: {VISIBLE} is {ours!r}, and cuda:0 is its first entry."
         )
     return {VISIBLE: seen[number]}
 

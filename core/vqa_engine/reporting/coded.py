@@ -109,7 +109,7 @@ def packed(columns: Mapping[str, Column], facts: Mapping[str, Any]) -> bytes:
 
 
 def _encode(value: object) -> bytes:
-    """JSON, with the tags of JavaScript's own numbers left to JavaScript."""
+    """JSON, in which msgspec writes what is not a number as null."""
     encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
     return encode(value)
 

@@ -52,7 +52,7 @@ class Endpoints:
         """POST /v1/chat/completions."""
         data = await _body(request)
         asked = await _read(data, self.most_tokens)
-        ticket = self.dispatcher.submit(asked.model, asked.text, asked.image, asked.plan)
+        ticket = self.dispatcher.submit(asked)
         row = await _answered(ticket, request)
         if row is None:
             return Response(status_code=_LEFT)

@@ -19,8 +19,9 @@ from vqa_engine.errors import OutOfMemory, RequestError, VqaEngineError
 from vqa_engine.results import Loaded, Released, Row
 from vqa_engine.serving.model import Model
 from vqa_engine.serving.record import Record
+from vqa_engine.serving.requests import ChatRequest
 from vqa_engine.serving.sharing import Holding, needed, share, victims
-from vqa_engine.serving.waiting import Ticket, shared_image
+from vqa_engine.serving.waiting import Ticket, shared_images
 from vqa_engine.session.protocol import Settled
 
 LONGEST_RETRY = 60
@@ -70,13 +71,19 @@ class Dispatcher:
             self._refuse(model.waiting, RequestError("The server is shutting down.", status=503))
             self._note(model, await model.close())
 
-    def submit(self, label: str, text: str, image: bytes, plan: GenerationPlan) -> Ticket:
+    def submit(self, asked: ChatRequest) -> Ticket:
         """Put a question into its model's line.
 
         Raises:
-            RequestError: there is no such model, or too many requests wait.
+            RequestError: there is no such model, it handles fewer pictures, or too many wait.
         """
-        model = self.named(label)
+        model = self.named(asked.model)
+        if len(asked.images) > model.images:
+            raise RequestError(
+                f"A question to {model.label!r} may have at most {model.images} pictures, and "
+                f"this one has {len(asked.images)}.",
+                param="messages",
+            )
         if self.waiting >= self._most_waiting:
             raise RequestError(
                 f"{self.waiting} requests wait already; try again later.",
@@ -84,14 +91,16 @@ class Dispatcher:
                 code="queue_full",
                 retry_after=self._seconds_to_wait(),
             )
-        image_id = hashlib.sha256(image).hexdigest()
+        image_id = _image_id(asked.images)
+        first, *others = shared_images(model.waiting, image_id) or asked.images
         question = Question(
             question_id=f"chatcmpl-{uuid.uuid4().hex}",
-            image=shared_image(model.waiting, image_id) or image,
-            text=text,
+            image=first,
+            images=tuple(others),
+            text=asked.text,
             image_id=image_id,
         )
-        ticket = Ticket(question, plan, asyncio.get_running_loop().create_future())
+        ticket = Ticket(question, asked.plan, asyncio.get_running_loop().create_future())
         model.add(ticket)
         return ticket
 
@@ -220,6 +229,13 @@ class Dispatcher:
     def _seconds_to_wait(self) -> int:
         """When about half of the line is through, at the pace of late."""
         return max(1, min(LONGEST_RETRY, math.ceil(self.waiting * self._pace / 2)))
+
+
+def _image_id(images: Sequence[bytes]) -> str:
+    """SHA-256 (hex) of a picture's file, or over those of several."""
+    digests = [hashlib.sha256(image) for image in images]
+    whole = hashlib.sha256(b"".join(one.digest() for one in digests))
+    return (digests[0] if len(digests) == 1 else whole).hexdigest()
 
 
 def _row(model: Model, ticket: Ticket, settled: Settled, seconds: float) -> Row:

@@ -34,13 +34,14 @@ class Model:
     """A model and its line. All but the session's own calls happens in the event loop's thread.
 
     `start` makes a session that may hold so many bytes, None for what the machine offers.
-    `need` is the bytes that it is expected to need, None if nobody knows.
+    `need` is the bytes that it is expected to need, None if nobody knows. `images` is how many
+    pictures a question may have.
     """
 
     def __init__(
-        self, label: str, need: int | None, start: Callable[[int | None], Session]
+        self, label: str, need: int | None, start: Callable[[int | None], Session], images: int = 1
     ) -> None:
-        self.label, self.need = label, need
+        self.label, self.need, self.images = label, need, images
         self.waiting: list[Ticket] = []
         self.asked = asyncio.Event()
         self.using = asyncio.Lock()

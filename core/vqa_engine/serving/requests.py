@@ -1,4 +1,4 @@
-"""A chat request, read and checked: one question about one picture, and how to answer it.
+"""A chat request, read and checked: one question about a picture, and how to answer it.
 
 Field names and defaults are those of OpenAI's API reference, "Create chat completion". What is
 not obeyed is refused by name, unless its value asks for nothing.
@@ -140,14 +140,15 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 @frozen
 class ChatRequest:
-    """One question about one picture: `image` is the encoded file.
+    """One question: `images` are the encoded files that it is about, at least one.
 
-    `usage` says whether a stream ends with the token counts.
+    With several, `<image 1>`, `<image 2>`, … in the text say where each belongs. `usage` says
+    whether a stream ends with the token counts.
     """
 
     model: str
     text: str
-    image: bytes
+    images: tuple[bytes, ...]
     plan: GenerationPlan
     stop: tuple[str, ...] = ()
     stream: bool = False
@@ -162,11 +163,11 @@ def read(data: bytes, most_tokens: int) -> ChatRequest:
     """
     body = _decoded(data)
     _refuse_unsupported(body)
-    text, image = _asked(body.messages)
+    text, images = _asked(body.messages)
     return ChatRequest(
         model=body.model,
         text=text,
-        image=image,
+        images=images,
         plan=_plan(body, most_tokens),
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         stream=bool(body.stream),
@@ -209,8 +210,8 @@ def _unsupported(name: str) -> RequestError:
     )
 
 
-def _asked(messages: Iterable[_Message]) -> tuple[str, bytes]:
-    """The question's text, the system's before the user's, and its picture."""
+def _asked(messages: Iterable[_Message]) -> tuple[str, tuple[bytes, ...]]:
+    """The question's text, the system's before the user's, and its pictures."""
     system, user, images = list[str](), list[str](), list[tuple[str, str]]()
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
@@ -226,20 +227,20 @@ def _asked(messages: Iterable[_Message]) -> tuple[str, bytes]:
                 texts.append(part.text)
             elif message.role == _USER:
                 images.append((place, part.url))
+                user.append(f"<image {len(images)}>")
             else:
                 raise RequestError("A picture belongs in a user message.", param=place)
-    if not any(text.strip() for text in user):
+    markers = [f"<image {number}>" for number in range(1, 1 + len(images))]
+    if not any(text.strip() for text in user if text not in markers):
         raise RequestError("The user's messages have no text to ask.", param="messages")
-    return "\n".join(system + user), _image(images)
+    if not images:
+        raise RequestError("A question is about a picture, and this has none.", param="messages")
+    if len(images) == 1:  # its adapter knows the best place for it
+        user.remove(markers[0])
+    return "\n".join(system + user), tuple(_image(place, url) for place, url in images)
 
 
-def _image(images: list[tuple[str, str]]) -> bytes:
-    if len(images) != 1:
-        raise RequestError(
-            f"A question is about exactly one picture, and this one has {len(images)}.",
-            param="messages",
-        )
-    [(place, url)] = images
+def _image(place: str, url: str) -> bytes:
     head = _DATA_URL.match(url, 0, 200)
     if head is None:
         raise RequestError(

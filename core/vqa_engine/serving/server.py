@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import GenerationPlan, images_per_question
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS, find
 from vqa_engine.plugins.resolution import resolve
 from vqa_engine.plugins.spec import AdapterSpec
@@ -35,6 +36,10 @@ KEY_VARIABLE = "VQA_ENGINE_API_KEY"
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, so that none
 sends a request into a closing one."""
+
+GRACE = 10
+"""Seconds in which requests under way may still be answered once the server is told to end;
+the question that a model is answering then is waited for, all others are dropped."""
 
 OURS = "vqa-engine"
 """The distribution whose adapters have the option `instruction`."""
@@ -98,6 +103,7 @@ def serve(
             lifespan="on",
             log_config=None,
             server_header=False,
+            timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=KEEP_ALIVE,
             ws="none",
         )
@@ -121,7 +127,8 @@ def _application(specs: Sequence[AdapterSpec], settings: Settings, ending: ExitS
     logs = directory.logs if directory else None
     needs = {spec.label: expected_need(spec, plan) for spec in specs}
     models = [
-        Model(spec.label, needs[spec.label], _starter(spec, settings, logs)) for spec in specs
+        Model(spec.label, needs[spec.label], _starter(spec, settings, logs), _images(spec))
+        for spec in specs
     ]
     budget = settings.policy.budget if len(specs) == 1 else whole(settings.policy, specs)
     dispatcher = Dispatcher(
@@ -162,6 +169,11 @@ def _starter(
         )
 
     return start
+
+
+def _images(spec: AdapterSpec) -> int:
+    """How many pictures a question may have; one where only another interpreter could say."""
+    return 1 if spec.python is not None else images_per_question(registry.make(spec))
 
 
 def _served(spec: AdapterSpec, settings: Settings) -> AdapterSpec:

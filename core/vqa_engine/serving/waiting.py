@@ -40,7 +40,7 @@ def upcoming(waiting: Iterable[Ticket], window: int) -> list[Ticket]:
     return [ticket for group in pictures.values() for ticket in group][:window]
 
 
-def shared_image(waiting: Iterable[Ticket], image_id: str) -> ImageSource | None:
-    """The picture of this identity that waits already, so that memory holds it once."""
-    alike = (one.question.image for one in waiting if one.question.image_id == image_id)
-    return next(alike, None)
+def shared_images(waiting: Iterable[Ticket], image_id: str) -> tuple[ImageSource, ...]:
+    """The pictures of this identity that wait already, so that memory holds them once."""
+    alike = (one.question.all_images for one in waiting if one.question.image_id == image_id)
+    return next(alike, ())

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import a_distribution
 from tests.questions.tables.builders import picture
+from vqa_engine.doctor.probe.looking import look
 from vqa_engine.errors import ConfigurationError, QuestionSetError
+from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import TaskSet, find, load_task
 from vqa_engine.scoring import metrics
@@ -130,3 +133,32 @@ def test_every_card_that_ships_is_valid(name: str) -> None:
     assert metrics(TaskSet(of=None, task=task).metrics)  # type: ignore[arg-type]
     assert task.card.prompt.text
     assert task.card.prompt.source
+
+
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """A package of one card, without code."""
+    cards = folder / f"cards_{name}"
+    cards.mkdir()
+    (cards / "__init__.py").touch()
+    (cards / f"{name}.toml").write_text(text)
+    a_distribution(folder, f"pkg-{name}", {name: cards.name}, group=plugins.TASKS)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_a_package_brings_cards_without_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, monkeypatch, "pets", CARD)
+    assert "pets" in find.names()
+    assert find.task("pets").card.title == "Pets"
+    assert find.task("pets").folder == tmp_path / "cards_pets"
+
+
+def test_a_broken_card_of_a_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, monkeypatch, "odd_pets", "task = 5")
+    with pytest.raises(ConfigurationError, match="The task card odd_pets is not valid"):
+        find.task("odd_pets")
+    (plugin,) = (one for one in plugins.find(plugins.TASKS) if one.name == "odd_pets")
+    assert look(plugin, bind=False).state == "invalid"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
 
 from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
 from vqa_engine.doctor.probe.report import Binding, PluginReport
-from vqa_engine.errors import AdapterInvalid, BackendError
+from vqa_engine.errors import AdapterInvalid, BackendError, ConfigurationError
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget
 from vqa_engine.memory.controls import MemoryControls
@@ -16,6 +17,8 @@ from vqa_engine.memory.gauges import System
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import Plugin, reason
+from vqa_engine.questions.tasks.find import task
+from vqa_engine.runs.submissions import submission
 
 
 def untried(plugin: Plugin) -> PluginReport:
@@ -38,12 +41,29 @@ def look(plugin: Plugin, *, bind: bool) -> PluginReport:
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
         remedy = plugins.remedy(plugin, error)
         return evolve(found, state="broken", reason=reason(error), remedy=remedy)
+    if found.group in _CHECKED:
+        return _checked(found, _CHECKED[found.group])
     if found.group != plugins.ADAPTERS:
         return found if callable(made) else _invalid(found, f"{made!r} is not callable")
     try:
         return _adapter(found, made, bind=bind)
     except AdapterInvalid as error:
         return _invalid(found, *error.problems)
+
+
+_CHECKED: dict[str, Callable[[str], object]] = {
+    plugins.TASKS: task,
+    plugins.SUBMISSIONS: submission,
+}
+"""The groups whose plugins are no functions, and what reads one by its name."""
+
+
+def _checked(found: PluginReport, read: Callable[[str], object]) -> PluginReport:
+    try:
+        read(found.name)
+    except ConfigurationError as error:
+        return _invalid(found, str(error))
+    return found
 
 
 def _invalid(found: PluginReport, *problems: str) -> PluginReport:

@@ -17,7 +17,8 @@ from attrs import field, frozen
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.store import ImageStore
 from vqa_engine.questions.table.columns import Columns
-from vqa_engine.questions.table.table_set import Files, Pictures, Row
+from vqa_engine.questions.table.reading import Row
+from vqa_engine.questions.table.table_set import Files, Pictures
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

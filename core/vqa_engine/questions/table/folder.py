@@ -10,7 +10,8 @@ from attrs import frozen
 
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.table.columns import Columns, Derived
-from vqa_engine.questions.table.table_set import Files, Pictures, Row
+from vqa_engine.questions.table.reading import Row
+from vqa_engine.questions.table.table_set import Files, Pictures
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".mpo")

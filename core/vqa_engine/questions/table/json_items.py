@@ -12,7 +12,8 @@ from attrs import field, frozen
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.raw_json import read_object
 from vqa_engine.questions.table.columns import Columns
-from vqa_engine.questions.table.table_set import Files, Pictures, Row
+from vqa_engine.questions.table.reading import Row
+from vqa_engine.questions.table.table_set import Files, Pictures
 
 KEY = "_key"
 """The column for the name of an item in an object of items."""

@@ -20,7 +20,8 @@ from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions.spool import Record
 from vqa_engine.questions.store import DIGEST, ImageStore
 from vqa_engine.questions.table.columns import Columns
-from vqa_engine.questions.table.table_set import Files, Pictures, Row
+from vqa_engine.questions.table.reading import Row
+from vqa_engine.questions.table.table_set import Files, Pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa

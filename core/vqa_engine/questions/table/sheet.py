@@ -11,7 +11,8 @@ from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions.table.columns import Columns
-from vqa_engine.questions.table.table_set import Files, Pictures, Row
+from vqa_engine.questions.table.reading import Row
+from vqa_engine.questions.table.table_set import Files, Pictures
 
 
 @frozen
