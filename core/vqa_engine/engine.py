@@ -80,19 +80,19 @@ class Settings(TypedDict, total=False):
 class Engine:
     """Asks questions of one adapter or several, one after the other.
 
-    `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several;
-    None is the embedded model. `plan` is how every answer is generated. `metrics` are
-    names, objects or functions of a prediction and a question; None is the one for what
-    the questions have. `isolation="process"` runs each model in a worker process that the
-    engine outlives; `"inline"` runs it in this one. `timeouts` say when a worker counts as
-    hung. `memory_budget` is the bytes a model may hold, None for what the machine offers;
-    `lossy` allows cheaper plans that may change an answer's text, which is then recorded
-    on it. A run of an adapter ends with its error when its first `same_failures` questions
-    all fail in the same way, 0 for never, or once `max_failures` have failed. `places` are addresses as `--place` takes them:
-    each model runs in all of them at once. With `parallel` the adapters run side by side,
-    as far as there are places; without places each gets a worker. One thread at a time may
-    use the engine; only `cancel` may be called from any. It is a context manager that
-    releases the model at its end.
+    `adapters` are names, `NAME@MODEL`, specs, classes or objects, one of them or several; None
+    is the embedded model. `plan` is how every answer is generated. `metrics` are names, objects
+    or functions of a prediction and a question; None is the one for what the questions have.
+    `isolation="process"` runs each model in a worker process that the engine outlives;
+    `"inline"` runs it in this one. `timeouts` say when a worker counts as hung. `memory_budget`
+    is the bytes a model may hold, None for what the machine offers; `lossy` allows cheaper
+    plans that may change an answer's text, which is then recorded on it. A run of an adapter
+    ends with its error when its first `same_failures` questions all fail in the same way, 0 for
+    never, or once `max_failures` have failed. `places` are addresses as `--place` takes them:
+    each model runs in all of them at once. With `parallel` the adapters run side by side, as
+    far as there are places; without places each gets a worker. One thread at a time may use the
+    engine; only `cancel` may be called from any. It is a context manager that releases the
+    model at its end.
 
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.

@@ -22,7 +22,8 @@ def test_an_open_file_is_an_image() -> None:
 
 def test_an_unknown_isolation_is_one_sentence() -> None:
     unknown: Any = "thread"
-    with pytest.raises(ConfigurationError, match="isolation is 'thread'; it must be one of process, inline"):
+    said = "isolation is 'thread'; it must be one of process, inline"
+    with pytest.raises(ConfigurationError, match=said):
         Engine(Instant(), isolation=unknown)
 
 
