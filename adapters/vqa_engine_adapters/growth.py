@@ -27,8 +27,9 @@ class Growth:
         self._best, self._best_size, self._misses = 0.0, self.size, 0
 
     def answered(self, count: int, seconds: float) -> None:
-        """A batch of so many was answered; a smaller one than wanted teaches nothing."""
-        if count < self.size or self._misses >= _PATIENCE:
+        """A batch of so many was answered; one of less than half of what was wanted teaches
+        nothing. (A batch may be cut so that an image's questions stay together.)"""
+        if 2 * count < self.size or self._misses >= _PATIENCE:
             return
         rate = count / seconds
         if rate >= _WORTH * self._best or self.size < self._always:
