@@ -64,8 +64,8 @@ def test_a_task_runs_with_and_without_its_pictures(tmp_path: Path) -> None:
     output = tmp_path / "run"
     told = said("--task", card(tmp_path), "--blind", "--isolation", "inline", "-o", str(output))
     assert "question set: pets v1" in told
-    assert "smolvlm: prompt 'default', worded by us" in told
-    assert "Gain of the pictures over grey ones of the same size, smolvlm" in told
+    assert "demo: prompt 'default', worded by us" in told
+    assert "Gain of the pictures over grey ones of the same size, demo" in told
     assert (tmp_path / "run-blind" / "manifest.json").exists()
 
 

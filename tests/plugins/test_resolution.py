@@ -18,7 +18,7 @@ from vqa_engine.plugins.resolution import Adapter, resolve
         (AdapterSpec(name="llava-mlx", label="mine"), "mine"),
         (Instant, "instant"),
         (Instant(), "instant"),
-        (None, "smolvlm"),
+        (None, "demo"),
     ],
 )
 def test_a_single_adapter_needs_no_list(one: Adapter | None, label: str) -> None:

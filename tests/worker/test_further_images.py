@@ -47,7 +47,11 @@ def test_a_bad_further_image_is_named() -> None:
         open_image(ask("?", 1, image=png(), images=(b"junk",)), 1)
 
 
-@pytest.mark.parametrize("cross", [carried, asked_of_model])
+def inline(question: Question) -> Question:
+    return asked_of_model(question, PLAN)
+
+
+@pytest.mark.parametrize("cross", [carried, inline])
 def test_a_model_sees_images_and_choices_and_no_truth(cross: object) -> None:
     assert callable(cross)
     seen = cross(known(images=(b"b",)))
