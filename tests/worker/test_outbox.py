@@ -80,7 +80,7 @@ def test_a_path_in_between_does_not_disturb() -> None:
     assert [question.image for question in got] == images
 
 
-@pytest.mark.parametrize("image", ["a.png", 7, None, bytearray(b"x")])
+@pytest.mark.parametrize("image", [7, None, bytearray(b"x")])
 def test_what_is_no_image_is_refused(image: object) -> None:
     with pytest.raises(ImageError, match="neither a path, nor bytes, nor a PIL image"):
         composed(Outbox(), ask("?", image=image))

@@ -112,7 +112,7 @@ class Moondream2(ModelAdapter):
         self._device = device
         self._profile = evolve(
             FAMILY.estimate,
-            weights=sum(tensor.nbytes for tensor in self._model.parameters()),
+            weights=sum(tensor.nbytes for tensor in _tensors(self._model)),
             device=str(device),
             strategies=strategies(device.type),
             exact=True,
@@ -233,6 +233,12 @@ def _load(checkpoint: Checkpoint) -> Any:
             f"This adapter is for revision {REVISION}.",
         )
     return model.eval()
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """All that the loaded model keeps: its parameters, and the tables beside them."""
+    yield from model.parameters()
+    yield from model.buffers()
 
 
 def _made(checkpoint: Checkpoint) -> Any:
