@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import multiprocessing
@@ -13,7 +14,8 @@ import pytest
 from attrs import define
 
 from tests.http.scripted import Reply, Script, serving
-from vqa_engine.adapter import ModelRef
+from vqa_engine.adapter import ModelRef, Question
+from vqa_engine.images import content_hash, open_image
 from vqa_engine.testing import AdapterConformance, Capabilities, pictures
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 
@@ -25,11 +27,18 @@ pytestmark = [
 
 @define
 class Looking(Script):
-    """Answers with a digest of the image and the text."""
+    """Answers with a digest of the picture's pixels and the text, as a model would see them."""
 
     def next(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
-        sent = json.dumps(body["messages"]).encode()
-        return Reply(content=hashlib.sha256(sent).hexdigest()[:8])
+        seen = [_seen(part) for one in body["messages"] for part in one["content"]]
+        return Reply(content=hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:8])
+
+
+def _seen(part: Any) -> str:
+    if not isinstance(part, dict) or "image_url" not in part:
+        return str(part)
+    data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
+    return content_hash(open_image(Question(question_id=0, image=data, text="")))
 
 
 def serve(host: Connection) -> None:
