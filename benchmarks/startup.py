@@ -38,7 +38,7 @@ class Command:
 
 @frozen
 class Wait:
-    """Seconds until the answer stands on stdout, and until the command has ended."""
+    """Seconds until the answer is on stdout, and until the command has ended."""
 
     answer: float
     end: float

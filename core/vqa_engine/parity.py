@@ -142,5 +142,5 @@ def _tiles(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _ordered(first: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-    """By id, so that two tokens as good as tied are no difference."""
+    """By id, so that two nearly tied tokens do not count as a difference."""
     return tuple(sorted(first))

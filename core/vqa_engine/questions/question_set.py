@@ -62,7 +62,7 @@ class KnowsGroups(Protocol):
 
     @abstractmethod
     def group_keys(self) -> Sequence[int] | None:
-        """For each question a number, equal where the group is; None if there are no groups."""
+        """A number for each question, the same within a group; None if there are no groups."""
 
 
 @runtime_checkable

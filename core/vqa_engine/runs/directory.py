@@ -79,7 +79,7 @@ class RunDirectory:
 
 
 def open_journal(path: Path) -> Journal:
-    """The journal of a run that is there already, to read; nothing in the folder is changed.
+    """The journal of an existing run, opened read-only; nothing in the folder changes.
 
     Raises:
         RunError: the directory holds no run.

@@ -29,7 +29,7 @@ Counts = Mapping[str, float]
 
 @runtime_checkable
 class Aggregate(Protocol):
-    """Figures that are no mean of grades."""
+    """Figures that are not a mean of grades."""
 
     @property
     @abstractmethod

@@ -53,7 +53,7 @@ _SENTENCE_BEGINS = re.compile(r"(?:^|[.!?:;\n-])\s*$")
 _BLANKS = re.compile(r"[^\S\n]+")
 _SPACES = re.compile(r"\s+")
 _NO_WORDS = frozenset("BCDEFGHJKLMNOPQRSTUVWXYZ")
-"""Letters that are no word in English; `A`, `I` and lower case may be one."""
+"""Letters that are not English words; `A`, `I` and lower case may be."""
 
 _LINKS = frozenset(("and", "as", "because", "is", "or", "since", "was", "with"))
 """What follows a letter, and hardly an article or a pronoun."""

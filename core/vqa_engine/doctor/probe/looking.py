@@ -55,7 +55,7 @@ _CHECKED: dict[str, Callable[[str], object]] = {
     plugins.TASKS: task,
     plugins.SUBMISSIONS: submission,
 }
-"""The groups whose plugins are no functions, and what reads one by its name."""
+"""The groups whose plugins are not functions, and what reads one by its name."""
 
 
 def _checked(found: PluginReport, read: Callable[[str], object]) -> PluginReport:
