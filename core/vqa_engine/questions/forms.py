@@ -110,7 +110,7 @@ def _number(option: str, value: str) -> int:
     if option not in _SHAPES_OPTIONS or not _WHOLE_NUMBER.fullmatch(value):
         given = f"{option}={value}" if value else option
         raise ConfigurationError(
-            f"{given!r} is no option of the shapes questions; the options are "
+            f"{given!r} is not an option of the shapes questions; the options are "
             f"{' and '.join(_SHAPES_OPTIONS)}, whole numbers, as in 'shapes:seed=3,count=500'."
         )
     return int(value)

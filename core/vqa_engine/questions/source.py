@@ -36,7 +36,7 @@ class Source:
             ConfigurationError: this is no file.
         """
         if self.path is None:
-            raise ConfigurationError(f"{self.text!r} is no file; give the path of one.")
+            raise ConfigurationError(f"{self.text!r} is not a file; give the path of one.")
         return self.path
 
     @property

@@ -122,7 +122,7 @@ def _python() -> dict[str, str]:
 
 
 def code_hash(target: str) -> str | None:
-    """SHA-256 (hex) of the code behind `module:name`, None when there are no files."""
+    """SHA-256 (hex) of the code behind `module:name`, None where it has no files."""
     files = list(_files(target.partition(":")[0]))
     digest = hashlib.sha256()
     for name, file in sorted(files):
