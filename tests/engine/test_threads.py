@@ -37,16 +37,16 @@ class Waiting(Instant):
 )
 def test_a_second_thread_gets_a_typed_error(use: Callable[[Engine], object]) -> None:
     adapter = Waiting()
-    engine = Engine(adapter, isolation="inline")
-    first = threading.Thread(target=lambda: engine.ask(b"", "?"), name="the first")
-    first.start()
-    try:
-        assert adapter.asked.wait(30)
-        with pytest.raises(EngineBusy, match="'the first'"):
-            use(engine)
-    finally:
-        adapter.go_on.set()
-        first.join()
+    with Engine(adapter, isolation="inline") as engine:
+        first = threading.Thread(target=lambda: engine.ask(b"", "?"), name="the first")
+        first.start()
+        try:
+            assert adapter.asked.wait(30)
+            with pytest.raises(EngineBusy, match="'the first'"):
+                use(engine)
+        finally:
+            adapter.go_on.set()
+            first.join()
 
 
 def test_threads_may_take_turns() -> None:
