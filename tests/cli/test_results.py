@@ -18,6 +18,8 @@ from vqa_engine.errors import ConfigurationError
 from vqa_engine.scoring.formats import formatted
 from vqa_engine_cli.pictures import inline
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["shell", "site"]
 
 

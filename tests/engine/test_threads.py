@@ -71,6 +71,7 @@ class CancelAt(Observer):
             thread.join()
 
 
+@pytest.mark.slow
 def test_cancel_ends_a_run_and_the_same_run_continues(tmp_path: Path) -> None:
     observer = CancelAt(3)
     with Engine([First(), Second()], isolation="inline", observer=observer) as engine:

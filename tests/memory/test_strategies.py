@@ -140,6 +140,7 @@ def test_predictive_cleans_only_before_what_would_not_fit() -> None:
     assert [event.call for event in controls.drain()] == ["clear_cache"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "loads"),
     [(RecycleWorker(after=10), 3), (RecycleWorker(residue=20 * 2048), 2)],

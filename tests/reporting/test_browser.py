@@ -95,6 +95,7 @@ def test_a_row_opened_shows_all_that_is_known_of_it(tab: Tab, tmp_path: Path) ->
         assert word in text
 
 
+@pytest.mark.slow
 def test_the_address_leads_back_to_the_same_view(tab: Tab, run: Path) -> None:
     page = tab.open(write(run).as_uri())
     page.click("#shows button[value=wrong]")

@@ -96,6 +96,7 @@ def counts(run: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_every_view_has_as_many_rows_as_sql_counts(
     tab: Tab, run: Path, counts: dict[str, int]
 ) -> None:
@@ -107,6 +108,7 @@ def test_every_view_has_as_many_rows_as_sql_counts(
     assert len({count for count in counts.values() if 0 < count < TOTAL}) > 12
 
 
+@pytest.mark.slow
 def test_the_links_of_the_page_show_as_many_rows_as_they_say(tab: Tab, run: Path) -> None:
     page = tab.open(write(run).as_uri())
     links = page.eval_on_selector_all(

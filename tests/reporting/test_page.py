@@ -132,6 +132,7 @@ def test_the_policy_allows_this_script_and_this_style_sheet_alone() -> None:
     assert all("style" not in attributes for _, attributes in found.found)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), min_size=1, max_size=5))
 def test_any_texts_come_back_from_the_page(texts: list[tuple[str, str]]) -> None:

@@ -42,6 +42,7 @@ def await_end(process: psutil.Process) -> None:
         sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "adapter", ["Echo", "HangsInAnswer", "SpinsInNativeCode", "OutlivedWhileBusy"]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +38,7 @@ def other_python(tmp_path: Path) -> PythonMaker:
         major = f"python{sys.version_info.major}.{sys.version_info.minor}"
         site = tmp_path / "venv" / "lib" / major / "site-packages"
         if not bare:
-            roots = [sysconfig.get_path("purelib"), *(p for p in sys.path if p.endswith("core"))]
+            roots = [p for p in sys.path if p.endswith(("core", "site-packages"))]
             root = str(Path(__file__).parents[2])
             (site / "ours.pth").write_text("\n".join([*roots, root]))
         if version:
