@@ -17,6 +17,8 @@ from tests.reporting.test_page import HOSTILE, hostile
 from vqa_engine.adapter import Answer
 from vqa_engine.results import Row
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -95,7 +97,6 @@ def test_a_row_opened_shows_all_that_is_known_of_it(tab: Tab, tmp_path: Path) ->
         assert word in text
 
 
-@pytest.mark.slow
 def test_the_address_leads_back_to_the_same_view(tab: Tab, run: Path) -> None:
     page = tab.open(write(run).as_uri())
     page.click("#shows button[value=wrong]")
@@ -160,7 +161,6 @@ def test_more_rows_than_a_browser_has_pixels_for_are_reached(tab: Tab, run: Path
 LONG = [f"a-long-name-of-a-model-{number}@organisation/checkpoint" for number in range(5)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("labels", [["a"], ["a", "b"], LONG], ids=["one", "two", "five"])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, tmp_path: Path, labels: list[str]
@@ -176,7 +176,6 @@ def test_nothing_is_wider_than_the_window(
         tab.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_of_accessibility(
     browser: Browser, run: Path, axe: str, scheme: str

@@ -14,6 +14,8 @@ from tests.reporting.conftest import Tab, write
 from vqa_engine.runs import journal
 from vqa_engine.scoring import metric
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("alpha", "beta")
 TOTAL = 1500
 PROFILES = {name: metric(name) for name in METRICS}
@@ -96,7 +98,6 @@ def counts(run: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.slow
 def test_every_view_has_as_many_rows_as_sql_counts(
     tab: Tab, run: Path, counts: dict[str, int]
 ) -> None:
@@ -108,7 +109,6 @@ def test_every_view_has_as_many_rows_as_sql_counts(
     assert len({count for count in counts.values() if 0 < count < TOTAL}) > 12
 
 
-@pytest.mark.slow
 def test_the_links_of_the_page_show_as_many_rows_as_they_say(tab: Tab, run: Path) -> None:
     page = tab.open(write(run).as_uri())
     links = page.eval_on_selector_all(
