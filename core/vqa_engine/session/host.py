@@ -16,14 +16,8 @@ from attrs import define, evolve, field, frozen, validators
 from vqa_engine.adapter import Described, GenerationPlan, Question, QuestionId
 from vqa_engine.errors import AnswerError, WorkerError
 from vqa_engine.memory.ladder import Ladder
-from vqa_engine.results import Attempt, Cause, Failure, Loaded, MemoryEvent, Released, Reply
-from vqa_engine.session.protocol import Exchange, OnBegun, Place, Settled
-
-CURED_BY_RESTART: frozenset[Cause] = frozenset(
-    {"out_of_memory", "too_big", "handle_limit", "watchdog", "backend"}
-)
-"""What an adapter may report without dying, and another try may cure. An exception of any
-other kind would only come again."""
+from vqa_engine.results import Attempt, Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.session.protocol import Exchange, OnBegun, Place, Settled, worth_another_try
 
 
 @frozen(kw_only=True)
@@ -156,7 +150,7 @@ class Host:
             if not case.renewed:
                 case.renewed = True
                 return None
-        if failure is not None and failure.cause in CURED_BY_RESTART:
+        if failure is not None and worth_another_try(reply):
             if exchange.begun > 1:
                 self._alone(question, plan)
                 return None
