@@ -20,6 +20,7 @@ from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
+from vqa_engine.worker.last_words import understood
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     PROTOCOL,
@@ -215,6 +216,7 @@ class Worker:
         ending = Ending(
             code=self._code(),
             said=said,
+            named=understood(self._interpreter, said) if waited is None and not lost else None,
             waited=waited,
             lost=lost,
             kills=oom_kills().since(self._kills),
