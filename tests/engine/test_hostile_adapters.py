@@ -198,7 +198,7 @@ class Unborn(Good):
         raise Beyond
 
 
-@pytest.mark.parametrize("adapter", [Wild(), Unborn])
+@pytest.mark.parametrize("adapter", [Wild(), Unborn], ids=["wild", "unborn"])
 def test_what_cannot_be_an_adapter_is_one_sentence(adapter: Any) -> None:
     with pytest.raises(AdapterInvalid), Engine(adapter, isolation="inline") as engine:
         engine.ask(b"", "?")
