@@ -245,10 +245,11 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)  # a run has a few plans
 def _plan(plan: GenerationPlan) -> str:
-    """A plan in words, without what it leaves to the model."""
-    facts = msgspec.to_builtins(plan).items()
+    """A plan in words, without what is not set."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in facts if value is not None
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in msgspec.to_builtins(plan).items()
+        if not (value is None or value is False or value == ())
     )
 
 

@@ -105,7 +105,7 @@ def _row(number: int, one: Contender, name: str, share: _Share) -> Markup:
     return tag(
         "tr",
         tag("th", named(number, one.label), scope="row"),
-        tag("td", tag("a", tag("bdi", name), href=link(by=number, place=name))),
+        tag("td", tag("a", tag("bdi", name), href=link(by=number, place=name)), class_="short"),
         *(tag("td", cell, class_="number") for cell in cells),
     )
 
