@@ -18,10 +18,6 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-NO_EDGE = 2**31 - 1
-"""Pixels; the longest edge that no image has."""
-
-
 class Edge(click.ParamType[int]):
     """A number of pixels, or `none`."""
 
@@ -31,6 +27,8 @@ class Edge(click.ParamType[int]):
         self, value: object, parameter: click.Parameter | None, context: click.Context | None
     ) -> int:
         """The bound in pixels, `NO_EDGE` for none."""
+        from vqa_engine.adapter import NO_EDGE
+
         if value == "none":
             return NO_EDGE
         number: int = click.IntRange(1).convert(cast(Any, value), parameter, context)

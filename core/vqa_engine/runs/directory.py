@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 
 from vqa_engine.errors import JournalError, RunError, RunLocked, RunMismatch
+from vqa_engine.results import Loaded
 from vqa_engine.runs import journal, manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
@@ -55,13 +56,23 @@ class RunDirectory:
         """Where workers' output goes."""
         return self.path / "logs"
 
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        """Note what is known of an adapter once it is loaded; nothing where it is noted already.
+
+        Raises:
+            RunError: the manifest cannot be written.
+        """
+        self._manifest = _update(
+            self.path, self._manifest, manifest.with_bound(self._manifest, label, loaded)
+        )
+
     def close(self) -> None:
         """Close the journal, note what was downloaded, unlock the directory; twice is safe."""
         self.journal.close()
         if self._lock < 0:
             return
         try:
-            _update(self.path, self._manifest)
+            _update(self.path, self._manifest, manifest.with_commits(self._manifest))
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -169,11 +180,11 @@ def _agree(
     return now
 
 
-def _update(path: Path, known: Manifest) -> None:
-    """Add the commits of models that this run downloaded."""
-    now = manifest.with_commits(known)
+def _update(path: Path, known: Manifest, now: Manifest) -> Manifest:
+    """Write the manifest if more is known now."""
     if now != known:
         _write(path / manifest.FILE, now.encode())
+    return now
 
 
 def _write(file: Path, data: bytes) -> None:
