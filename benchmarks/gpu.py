@@ -299,14 +299,15 @@ def _until(stop: frozenset[int], line: Sequence[int]) -> Ids:
 
 def predictions(seen: Sequence[Sequence[Reply]]) -> str:
     """How well the need of our batches was predicted, all but the first few."""
-    made = [one.prediction for batch in seen[3:] for one in batch if one.prediction is not None]
+    found = [one.prediction for batch in seen[3:] for one in batch]
+    made = [(one.expected, one.bound, one.truth) for one in found if one and one.truth]
     if not made:
         return "no memory was predicted"
-    errors = [one.expected / one.truth - 1 for one in made]
+    errors = [expected / truth - 1 for expected, _, truth in made]
     return (
         f"memory of {len(made)} batches predicted within "
         f"{sum(map(abs, errors)) / len(errors):.1%} on average, {min(errors):+.0%} to "
-        f"{max(errors):+.0%}; {sum(one.truth > one.bound for one in made)} past the bound"
+        f"{max(errors):+.0%}; {sum(truth > bound for _, bound, truth in made)} past the bound"
     )
 
 
