@@ -40,13 +40,12 @@ from vqa_engine_adapters.torch.whole import generate_whole, pictures
 
 log = logging.getLogger(__name__)
 
-MOST = 128
-"""Rows at most. Five questions per image cost a GPU a quarter of what one does, so the launches
-of a step, the same for any number of rows, weigh on them longest."""
+ROWS = 128
+"""Rows at most. Five questions per picture cost a GPU a quarter of what one does, so the
+launches of a step, the same for any number of rows, weigh on them longest."""
 
-
-ROWS = 32
-"""Questions up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
+PICTURES = 32
+"""Pictures up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
 same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
 
 
@@ -68,7 +67,7 @@ class TorchAdapter(ModelAdapter):
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
         self._ahead: Ahead | None = None
-        self._growth = Growth()
+        self._growth, self._rows, self._each = Growth(), 1, 1
         self._upcoming: Sequence[Question] = ()
         self._system: str | None = None
 
@@ -106,7 +105,8 @@ class TorchAdapter(ModelAdapter):
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self._prompt, self._prefixes)
-        self._growth = Growth(self._most(), ROWS)
+        self._rows, self._each = self._most(), batches.EACH if loaded.steps is not None else 1
+        self._growth = Growth(self._rows, PICTURES)
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint to this machine, unless it is here; imports no model library.
@@ -132,12 +132,11 @@ class TorchAdapter(ModelAdapter):
         return outcome
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
-        """As many as fit and pay; an image's questions stay together where they can."""
+        """As many as fit and pay; a picture's questions stay together where they can."""
         loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
         if plan.temperature and loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
-        size = min(self._growth.size, len(upcoming))
-        return batches.whole_images(upcoming, size)
+        return batches.together(upcoming, self._growth.size, self._each, self._rows)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
@@ -264,9 +263,9 @@ class TorchAdapter(ModelAdapter):
                 raise
         # Here the error is gone, and with it what its frames held.
         sweep()
-        self._growth.failed(len(questions))
-        log.info("%d questions did not fit together; trying half of them", len(questions))
         half = len(questions) // 2
+        self._rows = min(self._rows, half)
+        log.info("%d questions did not fit together; trying half of them", len(questions))
         return self._together(questions[:half], plan) + self._together(questions[half:], plan)
 
     def _outcomes(
@@ -282,16 +281,25 @@ class TorchAdapter(ModelAdapter):
             forget(error)
             self.drop_caches()
             raise classify(error, "transformers") from error
-        self._growth.answered(len(askable), perf_counter() - started)
+        seconds = perf_counter() - started
+        sound = [
+            one for one, made in zip(questions, outcomes, strict=True) if isinstance(made, Prepared)
+        ]
+        self._growth.answered(batches.size(sound, self._each), seconds)
         return [
-            evolve(self._answer(loaded, question, next(said), plan), image_size=one.size)
+            self._answer(loaded, question, one, next(said), plan)
             if isinstance(one, Prepared)
             else one
             for question, one in zip(questions, outcomes, strict=True)
         ]
 
     def _answer(
-        self, loaded: Loaded, question: Question, generated: Generated, plan: GenerationPlan
+        self,
+        loaded: Loaded,
+        question: Question,
+        prepared: Prepared,
+        generated: Generated,
+        plan: GenerationPlan,
     ) -> Answer:
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         brief = self._options.instruction is None and not question.worded
@@ -302,7 +310,8 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
-            prompt=self._prompt(question),
+            prompt=prepared.prompt,
+            image_size=prepared.size,
         )
 
     def _generate(
@@ -330,7 +339,7 @@ class TorchAdapter(ModelAdapter):
         loaded, most = self._ready(), self._options.batch
         if most == 1 or not batches.possible(loaded, self._trial):
             return 1
-        return most or MOST
+        return most or ROWS
 
     def _trial(self) -> list[Prepared]:
         """The questions of the self-check."""

@@ -17,7 +17,7 @@ from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
 
 @frozen(kw_only=True)
 class Prepared:
-    """The whole prompt's `ids`, placeholders in place, and how to compute them.
+    """The whole `prompt`, its `ids` with placeholders in place, and how to compute them.
 
     `split` positions belong to the image and what comes before it, `head` of them before
     the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
@@ -26,6 +26,7 @@ class Prepared:
     counts the pictures left to encode, `seconds` is what all this took.
     """
 
+    prompt: str
     ids: tuple[int, ...]
     image: str
     size: tuple[int, int]
@@ -55,12 +56,13 @@ def prepare(
     if cut is not None:
         prefix = prefixes.find(name, tuple(written[:cut]))
         if prefix is not None:
-            again = _again(prefix, written[cut + 1 :], name, image.size)
+            again = _again(prefix, prompt, written[cut + 1 :], name, image.size)
             return evolve(again, seconds=perf_counter() - started)
     inputs = processed(loaded, prompt, image, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     head, split = _cut(ids, written, cut)
     return Prepared(
+        prompt=prompt,
         ids=tuple(ids),
         image=name,
         size=image.size,
@@ -85,6 +87,7 @@ def continued(loaded: Loaded, prompt: str, earlier: Prepared) -> Prepared | None
         return None
     return evolve(
         earlier,
+        prompt=prompt,
         ids=(*earlier.ids[: earlier.split], *written[cut + 1 :]),
         inputs={},
         tiles=0,
@@ -92,8 +95,11 @@ def continued(loaded: Loaded, prompt: str, earlier: Prepared) -> Prepared | None
     )
 
 
-def _again(prefix: Prefix, tail: list[int], name: str, size: tuple[int, int]) -> Prepared:
+def _again(
+    prefix: Prefix, prompt: str, tail: list[int], name: str, size: tuple[int, int]
+) -> Prepared:
     return Prepared(
+        prompt=prompt,
         ids=(*prefix.ids, *tail),
         image=name,
         size=size,
