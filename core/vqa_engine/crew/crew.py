@@ -135,6 +135,7 @@ class Crew:
     def _over(self, post: Post, over: Over) -> Iterator[tuple[Job, Record]]:
         job, site, error = post.job, post.shift.site, over.error
         self._posts.remove(post)
+        job.places -= 1
         job.released = over.released
         if error is not None and not post.shift.cancelled.is_set():
             self._blame(post, error)
@@ -225,6 +226,7 @@ class Crew:
         terms = evolve(job.terms, cancelled=Event(), on_note=lambda note: tell(Noted(label, note)))
         shift = Shift(site, terms, self._plan, tell, self._delays.pop(site.name, 0.0))
         self._posts.append(Post(job, shift))
+        job.places += 1
         shift.start()
 
     def _say(self, job: Job, text: str, level: int = logging.INFO) -> None:
