@@ -159,6 +159,7 @@ def _qwen(folder: Path, kind: str) -> dict[str, Any]:
         "preprocessor_config.json",
         {
             **_pixels("Qwen2VLImageProcessor", "Qwen2VLProcessor"),
+            "resample": 3,
             "min_pixels": 3136,
             "max_pixels": 12_845_056,
             "patch_size": 16 if kind == "qwen3_vl" else 14,
