@@ -70,10 +70,8 @@ def _gemma3(folder: Path) -> dict[str, Any]:
         "mm_tokens_per_image": 4,
         "vocab_size": size,
         "eos_token_id": [1, 5],
-        "tie_word_embeddings": False,
         "text_config": {
             **TEXT,
-            "tie_word_embeddings": False,
             "model_type": "gemma3_text",
             "num_hidden_layers": 6,
             "head_dim": 32,

@@ -206,6 +206,8 @@ def _further(folder: Path, seed: int, kind: str) -> None:
         model.save_pretrained(saved)
         tensors = load_file(Path(saved, "model.safetensors"))
     known = {named(name): tensor for name, tensor in tensors.items() if named(name)}
+    if kind == "gemma3":
+        known["language_model.model.embed_tokens.weight"] *= 0.1  # it multiplies them by 8
     save_file(known, folder / "model.safetensors", metadata={"format": "pt"})
 
 
