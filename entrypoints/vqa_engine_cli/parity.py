@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     json_option,
     memory_options,
@@ -26,7 +27,7 @@ FEW = 20
 """Questions that are asked unless --limit or --sample says otherwise."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("one", metavar="ADAPTER[@MODEL]")
 @click.argument("other", metavar="ADAPTER[@MODEL]")
 @options(
