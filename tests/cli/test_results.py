@@ -125,7 +125,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    "name, value, start",
+    ("name", "value", "start"),
     [
         ("TERM_PROGRAM", "iTerm.app", "\033]1337;File=inline=1"),
         ("TERM", "xterm-kitty", "\033_Ga=T,f=100,r=12,q=2,m=0;"),
