@@ -315,8 +315,8 @@ class Engine:
     ) -> RunResult:
         scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
-            for a in self._adapters
+            self._account(label, journal, scored_by, len(questions), keep_failed)
+            for label in self.labels
         ]
         errors: dict[str, VqaEngineError] = {}
         for together in self._together(list(zip(self._adapters, accounts, strict=True))):
@@ -340,6 +340,18 @@ class Engine:
             metrics=scored_by,
             journal=journal if path is None else None,
         )
+
+    def _account(
+        self,
+        label: str,
+        journal: Journal,
+        scored_by: tuple[Metric, ...],
+        total: int,
+        keep_failed: bool,
+    ) -> Account:
+        if rows := journal.tally(label).done:
+            self._observer.resuming(label, rows)
+        return Account(label, journal, scored_by, total, keep_failed=keep_failed)
 
     def _together(self, adapters: Sequence[T]) -> list[Sequence[T]]:
         """What runs at one time: one adapter after the other, or all."""

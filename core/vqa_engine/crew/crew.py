@@ -24,7 +24,7 @@ from vqa_engine.errors import BackendGone, OutOfMemory, PlaceLost, VqaEngineErro
 from vqa_engine.observer import Observer
 from vqa_engine.results import Loaded, MemoryEvent, Note
 
-LOSSES = 3
+_LOSSES = 3
 """A job ends when its places were lost this often each, with no reply in between."""
 
 PAUSE = 1.0
@@ -150,7 +150,7 @@ class Crew:
             raise error
         if isinstance(error, PlaceLost):
             job.losses += 1
-            if job.losses < LOSSES * len(self._sites):
+            if job.losses < _LOSSES * len(self._sites):
                 self._delays[site.name] = self._pause
                 self._say(job, f"{error} Its questions go to other places.", logging.WARNING)
                 return

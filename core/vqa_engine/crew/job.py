@@ -11,7 +11,7 @@ from vqa_engine.crew.work import Bundle, Work
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.results import Released
 
-IN_HAND = 2
+_IN_HAND = 2
 """Bundles of a place: one that is being asked and one that waits, so that no model is idle
 while its replies travel."""
 
@@ -76,7 +76,7 @@ class Post:
         while (
             self.presence is not None
             and not self.ending
-            and len(self.hand) < IN_HAND
+            and len(self.hand) < _IN_HAND
             and not any(bundle.suspect for bundle in self.hand)
             and (bundle := self.job.work.take(self.window, idle=not self.hand))
         ):

@@ -41,7 +41,7 @@ from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
 log = logging.getLogger(__name__)
 
-FRUGAL: Mapping[Lever, CleanupStrategy] = {
+_FRUGAL: Mapping[Lever, CleanupStrategy] = {
     "prefill_step": PrefillStep(256),
     "encoder_batch": EncoderBatch(2),
 }
@@ -206,7 +206,7 @@ class Governor:
         """What a caller who wants to save adds, as far as the model obeys it."""
         if not self._policy.saver:
             return ()
-        return tuple(one for lever, one in FRUGAL.items() if lever in profile.levers)
+        return tuple(one for lever, one in _FRUGAL.items() if lever in profile.levers)
 
     def _follow(self, profile: MemoryProfile) -> None:
         """Count on the device where the model lies, if that shows only now.

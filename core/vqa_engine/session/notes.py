@@ -14,11 +14,6 @@ LONGEST = 2000
 
 OURS = ("vqa_engine", "vqa_engine_adapters")
 
-
-NOTED = "vqa_engine_noted"
-"""The attribute of a log record that went to `on_note`, for handlers that show notes as well."""
-
-
 _changing = Lock()
 """Held while a logger is changed: sessions are opened and released in threads of their own."""
 
@@ -92,7 +87,6 @@ class _Tap(logging.Handler):
         except Exception:  # noqa: BLE001  an adapter's arguments may not fit its message
             self.handleError(record)
             return
-        vars(record)[NOTED] = True
         for on_note in tuple(self.listeners.values()):
             on_note(Note(logger=record.name, level=record.levelno, text=text))
         if self._lowered and record.levelno >= self._audible and self._logger.parent is not None:
