@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=FOLDER)
 @options(
     click.option(
