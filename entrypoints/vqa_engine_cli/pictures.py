@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 from typing import TextIO
 
+from vqa_engine.adapter import Question
+from vqa_engine.errors import ImageError
+from vqa_engine.images import encoded
+
 ROWS = 12
 """Lines of the terminal that a picture takes."""
 
@@ -22,8 +26,8 @@ def inline(image: Path, stream: TextIO) -> str:
     if not stream.isatty() or os.environ.get("TERM_PROGRAM") not in {"iTerm.app", "WezTerm"}:
         return ""
     try:
-        content = image.read_bytes()
-    except OSError:
+        content = encoded(Question(question_id="", image=image, text=""))
+    except ImageError:
         return ""  # the path is printed below, and the answers do not depend on it
     if len(content) > LARGEST:
         return ""
