@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
+from vqa_engine.files import NotRegular, open_regular
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Most pixels that are decoded. Pillow keeps four bytes a pixel: 256 MiB here, and turning
@@ -234,32 +234,21 @@ def _contents(path: Path, root: Path | None) -> bytes:
 def _file(path: Path, root: Path | None) -> Iterator[tuple[BinaryIO, int]]:
     """The regular file that `path` means, opened, and its size in bytes.
 
-    It is inside `root`, symlinks resolved, if there is one. What was opened is looked at, for
-    a name can come to mean something else in between; a pipe or a device is opened without
-    waiting for its other end, and nothing is read from it. The kernel's own files (/proc) are
-    regular and never end, and have no size: they pass for empty.
+    It is inside `root`, symlinks resolved, if there is one. The kernel's own files (/proc)
+    are regular and may never end; they have no size, and pass for empty.
     """
     real = path if root is None else Path(os.path.realpath(root / path))
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise _Refusal(f"its path leads out of the image folder {root}")
     try:
-        _check_kind(real.stat().st_mode)
-        opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        file = open_regular(real)
     except (FileNotFoundError, NotADirectoryError):
         raise _Refusal(_missing(path)) from None
-    with open(opened, "rb") as file:  # noqa: PTH123  there is no path to a descriptor
-        found = os.fstat(opened)
-        _check_kind(found.st_mode)
-        if not found.st_size:
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
             raise _Refusal(_EMPTY)
-        yield file, found.st_size
-
-
-def _check_kind(mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise _Refusal("it is a folder, not a file")
-    if not stat.S_ISREG(mode):
-        raise _Refusal("it is not a regular file")
+        yield file, size
 
 
 def _missing(path: Path) -> str:
@@ -363,8 +352,10 @@ def _explained(error: Exception) -> str:
         return f"it is not an image in a format that is read ({', '.join(FORMATS)})"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more pixels than the {MAX_PIXELS:,} that are decoded; make it smaller"
+    if isinstance(error, NotRegular):
+        return error.strerror
     if isinstance(error, ValueError) and "null byte" in str(error):
-        return "its path holds a NUL, which no file name can have"
+        return "its path holds a NUL, which no path can hold"
     if isinstance(error, PermissionError):
         return "there is no permission to read it"
     if isinstance(error, OSError) and error.strerror:
