@@ -88,7 +88,7 @@ class MlxAdapter(ModelAdapter):
         given = read(family.options, model.options)
         checkpoint = family.settled(checkpoint, given)
         try:
-            loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
+            loaded = load(family, checkpoint, model)
         except Exception as error:
             forget(error)
             sweep()
