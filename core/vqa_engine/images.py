@@ -11,17 +11,20 @@ import hashlib
 import io
 import os
 import re
-import stat
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from attrs import frozen
 from PIL import Image, UnidentifiedImageError
 
 from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
+from vqa_engine.files import NotRegular, open_regular
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Most pixels that are decoded. Pillow keeps four bytes a pixel: 256 MiB here, and turning
@@ -30,6 +33,9 @@ the mode needs up to three such buffers. Cameras stop below it, and no model see
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
+
+MAX_BYTES = 1 << 30
+"""Most bytes of a file that are read at once: four times what `MAX_PIXELS` take uncompressed."""
 
 _SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 """Formats that every server and browser reads, with their media types."""
@@ -45,6 +51,8 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF 2.32 tag 0x0112: how the stored pixels have to be turned to stand upright."""
+
+_EMPTY = "it is empty (0 bytes)"
 
 _WEB_ADDRESS = re.compile(r"(?:^|/)https?:/")
 
@@ -102,10 +110,19 @@ def open_image(question: Question, place: int = 0) -> Image.Image:
         raise _error(question, place, _explained(error)) from error
 
 
+@frozen
+class EncodedImage:
+    """An image file: its media type, its bytes, and the picture's (width, height)."""
+
+    media_type: str
+    content: bytes
+    size: tuple[int, int]
+
+
 def encoded_image(
     question: Question, longest_edge: int | None = None, place: int = 0
-) -> tuple[str, bytes] | None:
-    """The file as it is with its media type, where that shows just what `open_image` gives.
+) -> EncodedImage | None:
+    """The file as it is, where that shows just what `open_image` gives.
 
     None unless it is a JPEG, PNG or WebP of one frame in grey or RGB, upright and no larger
     than `longest_edge`. It is decoded once, so that a damaged one is found here. `place`
@@ -134,7 +151,7 @@ def encoded(question: Question, place: int = 0) -> bytes:
     """
     try:
         path = Path(question.all_images[place])  # type: ignore[arg-type]
-        return _located(path, question.image_root).read_bytes()
+        return _contents(path, question.image_root)
     except _Refusal as refusal:
         raise _error(question, place, str(refusal)) from refusal.__cause__
     except OSError as error:
@@ -170,18 +187,17 @@ def _opened(source: ImageSource, root: Path | None) -> Image.Image:
         return _upright_rgb(source)
     if isinstance(source, bytes):
         return _decoded(io.BytesIO(source), len(source))
-    path = _located(Path(source), root)
-    with path.open("rb") as file:
-        return _decoded(file, path.stat().st_size)
+    with _file(Path(source), root) as (file, size):
+        return _decoded(file, size)
 
 
 def _as_it_is(
     source: Path | bytes, root: Path | None, longest_edge: int | None
-) -> tuple[str, bytes] | None:
+) -> EncodedImage | None:
     if not isinstance(source, bytes):
-        source = _located(Path(source), root).read_bytes()
+        source = _contents(Path(source), root)
     if not source:
-        raise _Refusal("it is empty (0 bytes)")
+        raise _Refusal(_EMPTY)
     with Image.open(io.BytesIO(source), formats=_formats()) as image:
         if image.format not in _SENT or image.mode not in {"L", "RGB"}:
             return None
@@ -190,12 +206,12 @@ def _as_it_is(
         if _orientation(image) in _TRANSPOSITIONS or max(image.size) > (longest_edge or MAX_PIXELS):
             return None
         _upright_rgb(image)
-        return _SENT[image.format], source
+        return EncodedImage(_SENT[image.format], source, image.size)
 
 
 def _decoded(file: BinaryIO, size: int) -> Image.Image:
     if size == 0:
-        raise _Refusal("it is empty (0 bytes)")
+        raise _Refusal(_EMPTY)
     with Image.open(file, formats=_formats()) as image:
         return _upright_rgb(image)
 
@@ -207,20 +223,32 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _located(path: Path, root: Path | None) -> Path:
-    """The regular file that `path` means; inside `root`, symlinks resolved, if there is one."""
+def _contents(path: Path, root: Path | None) -> bytes:
+    with _file(path, root) as (file, size):
+        if size > MAX_BYTES:
+            raise _Refusal(f"it has {size:,} bytes, and the most that is read is {MAX_BYTES:,}")
+        return file.read(size)
+
+
+@contextmanager
+def _file(path: Path, root: Path | None) -> Iterator[tuple[BinaryIO, int]]:
+    """The regular file that `path` means, opened, and its size in bytes.
+
+    It is inside `root`, symlinks resolved, if there is one. The kernel's own files (/proc)
+    are regular and may never end; they have no size, and pass for empty.
+    """
     real = path if root is None else Path(os.path.realpath(root / path))
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise _Refusal(f"its path leads out of the image folder {root}")
     try:
-        mode = real.stat().st_mode
+        file = open_regular(real)
     except (FileNotFoundError, NotADirectoryError):
         raise _Refusal(_missing(path)) from None
-    if stat.S_ISDIR(mode):
-        raise _Refusal("it is a folder, not a file")
-    if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end for ever
-        raise _Refusal("it is not a regular file")
-    return real
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise _Refusal(_EMPTY)
+        yield file, size
 
 
 def _missing(path: Path) -> str:
@@ -324,6 +352,10 @@ def _explained(error: Exception) -> str:
         return f"it is not an image in a format that is read ({', '.join(FORMATS)})"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more pixels than the {MAX_PIXELS:,} that are decoded; make it smaller"
+    if isinstance(error, NotRegular):
+        return error.strerror
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "its path holds a NUL, which no path can hold"
     if isinstance(error, PermissionError):
         return "there is no permission to read it"
     if isinstance(error, OSError) and error.strerror:

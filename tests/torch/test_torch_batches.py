@@ -17,6 +17,7 @@ from tests.torch.test_torch_adapters import TARGETS
 from vqa_engine import load_questions
 from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, Question
 from vqa_engine_adapters.growth import FIRST, Growth
+from vqa_engine_adapters.torch import batches
 
 PLAN = GenerationPlan(max_tokens=6)
 QUESTIONS = "shapes:seed=71,count=500"
@@ -82,10 +83,31 @@ def test_the_cost_counts_a_shared_image_once(smol: Remote) -> None:
     assert (three.rows, three.apart_rows) == (3, 1)
 
 
-def test_an_image_is_not_torn_apart(smol: Remote) -> None:
-    asked = questions()
-    assert smol.call("batch_size", asked, PLAN) == 6  # not eight: the third image has three
+def test_the_first_batch_has_eight_pictures_with_all_their_questions(smol: Remote) -> None:
+    pictures = [picture(20, 20) for _ in range(9)]
+    asked = [ask(one, text) for one in pictures for text in TEXTS]
+    assert smol.call("batch_size", asked, PLAN) == FIRST * len(TEXTS)
     assert smol.call("batch_size", asked[:2], PLAN) == 2
+
+
+@pytest.mark.parametrize(
+    ("each", "size", "rows", "expected"),
+    [
+        ([1] * 20, 8, 128, 8),
+        ([5] * 60, 32, 128, 125),  # whole pictures only
+        ([5] * 60, 32, 64, 60),
+        ([3, 90], 8, 128, 40),  # ninety are asked in parts
+        ([30, 30], 8, 128, 30),
+        ([5] * 3, 8, 128, 15),
+    ],
+)
+def test_a_picture_is_torn_apart_only_where_half_a_batch_would_be_lost(
+    each: Sequence[int], size: int, rows: int, expected: int
+) -> None:
+    pictures = [picture(20, 20) for _ in each]
+    asked = [ask(one) for one, n in zip(pictures, each, strict=True) for _ in range(n)]
+    assert batches.together(asked, size, batches.EACH, rows) == expected
+    assert batches.size(asked[:expected], batches.EACH) <= size
 
 
 def test_a_batch_of_one_can_be_asked_for(smol: Remote, folder: Folder) -> None:

@@ -40,13 +40,12 @@ from vqa_engine_adapters.torch.whole import generate_whole, pictures
 
 log = logging.getLogger(__name__)
 
-MOST = 128
-"""Rows at most. Five questions per image cost a GPU a quarter of what one does, so the launches
-of a step, the same for any number of rows, weigh on them longest."""
+ROWS = 128
+"""Rows at most. Five questions per picture cost a GPU a quarter of what one does, so the
+launches of a step, the same for any number of rows, weigh on them longest."""
 
-
-ROWS = 32
-"""Questions up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
+PICTURES = 32
+"""Pictures up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
 same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
 
 
@@ -68,7 +67,7 @@ class TorchAdapter(ModelAdapter):
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
         self._ahead: Ahead | None = None
-        self._growth = Growth()
+        self._growth, self._rows, self._each = Growth(), 1, 1
         self._upcoming: Sequence[Question] = ()
         self._system: str | None = None
 
@@ -106,7 +105,8 @@ class TorchAdapter(ModelAdapter):
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self._prompt, self._prefixes)
-        self._growth = Growth(self._most(), ROWS)
+        self._rows, self._each = self._most(), batches.EACH if loaded.steps is not None else 1
+        self._growth = Growth(self._rows, PICTURES)
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint to this machine, unless it is here; imports no model library.
@@ -132,12 +132,11 @@ class TorchAdapter(ModelAdapter):
         return outcome
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
-        """As many as fit and pay; an image's questions stay together where they can."""
+        """As many as fit and pay; a picture's questions stay together where they can."""
         loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
         if plan.temperature and loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
-        size = min(self._growth.size, len(upcoming))
-        return batches.whole_images(upcoming, size)
+        return batches.together(upcoming, self._growth.size, self._each, self._rows)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
@@ -151,7 +150,7 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or several questions failed together.
         """
-        plan = _possible(self._ready(), plan)
+        plan = self._possible(plan)
         assert self._ahead is not None
         self._system = plan.system
         try:
@@ -198,7 +197,7 @@ class TorchAdapter(ModelAdapter):
             AnswerError: nothing is loaded, or no question can be asked.
         """
         self._system = plan.system
-        outcomes = self._prepared(questions, plan)
+        outcomes = self._prepared(questions, self._possible(plan))
         askable = [one for one in outcomes if isinstance(one, Prepared)]
         if not askable:
             raise next(one for one in outcomes if isinstance(one, VqaEngineError))
@@ -251,7 +250,7 @@ class TorchAdapter(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
-        loaded, image = self._ready(), open_image(question)
+        loaded, image, plan = self._ready(), open_image(question), self._possible(plan)
         return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
 
     def _together(
@@ -264,9 +263,9 @@ class TorchAdapter(ModelAdapter):
                 raise
         # Here the error is gone, and with it what its frames held.
         sweep()
-        self._growth.failed(len(questions))
-        log.info("%d questions did not fit together; trying half of them", len(questions))
         half = len(questions) // 2
+        self._rows = min(self._rows, half)
+        log.info("%d questions did not fit together; trying half of them", len(questions))
         return self._together(questions[:half], plan) + self._together(questions[half:], plan)
 
     def _outcomes(
@@ -282,14 +281,25 @@ class TorchAdapter(ModelAdapter):
             forget(error)
             self.drop_caches()
             raise classify(error, "transformers") from error
-        self._growth.answered(len(askable), perf_counter() - started)
+        seconds = perf_counter() - started
+        sound = [
+            one for one, made in zip(questions, outcomes, strict=True) if isinstance(made, Prepared)
+        ]
+        self._growth.answered(batches.size(sound, self._each), seconds)
         return [
-            self._answer(loaded, question, next(said), plan) if isinstance(one, Prepared) else one
+            self._answer(loaded, question, one, next(said), plan)
+            if isinstance(one, Prepared)
+            else one
             for question, one in zip(questions, outcomes, strict=True)
         ]
 
     def _answer(
-        self, loaded: Loaded, question: Question, generated: Generated, plan: GenerationPlan
+        self,
+        loaded: Loaded,
+        question: Question,
+        prepared: Prepared,
+        generated: Generated,
+        plan: GenerationPlan,
     ) -> Answer:
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         brief = self._options.instruction is None and not question.worded
@@ -300,7 +310,8 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
-            prompt=self._prompt(question),
+            prompt=prepared.prompt,
+            image_size=prepared.size,
         )
 
     def _generate(
@@ -328,7 +339,7 @@ class TorchAdapter(ModelAdapter):
         loaded, most = self._ready(), self._options.batch
         if most == 1 or not batches.possible(loaded, self._trial):
             return 1
-        return most or MOST
+        return most or ROWS
 
     def _trial(self) -> list[Prepared]:
         """The questions of the self-check."""
@@ -341,16 +352,20 @@ class TorchAdapter(ModelAdapter):
         self._ahead.forget(asked)
         return [one for one in outcomes if isinstance(one, Prepared)]
 
+    def _possible(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan without what this model cannot do, and with the family's own bound.
+
+        The answer records it like that.
+        """
+        edge = plan.image_longest_edge or self._family.longest_edge
+        plan = evolve(plan, kv_bits=None, image_longest_edge=edge)
+        steps = self._ready().steps is not None
+        return plan if steps else evolve(plan, prefill_step=None, encoder_batch=None)
+
     def _ready(self) -> Loaded:
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
-
-
-def _possible(loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-    """The plan without what this model cannot do; the answer records it like that."""
-    plan = evolve(plan, kv_bits=None)
-    return plan if loaded.steps is not None else evolve(plan, prefill_step=None, encoder_batch=None)
 
 
 def _has_template(loaded: Loaded) -> bool:

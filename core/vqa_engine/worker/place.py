@@ -16,6 +16,7 @@ from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
@@ -192,7 +193,7 @@ class WorkerPlace:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path)
+        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path, wanted())
         try:
             reply = self._exchange(worker, message, self._timeouts.load)
         except NOT_PLAIN as error:
