@@ -119,11 +119,14 @@ def test_offline_the_message_says_what_fetches_it(monkeypatch: pytest.MonkeyPatc
         fetched()
 
 
-def test_a_tokenizer_that_code_fetches_is_the_pinned_one(cache: Path) -> None:
+def test_a_tokenizer_that_code_fetches_is_the_pinned_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tokenizers import Tokenizer, models
 
     from vqa_engine_adapters.torch.moondream import TOKENIZERS, _local_tokenizers
 
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     ((name, commit),) = TOKENIZERS.items()
     root = cache / f"models--{name.replace('/', '--')}"
     for revision, words in ((commit, {"pinned": 0}), ("f" * 40, {"newer": 0})):

@@ -80,6 +80,7 @@ class Moondream2(ModelAdapter):
     """
 
     default_model = FAMILY.model
+    default_revision = REVISION
     options = Options
 
     def __init__(self) -> None:
