@@ -131,7 +131,7 @@ class Planner:
         cost = self._cost_under(plan)
         through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
         expected = self.estimator.predict(through)
-        bound = self.estimator.bound(through, measured=self._cautious)
+        bound = self.estimator.bound(through)
         saved = self._saved_by_quantising(cost, plan)
         expected, bound = max(0.0, expected - saved), max(0, bound - saved)
         each = 1 if self._cost else len(self._questions)
