@@ -47,7 +47,7 @@ from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
 from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
 from vqa_engine.questions.selection import extends
-from vqa_engine.results import Failure, MemoryEvent, Row
+from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.account import Account
 from vqa_engine.runs.alike import Alike
@@ -137,12 +137,14 @@ class Engine:
         self._same_failures, self._max_failures = same_failures, max_failures
         self._timeouts = timeouts or Timeouts()
         self._journal: Journal | None = None
+        self._directory: RunDirectory | None = None
         self._logs: Path | None = None
         self._holder = Holder(
             self._plan,
             isolation,
             observer,
             keep=self._keep,
+            on_loaded=self._on_loaded,
             elsewhere=self._first_place if places else None,
         )
 
@@ -244,11 +246,11 @@ class Engine:
             extends=partial(extends, asked),
             accept_changes=accept_changes,
         ) as directory:
-            self._logs = directory.logs
+            self._logs, self._directory = directory.logs, directory
             try:
                 return self._run_all(asked, directory.journal, path, keep_failed)
             finally:
-                self._logs = None
+                self._logs = self._directory = None
 
     def manifest(self, questions: QuestionSet) -> Manifest:
         """What decides the answers of a run over these questions."""
@@ -313,8 +315,8 @@ class Engine:
     ) -> RunResult:
         scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
-            for a in self._adapters
+            self._account(label, journal, scored_by, len(questions), keep_failed)
+            for label in self.labels
         ]
         errors: dict[str, VqaEngineError] = {}
         for together in self._together(list(zip(self._adapters, accounts, strict=True))):
@@ -338,6 +340,18 @@ class Engine:
             metrics=scored_by,
             journal=journal if path is None else None,
         )
+
+    def _account(
+        self,
+        label: str,
+        journal: Journal,
+        scored_by: tuple[Metric, ...],
+        total: int,
+        keep_failed: bool,
+    ) -> Account:
+        if rows := journal.tally(label).done:
+            self._observer.resuming(label, rows)
+        return Account(label, journal, scored_by, total, keep_failed=keep_failed)
 
     def _together(self, adapters: Sequence[T]) -> list[Sequence[T]]:
         """What runs at one time: one adapter after the other, or all."""
@@ -406,6 +420,7 @@ class Engine:
             self._plan,
             observer=self._observer,
             keep=self._keep,
+            on_loaded=self._on_loaded,
             when_idle=commit,
         )
 
@@ -482,6 +497,12 @@ class Engine:
 
     def _first_place(self, terms: Terms) -> Session:
         return self._places.sites()[0].session(terms)
+
+    def _on_loaded(self, label: str, loaded: Loaded) -> None:
+        """Record and report what is known now that a model is loaded."""
+        if self._directory is not None:
+            self._directory.loaded(label, loaded)
+        self._observer.loaded(label, loaded)
 
     def _keep(self, label: str, events: tuple[MemoryEvent, ...]) -> None:
         """Journal and report memory events that belong to no question."""

@@ -40,11 +40,15 @@ def cause_of(text: str) -> TextCause | None:
     return next((cause for cause, pattern in _patterns() if pattern.search(text)), None)
 
 
-def telling_line(text: str, cause: Cause) -> str:
-    """The first line that names the cause, at most 300 characters of it."""
-    patterns = [pattern for named, pattern in _patterns() if named == cause]
+def named(text: str) -> tuple[TextCause, str] | None:
+    """The cause that a text names, and the first line that names it, at most 300 characters."""
+    cause = cause_of(text)
+    if cause is None:
+        return None
+    patterns = [pattern for one, pattern in _patterns() if one == cause]
     lines = (line.strip() for line in text.splitlines())
-    return next((ln[:300] for ln in lines if any(p.search(ln) for p in patterns)), "")
+    line = next((ln[:300] for ln in lines if any(p.search(ln) for p in patterns)), "")
+    return cause, line
 
 
 def classify(error: BaseException, call: str) -> VqaEngineError:

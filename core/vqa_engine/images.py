@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from attrs import frozen
 from PIL import Image, UnidentifiedImageError
 
 from vqa_engine.adapter import ImageSource, Question
@@ -102,10 +103,19 @@ def open_image(question: Question, place: int = 0) -> Image.Image:
         raise _error(question, place, _explained(error)) from error
 
 
+@frozen
+class EncodedImage:
+    """An image file: its media type, its bytes, and the picture's (width, height)."""
+
+    media_type: str
+    content: bytes
+    size: tuple[int, int]
+
+
 def encoded_image(
     question: Question, longest_edge: int | None = None, place: int = 0
-) -> tuple[str, bytes] | None:
-    """The file as it is with its media type, where that shows just what `open_image` gives.
+) -> EncodedImage | None:
+    """The file as it is, where that shows just what `open_image` gives.
 
     None unless it is a JPEG, PNG or WebP of one frame in grey or RGB, upright and no larger
     than `longest_edge`. It is decoded once, so that a damaged one is found here. `place`
@@ -177,7 +187,7 @@ def _opened(source: ImageSource, root: Path | None) -> Image.Image:
 
 def _as_it_is(
     source: Path | bytes, root: Path | None, longest_edge: int | None
-) -> tuple[str, bytes] | None:
+) -> EncodedImage | None:
     if not isinstance(source, bytes):
         source = _located(Path(source), root).read_bytes()
     if not source:
@@ -190,7 +200,7 @@ def _as_it_is(
         if _orientation(image) in _TRANSPOSITIONS or max(image.size) > (longest_edge or MAX_PIXELS):
             return None
         _upright_rgb(image)
-        return _SENT[image.format], source
+        return EncodedImage(_SENT[image.format], source, image.size)
 
 
 def _decoded(file: BinaryIO, size: int) -> Image.Image:

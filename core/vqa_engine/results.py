@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, MemoryReading, Question
 
@@ -155,6 +155,12 @@ class Loaded:
     events: tuple[MemoryEvent, ...] = ()
     budget: int | None = None
     window: int = 1
+
+    def planned(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan with the bound on pictures that the model has of its own."""
+        if plan.image_longest_edge is not None:
+            return plan
+        return evolve(plan, image_longest_edge=self.profile.image_longest_edge)
 
 
 @frozen(kw_only=True)

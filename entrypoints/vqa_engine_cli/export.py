@@ -83,7 +83,7 @@ def export(  # noqa: PLR0913  one for each option
     """
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs import submissions
-    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.directory import open_journal, read_manifest
     from vqa_engine.runs.rescoring import chosen_metrics
 
     journal = open_journal(run)
@@ -104,7 +104,7 @@ def export(  # noqa: PLR0913  one for each option
                 pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
                 _warn(journal, label, empty)
         else:
-            chosen, _ = chosen_metrics(journal, metrics)
+            chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
             graded = _rows(journal, label, chosen, only)
             names = [one.name for one in chosen]
             pieces = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def tasks(ctx: click.Context, as_json: bool) -> None:
         _show_list(found)
 
 
-@tasks.command()
+@tasks.command(cls=Command)
 @click.argument("name", metavar="NAME|CARD")
 @click.option("--adapter", "-a", default="", help="Adapter whose prompt is shown.")
 @click.option("--download", is_flag=True, help="Download the data if it is not here.")

@@ -43,12 +43,25 @@ TEXT: dict[str, Any] = {
 
 
 def write(folder: Path, kind: str) -> Path:
-    """A checkpoint of the model type `kind`."""
+    """A checkpoint of the model type `kind`, its weights written by mlx-vlm."""
+    from mlx_vlm.utils import update_module_configs
+
+    config = files(folder, kind)
+    module = import_module(f"mlx_vlm.models.{kind}")
+    known = {**config, "text_config": config.get("text_config", {})}
+    made = module.ModelConfig.from_dict(known)
+    made = update_module_configs(made, module, known, ["text", "vision"])
+    write_weights(folder, module.Model(made), seed=3, gain=1.5)
+    return folder
+
+
+def files(folder: Path, kind: str) -> dict[str, Any]:
+    """Everything but the weights; the configuration."""
     made = {"gemma3": _gemma3, "pixtral": _pixtral, "internvl_chat": _internvl}
     return made[kind](folder) if kind in made else _qwen(folder, kind)
 
 
-def _gemma3(folder: Path) -> Path:
+def _gemma3(folder: Path) -> dict[str, Any]:
     tokenizer = _with_start(byte_level_bpe(GEMMA_SPECIALS), "<bos>")
     size = tokenizer.get_vocab_size()
     config = {
@@ -103,10 +116,10 @@ def _gemma3(folder: Path) -> Path:
         "processor_config.json",
         {"image_seq_length": 4, "processor_class": "Gemma3Processor"},
     )
-    return _finish(folder, "gemma3", config, tokenizer, GEMMA_TEMPLATE)
+    return _finish(folder, config, tokenizer, GEMMA_TEMPLATE)
 
 
-def _qwen(folder: Path, kind: str) -> Path:
+def _qwen(folder: Path, kind: str) -> dict[str, Any]:
     tokenizer = byte_level_bpe(QWEN_SPECIALS)
     size = tokenizer.get_vocab_size()
     config = {
@@ -120,13 +133,15 @@ def _qwen(folder: Path, kind: str) -> Path:
         "vocab_size": size,
         "rope_theta": 1e6,
         "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": False,
         "vision_config": {**_QWEN_VISION[kind], "model_type": kind, "in_channels": 3},
     }
     if kind == "qwen3_vl":
+        del config["rope_scaling"]
+        rope = {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [6, 5, 5]}
         config["text_config"] = {**TEXT, "model_type": "qwen3_vl_text", "vocab_size": size,
                                  "head_dim": 32, "rope_theta": 1e6, "max_position_embeddings": 4096,
-                                 "rope_scaling": config["rope_scaling"]}  # fmt: skip
+                                 "rope_scaling": rope}  # fmt: skip
     write_json(
         folder,
         "tokenizer_config.json",
@@ -142,6 +157,7 @@ def _qwen(folder: Path, kind: str) -> Path:
         "preprocessor_config.json",
         {
             **_pixels("Qwen2VLImageProcessor", "Qwen2VLProcessor"),
+            "resample": 3,
             "min_pixels": 3136,
             "max_pixels": 12_845_056,
             "patch_size": 16 if kind == "qwen3_vl" else 14,
@@ -149,10 +165,10 @@ def _qwen(folder: Path, kind: str) -> Path:
             "temporal_patch_size": 2,
         },
     )
-    return _finish(folder, kind, config, tokenizer, QWEN_TEMPLATE)
+    return _finish(folder, config, tokenizer, QWEN_TEMPLATE)
 
 
-def _pixtral(folder: Path) -> Path:
+def _pixtral(folder: Path) -> dict[str, Any]:
     specials = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
     tokenizer = byte_level_bpe(specials)
     config = {
@@ -193,10 +209,10 @@ def _pixtral(folder: Path) -> Path:
         "{% if item['type'] == 'image' %}[IMG]{% else %}{{ item['text'] }}{% endif %}"
         "{% endfor %}[/INST]{% endfor %}"
     )
-    return _finish(folder, "pixtral", config, tokenizer, template)
+    return _finish(folder, config, tokenizer, template)
 
 
-def _internvl(folder: Path) -> Path:
+def _internvl(folder: Path) -> dict[str, Any]:
     specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
     tokenizer = byte_level_bpe(specials)
     text = {**TEXT, "model_type": "qwen2", "vocab_size": tokenizer.get_vocab_size()}
@@ -231,7 +247,7 @@ def _internvl(folder: Path) -> Path:
         "{% else %}{{ item['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    return _finish(folder, "internvl_chat", config, tokenizer, template)
+    return _finish(folder, config, tokenizer, template)
 
 
 _QWEN_VISION: dict[str, dict[str, Any]] = {
@@ -276,16 +292,9 @@ def _with_start(tokenizer: Any, start: str) -> Any:
     return tokenizer
 
 
-def _finish(folder: Path, kind: str, config: dict[str, Any], tokenizer: Any, template: str) -> Path:
-    from mlx_vlm.utils import update_module_configs
-
+def _finish(folder: Path, config: dict[str, Any], tokenizer: Any, template: str) -> dict[str, Any]:
     write_json(folder, "config.json", config)
     write_json(folder, "generation_config.json", {"eos_token_id": config["eos_token_id"]})
     write_json(folder, "chat_template.json", {"chat_template": template})
     tokenizer.save(str(folder / "tokenizer.json"))
-    module = import_module(f"mlx_vlm.models.{kind}")
-    known = {**config, "text_config": config.get("text_config", {})}
-    made = module.ModelConfig.from_dict(known)
-    made = update_module_configs(made, module, known, ["text", "vision"])
-    write_weights(folder, module.Model(made), seed=3, gain=1.5)
-    return folder
+    return config

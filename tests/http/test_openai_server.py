@@ -87,6 +87,7 @@ class TestRequest:
         assert (answer.text, answer.plan, answer.finish_reason) == ("yes", plan, "stop")
         assert answer.tokens is not None
         assert (answer.tokens.prompt, answer.tokens.completion) == (7, 2)
+        assert answer.image_size == IMAGE.size
 
     @pytest.mark.parametrize(
         ("text", "kinds"),
@@ -116,6 +117,7 @@ class TestRequest:
         picture = Image.open(io.BytesIO(base64.b64decode(image["image_url"]["url"][22:])))
         assert picture.size == (20, 15)
         assert answer.plan == evolve(PLAN, image_longest_edge=20)
+        assert answer.image_size == (20, 15)
         assert (text["text"], script.asked[0]["top_k"]) == ("Is it red?", 1)
 
     @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_what_is_not_planned_is_not_counted() -> None:
     assert made.controls.recycle == ""
 
 
+@pytest.mark.slow
 def test_a_leak_is_rated_per_question_in_groups_too() -> None:
     adapter = Leaking()
     made = governor(adapter)
@@ -153,6 +154,7 @@ class Ring(Node):
         Ring.alive -= 1
 
 
+@pytest.mark.slow
 def test_looking_for_holders_freezes_nothing() -> None:
     """What was made since load is collected when it goes, as if nobody had looked."""
     gc.collect()

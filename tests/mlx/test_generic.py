@@ -10,7 +10,7 @@ from attrs import evolve
 
 from tests.checkpoints import further
 from tests.mlx.builders import ask, loaded, picture
-from vqa_engine.adapter import GenerationPlan, ModelRef
+from vqa_engine.adapter import NO_EDGE, GenerationPlan, ModelRef
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.generic import MlxVlm
 
@@ -120,9 +120,10 @@ class TestBound:
 
     def test_by_the_plan(self, folder: Folder) -> None:
         assert self.told(folder, 280) < 150
-        assert 15_500 < self.told(folder, 1_000_000) < 15_700
+        assert 15_500 < self.told(folder, NO_EDGE) < 15_700
 
-    def test_is_not_written_down_as_a_loss(self, folder: Folder) -> None:
+    def test_is_said_on_the_answer(self, folder: Folder) -> None:
         with loaded(folder("qwen2_vl"), MlxVlm()) as adapter:
             answer = adapter.answer(ask(picture()), PLAN)
-            assert answer.plan.image_longest_edge is None
+            assert answer.plan.image_longest_edge == 1536
+            assert adapter.memory_profile().image_longest_edge == 1536

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.checkpoints import byte_level_bpe, llama_bpe, llava, smolvlm, write_json
+from tests.checkpoints import byte_level_bpe, further, llama_bpe, llava, smolvlm, write_json
+
+FURTHER = ("gemma3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 MOONDREAM = """
 import torch
@@ -55,7 +59,7 @@ Like that one it never calls `post_init`, and has a buffer that no file holds.
 def write(folder: Path, kind: str, seed: int = 0) -> Path:
     """The checkpoint of this kind; made once."""
     if not folder.exists():
-        {
+        writers: dict[str, Callable[[Path, int], None]] = {
             "idefics3": _idefics3,
             "idefics3_27": _idefics3_27,
             "smolvlm": _smolvlm,
@@ -63,9 +67,11 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
             "llava_next": _llava_next,
             "llava_next_vicuna": _llava_next_vicuna,
             "idefics2": _idefics2,
-            "qwen2_vl": _qwen2_vl,
+            "pixtral": _pixtral,
             "moondream2": _moondream,
-        }[kind](folder, seed)
+            **{kind: partial(_further, kind=kind) for kind in FURTHER},
+        }
+        writers[kind](folder, seed)
     return folder
 
 
@@ -181,11 +187,35 @@ def _idefics2(folder: Path, seed: int) -> None:
     _save(folder, Idefics2ForConditionalGeneration(Idefics2Config(**config)), seed)
 
 
-def _qwen2_vl(folder: Path, seed: int) -> None:
+def _pixtral(folder: Path, seed: int) -> None:
     """A checkpoint whose processor wants torchvision; nobody gets as far as its weights."""
-    _idefics3(folder, seed)
-    _rename(folder, "Idefics3", "Qwen2VL")
-    write_json(folder, "config.json", {"model_type": "qwen2_vl"})
+    _llava(folder, seed)
+    _rename(folder, "LlavaProcessor", "PixtralProcessor")
+
+
+def _further(folder: Path, seed: int, kind: str) -> None:
+    """A family without an adapter of its own, its tensors named as on the hub."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    further.files(folder, kind)
+    named = _gemmas if kind == "gemma3" else str
+    model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    _draw(model, seed)
+    with TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        tensors = load_file(Path(saved, "model.safetensors"))
+    known = {named(name): tensor for name, tensor in tensors.items() if named(name)}
+    if kind == "gemma3":
+        known["language_model.model.embed_tokens.weight"] *= 0.1  # it multiplies them by 8
+    save_file(known, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _gemmas(name: str) -> str:
+    """What the hub's Gemma 3 calls a tensor, empty for those that it has not."""
+    if name.startswith("vision_tower.head."):
+        return ""
+    return name.replace("vision_tower.", "vision_tower.vision_model.")
 
 
 def _rename(folder: Path, old: str, new: str) -> None:
@@ -214,16 +244,21 @@ def _moondream(folder: Path, seed: int) -> None:
 def _save(
     folder: Path, model: Any, seed: int, named: Callable[[str], str] = lambda name: name
 ) -> None:
+    from safetensors.torch import save_file
+
+    _draw(model, seed)
+    tensors = {named(name): part.contiguous() for name, part in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _draw(model: Any, seed: int) -> None:
     """Random weights that neither repeat one token nor ignore the image."""
     import torch
-    from safetensors.torch import save_file
 
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(_drawn(name, parameter, draw))
-    tensors = {named(name): part.contiguous() for name, part in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 _PUBLISHED = (

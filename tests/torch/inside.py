@@ -98,8 +98,13 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
 
     adapter = _ADAPTERS[target]
     loaded, prompt = adapter._ready(), adapter.prompt(question)
-    inputs = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
-    inputs = inputs.to(loaded.device)
+    begun = prompt.startswith(loaded.tokenizer.bos_token or "nothing")
+    inputs = loaded.processor(
+        text=[prompt],
+        images=[open_image(question)],
+        return_tensors="pt",
+        add_special_tokens=not begun,
+    ).to(loaded.device)
     for bound in (loaded.steps, loaded.tiles):
         if bound is not None:
             bound.step = bound.size = None

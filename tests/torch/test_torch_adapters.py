@@ -87,6 +87,7 @@ class TestTokens:
     def test_are_counted(self, family: Remote) -> None:
         answer = family.call("answer", ask(picture()), PLAN)
         rule = family.call("memory_profile").image_tokens
+        assert answer.image_size == picture().size
         assert answer.tokens.completion == len(answer.token_ids)
         assert answer.tokens.prompt > answer.tokens.image > 0
         assert rule is None or answer.tokens.image <= rule.most
@@ -181,7 +182,8 @@ class TestPlan:
         remote = Remote(process, TARGETS["idefics2"])
         remote.load(folder("idefics2"))
         asked = evolve(PLAN, prefill_step=32, encoder_batch=2)
-        assert remote.call("answer", ask(picture()), asked).plan == PLAN
+        plan = remote.call("answer", ask(picture()), asked).plan
+        assert plan == evolve(PLAN, image_longest_edge=1536)
         remote.call("release")
 
 
@@ -278,7 +280,7 @@ class TestErrors:
     def test_a_processor_that_needs_torchvision(
         self, process: ProcessPoolExecutor, folder: Folder
     ) -> None:
-        failed = Remote(process, TARGETS["idefics2"]).load(folder("qwen2_vl"))
+        failed = Remote(process, TARGETS["idefics2"]).load(folder("pixtral"))
         assert failed.kind == "CheckpointError"
         assert "pip install torchvision" in failed.text
 
@@ -369,6 +371,7 @@ class TestMoondream:
         first = remote.call("answer", ask(red, "Is it red?"), PLAN)
         assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer briefly.'")
         assert "'max_tokens': 6" in first.text
+        assert first.image_size == red.size
         assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
         assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")
         assert remote.call("cached_bytes") == 2 * 24 * 4

@@ -40,6 +40,7 @@ def profile(family: Family, checkpoint: Description) -> MemoryProfile:
         attention_per_pair=attention_per_pair(tensors, config),
         activations_per_token=activations_per_token(tensors, config),
         per_tile=per_tile(family, tensors, config),
+        image_longest_edge=family.longest_edge,
         exact=True,
     )
 

@@ -5,8 +5,6 @@ vLLM, SGLang, LM Studio, Ollama, llama.cpp and mlx-vlm's own server all speak it
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -36,11 +34,11 @@ from vqa_engine.errors import (
     ConfigurationError,
     VqaEngineError,
 )
-from vqa_engine.images import bounded, encoded_image, open_image
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.http.client import Client
 from vqa_engine_adapters.http.options import SECRET, Options
+from vqa_engine_adapters.http.pictures import Sent, sent
 from vqa_engine_adapters.options import read
 
 _PLACE = re.compile(r"<image ([0-9]+)>")
@@ -199,24 +197,26 @@ class OpenAiServer(ModelAdapter):
     def _ask(self, client: Client, question: Question, plan: GenerationPlan) -> Answer:
         plan = evolve(plan, prefill_step=None, kv_bits=None, encoder_batch=None)
         started = perf_counter()
-        body = self._body(question, plan)
-        sent = perf_counter()
+        pictures = [
+            sent(question, place, plan.image_longest_edge)
+            for place in range(len(question.all_images))
+        ]
+        body = self._body(question, pictures, plan)
+        ready = perf_counter()
         answered = client.send(
             "/chat/completions",
             lambda url: {"model": self._name(client, url), **body},
             subject=_picture(question),
         )
-        timings = Timings(prepare=sent - started, decode=perf_counter() - sent)
+        timings = Timings(prepare=ready - started, decode=perf_counter() - ready)
         read = self._read(answered.reply, plan, timings, brief=self._brief(question))
-        return evolve(read, server=answered.url)
+        return evolve(read, server=answered.url, image_size=pictures[0].size)
 
-    def _body(self, question: Question, plan: GenerationPlan) -> dict[str, Any]:
+    def _body(
+        self, question: Question, pictures: Sequence[Sent], plan: GenerationPlan
+    ) -> dict[str, Any]:
         text = FAMILY.ask(question, self._options.instruction)
-        images = [
-            _data_url(question, place, plan.image_longest_edge)
-            for place in range(len(question.all_images))
-        ]
-        content = _content(images, text)
+        content = _content([one.url for one in pictures], text)
         return {
             "messages": [*_system(plan), {"role": "user", "content": content}],
             "max_tokens": plan.max_tokens,
@@ -306,19 +306,6 @@ def _picture(question: Question) -> object:
     """What tells a question's picture from the next one's without opening it."""
     image = question.image
     return image if isinstance(image, (Path, bytes)) else id(image)
-
-
-def _data_url(question: Question, place: int, longest_edge: int | None) -> str:
-    """The file as it is, where any server shows the same picture; else the picture as PNG.
-
-    PNG loses nothing, but of a photo it is 2.6 times the bytes and 18 ms of work.
-    """
-    kind, content = encoded_image(question, longest_edge, place) or ("image/png", b"")
-    if not content:
-        buffer, image = io.BytesIO(), bounded(open_image(question, place), longest_edge)
-        image.save(buffer, format="PNG", compress_level=1)
-        content = buffer.getvalue()
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _counts(usage: Any) -> TokenCounts | None:

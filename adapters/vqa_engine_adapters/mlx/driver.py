@@ -308,9 +308,8 @@ class MlxAdapter(ModelAdapter):
         return self._answering.generate(prompts, picture, plan)
 
     def _picture(self, question: Question, plan: GenerationPlan) -> Picture:
-        """The question's picture, as small as the plan or else the family wants it."""
-        edge = plan.image_longest_edge or self._family.longest_edge
-        return self._preparation.picture(question, edge)
+        """The question's picture, as small as the plan wants it."""
+        return self._preparation.picture(question, plan.image_longest_edge)
 
     def _check_wording(self) -> None:
         """See that the options' texts go into this model's prompt, before anything is asked."""
@@ -348,7 +347,7 @@ class MlxAdapter(ModelAdapter):
             raise classify(error, "mlx_vlm") from error
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do.
+        """The plan without what this model cannot do, and with the family's own bound.
 
         The answer records it like that. A plan further down the ladder keeps `kv_bits` and
         may still help, so a model that has no quantised cache must not fail on it.
@@ -358,6 +357,8 @@ class MlxAdapter(ModelAdapter):
                 log.warning("%s cannot quantise its KV cache", loaded.config.model_type)
             self._warned = True
             plan = evolve(plan, kv_bits=None)
+        edge = plan.image_longest_edge or self._family.longest_edge
+        plan = evolve(plan, image_longest_edge=edge)
         batches = self._answering is not None and self._answering.batches
         return plan if batches else evolve(plan, encoder_batch=None)
 

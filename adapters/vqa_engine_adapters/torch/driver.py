@@ -150,7 +150,7 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or several questions failed together.
         """
-        plan = _possible(self._ready(), plan)
+        plan = self._possible(plan)
         assert self._ahead is not None
         self._system = plan.system
         try:
@@ -197,7 +197,7 @@ class TorchAdapter(ModelAdapter):
             AnswerError: nothing is loaded, or no question can be asked.
         """
         self._system = plan.system
-        outcomes = self._prepared(questions, plan)
+        outcomes = self._prepared(questions, self._possible(plan))
         askable = [one for one in outcomes if isinstance(one, Prepared)]
         if not askable:
             raise next(one for one in outcomes if isinstance(one, VqaEngineError))
@@ -250,7 +250,7 @@ class TorchAdapter(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
-        loaded, image = self._ready(), open_image(question)
+        loaded, image, plan = self._ready(), open_image(question), self._possible(plan)
         return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
 
     def _together(
@@ -287,7 +287,7 @@ class TorchAdapter(ModelAdapter):
         ]
         self._growth.answered(batches.size(sound, self._each), seconds)
         return [
-            self._answer(loaded, question, one.prompt, next(said), plan)
+            self._answer(loaded, question, one, next(said), plan)
             if isinstance(one, Prepared)
             else one
             for question, one in zip(questions, outcomes, strict=True)
@@ -297,7 +297,7 @@ class TorchAdapter(ModelAdapter):
         self,
         loaded: Loaded,
         question: Question,
-        prompt: str,
+        prepared: Prepared,
         generated: Generated,
         plan: GenerationPlan,
     ) -> Answer:
@@ -310,7 +310,8 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
-            prompt=prompt,
+            prompt=prepared.prompt,
+            image_size=prepared.size,
         )
 
     def _generate(
@@ -351,16 +352,20 @@ class TorchAdapter(ModelAdapter):
         self._ahead.forget(asked)
         return [one for one in outcomes if isinstance(one, Prepared)]
 
+    def _possible(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan without what this model cannot do, and with the family's own bound.
+
+        The answer records it like that.
+        """
+        edge = plan.image_longest_edge or self._family.longest_edge
+        plan = evolve(plan, kv_bits=None, image_longest_edge=edge)
+        steps = self._ready().steps is not None
+        return plan if steps else evolve(plan, prefill_step=None, encoder_batch=None)
+
     def _ready(self) -> Loaded:
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
-
-
-def _possible(loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-    """The plan without what this model cannot do; the answer records it like that."""
-    plan = evolve(plan, kv_bits=None)
-    return plan if loaded.steps is not None else evolve(plan, prefill_step=None, encoder_batch=None)
 
 
 def _has_template(loaded: Loaded) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from attrs import frozen
@@ -31,8 +32,7 @@ class Loaded:
     """A model in memory, on its device.
 
     `stop` are the ids that end an answer. `steps` and `tiles` bound what is computed at
-    once, None where the model is not known to allow it. `longest_edge` bounds a picture,
-    in pixels, where the plan does not.
+    once, None where the model is not known to allow it.
     """
 
     model: Any
@@ -42,7 +42,6 @@ class Loaded:
     stop: frozenset[int]
     steps: Stepwise | None = None
     tiles: Batchwise | None = None
-    longest_edge: int | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -129,7 +128,6 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
         stop=_stop_tokens(family, checkpoint, getattr(processor, "tokenizer", processor), network),
         steps=steps,
         tiles=tiles,
-        longest_edge=family.longest_edge,
     )
 
 
@@ -144,16 +142,39 @@ def _passed_on(options: Options, device: Any) -> dict[str, Any]:
 
 
 def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
-    """The checkpoint's processor; for SmolVLM the one of Idefics3, which writes the same.
+    """The checkpoint's processor, without its part for videos where torchvision is missing.
 
-    SmolVLM's own wants torchvision and num2words, for videos only.
+    For SmolVLM it is the one of Idefics3, which writes the same: SmolVLM's own wants num2words
+    as well, for videos only.
     """
     from transformers import AutoProcessor, Idefics3Processor
 
-    smol = checkpoint.config.get("model_type") == "smolvlm"
-    return (Idefics3Processor if smol else AutoProcessor).from_pretrained(
+    model_type = checkpoint.config.get("model_type")
+    found = Idefics3Processor if model_type == "smolvlm" else _without_videos(model_type)
+    return (found or AutoProcessor).from_pretrained(
         checkpoint.folder, trust_remote_code=model.trust_remote_code, local_files_only=True
     )
+
+
+def _without_videos(model_type: Any) -> Any:
+    """The processor class of a model type, less its part for videos; None to leave it whole.
+
+    That part alone needs torchvision (transformers 5.23, Qwen2-VL and others).
+    """
+    import transformers
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    whole = getattr(transformers, PROCESSOR_MAPPING_NAMES.get(model_type) or "", None)
+    if find_spec("torchvision") is not None or whole is None:
+        return None
+    try:
+        parts = whole.get_attributes()
+    except ImportError:  # all of it needs torchvision, which its error says
+        return None
+    if "video_processor" not in parts:
+        return None
+    still = [part for part in parts if part != "video_processor"]
+    return type(whole.__name__, (whole,), {"get_attributes": classmethod(lambda _: still)})
 
 
 def _drop_blind_template(processor: Any) -> None:

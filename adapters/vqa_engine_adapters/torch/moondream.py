@@ -63,9 +63,10 @@ FAMILY = Family(
 
 @frozen(kw_only=True, eq=False)
 class _Encoded:
-    """An image as the model's `encode_image` left it, by its content."""
+    """An image as the model's `encode_image` left it, by its content; (width, height)."""
 
     image: str
+    size: tuple[int, int]
     value: Any
 
 
@@ -180,21 +181,24 @@ class Moondream2(ModelAdapter):
             prepared = perf_counter()
             said = with_system(self._ask(question), plan.system)
             settings = {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
-            text = self._model.query(encoded, said, settings=settings)["answer"]
+            text = self._model.query(encoded.value, said, settings=settings)["answer"]
         synchronise(torch, self._device)
         timings = Timings(prepare=prepared - started, decode=perf_counter() - prepared)
         brief = self._options.instruction is None and not question.worded
         cleaned = FAMILY.clean(str(text), brief=brief)
-        return Answer(text=cleaned, plan=plan, timings=timings, prompt=said)
+        return Answer(
+            text=cleaned, plan=plan, timings=timings, prompt=said, image_size=encoded.size
+        )
 
-    def _image(self, question: Question, plan: GenerationPlan) -> Any:
+    def _image(self, question: Question, plan: GenerationPlan) -> _Encoded:
         """The encoded image, the last one if it is the same."""
         image = bounded(open_image(question), plan.image_longest_edge)
         name = content_hash(image)
         if self._encoded is None or self._encoded.image != name:
             self._encoded = None  # before the next one is made: two need not fit
-            self._encoded = _Encoded(image=name, value=self._model.encode_image(image))
-        return self._encoded.value
+            value = self._model.encode_image(image)
+            self._encoded = _Encoded(image=name, size=image.size, value=value)
+        return self._encoded
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""

@@ -22,13 +22,14 @@ class Prepared:
     `split` positions belong to the image and what comes before it, `head` of them before
     the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
     left for them, and then there are no `inputs`: the tensors that the processor made.
-    `image` names the content as the model sees it, `tiles` counts the pictures left to
-    encode, `seconds` is what all this took.
+    `image` names the content as the model sees it, `size` is its (width, height), `tiles`
+    counts the pictures left to encode, `seconds` is what all this took.
     """
 
     prompt: str
     ids: tuple[int, ...]
     image: str
+    size: tuple[int, int]
     head: int
     split: int
     prefix: Prefix | None
@@ -48,14 +49,15 @@ def prepare(
         AnswerError: the prompt and the model disagree about the image.
     """
     started = perf_counter()
-    image = bounded(image, longest_edge or loaded.longest_edge)
+    image = bounded(image, longest_edge)
     name = f"{content_hash(image)} {longest_edge}"
     written = _tokens(loaded, prompt)
     cut = _place(loaded, written)
     if cut is not None:
         prefix = prefixes.find(name, tuple(written[:cut]))
         if prefix is not None:
-            return _again(prefix, prompt, written[cut + 1 :], name, perf_counter() - started)
+            again = _again(prefix, prompt, written[cut + 1 :], name, image.size)
+            return evolve(again, seconds=perf_counter() - started)
     inputs = processed(loaded, prompt, image, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     head, split = _cut(ids, written, cut)
@@ -63,6 +65,7 @@ def prepare(
         prompt=prompt,
         ids=tuple(ids),
         image=name,
+        size=image.size,
         head=head,
         split=split,
         prefix=None,
@@ -92,17 +95,20 @@ def continued(loaded: Loaded, prompt: str, earlier: Prepared) -> Prepared | None
     )
 
 
-def _again(prefix: Prefix, prompt: str, tail: list[int], name: str, seconds: float) -> Prepared:
+def _again(
+    prefix: Prefix, prompt: str, tail: list[int], name: str, size: tuple[int, int]
+) -> Prepared:
     return Prepared(
         prompt=prompt,
         ids=(*prefix.ids, *tail),
         image=name,
+        size=size,
         head=prefix.head,
         split=len(prefix.ids),
         prefix=prefix,
         inputs={},
         tiles=0,
-        seconds=seconds,
+        seconds=0.0,
     )
 
 

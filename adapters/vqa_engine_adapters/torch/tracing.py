@@ -15,7 +15,7 @@ from vqa_engine_adapters.tracing import CHOICES, first_and_count, spread
 
 def trace(loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None) -> Trace:
     """The prompt prepared afresh and computed in one piece, whatever is kept of it."""
-    image = bounded(image, longest_edge or loaded.longest_edge)
+    image = bounded(image, longest_edge)
     inputs = processed(loaded, prompt, image, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     pixels = inputs.get("pixel_values")

@@ -25,6 +25,7 @@ from vqa_engine.adapter.model import (
 from vqa_engine.adapter.options import read_options
 from vqa_engine.adapter.records import (
     BUILTIN,
+    NO_EDGE,
     Answer,
     FinishReason,
     GenerationPlan,
@@ -53,6 +54,7 @@ from vqa_engine.adapter.strategy import (
 __all__ = [
     "BUILTIN",
     "LEVERS",
+    "NO_EDGE",
     "VERDICT",
     "Answer",
     "BatchAdapter",

@@ -85,6 +85,9 @@ class MemoryProfile:
 
     `levers` are the fields of a plan that the model obeys. The engine tries no cheaper plan
     that turns another one, and counts on no saving from it.
+
+    `image_longest_edge` is the bound on a picture, in pixels, that this model wants where the
+    plan asked for has none. The engine puts it into the plan, so it is on every answer.
     """
 
     backend: str = "none"
@@ -96,6 +99,7 @@ class MemoryProfile:
     activations_per_token: int | None = None
     per_tile: int | None = None
     levers: frozenset[Lever] = LEVERS
+    image_longest_edge: int | None = None
     strategies: tuple[CleanupStrategy, ...] = ()
     exact: bool = False
 

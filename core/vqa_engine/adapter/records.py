@@ -22,6 +22,10 @@ BUILTIN = "builtin"
 QUESTION, OPTIONS = "{question}", "{options}"
 """What stands for the question's text, and for its choices, in a `GenerationPlan.prompt`."""
 
+NO_EDGE = 2**31 - 1
+"""Pixels; as a `GenerationPlan.image_longest_edge` it lifts the bound that a model has of its
+own, for no image is as long."""
+
 QuestionId = int | str
 FinishReason = Literal["stop", "length"]
 
@@ -135,11 +139,12 @@ class GenerationPlan:
 
     `temperature` 0 is greedy, and then `seed` has no effect. `prefill_step` is the
     number of prompt tokens computed at once, `image_longest_edge` a bound in pixels
-    on the image before the processor sees it, `kv_bits` the width of a quantised KV
-    cache, `encoder_batch` the number of tiles or crops that the vision encoder takes at
-    once; None leaves each to the model. `rung` counts the steps taken down the
-    ladder of cheaper plans: 0 is the plan as asked for. With `trace` an answer also says what
-    the model was given, where the adapter can tell (`vqa_engine.adapter.Traceable`).
+    on the image before the processor sees it (`NO_EDGE` for none at all), `kv_bits` the
+    width of a quantised KV cache, `encoder_batch` the number of tiles or crops that the
+    vision encoder takes at once; None leaves each to the model. `rung` counts the steps
+    taken down the ladder of cheaper plans: 0 is the plan as asked for. With `trace` an answer
+    also says what the model was given, where the adapter can tell
+    (`vqa_engine.adapter.Traceable`).
 
     `prompt` is the user's wording, with `{question}` in it and, for a multiple choice,
     `{options}`; the engine fills it in, so an adapter gets a question that is `worded`.

@@ -22,9 +22,9 @@ from vqa_engine.crew.shift import Answered, Happening, Noted, Over, Ready, Shift
 from vqa_engine.crew.work import Pair
 from vqa_engine.errors import BackendGone, OutOfMemory, PlaceLost, VqaEngineError
 from vqa_engine.observer import Observer
-from vqa_engine.results import MemoryEvent, Note
+from vqa_engine.results import Loaded, MemoryEvent, Note
 
-LOSSES = 3
+_LOSSES = 3
 """A job ends when its places were lost this often each, with no reply in between."""
 
 PAUSE = 1.0
@@ -35,7 +35,8 @@ class Crew:
     """Runs jobs at sites, as many of them side by side as there are sites.
 
     `observer` hears of models and notes. `keep` journals memory events that belong to no
-    question. `when_idle` is called when nothing happened for the moment.
+    question. `on_loaded` hears of each job's first model that is ready. `when_idle` is called
+    when nothing happened for the moment.
     """
 
     def __init__(  # noqa: PLR0913  settings, by keyword only
@@ -46,12 +47,13 @@ class Crew:
         *,
         observer: Observer,
         keep: Callable[[str, tuple[MemoryEvent, ...]], None] = lambda _label, _events: None,
+        on_loaded: Callable[[str, Loaded], None] | None = None,
         when_idle: Callable[[], None] = lambda: None,
         pause: float = PAUSE,
     ) -> None:
         self._sites, self._jobs, self._plan = sites, jobs, plan
         self._observer, self._keep, self._when_idle = observer, keep, when_idle
-        self._pause = pause
+        self._pause, self._on_loaded = pause, on_loaded or observer.loaded
         self._delays: dict[str, float] = {}
         self._posts: list[Post] = []
         self._happenings: SimpleQueue[Happening] = SimpleQueue()
@@ -107,18 +109,12 @@ class Crew:
             self._say(job, f"{presence.name}: loaded in {ready.loaded.seconds:.1f} s")
         else:
             job.loaded = True
-            self._observer.loaded(job.label, ready.loaded)
+            self._on_loaded(job.label, ready.loaded)
         post.deal()
 
     def _answered(self, post: Post, answered: Answered) -> Iterator[tuple[Job, Record]]:
         job, place = post.job, post.presence.name if post.presence else ""
-        made = rows(
-            job.label,
-            answered.settled,
-            job.terms.spec.planned(self._plan),
-            answered.seconds,
-            place,
-        )
+        made = rows(job.label, answered.settled, post.shift.plan, answered.seconds, place)
         for question, row, events in made:
             if job.error is not None:
                 return
@@ -139,6 +135,7 @@ class Crew:
     def _over(self, post: Post, over: Over) -> Iterator[tuple[Job, Record]]:
         job, site, error = post.job, post.shift.site, over.error
         self._posts.remove(post)
+        job.places -= 1
         job.released = over.released
         if error is not None and not post.shift.cancelled.is_set():
             self._blame(post, error)
@@ -154,7 +151,7 @@ class Crew:
             raise error
         if isinstance(error, PlaceLost):
             job.losses += 1
-            if job.losses < LOSSES * len(self._sites):
+            if job.losses < _LOSSES * len(self._sites):
                 self._delays[site.name] = self._pause
                 self._say(job, f"{error} Its questions go to other places.", logging.WARNING)
                 return
@@ -229,6 +226,7 @@ class Crew:
         terms = evolve(job.terms, cancelled=Event(), on_note=lambda note: tell(Noted(label, note)))
         shift = Shift(site, terms, self._plan, tell, self._delays.pop(site.name, 0.0))
         self._posts.append(Post(job, shift))
+        job.places += 1
         shift.start()
 
     def _say(self, job: Job, text: str, level: int = logging.INFO) -> None:

@@ -15,7 +15,7 @@ from vqa_engine.crew.rows import Record
 from vqa_engine.crew.single import Begun, Single
 from vqa_engine.observer import Observer
 from vqa_engine.plugins.resolution import ResolvedAdapter
-from vqa_engine.results import MemoryEvent, Note, Reply
+from vqa_engine.results import Loaded, MemoryEvent, Note, Reply
 from vqa_engine.runs.account import Account
 from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
@@ -33,27 +33,29 @@ MOST_NOTES = 1000
 class _Held:
     adapter: ResolvedAdapter
     session: Session
-    window: int
+    loaded: Loaded
 
 
 class Holder:
     """Keeps one model loaded at a time, in a worker or in this process, and asks it.
 
-    `keep` records memory events that belong to no question. With `elsewhere` the session is
+    `keep` records memory events that belong to no question, `on_loaded` hears of each model
+    that is ready. With `elsewhere` the session is
     opened by that, at a place, and not here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  settings, by keyword only
         self,
         plan: GenerationPlan,
         isolation: Isolation,
         observer: Observer,
         *,
         keep: Callable[[str, tuple[MemoryEvent, ...]], None],
+        on_loaded: Callable[[str, Loaded], None],
         elsewhere: Callable[[Terms], Session] | None = None,
     ) -> None:
         self._plan, self._isolation, self._observer = plan, isolation, observer
-        self._keep, self._elsewhere = keep, elsewhere
+        self._keep, self._on_loaded, self._elsewhere = keep, on_loaded, elsewhere
         self._held: _Held | None = None
         self._notes: deque[tuple[str, Note]] = deque(maxlen=MOST_NOTES)
         self._begun = Begun()
@@ -71,7 +73,7 @@ class Holder:
             VqaEngineError: the model cannot be loaded.
         """
         held = self._hold(adapter, terms)
-        plan = evolve(terms.spec.planned(self._plan), **(settings or {}))
+        plan = held.loaded.planned(evolve(terms.spec.planned(self._plan), **(settings or {})))
         [(_, reply)] = held.session.ask([question], plan)
         self._report_notes()
         return reply
@@ -91,8 +93,8 @@ class Holder:
         return Single(
             label=adapter.label,
             session=held.session,
-            window=held.window,
-            plan=terms.spec.planned(self._plan),
+            window=held.loaded.window,
+            plan=held.loaded.planned(terms.spec.planned(self._plan)),
             begun=self._begun,
             account=account,
             inline=self._isolation == "inline",
@@ -128,9 +130,9 @@ class Holder:
             raise
         finally:
             self._report_notes()
-        self._held = _Held(adapter, session, loaded.window)
+        self._held = _Held(adapter, session, loaded)
         self._keep(adapter.label, loaded.events)
-        self._observer.loaded(adapter.label, loaded)
+        self._on_loaded(adapter.label, loaded)
         return self._held
 
     def _session(self, adapter: ResolvedAdapter, terms: Terms) -> Session:

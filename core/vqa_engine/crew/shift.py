@@ -58,7 +58,7 @@ Happening = Ready | Answered | Noted | Over
 
 
 class Shift:
-    """Loads a model at a site, asks it what it is given, and releases it.
+    """Loads a model at a site, asks it what it is given under `plan`, and releases it.
 
     Everything that happens goes to `tell`, from the shift's thread; `Over` comes last, once,
     whatever happens.
@@ -74,7 +74,7 @@ class Shift:
     ) -> None:
         self.site = site
         self._terms, self._tell, self._delay = terms, tell, delay
-        self._plan = terms.spec.planned(plan)
+        self.plan = terms.spec.planned(plan)
         self._inbox: SimpleQueue[Sequence[Question] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=f"place {site.name}", daemon=True)
 
@@ -118,6 +118,7 @@ class Shift:
         session = self.site.session(self._terms)
         try:
             loaded = session.load()
+            self.plan = loaded.planned(self.plan)
             self._tell(Ready(self, loaded, self.site.presence()))
             self._ask_all(session)
         except BaseException:
@@ -129,7 +130,7 @@ class Shift:
         hand: list[Question] = []
         while self._fill(hand):
             started = perf_counter()
-            settled = session.ask(hand, self._plan)
+            settled = session.ask(hand, self.plan)
             through = {id(question) for question, _ in settled}
             hand[:] = [question for question in hand if id(question) not in through]
             self._tell(Answered(self, settled, perf_counter() - started))

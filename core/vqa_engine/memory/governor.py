@@ -6,7 +6,7 @@ It lives beside the model, in whatever process that is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 
@@ -21,6 +21,7 @@ from vqa_engine.adapter import (
     ModelAdapter,
     Moment,
     Question,
+    QuestionId,
 )
 from vqa_engine.adapter.strategy import VERDICT
 from vqa_engine.errors import VqaEngineError
@@ -40,7 +41,7 @@ from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
 log = logging.getLogger(__name__)
 
-FRUGAL: Mapping[Lever, CleanupStrategy] = {
+_FRUGAL: Mapping[Lever, CleanupStrategy] = {
     "prefill_step": PrefillStep(256),
     "encoder_batch": EncoderBatch(2),
 }
@@ -119,7 +120,7 @@ class Governor:
                 process would help, `controls.recycle` says so.
         """
         before = self._moment.number
-        self._moment.number += len(questions)
+        self._moment.number += sum(one.question_id not in self._again for one in questions)
         if not self._busy:
             return plan
         for narrow in self._narrows:
@@ -136,6 +137,10 @@ class Governor:
             self._active_before = self.backend.read().active or 0
             self.backend.reset_peak()
         return plan
+
+    def expect_again(self, questions: Iterable[Question]) -> None:
+        """These failed together and will be asked alone: they are counted already."""
+        self._again.update(one.question_id for one in questions)
 
     def account(self, answer: Answer | None) -> MemoryReading | None:
         """After a question: learn what it cost, audit what stayed, clean what is due.
@@ -201,7 +206,7 @@ class Governor:
         """What a caller who wants to save adds, as far as the model obeys it."""
         if not self._policy.saver:
             return ()
-        return tuple(one for lever, one in FRUGAL.items() if lever in profile.levers)
+        return tuple(one for lever, one in _FRUGAL.items() if lever in profile.levers)
 
     def _follow(self, profile: MemoryProfile) -> None:
         """Count on the device where the model lies, if that shows only now.
@@ -232,6 +237,7 @@ class Governor:
         )
         self._busy = self._counts
         self._moment = Moment(budget=self.budget.limit)
+        self._again: set[QuestionId] = set()
         self._active_before = 0
 
     def _run(self, hooks: list[_Hook]) -> list[_Hook]:

@@ -40,11 +40,11 @@ def make(spec: AdapterSpec) -> ModelAdapter:
     Raises:
         AdapterError: as `load` does; also when the object cannot be created.
     """
-    factory = load_target(spec.name, spec.target) if spec.target else load(spec.name)
+    factory = _load_target(spec.name, spec.target) if spec.target else load(spec.name)
     return made(spec.name, factory)
 
 
-def load_target(name: str, target: str) -> AdapterFactory:
+def _load_target(name: str, target: str) -> AdapterFactory:
     """Import a class that is no plugin, by `module:qualified.name`, and check it.
 
     Raises:

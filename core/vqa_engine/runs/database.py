@@ -7,19 +7,20 @@ from pathlib import Path
 
 from vqa_engine.errors import JournalError
 
-FORMAT = 2
+FORMAT = 3
 """SQLite's `user_version` of a journal. Format 1 had none."""
 
 _APPLICATION = int.from_bytes(b"VQAE")
 """SQLite's `application_id` of a journal (https://sqlite.org/fileformat2.html#application_id)."""
 
-# The id columns have no type, so that SQLite keeps 1 and "1" apart, as two questions.
+# The id columns have no type, so that SQLite keeps 1 and "1" apart, as two questions. The rowid
+# of `rows` only ever grows, so whoever follows a run reads no row twice.
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE questions (id PRIMARY KEY, position INTEGER, record BLOB) WITHOUT ROWID;
 CREATE TABLE rows (
     adapter TEXT, id, cause TEXT, degraded INTEGER, record BLOB, PRIMARY KEY (adapter, id)
-) WITHOUT ROWID;
+);
 CREATE TABLE in_flight (
     adapter TEXT, id, tries INTEGER, PRIMARY KEY (adapter, id)
 ) WITHOUT ROWID;

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +14,14 @@ from typing import Self
 import msgspec
 
 from vqa_engine.errors import JournalError, RunError, RunLocked, RunMismatch
+from vqa_engine.results import Loaded
 from vqa_engine.runs import journal, manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 
 _LOCK = "lock"
+_LOGS = "logs"
+_OURS = {_LOCK, _LOGS, manifest.FILE, *(f"{journal.FILE}{end}" for end in ("", "-wal", "-shm"))}
 
 
 class RunDirectory:
@@ -53,7 +58,17 @@ class RunDirectory:
     @property
     def logs(self) -> Path:
         """Where workers' output goes."""
-        return self.path / "logs"
+        return self.path / _LOGS
+
+    def loaded(self, label: str, loaded: Loaded) -> None:
+        """Note what is known of an adapter once it is loaded; nothing where it is noted already.
+
+        Raises:
+            RunError: the manifest cannot be written.
+        """
+        self._manifest = _update(
+            self.path, self._manifest, manifest.with_bound(self._manifest, label, loaded)
+        )
 
     def close(self) -> None:
         """Close the journal, note what was downloaded, unlock the directory; twice is safe."""
@@ -61,7 +76,7 @@ class RunDirectory:
         if self._lock < 0:
             return
         try:
-            _update(self.path, self._manifest)
+            _update(self.path, self._manifest, manifest.with_commits(self._manifest))
         finally:
             os.close(self._lock)
             self._lock = -1
@@ -109,6 +124,39 @@ def fresh(path: Path) -> Path:
     """The first free name beside `path`: `path`, `path-2`, `path-3`, …"""
     names = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in range(1, 10_000))
     return next(name for name in names if not name.exists())
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing but the files of a run without any row is there.
+
+    Raises:
+        JournalError: its journal cannot be read.
+    """
+    if any(entry.name not in _OURS for entry in path.iterdir()):
+        return False
+    with closing(open_journal(path)) as opened:
+        return next(opened.rows(), None) is None
+
+
+def remove(path: Path) -> bool:
+    """Delete a run that is empty and that nobody works on; whether it was.
+
+    Raises:
+        RunError, JournalError: it cannot be read or deleted.
+    """
+    try:
+        lock = _locked(path)
+    except RunLocked:
+        return False
+    try:
+        if not is_empty(path):
+            return False
+        shutil.rmtree(path)
+    except OSError as error:
+        raise RunError(path, f"{path} cannot be deleted: {error}.") from error
+    finally:
+        os.close(lock)
+    return True
 
 
 def _locked(path: Path) -> int:
@@ -169,11 +217,11 @@ def _agree(
     return now
 
 
-def _update(path: Path, known: Manifest) -> None:
-    """Add the commits of models that this run downloaded."""
-    now = manifest.with_commits(known)
+def _update(path: Path, known: Manifest, now: Manifest) -> Manifest:
+    """Write the manifest if more is known now."""
     if now != known:
         _write(path / manifest.FILE, now.encode())
+    return now
 
 
 def _write(file: Path, data: bytes) -> None:

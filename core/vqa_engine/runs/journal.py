@@ -43,6 +43,12 @@ FROM rows LEFT JOIN questions USING (id)
 WHERE (?1 IS NULL OR rows.adapter = ?1) AND (cause IS NULL OR ?2)
 ORDER BY rows.adapter, position
 """
+_ROWS_AFTER = """
+SELECT rows.adapter, id, rows.rowid, rows.record, questions.record
+FROM rows LEFT JOIN questions USING (id)
+WHERE rows.adapter = ? AND rows.rowid > ?
+ORDER BY position
+"""
 _PLACES = """
 SELECT json_extract(CAST(record AS TEXT), '$.place') AS place, count(*) FROM rows
 WHERE adapter = ? AND place <> '' GROUP BY place ORDER BY place
@@ -226,11 +232,19 @@ class Journal:
         A question read back has its image's path; the image of one that had no path
         is `b""`.
         """
-        return (row for _, row in self._placed(adapter, failed=True))
+        return (row for _, row in self._decoded(_ROWS, (adapter, True)))
 
     def placed_rows(self, adapter: str, *, failed: bool) -> Iterator[tuple[int, Row]]:
         """(position, row) of one adapter, with the failed ones or without; lazy."""
-        return self._placed(adapter, failed=failed)
+        return self._decoded(_ROWS, (adapter, failed))
+
+    def rows_after(self, adapter: str, number: int) -> Iterator[tuple[int, Row]]:
+        """(number, row) of what was recorded after the row with this number; lazy.
+
+        Numbers begin at 1 and grow; a row that replaces another has a new one. The rows come
+        in the caller's question order.
+        """
+        return self._decoded(_ROWS_AFTER, (adapter, number))
 
     def events(self, adapter: str | None = None) -> Iterator[TimedEvent]:
         """Memory events in the order they happened; lazy."""
@@ -256,13 +270,13 @@ class Journal:
         for event in events:
             self._db.execute(_ADD_EVENT, (adapter, time(), stored.encoded_event(event)))
 
-    def _placed(self, adapter: str | None, *, failed: bool) -> Iterator[tuple[int, Row]]:
-        for label, key, position, record, question in self._select(_ROWS, (adapter, failed)):
+    def _decoded(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[int, Row]]:
+        for label, key, number, record, question in self._select(query, values):
             try:
                 row = stored.decoded_row(label, record, question)
             except stored.UNSTORABLE as error:
                 raise self._damaged(f"The row of question {key!r} of {label!r}", error) from error
-            yield position, row
+            yield number, row
 
     def _select(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
         try:

@@ -15,6 +15,7 @@ from attrs import asdict, evolve, field, frozen
 
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.results import Loaded
 from vqa_engine.runs import provenance
 from vqa_engine.runs.checkpoint import folder_digest, hub_cache, hub_commit
 from vqa_engine.runs.provenance import Origin
@@ -35,7 +36,8 @@ class AdapterRecord:
     adapter is another run. `libraries` are the versions of those that can change an answer,
     in the interpreter of its worker. `checkpoint` is a digest of a local model folder.
     `commit` is what the hub cache has for a hub id, None until that is downloaded. `settings`
-    are what the adapter's plan has of its own.
+    are what the adapter's plan has of its own. `image_longest_edge` is the bound in pixels on
+    pictures that it has of its own, known once it was loaded; a plan's replaces it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class AdapterRecord:
     checkpoint: str | None = None
     commit: str | None = None
     settings: Mapping[str, Any] = field(factory=dict)
+    image_longest_edge: int | None = None
 
 
 @frozen(kw_only=True)
@@ -85,7 +88,9 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Sixteen hex digits that name this combination, whatever was downloaded by now."""
-        adapters = {label: evolve(one, commit=None) for label, one in self.adapters.items()}
+        adapters = {
+            label: evolve(one, commit=None) for label, one in _unloaded(self.adapters).items()
+        }
         return hashlib.sha256(evolve(self, adapters=adapters).encode()).hexdigest()[:16]
 
     def encode(self) -> bytes:
@@ -106,7 +111,7 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
     """Each setting that differs, by dotted name: (old value, new value).
 
     Only adapters that both have are compared. Metrics decide no answer, and a commit that
-    was not known and now is makes no difference.
+    was not known and now is makes no difference. An adapter's own bound follows from its code.
     """
     shared = old.adapters.keys() & new.adapters.keys()
     before, after = _compared(old, shared), _compared(new, shared)
@@ -129,13 +134,31 @@ def grown(old: Manifest, new: Manifest, changed: Mapping[str, tuple[object, obje
     change = Change(accepted=datetime.now(UTC).isoformat(timespec="seconds"), versions=changed)
     return evolve(
         new,
-        adapters={**old.adapters, **new.adapters},
+        adapters={**old.adapters, **_still_known(old.adapters, new.adapters)},
         changes=(*old.changes, change) if changed else old.changes,
     )
 
 
+def _unloaded(adapters: Mapping[str, AdapterRecord]) -> dict[str, AdapterRecord]:
+    """The records without what only a load shows."""
+    return {label: evolve(one, image_longest_edge=None) for label, one in adapters.items()}
+
+
+def _still_known(
+    old: Mapping[str, AdapterRecord], new: Mapping[str, AdapterRecord]
+) -> dict[str, AdapterRecord]:
+    """The new records, with what a load has shown before."""
+    return {
+        label: evolve(one, image_longest_edge=old[label].image_longest_edge)
+        if label in old and one.image_longest_edge is None
+        else one
+        for label, one in new.items()
+    }
+
+
 def _compared(manifest: Manifest, labels: Set[str]) -> dict[str, object]:
     adapters = {label: one for label, one in manifest.adapters.items() if label in labels}
+    adapters = _unloaded(adapters)
     return _flat(asdict(evolve(manifest, adapters=adapters, metrics=(), changes=())))
 
 
@@ -146,6 +169,13 @@ def with_commits(manifest: Manifest) -> Manifest:
         for label, one in manifest.adapters.items()
     }
     return evolve(manifest, adapters=adapters)
+
+
+def with_bound(manifest: Manifest, label: str, loaded: Loaded) -> Manifest:
+    """The manifest with the bound on pictures that a loaded adapter has of its own."""
+    record = manifest.adapters[label]
+    known = evolve(record, image_longest_edge=loaded.profile.image_longest_edge)
+    return evolve(manifest, adapters={**manifest.adapters, label: known})
 
 
 def adapter_record(spec: AdapterSpec) -> AdapterRecord:

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vqa_engine.scoring.comparable import comparable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
 
@@ -30,15 +31,18 @@ def score_tables(
     """Score tables for people: overall, other figures, each type, and what was not scored.
 
     One adapter has a column for each metric; several have a table for each metric, with a
-    column for each adapter. `why` says why these metrics, where the engine chose.
+    column for each adapter. `why` says why these metrics, where the engine chose. The last
+    lines say which published figures they compare with.
     """
     shown: list[RenderableType] = []
     for columns, heading in _groups(tables, title):
         shown.append(_table(columns, heading))
         shown.extend(Text(line) for line in _remarks(columns))
     shown.extend([comparison_table(comparisons)] if comparisons else [])
+    names = _metric_names(tables)
     if why and tables:
-        shown.append(Text(f"Scored by {_metric_names(tables)}: {why} (--metric for others)."))
+        shown.append(Text(f"Scored by {', '.join(names)}: {why} (--metric for others)."))
+    shown.extend(map(Text, comparable(names)))
     return Group(*shown)
 
 
@@ -151,8 +155,8 @@ def _name(table: ScoreTable) -> str:
     return table.metric if table.version == 1 else f"{table.metric} (version {table.version})"
 
 
-def _metric_names(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
-    return ", ".join(table.metric for table in next(iter(tables.values())))
+def _metric_names(tables: Mapping[str, Sequence[ScoreTable]]) -> list[str]:
+    return [table.metric for table in next(iter(tables.values()), ())]
 
 
 def _cell(score: Score) -> str:

@@ -189,8 +189,11 @@ class Dispatcher:
 
     def _note(self, model: Model, told: Loaded | Released | None) -> None:
         """Keep the memory events of a load or a release."""
-        if told is not None and self.record is not None:
-            self.record.add_events(model.label, told.events)
+        if told is None or self.record is None:
+            return
+        self.record.add_events(model.label, told.events)
+        if isinstance(told, Loaded):
+            self.record.add_loaded(model.label, told)
 
     async def _round(self, model: Model, tickets: Sequence[Ticket]) -> None:
         """Ask the model once, and pass on what it says."""
@@ -240,4 +243,4 @@ def _image_id(images: Sequence[bytes]) -> str:
 
 def _row(model: Model, ticket: Ticket, settled: Settled, seconds: float) -> Row:
     question, reply = settled
-    return Row.of(model.label, question, reply, ticket.plan, seconds)
+    return Row.of(model.label, question, reply, model.planned(ticket.plan), seconds)

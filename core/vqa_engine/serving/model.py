@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import TypeVar
 
+from vqa_engine.adapter import GenerationPlan
 from vqa_engine.results import Loaded, Released
 from vqa_engine.serving.waiting import Ticket, upcoming
 from vqa_engine.session.protocol import Session, Settled
@@ -113,7 +114,7 @@ class Model:
         """
         assert self._session is not None
         by_question = {id(ticket.question): ticket for ticket in tickets}
-        questions, plan = [ticket.question for ticket in tickets], tickets[0].plan
+        questions, plan = [ticket.question for ticket in tickets], self.planned(tickets[0].plan)
         started = perf_counter()
         settled = await self._call(partial(self._session.ask, questions, plan))
         seconds = perf_counter() - started
@@ -123,6 +124,10 @@ class Model:
         self.answered += len(through)
         self.used = monotonic()
         return through, seconds
+
+    def planned(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan with what the resident model has of its own."""
+        return plan if self.loaded is None else self.loaded.planned(plan)
 
     def forget(self, tickets: Sequence[Ticket]) -> None:
         """Take these out of the line."""

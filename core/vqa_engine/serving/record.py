@@ -12,7 +12,7 @@ from attrs import evolve
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine.errors import RunError
 from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.results import MemoryEvent, Row
+from vqa_engine.results import Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
 from vqa_engine.runs.directory import RunDirectory
 from vqa_engine.runs.manifest import Manifest
@@ -56,7 +56,7 @@ class Record:
     """
 
     def __init__(self, directory: RunDirectory) -> None:
-        self._journal = directory.journal
+        self._directory, self._journal = directory, directory.journal
         self.error = ""
         labels = self._journal.labels()
         self._place = sum(self._journal.tally(label).done for label in labels)
@@ -75,6 +75,13 @@ class Record:
         """Commit memory events that belong to no request."""
         try:
             self._journal.record_events(label, events)
+        except RunError as error:
+            self._failed(error)
+
+    def add_loaded(self, label: str, loaded: Loaded) -> None:
+        """Put what a model is known to have of its own into the manifest."""
+        try:
+            self._directory.loaded(label, loaded)
         except RunError as error:
             self._failed(error)
 

@@ -38,7 +38,7 @@ from vqa_engine.results import (
     Reply,
 )
 from vqa_engine.session.notes import Notes
-from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
+from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer, worth_another_try
 from vqa_engine.session.wording import finished
 
 log = logging.getLogger(__name__)
@@ -221,6 +221,8 @@ class Resident:
             governor.recover()
         governor.account(None)
         alone = len(asked) == 1
+        if not alone:
+            governor.expect_again(asked)
         return Exchange(
             begun=len(asked),
             replies=(Reply(failure=failure),) if alone else (),
@@ -274,6 +276,9 @@ def _planned(
 def _answered(governor: Governor, asked: Sequence[Question], replies: Sequence[Reply]) -> Exchange:
     """The replies with what memory did; the last one brings the prediction."""
     memory = governor.account(next((one.answer for one in replies if one.answer), None))
+    if len(asked) > 1:
+        pairs = zip(asked, replies, strict=True)
+        governor.expect_again(one for one, reply in pairs if worth_another_try(reply))
     settled = [_with_memory(reply, memory) for reply in replies]
     if governor.prediction is not None:
         settled[-1] = evolve(settled[-1], prediction=governor.prediction)

@@ -6,6 +6,7 @@ validated on arrival. What crosses when is decided in `outbox`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -17,7 +18,7 @@ from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, r
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -38,7 +39,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
     finds the same modules; None leaves the child's own. `policy` is the caller's word
-    on memory.
+    on memory. `log_level` is the lowest of what the host wants to hear.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     target: str | None = None
     path: tuple[str, ...] | None = None
+    log_level: int = logging.INFO
 
 
 class PathImage(Struct, frozen=True, tag="path"):
