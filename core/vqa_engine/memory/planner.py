@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -257,7 +257,7 @@ class Planner:
         return whole * (_HALF_BITS - plan.kv_bits) // _HALF_BITS
 
     @property
-    def _levers(self) -> frozenset[Lever]:
+    def _levers(self) -> Mapping[Lever, int]:
         return self.controls.profile.levers
 
 
