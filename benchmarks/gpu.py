@@ -102,7 +102,7 @@ class Row:
     compared: int
 
 
-def row(
+def row(  # noqa: PLR0913, PLR0917  one line of the table
     name: str,
     way: Way,
     asked: Sequence[Question],
