@@ -1,6 +1,7 @@
 """Three ways to run the same questions: mlx-vlm's own loop, the first remedy, the engine.
 
-    python benchmarks/memory_strategies.py [--case NAME] [--questions N] [--prediction N]
+    python benchmarks/memory_strategies.py [--case NAME] [--against WAY] [--questions N]
+        [--prediction N]
 
 Each way runs in a process of its own, on the same random checkpoint of a real
 architecture. What is compared: the peak above the weights, the pool (its largest after a
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,8 @@ def _smolvlm_256m(folder: Path) -> Path:
     """The same with SmolVLM-256M's layers, heads and widths; its vocabulary stays small."""
     tiny = smolvlm._config
 
-    def config(model_type: str, vocabulary: int) -> dict[str, Any]:
-        made = tiny(model_type, vocabulary)
+    def config(model_type: str, vocabulary: int, *sizes: int) -> dict[str, Any]:
+        made = tiny(model_type, vocabulary, *sizes)
         made["text_config"] |= {
             "hidden_size": 576,
             "intermediate_size": 1536,
@@ -366,15 +367,15 @@ def apart(name: str, way: str, folder: Path, count: int, budget: int) -> Result:
     return Result(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(name: str, count: int | None) -> None:
-    """All ways of one case, as a table."""
+def compare(name: str, count: int | None, ways: Sequence[str]) -> None:
+    """These ways of one case beside the stock loop, as a table."""
     case = CASES[name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = case.write(Path(temporary) / "checkpoint")
         first = apart(name, "stock loop", folder, count or case.questions, 0)
         quarter = first.weights + (first.peak - first.weights) // 4
         results = {"stock loop": first} | {
-            way: apart(name, way, folder, count or case.questions, quarter) for way in [*WAYS][1:]
+            way: apart(name, way, folder, count or case.questions, quarter) for way in ways
         }
     print(f"\n{name}: {count or case.questions} questions, weights {shown(first.weights)}\n")
     print("| way | peak above weights | of stock | resident | of stock | pool, largest ", end="")
@@ -396,6 +397,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--questions", type=int)
     parser.add_argument("--prediction", type=int, default=500)
+    parser.add_argument("--against", choices=[*WAYS][1:], action="append", help="all if left out")
     parser.add_argument("--budget", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -409,7 +411,7 @@ def main() -> None:
         return
     for name in [chosen.case] if chosen.case else [one for one in CASES if one != LARGE]:
         with phi3_v.small_tower(TOWER):
-            compare(name, chosen.questions)
+            compare(name, chosen.questions, chosen.against or [*WAYS][1:])
     if not chosen.case:
         with tempfile.TemporaryDirectory() as temporary:
             prediction(Path(temporary) / "checkpoint", chosen.prediction)
