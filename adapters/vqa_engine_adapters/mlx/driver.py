@@ -23,7 +23,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
-from vqa_engine_adapters.checkpoints.profile import profile
+from vqa_engine_adapters.checkpoints.profile import profile, without
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -97,8 +97,9 @@ class MlxAdapter(ModelAdapter):
         self._wording = given
         chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
-        levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
-        self._profile = evolve(described, weights=loaded.weights, levers=levers)
+        if not kv_group(loaded):
+            described = without(described, "kv_bits")
+        self._profile = evolve(described, weights=loaded.weights)
         self._answering = Answering(
             loaded,
             family,

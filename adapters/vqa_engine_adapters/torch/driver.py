@@ -36,7 +36,7 @@ from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import generate_whole, pictures
+from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures
 
 log = logging.getLogger(__name__)
 
@@ -344,7 +344,7 @@ class TorchAdapter(ModelAdapter):
     def _trial(self) -> list[Prepared]:
         """The questions of the self-check."""
         asked = [
-            Question(question_id=n, image=one, text="What is this?")
+            Question(question_id=n, image=one, text=TRIAL_TEXTS[n % 2])
             for n, one in enumerate(pictures())
         ]
         assert self._ahead is not None

@@ -18,6 +18,9 @@ from vqa_engine_adapters.torch.preparing import Prepared
 TRIAL = GenerationPlan(max_tokens=4)
 """How the drawn pictures are asked about: the length of a short answer."""
 
+TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
+"""What is asked about them: of two lengths, so that rows are padded for every model."""
+
 _LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
 """What processors make with one number for each token, beside ids and mask."""
 

@@ -5,6 +5,7 @@ Sizes are bytes, times are seconds, lengths are tokens, unless a name says other
 """
 
 from vqa_engine.adapter.memory import (
+    LEAST,
     LEVERS,
     ImageTokens,
     Lever,
@@ -53,6 +54,7 @@ from vqa_engine.adapter.strategy import (
 
 __all__ = [
     "BUILTIN",
+    "LEAST",
     "LEVERS",
     "NO_EDGE",
     "VERDICT",
