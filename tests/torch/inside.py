@@ -120,6 +120,12 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
     return tuple(ids[:-1] if ids and ids[-1] in loaded.stop else ids)
 
 
+def decoded(target: str, ids: tuple[int, ...]) -> str:
+    """Some ids as the loaded model's tokenizer writes them."""
+    tokenizer = _ADAPTERS[target]._ready().tokenizer
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
 def imported() -> list[str]:
     """Which of the heavy libraries this process has."""
     return [name for name in ("torch", "transformers", "mlx", "mlx_vlm") if name in sys.modules]
