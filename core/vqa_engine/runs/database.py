@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 from vqa_engine.errors import JournalError
@@ -81,9 +83,29 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     """
     log = path.with_name(f"{path.name}-wal")
     settled = not log.exists() or log.stat().st_size == 0
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None)
-    return _checked(path, db, write=False)
+    try:
+        return _connected(path, "&immutable=1" if settled else "")
+    except sqlite3.OperationalError:
+        if settled:
+            raise
+    return _copied(path, log)  # it was not closed, and the folder cannot be written to
+
+
+def _copied(path: Path, log: Path) -> sqlite3.Connection:
+    """A connection to a private copy, which ends with it: the files are open, and have no name."""
+    with TemporaryDirectory(prefix="vqa-engine-") as folder:
+        copy = Path(folder, path.name)
+        try:
+            shutil.copyfile(path, copy)
+            shutil.copyfile(log, copy.with_name(log.name))
+        except OSError as error:
+            raise unusable(path, f"{path} cannot be copied to be read: {error}") from error
+        return _connected(copy)
+
+
+def _connected(path: Path, how: str = "") -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=ro{how}"
+    return _checked(path, sqlite3.connect(uri, uri=True, isolation_level=None), write=False)
 
 
 def _checked(path: Path | None, db: sqlite3.Connection, *, write: bool) -> sqlite3.Connection:
