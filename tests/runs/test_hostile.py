@@ -8,8 +8,10 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -21,17 +23,20 @@ from vqa_engine.runs.directory import RunDirectory, open_journal
 from vqa_engine.runs.journal import FILE, Journal
 from vqa_engine.runs.rescoring import score_run
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+fuzz: Any = import_module("fuzz")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody changes."""
-    return fuzz.make_run(tmp_path_factory.mktemp("made") / "run")
+    return Path(fuzz.make_run(tmp_path_factory.mktemp("made") / "run"))
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run to damage."""
-    return fuzz.make_run(tmp_path / "run")
+    return Path(fuzz.make_run(tmp_path / "run"))
 
 
 @pytest.mark.slow

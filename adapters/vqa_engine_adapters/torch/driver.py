@@ -28,6 +28,7 @@ from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_re
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
 from vqa_engine_adapters.torch.generation import Generated, generate
@@ -62,7 +63,7 @@ class TorchAdapter(ModelAdapter):
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
-        self._options = Options()
+        self._options, self._plain = Options(), Plain.of(None)
         self._family = self.family
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
@@ -102,6 +103,8 @@ class TorchAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family = loaded, family
+        image = getattr(loaded.processor, "image_token", None)
+        self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self._prompt, self._prefixes)
@@ -218,15 +221,15 @@ class TorchAdapter(ModelAdapter):
 
         Raises:
             AnswerError: nothing is loaded, the checkpoint has no template, or the
-                question's text has an image marker.
+                question's text is not valid Unicode.
         """
         loaded = self._ready()
         given = self._options
         system = given.system if system is None else system
-        text = self._family.ask(question, given.instruction, given.before)
+        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
         if marker and marker in text + system + given.prefill:
-            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
+            raise AnswerError(f"The prompt's wording contains {marker!r}.", cause="marker")
         if _has_template(loaded):
             bare = _templated(loaded, text, system)
         elif self._family.prompt is None:

@@ -27,6 +27,7 @@ from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolv
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
@@ -59,6 +60,10 @@ FAMILY = Family(
         levers=WHOLE,
     ),
 )
+
+
+_PLAIN = Plain.of(None)
+"""Its tokenizer's control tokens all have the usual form."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -202,7 +207,8 @@ class Moondream2(ModelAdapter):
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
-        return FAMILY.ask(question, self._options.instruction, self._options.before)
+        plain = _PLAIN.question(question)
+        return FAMILY.ask(plain, self._options.instruction, self._options.before)
 
 
 def _allowed(model: ModelRef) -> ModelRef:
