@@ -146,8 +146,8 @@ class TestReuse:
 
     def test_outlives_a_question_that_cannot_be_asked(self, smol: Remote) -> None:
         smol.call("answer", ask(picture()), PLAN)
-        failed = smol.call("answer", ask(picture(), "What is <image>?"), PLAN)
-        assert (failed.kind, failed.facts["cause"]) == ("AnswerError", "marker")
+        failed = smol.call("answer", ask(picture(), "What is \ud83d?"), PLAN)
+        assert (failed.kind, failed.facts["cause"]) == ("AnswerError", "encoding")
         assert smol.call("cost", [ask(picture())], PLAN).reused_tokens > 0
         assert smol.ids(ask(picture()), PLAN) == smol.reference(ask(picture()), PLAN)
 

@@ -35,6 +35,7 @@ from vqa_engine_adapters.mlx.picture import Picture, Preparation, Prompt, same_s
 from vqa_engine_adapters.mlx.pool import discard, sweep
 from vqa_engine_adapters.mlx.tracing import trace
 from vqa_engine_adapters.options import Wording, read
+from vqa_engine_adapters.plain import Plain
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class MlxAdapter(ModelAdapter):
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
         self._preparation = Preparation()
-        self._wording = Wording()
+        self._wording, self._plain = Wording(), Plain.of(None)
         self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
@@ -96,6 +97,7 @@ class MlxAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family, self._warned = loaded, family, False
+        self._plain = Plain.of(loaded.tokenizer, (family.marker, *family.stop))
         self._wording = given
         chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
@@ -236,12 +238,12 @@ class MlxAdapter(ModelAdapter):
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
-            AnswerError: nothing is loaded, or the question's text has an image marker or is
-                not valid Unicode.
+            AnswerError: nothing is loaded, or the question's text is not valid Unicode.
         """
-        text = self._family.ask(question, self._wording.instruction, self._wording.before)
-        wording = self._wording if system is None else evolve(self._wording, system=system)
-        return chat.formatted(self._ready(), self._family, text, wording)
+        loaded, given = self._ready(), self._wording
+        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
+        wording = given if system is None else evolve(given, system=system)
+        return chat.formatted(loaded, self._family, text, wording)
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.

@@ -31,6 +31,7 @@ from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.interleaving import order, parts
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
 from vqa_engine_adapters.torch.generation import Generated, generate
@@ -65,7 +66,7 @@ class TorchAdapter(ModelAdapter):
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
-        self._options = Options()
+        self._options, self._plain = Options(), Plain.of(None)
         self._family = self.family
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
@@ -105,6 +106,8 @@ class TorchAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family = loaded, family
+        image = getattr(loaded.processor, "image_token", None)
+        self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
         self._ahead = Ahead(loaded, self._prompt, self._order, self._prefixes)
@@ -230,14 +233,14 @@ class TorchAdapter(ModelAdapter):
 
         Raises:
             AnswerError: nothing is loaded, the checkpoint has no template, or the
-                question's text has an image marker.
+                question's text is not valid Unicode.
         """
         loaded = self._ready()
         given, text = self._options, self._text(question)
         system = given.system if system is None else system
         marker = getattr(loaded.processor, "image_token", None)
         if marker and marker in text + system + given.prefill:
-            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
+            raise AnswerError(f"The prompt's wording contains {marker!r}.", cause="marker")
         if _has_template(loaded):
             bare = _templated(loaded, parts(text, len(question.all_images)), system)
         elif self._family.prompt is None:
@@ -255,7 +258,8 @@ class TorchAdapter(ModelAdapter):
         return self.prompt(question, self._system)
 
     def _text(self, question: Question) -> str:
-        return self._family.ask(question, self._options.instruction, self._options.before)
+        given = self._options
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
 
     def _order(self, question: Question) -> list[int]:
         return order(self._text(question), len(question.all_images))

@@ -29,6 +29,7 @@ from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
@@ -64,6 +65,10 @@ FAMILY = Family(
         levers=WHOLE,
     ),
 )
+
+
+_PLAIN = Plain.of(None)
+"""Its tokenizer's control tokens all have the usual form."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -213,7 +218,8 @@ class Moondream2(ModelAdapter):
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
-        return FAMILY.ask(question, self._options.instruction, self._options.before)
+        plain = _PLAIN.question(question)
+        return FAMILY.ask(plain, self._options.instruction, self._options.before)
 
 
 def _allowed(model: ModelRef) -> ModelRef:
