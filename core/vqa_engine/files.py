@@ -37,7 +37,7 @@ def open_regular(path: Path) -> BufferedReader:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:  # a NUL, or half of a surrogate pair
         raise OSError(errno.EINVAL, "its name is not one that a file can have") from error
-    file = open(opened, "rb")  # noqa: PTH123  there is no path to a descriptor
+    file = open(opened, "rb")  # noqa: PTH123, SIM115  there is no path to a descriptor
     try:
         _check(path, os.fstat(opened).st_mode)
     except BaseException:

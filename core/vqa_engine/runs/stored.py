@@ -28,6 +28,8 @@ UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, msgspec.Ms
 _BITS = 64
 """What SQLite's integers have, sign included."""
 
+_LAST_PLACE = 1 << 40
+
 T = TypeVar("T")
 
 
@@ -153,12 +155,17 @@ def encoded_event(event: MemoryEvent) -> bytes:
         return _encode(MemoryEvent(strategy=strategy, call=call, detail=detail, question_id=shown))
 
 
-def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
+def decoded_row(adapter: object, row: bytes, question: bytes) -> Row:
     """A row from its two records.
 
     Raises:
-        msgspec.MsgspecError: one of them is damaged, or of another format.
+        ValueError: one of them is damaged, or of another format (`UNSTORABLE` has all that is
+            raised); `msgspec.MsgspecError` is one, and a column of another type.
     """
+    if not isinstance(adapter, str) or not isinstance(row, bytes):
+        raise TypeError("a column is of another type")
+    if not isinstance(question, bytes):
+        raise TypeError("its question is missing")
     stored = _row(row)
     return Row(
         adapter=adapter,
@@ -171,6 +178,17 @@ def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
         degraded=stored.degraded,
         place=stored.place,
     )
+
+
+def decoded_place(position: object) -> int:
+    """A question's place in the caller's order, from 0.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(position, int) or not 0 <= position < _LAST_PLACE:
+        raise ValueError("its question has no place")
+    return position
 
 
 def decoded_event(record: bytes) -> MemoryEvent:
