@@ -9,6 +9,9 @@ MODELS := builtin conformance mlx torch http
 QUICK := $(MODELS:%=--ignore=tests/%)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
+# Tests start hundreds of processes, and compiled modules make each start quicker.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check lint clean
 
 demo: $(VENV)/.demo

@@ -14,7 +14,10 @@ the same loaded model and the same files on disk, 640 by 480 JPEGs.
 
 The columns: questions per second, the GPU's utilisation as nvidia-smi samples it, processor
 cores kept busy, peak memory above the weights, and answers whose ids are not those of one by
-one. With `--cpu` the shapes are tiny: it shows that the benchmark works, and no more.
+one. Under each table: how well our batches' memory was predicted. Under torch's: our batches'
+sizes, and how far the first token's logits of a batch are from those of one by one, beside how
+far apart the two likeliest tokens are. With `--cpu` the shapes are tiny: it shows that the
+benchmark works, and no more.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from PIL import Image
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.memory.budget import shown
+from vqa_engine.results import Reply
 from vqa_engine.session.local import LocalSession
 
 TEXTS = (
@@ -98,25 +102,39 @@ class Row:
     compared: int
 
 
-def row(
-    name: str, way: Way, asked: Sequence[Question], expected: Sequence[Ids], counter: Any
+def row(  # noqa: PLR0913, PLR0917  one line of the table
+    name: str,
+    way: Way,
+    asked: Sequence[Question],
+    expected: Sequence[Ids],
+    counter: Any,
+    seen: Sequence[Sequence[Reply]] = (),
 ) -> tuple[Row, list[Ids]]:
-    """Run one way over the questions; `expected` are ids of the first of them."""
-    meter, floor = Meter(), counter.reset()
+    """Run one way over the questions; `expected` are ids of the first of them.
+
+    What the way adds to `seen` knows its peaks: the counter was reset before every batch.
+    """
+    meter, floor, before = Meter(), counter.reset(), len(seen)
     with meter.running(gpu=counter.gpu):
         ids = way(asked)
     pairs = list(zip(ids, expected, strict=False))
+    peaks = [peak - floor for batch in seen[before:] if (peak := _peak(batch)) is not None]
     measured = Row(
         way=name,
         rate=len(asked) / meter.seconds,
         gpu=sum(meter.gpu) / len(meter.gpu) if meter.gpu else None,
         cores=meter.busy / meter.seconds,
-        peak=counter.peak(floor),
+        peak=max(peaks, default=counter.peak(floor)),
         differ=sum(one != other for one, other in pairs) if pairs else None,
         compared=len(pairs),
     )
     show(measured)
     return measured, ids
+
+
+def _peak(batch: Sequence[Reply]) -> int | None:
+    memory = next((one.answer.memory for one in batch if one.answer), None)
+    return memory.peak if memory else None
 
 
 def show(measured: Row) -> None:
@@ -198,16 +216,20 @@ def about(files: Sequence[Path], each: int) -> list[Question]:
     ]
 
 
-def through(session: LocalSession, window: int, plan: GenerationPlan) -> Way:
-    """Our session, asked as the engine asks it."""
+def through(
+    session: LocalSession, window: int, plan: GenerationPlan, seen: list[list[Reply]]
+) -> Way:
+    """Our session, asked as the engine asks it; the replies to each batch are added to `seen`."""
 
     def ask(questions: Sequence[Question]) -> list[Ids]:
         waiting, said = list(questions), dict[str | int, Ids]()
         while waiting:
-            for question, reply in session.ask(waiting[:window], plan):
+            replies = session.ask(waiting[:window], plan)
+            for question, reply in replies:
                 assert reply.answer is not None, reply.failure
                 said[question.question_id] = reply.answer.token_ids
-                waiting = [one for one in waiting if one is not question]
+            waiting = [one for one in waiting if one.question_id not in said]
+            seen.append([reply for _, reply in replies])
         return [said[question.question_id] for question in questions]
 
     return ask
@@ -289,12 +311,55 @@ def _until(stop: frozenset[int], line: Sequence[int]) -> Ids:
     return tuple(line[:end])
 
 
+def predictions(seen: Sequence[Sequence[Reply]]) -> str:
+    """How well the need of our batches was predicted, all but the first few."""
+    found = [one.prediction for batch in seen[3:] for one in batch]
+    made = [(one.expected, one.bound, one.truth) for one in found if one and one.truth]
+    if not made:
+        return "no memory was predicted"
+    errors = [expected / truth - 1 for expected, _, truth in made]
+    return (
+        f"memory of {len(made)} batches predicted within "
+        f"{sum(map(abs, errors)) / len(errors):.1%} on average, {min(errors):+.0%} to "
+        f"{max(errors):+.0%}; {sum(truth > bound for _, bound, truth in made)} past the bound"
+    )
+
+
+def logits_apart(adapter: Any, questions: Sequence[Question], plan: GenerationPlan) -> str:
+    """The first token's logits of these questions as one batch, beside one by one."""
+    import torch
+
+    from vqa_engine_adapters.torch.generation import _Batch
+    from vqa_engine_adapters.torch.prefixes import Prefixes
+
+    def first(asked: Sequence[Question]) -> Any:
+        adapter.drop_caches()
+        made = adapter._prepared(asked, plan)
+        with torch.inference_mode():
+            return _Batch(adapter._ready(), made, plan, Prefixes(0)).prefill().float()
+
+    alone, batch = torch.cat([first([one]) for one in questions]), first(questions)
+    apart = (alone - batch).abs().amax(dim=-1)
+    best = alone.topk(2, dim=-1).values
+    gap = best[:, 0] - best[:, 1]
+    other = alone.argmax(dim=-1) != batch.argmax(dim=-1)
+    lines = [
+        f"first logits of a batch of {len(questions)} and of one by one: at most "
+        f"{apart.max():.3g} apart (median of the questions' largest {apart.median():.3g}); "
+        f"their standard deviation is {alone.std():.3g}",
+        f"the two likeliest tokens are {gap.median():.3g} apart (median); {int(other.sum())} first "
+        f"ids differ, where they are at most {float(gap[other].max()) if other.any() else 0:.3g} "
+        "apart",
+    ]
+    return "\n".join(lines)
+
+
 def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
     """LLaVA 1.5 on torch."""
     import torch
 
     from vqa_engine_adapters.growth import Growth
-    from vqa_engine_adapters.torch.driver import ROWS
+    from vqa_engine_adapters.torch.driver import PICTURES
     from vqa_engine_adapters.torch.llava import LlavaTorch
 
     plan, rows = GenerationPlan(max_tokens=tokens), []
@@ -309,7 +374,8 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         files = photos(folder, images)
         once, fives = about(files, 1), about(files[: max(2, images // 2)], 5)
         warm = about(photos(folder, 8, start=images), 1)
-        ours = through(session, window, plan)
+        seen: list[list[Reply]] = []
+        ours = through(session, window, plan, seen)
         for way in (transformers_batches(adapter, 8, tokens), ours):
             way(warm)
         few, some = once[: max(4, images // 16)], once[: max(8, images // 4)]
@@ -319,12 +385,18 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         for size, asked in ((8, some), (32, once)):
             way = transformers_batches(adapter, size, tokens)
             rows.append(row(f"generate, batch {size}", way, asked, one, counter)[0])
-        rows.append(row("ours, 1 per image", ours, once, one, counter)[0])
-        rows.append(row("ours, 1 per image, batch as grown", ours, _again(once), one, counter)[0])
+        rows.append(row("ours, 1 per image", ours, once, one, counter, seen)[0])
+        rows.append(
+            row("ours, 1 per image, batch as grown", ours, _again(once), one, counter, seen)[0]
+        )
         expected = single(fives[: len(few)])
-        adapter._growth = Growth(adapter._most(), ROWS)  # another set, learned from its own start
-        rows.append(row("ours, 5 per image", ours, fives, expected, counter)[0])
-        print(f"\nbatch {adapter._growth.size}, {session.release().residue} bytes after release")
+        # Another set, learned from its own start.
+        adapter._growth = Growth(adapter._rows, PICTURES)
+        rows.append(row("ours, 5 per image", ours, fives, expected, counter, seen)[0])
+        print(f"\nour batches: {' '.join(str(len(replies)) for replies in seen)}")
+        print(predictions(seen))
+        print(logits_apart(adapter, once[:32], plan))
+        print(f"{session.release().residue} bytes after release")
     best, ours_once, ours_five = rows[2].rate, rows[3].rate, rows[-1].rate
     print(f"1 per image {ours_once / best:.2f} of batch 32 (aim 0.9), 5 per image ", end="")
     print(f"{ours_five / best:.2f} (aim 2.5)", flush=True)
@@ -368,7 +440,8 @@ def _mlx_rows(
     )
     files = photos(folder, images)
     once, fives = about(files, 1), about(files[: max(2, images // 4)], 5)
-    ours, plain = through(session, window, plan), mlx_plain(adapter, tokens)
+    seen: list[list[Reply]] = []
+    ours, plain = through(session, window, plan, seen), mlx_plain(adapter, tokens)
     # Kernels are compiled when a shape is first met: every length of question, each way.
     extra = photos(folder, 7, start=images)
     for warm in (about(extra[:5], 1), about(extra[5:], 5)):
@@ -376,10 +449,10 @@ def _mlx_rows(
         ours(warm)
     for name, asked in (("1 per image", once), ("5 per image", fives)):
         line, ids = row(f"mlx_vlm.generate, {name}", plain, asked, (), counter)
-        mine, _ = row(f"ours, {name}", ours, asked, ids, counter)
+        mine, _ = row(f"ours, {name}", ours, asked, ids, counter, seen)
         print(f"  ours is {mine.rate / line.rate:.2f} of plain", flush=True)
         rows += [line, mine]
-    print(f"\n{session.release().residue} bytes after release", flush=True)
+    print(f"\n{predictions(seen)}\n{session.release().residue} bytes after release", flush=True)
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from time import monotonic, sleep
 import psutil
 import pytest
 from hypothesis import settings
+
+from vqa_engine.session.notes import OURS, noted
 
 # A loaded machine is slow, and that is no fault: timings belong in benchmarks.
 settings.register_profile("vqa-engine", deadline=None)
@@ -20,6 +23,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MARK = "VQA_ENGINE_TEST_MARK"
 """The environment variable that marks every process that a test starts."""
+
+
+@pytest.fixture(autouse=True)
+def nobody_listening() -> Iterator[None]:
+    """No test leaves a session listening to our loggers: a later test would hear it."""
+    record = logging.makeLogRecord({"name": OURS[0], "levelno": logging.WARNING})
+    before = noted(record)
+    yield
+    assert noted(record) == before
 
 
 @pytest.fixture

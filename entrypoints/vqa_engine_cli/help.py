@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 SECTIONS = {
-    "Ask": ("run", "ask", "serve", "selftest"),
-    "Look at a run": ("runs", "status", "show", "report", "view", "memory", "timeline"),
+    "Ask": ("run", "ask", "tasks", "serve", "selftest"),
+    "Look at a run": ("runs", "status", "show", "report", "view", "memory"),
     "Score": ("score", "compare", "parity", "export"),
     "Models": ("adapters", "fit", "pull", "doctor"),
     "Write an adapter": ("new-adapter", "check"),
@@ -28,7 +28,7 @@ class Command(click.Command):
         found: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             line = parameter.get_help_record(ctx)
-            if line is not None:
+            if line is not None and isinstance(parameter, click.Option):
                 heading = _OPTION_SECTIONS.get(parameter.opts[0], "Options")
                 found.setdefault(heading, []).append(line)
         last = found.pop("Options", [])

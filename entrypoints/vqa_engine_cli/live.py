@@ -36,6 +36,9 @@ SNAPSHOT_INTERVAL = 0.2
 MOST_FAILURES = 10
 """Failures of one run that are shown on the screen; a broken set would flood it."""
 
+MANY_ROWS = 20_000
+"""Rows of an earlier process whose reading is announced: they take half a second."""
+
 WIDEST_BAR = 20
 WIDEST_LABEL = 28
 """Columns of the terminal."""
@@ -172,6 +175,10 @@ class _Counting(Observer):
         self._began = self._shown = monotonic()
         self._peak = 0
         self._failures = 0
+
+    def resuming(self, label: str, rows: int) -> None:
+        if rows >= MANY_ROWS:
+            self._say(f"{label}: reading {rows:,} earlier answers")
 
     def started(self, label: str, progress: Progress) -> None:
         total = counted(progress.total, "question")

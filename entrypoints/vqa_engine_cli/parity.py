@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     json_option,
     memory_options,
@@ -28,7 +29,7 @@ FEW = 20
 """Questions that are asked unless --limit or --sample says otherwise."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("one", metavar="ADAPTER[@MODEL]")
 @click.argument("other", metavar="ADAPTER[@MODEL]")
 @options(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from vqa_engine_cli.help import Command
+
 NOT_FETCHABLE = (
     "The adapter {name!r} has no checkpoint of its own to download; name a model: "
     "vqa-engine pull {name}@OWNER/MODEL."
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("what", metavar="ADAPTER[@MODEL]|MODEL")
 @click.option("--revision", help="Branch, tag or commit of the model on the hub.")
 @click.option(

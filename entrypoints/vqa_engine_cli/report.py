@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options
 
 if TYPE_CHECKING:
     from vqa_engine.reporting import Pictures
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @options(
     click.option(

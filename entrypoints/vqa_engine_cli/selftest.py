@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--adapter",
     "-a",

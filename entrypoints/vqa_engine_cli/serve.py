@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import policy, specs
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, process_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _TIMES_AND_PYTHON = tuple(process_options[1:])
 """Not --isolation: a server always has its models in workers."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options(
     adapter_options,
     memory_options,

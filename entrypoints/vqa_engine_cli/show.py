@@ -52,14 +52,14 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
       vqa-engine show runs/kettles --wrong
       vqa-engine show runs/kettles --differ --limit 5
     """
-    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.directory import open_journal, read_manifest
     from vqa_engine.runs.export import record
     from vqa_engine.runs.reading import by_question
     from vqa_engine.runs.rescoring import chosen_metrics
     from vqa_engine_cli.live import print_json
 
     with closing(open_journal(run)) as journal:
-        chosen, _ = chosen_metrics(journal, metrics)
+        chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
         found = by_question(journal, journal.labels(adapter), chosen, only)
         for rows in islice(found, limit):
             if as_json:
@@ -78,10 +78,9 @@ def _lines(rows: Sequence[Graded]) -> Iterator[str]:
 
     question = rows[0].row.question
     yield click.style(f"{question.question_id}: {question.text}", bold=True)
-    picture = inline(question.image, sys.stdout) if isinstance(question.image, Path) else ""
-    if picture:
-        yield picture
     if isinstance(question.image, Path):
+        if picture := inline(question, sys.stdout):
+            yield picture
         yield f"    picture  {question.image}"
     if question.answers:
         yield f"    truth    {', '.join(dict.fromkeys(question.answers))}"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=FOLDER)
 @options(
     click.option(
@@ -63,6 +64,7 @@ def _facts(one: Progress, running: bool) -> Iterator[tuple[str, str]]:
     causes = ", ".join(f"{cause.replace('_', ' ')} {n:,}" for cause, n in tally.causes.items())
     yield "no answer", f"{tally.failed:,} ({causes})" if tally.failed else "0"
     yield "degraded", f"{tally.degraded:,}" if tally.degraded else ""
+    yield "places", ", ".join(f"{place} {count:,}" for place, count in tally.places.items())
     yield "memory", _memory(one)
     yield "actions", ", ".join(f"{a.strategy} × {a.times:,}" for a in one.memory.actions)
     yield "audit", "; ".join(one.memory.verdicts)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @options(
     click.option(

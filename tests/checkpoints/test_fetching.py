@@ -59,6 +59,7 @@ def test_adapters_can_be_asked_to() -> None:
     assert isinstance(SmolVlm(), Fetchable)
 
 
+@pytest.mark.slow
 def test_what_is_fetched_is_what_is_loaded(hub: FakeHub) -> None:
     heard = fetched()
     assert heard[-1].done == heard[-1].total >= SIZE
@@ -88,6 +89,7 @@ def test_what_was_interrupted_is_continued(hub: FakeHub) -> None:
     assert (resolve(SmolVlm.family, TINY).folder / WEIGHTS).stat().st_size == SIZE
 
 
+@pytest.mark.slow
 def test_what_was_continued_and_came_out_wrong_is_thrown_away(hub: FakeHub, cache: Path) -> None:
     interrupted(0.6)
     (part,) = cache.glob("*/blobs/*.part")

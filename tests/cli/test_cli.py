@@ -117,6 +117,7 @@ def test_a_run_prints_its_scores_and_where_it_is(shell: Shell) -> None:
     assert "instant: 20/20" in err
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_its_run_again(shell: Shell) -> None:
     command = ("-a", "instant", "--questions", shell.jsonl(4))
     shell(*command)
@@ -126,6 +127,7 @@ def test_the_same_command_finds_its_run_again(shell: Shell) -> None:
     assert len(list((shell.folder / "runs").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_with_verbose_one_line_an_answer(shell: Shell) -> None:
     out, _ = shell("-a", "instant", "--questions", shell.jsonl(3), "--json", "--verbose")
     *answers, result = [json.loads(line) for line in out.splitlines()]
@@ -133,6 +135,7 @@ def test_json_is_one_object_and_with_verbose_one_line_an_answer(shell: Shell) ->
     assert result["scores"]["instant"][0]["overall"]["percent"] == 100.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["process", "inline"])
 def test_what_an_adapter_logs_is_told_once(shell: Shell, isolation: str) -> None:
     command = ("-a", "noting", "--questions", shell.jsonl(2), "--isolation", isolation, "--fresh")
@@ -151,6 +154,7 @@ def test_error_rows_give_exit_code_3(shell: Shell) -> None:
     assert "raising: question 3: ValueError: odd questions are beyond me" in err
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_reached_is_one_sentence(shell: Shell) -> None:
     out, err = shell("-a", "unreachable", "--questions", shell.jsonl(1), code=1)
     assert out == ""
@@ -159,11 +163,13 @@ def test_a_checkpoint_that_cannot_be_reached_is_one_sentence(shell: Shell) -> No
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_verbose_tells_each_answer(shell: Shell) -> None:
     _, err = shell("-a", "instant", "--questions", shell.jsonl(2), "-v")
     assert "instant: 1: Is it red? → yes  (truth: yes)" in err
 
 
+@pytest.mark.slow
 def test_options_stand_in_a_toml_file_and_the_command_line_wins(shell: Shell) -> None:
     shell.jsonl(9)
     (shell.folder / "c.toml").write_text(
@@ -213,6 +219,7 @@ def test_several_models_need_their_own_model_each(shell: Shell) -> None:
     assert "NAME@MODEL" in err
 
 
+@pytest.mark.slow
 def test_adapters_lists_broken_and_healthy_alike(shell: Shell, tmp_path: Path) -> None:
     a_distribution(tmp_path / "more", "bad", {"bad": "bad_mod:A"}, modules={"bad_mod": "1 / 0"})
     shell.environment["PYTHONPATH"] += f":{tmp_path / 'more'}"
@@ -223,6 +230,7 @@ def test_adapters_lists_broken_and_healthy_alike(shell: Shell, tmp_path: Path) -
     assert "ZeroDivisionError" in out
 
 
+@pytest.mark.slow
 def test_export_writes_the_official_result_file(shell: Shell) -> None:
     shell("-a", "raising", "--questions", shell.jsonl(4), "-o", "r", code=3)
     _, err = shell("export", "r", "--format", "vqa-v2", "-o", "results.json")
@@ -231,12 +239,14 @@ def test_export_writes_the_official_result_file(shell: Shell) -> None:
     assert written == [{"question_id": n, "answer": "yes"} for n in (0, 2)]
 
 
+@pytest.mark.slow
 def test_score_of_a_run_equals_the_run_s_own(shell: Shell) -> None:
     out, _ = shell("-a", "raising", "--questions", shell.jsonl(6), "-o", "r", "--json", code=3)
     scored, _ = shell("score", "r", "--json")
     assert json.loads(scored) == json.loads(out)["scores"]
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_again_by_a_metric_that_is_named(shell: Shell) -> None:
     out, _ = shell("-a", "instant", "--questions", shell.jsonl(3), "-o", "r")
     assert "Scored by vqa-v2-normalised: the questions have ten answers each" in out
@@ -246,6 +256,7 @@ def test_a_run_is_scored_again_by_a_metric_that_is_named(shell: Shell) -> None:
     assert "Scored by" not in again
 
 
+@pytest.mark.slow
 def test_compare_says_what_was_fixed_and_what_broke(shell: Shell) -> None:
     questions = shell.jsonl(4)
     shell("-a", "instant", "-a", "raising", "--questions", questions, "-o", "r", code=3)
@@ -256,6 +267,7 @@ def test_compare_says_what_was_fixed_and_what_broke(shell: Shell) -> None:
     assert json.loads(as_json)["unpaired"] == 2
 
 
+@pytest.mark.slow
 def test_runs_over_other_questions_are_not_compared(shell: Shell) -> None:
     for count in (2, 3):
         shell("-a", "instant", "--questions", shell.jsonl(count), "-o", f"r{count}")
@@ -267,6 +279,7 @@ def test_runs_over_other_questions_are_not_compared(shell: Shell) -> None:
     assert "Give a second run" in err
 
 
+@pytest.mark.slow
 def test_a_repeatable_option_may_be_one_value_in_a_toml_file(shell: Shell) -> None:
     shell.jsonl(2)
     (shell.folder / "c.toml").write_text('questions = "set.jsonl"\nadapter = "instant"\n')
@@ -289,6 +302,7 @@ def test_score_refuses_options_that_a_run_directory_does_not_need(
     assert said in err
 
 
+@pytest.mark.slow
 def test_a_run_without_answers_is_not_called_answered(shell: Shell) -> None:
     command = ("-a", "raising", "--questions", shell.jsonl(4), "-o", "r")
     shell(*command, code=3)
@@ -300,6 +314,7 @@ def test_a_run_without_answers_is_not_called_answered(shell: Shell) -> None:
     assert "run the command without --keep-failed to ask" in out
 
 
+@pytest.mark.slow
 def test_a_run_whose_first_questions_fail_alike_ends_with_that_error(shell: Shell) -> None:
     broken = ("-a", "broken", "--questions", shell.jsonl(9), "-o", "r")
     _, err = shell(*broken, "--same-failures", "3", code=1)
@@ -308,6 +323,7 @@ def test_a_run_whose_first_questions_fail_alike_ends_with_that_error(shell: Shel
     assert "9 of 9 questions have no answer (9 python)" in out
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_read_where_nothing_can_be_written(shell: Shell) -> None:
     shell("-a", "instant", "--questions", shell.jsonl(3), "-o", "r")
     run = shell.folder / "r"
@@ -317,6 +333,7 @@ def test_a_finished_run_can_be_read_where_nothing_can_be_written(shell: Shell) -
     assert {path.name: path.stat().st_mtime_ns for path in (run, *run.iterdir())} == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nobody_left")
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(shell: Shell) -> None:
     command = ("-a", "slow", "--questions", shell.jsonl(60), "-o", "r", "-v")
@@ -354,6 +371,7 @@ def test_the_shell_completes_commands_options_and_adapters(
     assert [line.partition(",")[2] for line in out.split()] == found
 
 
+@pytest.mark.slow
 def test_an_adapter_option_can_be_for_one_adapter_only(shell: Shell) -> None:
     adapters = ("-a", "instant", "-a", "raising", "--questions", shell.jsonl(1), "-o", "r")
     options = ("--adapter-option", "instant:base_url=http://x:1", "--adapter-option", "mode=a:b")

@@ -48,6 +48,7 @@ def test_a_bar_on_a_terminal() -> None:
     assert "2.0/2.0 GB" in shown(terminal=True)
 
 
+@pytest.mark.slow
 def test_pull_fetches_a_model(hub: FakeHub) -> None:
     done = CliRunner().invoke(pull, ["owner/tiny"])
     assert done.exit_code == 0, done.output

@@ -14,7 +14,7 @@ import pytest
 from tests.builders import a_distribution
 from tests.cli.test_cli import Shell, shell, site
 from vqa_engine_cli.excerpt import excerpt
-from vqa_engine_cli.live import Line
+from vqa_engine_cli.live import Line, observer
 
 __all__ = ["shell", "site"]
 
@@ -24,6 +24,7 @@ def exported(shell: Shell, target: str) -> None:
     shell("export", "r", "-o", target)
 
 
+@pytest.mark.slow
 def test_an_export_is_written_into_a_pipe_and_leaves_it_there(shell: Shell) -> None:
     pipe = shell.folder / "pipe"
     os.mkfifo(pipe)
@@ -36,6 +37,7 @@ def test_an_export_is_written_into_a_pipe_and_leaves_it_there(shell: Shell) -> N
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_an_export_to_a_device_leaves_the_device(shell: Shell) -> None:
     before = Path("/dev/null").stat().st_ino
     exported(shell, "/dev/null")
@@ -43,6 +45,7 @@ def test_an_export_to_a_device_leaves_the_device(shell: Shell) -> None:
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
+@pytest.mark.slow
 def test_an_export_through_a_link_replaces_the_file_that_it_names(shell: Shell) -> None:
     (shell.folder / "true.jsonl").write_text("old")
     (shell.folder / "link").symlink_to("true.jsonl")
@@ -57,6 +60,7 @@ def test_a_mistyped_command_is_not_an_argument_of_run(shell: Shell) -> None:
     assert "extra argument" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nobody_left")
 def test_sigterm_says_once_how_to_go_on(shell: Shell) -> None:
     process = shell.start("-a", "slow", "--questions", shell.jsonl(60), "-o", "r", "-v")
@@ -68,12 +72,14 @@ def test_sigterm_says_once_how_to_go_on(shell: Shell) -> None:
     assert err.count("the same command continues from there") == err.count("Terminated.") == 1
 
 
+@pytest.mark.slow
 def test_log_level_debug_shows_what_is_logged(shell: Shell) -> None:
     questions = shell.jsonl(2)
     _, err = shell("--log-level", "debug", "-a", "noting", "--questions", questions)
     assert err.count("thinking about 1") == 1
 
 
+@pytest.mark.slow
 def test_json_carries_the_cause_of_each_failure(shell: Shell) -> None:
     out, _ = shell("-a", "raising", "--questions", shell.jsonl(4), "--json", code=3)
     (first, _) = json.loads(out)["failures"]
@@ -81,6 +87,7 @@ def test_json_carries_the_cause_of_each_failure(shell: Shell) -> None:
     assert "odd questions are beyond me" in first["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "kind"),
     [
@@ -104,6 +111,7 @@ def test_an_ascii_stdout_ends_in_no_traceback(shell: Shell) -> None:
     assert "100.00" in out
 
 
+@pytest.mark.slow
 def test_a_crash_shows_the_adapter_s_own_frame(shell: Shell, tmp_path: Path) -> None:
     module = """
         import json
@@ -158,6 +166,7 @@ def test_quiet_prints_the_scores_alone(shell: Shell) -> None:
     assert "100.00" in out
 
 
+@pytest.mark.slow
 def test_the_bare_command_says_that_it_is_a_demo_and_what_to_do_next(shell: Shell) -> None:
     out, err = shell("--limit", "5")
     said, *_ = err.splitlines()
@@ -167,8 +176,16 @@ def test_the_bare_command_says_that_it_is_a_demo_and_what_to_do_next(shell: Shel
     assert [path.name[10:] for path in (shell.folder / "runs").iterdir()] == ["-demo-shapes"]
 
 
+@pytest.mark.slow
 def test_the_demo_says_so_when_it_is_asked_about_a_picture(shell: Shell) -> None:
     shell.jsonl(1)
     out, err = shell("ask", "a.png", "What colour?")
     assert "for photographs name a model" in err
     assert len(out.splitlines()) == 1
+
+
+def test_reading_many_earlier_answers_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = observer()
+    seen.resuming("a_model", 500)
+    seen.resuming("b_model", 107_177)
+    assert capsys.readouterr().err == "b_model: reading 107,177 earlier answers\n"

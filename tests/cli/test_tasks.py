@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from tests.questions.tables.builders import picture
@@ -40,6 +41,7 @@ def card(folder: Path) -> str:
     return str(folder / "pets.toml")
 
 
+@pytest.mark.slow
 def test_the_list_names_every_task_and_what_is_left_out() -> None:
     listed = said("tasks")
     assert "textvqa" in listed
@@ -60,6 +62,7 @@ def test_a_task_whose_data_is_not_here_says_how_to_get_it() -> None:
     assert "--download gets it" in said("tasks", "show", "mmstar")
 
 
+@pytest.mark.slow
 def test_a_task_runs_with_and_without_its_pictures(tmp_path: Path) -> None:
     output = tmp_path / "run"
     told = said("--task", card(tmp_path), "--blind", "--isolation", "inline", "-o", str(output))
@@ -69,6 +72,7 @@ def test_a_task_runs_with_and_without_its_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "run-blind" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
     path = card(tmp_path)
     (tmp_path / "own.csv").write_text("scan,question,answer\na.png,Whose?,mine\n")

@@ -83,6 +83,7 @@ def test_a_run_in_two_places_gives_what_one_gives(tmp_path: Path) -> None:
     assert {row.place for row in result.rows()} == {"worker-1", "worker-2"}
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_cost_no_answer(tmp_path: Path) -> None:
     killing = Killing(3, 9, 15)
     with Engine(adapters=[Slow], places=["local://?count=2"], observer=killing) as engine:
@@ -92,6 +93,7 @@ def test_workers_that_are_killed_cost_no_answer(tmp_path: Path) -> None:
     assert len(list(result.rows())) == 24
 
 
+@pytest.mark.slow
 def test_a_run_is_continued_with_other_places(tmp_path: Path) -> None:
     with (
         Engine(adapters=[Slow], places=["local://?count=2"], observer=Interrupting(7)) as engine,
@@ -110,6 +112,7 @@ def test_a_run_is_continued_with_other_places(tmp_path: Path) -> None:
     assert exported.count("") == 24 - len(before)
 
 
+@pytest.mark.slow
 def test_an_interrupt_does_not_wait_for_a_slow_answer() -> None:
     class Once(Observer):
         def loaded(self, label: str, loaded: Loaded) -> None:
@@ -132,6 +135,7 @@ class Endless(fakes.Instant):
         return super().answer(question, plan)
 
 
+@pytest.mark.slow
 def test_the_first_failures_end_a_run_in_places_too() -> None:
     with (
         Engine(adapters=[Blind], places=["local://?count=2"], same_failures=3) as engine,

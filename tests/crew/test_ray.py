@@ -111,12 +111,11 @@ def run(place: str, folder: Path, directory: Path, observer: Observer, met: int 
         return engine.run(asked(folder), directory)
 
 
-def kill_an_actor() -> None:
-    next(one for one in psutil.process_iter(["cmdline"]) if _is_actor(one.info["cmdline"])).kill()
-
-
-def _is_actor(command: list[str] | None) -> bool:
-    return "".join(command or ()).startswith("ray::Seat")
+def kill_an_actor(nodes: list[Any]) -> None:
+    """Kill an actor of these nodes: another test's cluster may be on the same machine."""
+    raylets = (psutil.Process(node.all_processes["raylet"][0].process.pid) for node in nodes)
+    found = (child for raylet in raylets for child in raylet.children(recursive=True))
+    next(child for child in found if "".join(child.cmdline()).startswith("ray::Seat")).kill()
 
 
 def test_two_nodes_give_what_one_worker_gives(
@@ -131,7 +130,7 @@ def test_two_nodes_give_what_one_worker_gives(
 def test_an_actor_that_is_killed_costs_nothing(
     cluster: Any, nodes: list[Any], pictures: Path, tmp_path: Path
 ) -> None:
-    killing = At(20, kill_an_actor)
+    killing = At(20, lambda: kill_an_actor(nodes))
     run(address(cluster), pictures, tmp_path / "run", killing)
     assert killing.acted
     assert any("is lost" in text for text in killing.notes)
@@ -185,8 +184,9 @@ def test_a_driver_that_is_killed_is_run_again(
     assert answers(tmp_path / "run") == expected()
 
 
+@pytest.mark.timeout(40)  # an actor that was never there has no model to wait for
 def test_no_node_is_an_error_and_no_wait_for_ever(
-    cluster: Any, nodes: list[Any], pictures: Path, tmp_path: Path
+    cluster: Any, pictures: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PlaceLost, match="no node was free"):
         run(f"ray://{cluster.address}?warp=1&count=1&wait=1", pictures, tmp_path / "run", At(0))

@@ -68,6 +68,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PluginReport]
     return {one.name: one for one in found if one.name in BROKEN}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_each_plugin_is_told_apart(name: str, reports: dict[str, PluginReport]) -> None:
     _, state, reason = BROKEN[name]
@@ -77,6 +78,7 @@ def test_each_plugin_is_told_apart(name: str, reports: dict[str, PluginReport]) 
     assert bool(found.remedy) == bool(reason)
 
 
+@pytest.mark.slow
 def test_a_strategy_whose_call_is_missing_is_named(
     reports: dict[str, PluginReport],
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_strategy_whose_call_is_missing_is_named(
     assert reports["binds"].model == "a/model"
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_here(reports: dict[str, PluginReport]) -> None:
     assert not [name for name in sys.modules if name.startswith("doc_")]
 
@@ -105,6 +108,7 @@ def test_the_table_fits_and_shows_reason_and_remedy(
     assert row.split() == ["binds", "healthy", "pkg_binds", "1.0", "none", "a/model"]
 
 
+@pytest.mark.slow
 def test_the_doctor_tells_all_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _install(monkeypatch, tmp_path, "binds")
     result = _invoke("doctor", "--json", "--python", "binds=/no/such/python")
@@ -120,6 +124,7 @@ def test_the_doctor_tells_all_as_json(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "The interpreter /no/such/python of 'binds' cannot be started" in there["failures"][0]
 
 
+@pytest.mark.slow
 def test_an_extra_that_is_not_installed_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +147,7 @@ def test_an_extra_that_is_not_installed_is_no_fault(
     assert "extra: the backend absent is not installed: pip install 'pkg[absent]'" in result.stdout
 
 
+@pytest.mark.slow
 def test_each_interpreter_of_a_worker_has_a_heading_with_its_own_plugins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +178,7 @@ def test_run_and_doctor_read_python_alike(monkeypatch: pytest.MonkeyPatch) -> No
     assert "--python names 'smolvml', but the adapters of this run are: smolvlm." in result.stderr
 
 
+@pytest.mark.slow
 def test_an_interpreter_without_vqa_engine_is_named() -> None:
     (here, there) = examine({"smolvlm": Path("/bin/sh")})
     assert not here.faulty

@@ -93,6 +93,7 @@ def answers(adapter: type, isolation: Isolation, questions: list[Question]) -> l
         return [row.answer.text if row.answer else None for row in engine.run(questions).rows()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["inline", "process"])
 @pytest.mark.parametrize("adapter", [Together, Crowded, Forgetful])
 def test_each_question_gets_its_own_answer(
@@ -103,6 +104,7 @@ def test_each_question_gets_its_own_answer(
     assert answers(adapter, isolation, asked(11, tmp_path)) == wanted
 
 
+@pytest.mark.slow
 def test_a_batch_that_kills_its_worker_is_asked_one_by_one() -> None:
     assert answers(Fragile, "process", asked(6)) == [f"{number + 1}x1" for number in range(6)]
 
@@ -122,6 +124,7 @@ def test_the_fault_of_one_costs_no_other_its_answer() -> None:
     assert rows[2].failure.message == "beyond me"
 
 
+@pytest.mark.slow
 def test_a_question_that_kills_the_whole_process_takes_no_other_with_it(tmp_path: Path) -> None:
     """Inline there is no worker: each death ends the host, and the next one continues."""
     command = [sys.executable, "-m", "tests.deadly", str(tmp_path / "run")]

@@ -163,6 +163,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     assert list(caught.value.differences) == ["plan.max_tokens"]
 
 
+@pytest.mark.slow
 def test_a_fresh_start_leaves_the_old_run_alone(tmp_path: Path) -> None:
     with engine() as asked:
         old = asked.run(questions(2), tmp_path / "run")

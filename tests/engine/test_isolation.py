@@ -48,6 +48,7 @@ class Events(Observer):
         self.seen.append(event)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [fakes.Oracle, fakes.Raising, fakes.Looking, fakes.Confused])
 def test_a_worker_says_what_the_same_adapter_says_inline(adapter: type[fakes.Instant]) -> None:
     asked = [a_question(n, image=png((n + 1, 2)) if n else b"broken") for n in range(4)]
@@ -60,6 +61,7 @@ def test_a_worker_says_what_the_same_adapter_says_inline(adapter: type[fakes.Ins
     assert said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_a_death_costs_one_question_one_more_try(tmp_path: Path) -> None:
     events, asked = Events(), questions(5, text=str(tmp_path / "mark"))
     with Engine(adapters=[Mortal], observer=events) as engine:

@@ -72,6 +72,7 @@ def test_another_prompt_is_another_run(tmp_path: Path) -> None:
         engine.run(questions(2), tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_one_adapter_runs_twice_with_two_prompts(tmp_path: Path) -> None:
     def spec(label: str, **settings: Any) -> AdapterSpec:
         target = f"{Echo.__module__}:{Echo.__qualname__}"

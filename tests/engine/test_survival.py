@@ -8,7 +8,7 @@ import pytest
 
 from tests.survival import recorded, torment
 
-pytestmark = pytest.mark.usefixtures("nobody_left")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nobody_left")]
 
 
 @pytest.mark.timeout(600)

@@ -37,16 +37,16 @@ class Waiting(Instant):
 )
 def test_a_second_thread_gets_a_typed_error(use: Callable[[Engine], object]) -> None:
     adapter = Waiting()
-    engine = Engine(adapter, isolation="inline")
-    first = threading.Thread(target=lambda: engine.ask(b"", "?"), name="the first")
-    first.start()
-    try:
-        assert adapter.asked.wait(30)
-        with pytest.raises(EngineBusy, match="'the first'"):
-            use(engine)
-    finally:
-        adapter.go_on.set()
-        first.join()
+    with Engine(adapter, isolation="inline") as engine:
+        first = threading.Thread(target=lambda: engine.ask(b"", "?"), name="the first")
+        first.start()
+        try:
+            assert adapter.asked.wait(30)
+            with pytest.raises(EngineBusy, match="'the first'"):
+                use(engine)
+        finally:
+            adapter.go_on.set()
+            first.join()
 
 
 def test_threads_may_take_turns() -> None:
@@ -62,7 +62,11 @@ class CancelAt(Observer):
 
     def __init__(self, done: int) -> None:
         self.done = done
+        self.resumed: dict[str, int] = {}
         self.engine: Engine
+
+    def resuming(self, label: str, rows: int) -> None:
+        self.resumed[label] = rows
 
     def answered(self, row: Row, progress: Progress) -> None:
         if progress.done == self.done:
@@ -71,6 +75,7 @@ class CancelAt(Observer):
             thread.join()
 
 
+@pytest.mark.slow
 def test_cancel_ends_a_run_and_the_same_run_continues(tmp_path: Path) -> None:
     observer = CancelAt(3)
     with Engine([First(), Second()], isolation="inline", observer=observer) as engine:
@@ -82,7 +87,9 @@ def test_cancel_ends_a_run_and_the_same_run_continues(tmp_path: Path) -> None:
         }
         assert not result.complete
         observer.done = -1
+        assert observer.resumed == {}
         assert engine.run(questions(9), tmp_path / "r").complete
+        assert observer.resumed == {"first": 3}
 
 
 def test_cancel_ends_answers() -> None:

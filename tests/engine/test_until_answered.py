@@ -96,6 +96,7 @@ def failure(row: Row) -> Failure:
     return row.failure
 
 
+@pytest.mark.slow
 def test_what_failed_is_asked_again_by_the_same_command(tmp_path: Path) -> None:
     Moody.failing = {2, 4}
     with engine(Moody) as asked:
@@ -118,6 +119,7 @@ def test_failed_rows_can_be_kept(tmp_path: Path) -> None:
     assert result.tallies["moody"].failed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [Deadly, DeadlyTogether])
 @pytest.mark.parametrize("deadly", [1, 5, 8])
 def test_one_image_that_kills_its_worker_does_not_end_the_run(adapter: type, deadly: int) -> None:
@@ -144,6 +146,7 @@ def test_a_run_whose_first_questions_all_fail_alike_ends_with_that_error(tmp_pat
         assert asked.run(questions(40), tmp_path / "run").complete
 
 
+@pytest.mark.slow
 def test_a_run_that_has_an_answer_goes_on(tmp_path: Path) -> None:
     Moody.failing = set(range(1, 40))
     with engine(Moody) as asked:
@@ -193,6 +196,7 @@ def test_a_release_that_raises_costs_nothing(isolation: Isolation, tmp_path: Pat
     assert [tally.done for tally in result.tallies.values()] == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["inline", "process"])
 @pytest.mark.parametrize(
     "odd",

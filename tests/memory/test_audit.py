@@ -21,6 +21,7 @@ from vqa_engine.memory.trend import POINTS, Series
 from vqa_engine.memory.watch import Watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adapter", "kind"),
     [
@@ -35,16 +36,19 @@ def test_each_habit_gets_its_verdict(adapter: type[Steady], kind: str) -> None:
     assert run(adapter()).verdict.kind == kind
 
 
+@pytest.mark.slow
 def test_a_leak_is_rated_to_the_byte() -> None:
     assert run(Leaking()).verdict.rate == 2048
     assert run(KeepingResults()).verdict.rate == 32_768 * 4
 
 
+@pytest.mark.slow
 def test_a_leak_is_still_seen_after_blocks_have_merged() -> None:
     verdict = run(Leaking(), count=300).verdict
     assert (verdict.kind, verdict.rate) == ("leak", 2048)
 
 
+@pytest.mark.slow
 def test_what_holds_the_arrays_is_named() -> None:
     details = [event.detail for event in run(Leaking()).events]
     assert any("Leaking.history" in detail for detail in details)
@@ -60,15 +64,18 @@ def test_a_cache_that_is_declared_is_no_leak() -> None:
     assert not run(OnPurpose()).verdict.leaks
 
 
+@pytest.mark.slow
 def test_cycles_are_collected_again_and_again() -> None:
     floors = [reading.active or 0 for reading in run(Cyclic(), 200).readings]
     assert max(floors) - min(floors) <= 32 * 2048
 
 
+@pytest.mark.slow
 def test_too_few_questions_give_no_verdict() -> None:
     assert run(Leaking(), count=4).verdict.kind == "unknown"
 
 
+@pytest.mark.slow
 def test_what_release_leaves_behind_is_reported_to_the_byte() -> None:
     released = run(Attached()).released
     Attached.kept = None
@@ -78,6 +85,7 @@ def test_what_release_leaves_behind_is_reported_to_the_byte() -> None:
     assert calls == ["verdict", "gc.collect", "clear_cache", "residue"]
 
 
+@pytest.mark.slow
 def test_models_change_places_and_the_floor_comes_back() -> None:
     residues = [run(one, 8).released.residue for one in (Steady(), KeepingResults(), Steady())]
     assert residues == [0, 0, 0]

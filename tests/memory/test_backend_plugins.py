@@ -72,12 +72,14 @@ class TestAnothersBackend:
         read = [(one.active, one.cache, one.peak) for one in told if one]
         assert read == [(WEIGHTS, 600, WEIGHTS + 600)] * 2
 
+    @pytest.mark.slow
     def test_its_error_is_classified_where_it_is_raised(self) -> None:
         failed, answered = rows("Take everything", "How bright?", isolation="inline")
         assert failed.failure is not None
         assert failed.failure.cause == "out_of_memory"
         assert answered.answer is not None
 
+    @pytest.mark.slow
     def test_its_last_words_are_classified_by_the_host(self) -> None:
         failed, answered = rows("Take everything and crash", "How bright?")
         assert failed.failure is not None

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import mlx.core as mx
 import pytest
-import torch
 
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.backend import MemoryBackend, NoBackend
@@ -99,7 +98,7 @@ def test_nothing_known_is_no_limit() -> None:
     assert silent.left().missing
 
 
-@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend(torch=torch)])
+@pytest.mark.parametrize("backend", [NoBackend(), TorchBackend("cpu", torch=SimpleNamespace())])
 def test_a_bound_that_a_backend_lacks_is_an_error(backend: MemoryBackend) -> None:
     with pytest.raises(BackendError, match="set_cache_limit"):
         backend.set_cache_limit(5)

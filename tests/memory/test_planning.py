@@ -42,6 +42,7 @@ class Expensive(Seeded):
         self.kv_per_token = kv_per_token
 
 
+@pytest.mark.slow
 def test_a_tight_budget_is_met_with_the_same_text() -> None:
     free = run(Seeded(), 40, stride=29)
     tight = run(Seeded(), 40, stride=29, policy=MemoryPolicy(budget=6 * MIB))
@@ -112,6 +113,7 @@ def test_declared_caches_are_dropped_before_a_question_is_refused() -> None:
     assert "drop_caches" in {event.call for event in ran.events}
 
 
+@pytest.mark.slow
 def test_a_leak_that_fills_the_budget_is_cured_by_a_fresh_start() -> None:
     adapter = Filling()
     ran = run(adapter, 40, policy=MemoryPolicy(budget=6 * MIB))
@@ -127,6 +129,7 @@ def test_a_leak_loses_no_question_in_a_worker(adapter: type[Filling]) -> None:
     assert [row.answer is None for row in rows] == [False] * 24
 
 
+@pytest.mark.slow
 def test_a_refusal_that_a_fresh_process_would_cure_asks_for_one() -> None:
     resident = Resident(Filling(), ModelRef(), MemoryPolicy(budget=6 * MIB))
     resident.load()

@@ -9,6 +9,8 @@ from tests.mlx.builders import ADAPTERS, Checkpoints, ask, picture
 from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.memory.policy import MemoryPolicy
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.mlx.fixtures"]
 
 MIB = 1 << 20

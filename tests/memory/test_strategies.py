@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from tests.builders import a_question
 from tests.memory.adapters import Leaking, Steady
 from tests.memory.running import Ran, run
 from vqa_engine.adapter import (
+    Answer,
     Bound,
     CleanupStrategy,
     Controls,
@@ -19,10 +22,11 @@ from vqa_engine.adapter import (
     MemoryProfile,
     ModelRef,
     Moment,
+    Question,
     portable,
     restore,
 )
-from vqa_engine.errors import BackendError
+from vqa_engine.errors import BackendError, OutOfMemory, VqaEngineError
 from vqa_engine.memory.backend import NoBackend
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.gauges import PressureLevelGauge, System
@@ -37,6 +41,7 @@ from vqa_engine.memory.strategies import (
     RecycleWorker,
 )
 from vqa_engine.session.local import LocalSession
+from vqa_engine.session.protocol import Settled
 from vqa_engine.session.resident import Resident
 from vqa_engine_adapters.mlx.memory import MlxBackend
 
@@ -140,6 +145,7 @@ def test_predictive_cleans_only_before_what_would_not_fit() -> None:
     assert [event.call for event in controls.drain()] == ["clear_cache"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "loads"),
     [(RecycleWorker(after=10), 3), (RecycleWorker(residue=20 * 2048), 2)],
@@ -291,3 +297,49 @@ def bound_to(strategy: CleanupStrategy, budget: int) -> tuple[MemoryControls, Bo
     controls = MemoryControls(MlxBackend(), MemoryProfile(backend="mlx"))
     controls.budget = budget
     return controls, strategy.bind(controls)
+
+
+@frozen
+class Counting(CleanupStrategy):
+    """Notes the number of each moment."""
+
+    def bind(self, controls: Controls) -> Bound:
+        return Bound(after=lambda moment: controls.note(self.name, str(moment.number)))
+
+
+class FailingTogether(Steady):
+    """Answers no two questions together: each has an error of its own, or one is raised."""
+
+    raises = False
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return len(upcoming)
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        if len(questions) == 1:
+            return [self.answer(questions[0], plan)]
+        if self.raises:
+            raise OutOfMemory("too much")
+        return [OutOfMemory("too much") for _ in questions]
+
+
+class RaisingTogether(FailingTogether):
+    """Raises the one error."""
+
+    raises = True
+
+
+@pytest.mark.parametrize("kind", [FailingTogether, RaisingTogether])
+def test_a_question_that_is_asked_again_alone_is_counted_once(kind: type[Steady]) -> None:
+    adapter = with_strategies(Counting(), of=kind)
+    alone = [a_question(number) for number in range(4)]
+    session = LocalSession(adapter, ModelRef())
+    session.load()
+    settled: list[Settled] = []
+    while left := alone[len(settled) :]:
+        settled += session.ask(left, GenerationPlan())
+    session.release()
+    numbers = [e.call for _, reply in settled for e in reply.events if e.strategy == "Counting"]
+    assert numbers == ["4"] * 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.builders import a_question
 from tests.memory.adapters import Leaking
 from tests.memory.running import Ran, run
@@ -27,6 +29,7 @@ def told(ran: Ran) -> tuple[list[Row], list[TimedEvent]]:
     return rows, [TimedEvent(adapter="a", time=float(n), event=e) for n, e in enumerate(events)]
 
 
+@pytest.mark.slow
 def test_a_summary_holds_what_was_seen() -> None:
     adapter = Leaking()
     adapter.strategies = (EveryQuestions(10, dynamic=False),)

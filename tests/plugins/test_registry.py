@@ -96,6 +96,7 @@ def test_broken_plugins_are_listed_beside_healthy_ones(site: Path) -> None:
     assert state_of("good2").state == "healthy"
 
 
+@pytest.mark.slow
 def test_a_clash_names_both_distributions_even_when_another_name_stands_between(
     site: Path,
 ) -> None:

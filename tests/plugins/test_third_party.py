@@ -10,7 +10,10 @@ import pytest
 from tests.builders import png
 from tests.environments import EXAMPLES, ROOT, Environment, Wheels
 
-pytestmark = pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # a loaded machine is slow, and that is no fault
+]
 
 EVERYBODY = ("colour_average", "old_palette", "smolvlm")
 

@@ -229,6 +229,7 @@ def test_digest_of_images_without_a_path() -> None:
     assert digests[2] == digest_of([build(image=checked())])
 
 
+@pytest.mark.slow
 @reusing_folders
 @given(st.binary(max_size=80) | st.text('{}[]":,\n imageqston1\\u', max_size=60).map(str.encode))
 def test_any_bytes(tmp_path: Path, data: bytes) -> None:
@@ -248,6 +249,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @reusing_folders
 @given(st.lists(ROWS, min_size=1, max_size=6), st.booleans())
 def test_round_trip(tmp_path: Path, rows: list[dict[str, Any]], escaped: bool) -> None:

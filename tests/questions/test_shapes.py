@@ -103,6 +103,7 @@ def test_ten_people_answer_and_at_most_two_use_a_synonym() -> None:
     assert set(dissent) == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_kind_is_answered_well_without_looking(kind: str) -> None:
     by_question: dict[tuple[str, str, str], Counter[str]] = {}

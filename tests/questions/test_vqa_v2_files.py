@@ -169,6 +169,7 @@ def test_digest_is_of_the_meaning(tmp_path: Path) -> None:
     assert len({digest(*YES), digest("no"), digest(*YES, data_subtype="train2014")}) == 3
 
 
+@pytest.mark.slow
 @reusing_folders
 @given(st.binary(max_size=60) | st.text('{}[]":,\n questionsid1\\u', max_size=60).map(str.encode))
 def test_any_bytes(tmp_path: Path, data: bytes) -> None:
@@ -187,6 +188,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @reusing_folders
 @given(st.sampled_from(["question_id", "image_id", "question", "answers", "answer_type"]), JSON)
 def test_any_value_in_any_field(tmp_path: Path, field: str, value: Any) -> None:
@@ -201,6 +203,7 @@ IDS = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=6, unique=
 TRUTHS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), max_size=10)
 
 
+@pytest.mark.slow
 @reusing_folders
 @given(IDS, st.data())
 def test_round_trip(tmp_path: Path, ids: list[int], data: st.DataObject) -> None:

@@ -117,6 +117,8 @@ def _row(label: str, question: Question, chance: random.Random, accuracy: float)
         tokens=TokenCounts(prompt=chance.randint(600, 640), completion=2, image=576, reused=580),
         timings=Timings(prepare=seconds / 5, prefill=seconds / 2, decode=seconds / 5),
         memory=MemoryReading(active=700 * MIB, cache=0, peak=peak, footprint=2 * peak),
+        prompt=f"User:<image>{question.text}\nAnswer briefly.\nAssistant:",
+        image_size=chance.choice(((384, 288), (384, 256), (288, 384))),
     )
     prediction = MemoryPrediction(expected=peak - 690 * MIB, bound=peak - 640 * MIB)
     return Row(

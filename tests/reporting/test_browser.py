@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from tests.builders import png
 from tests.reporting.builders import PLAN, a_run, a_varied_question, many
@@ -16,6 +17,8 @@ from tests.reporting.conftest import Tab, write
 from tests.reporting.test_page import HOSTILE, hostile
 from vqa_engine.adapter import Answer
 from vqa_engine.results import Row
+
+pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -93,6 +96,31 @@ def test_a_row_opened_shows_all_that_is_known_of_it(tab: Tab, tmp_path: Path) ->
     text = page.inner_text("#opened")
     for word in ("tokens", "576 of them image", "prefill", "peak", "plan", "vqa-v2-official", "× "):
         assert word in text
+    answer, asked = rows[degraded].answer, rows[degraded].question
+    assert answer
+    assert answer.image_size
+    assert "{} × {} pixels as the model got it".format(*answer.image_size) in text
+    assert (
+        page.inner_text(".spoken pre") == f"User:<image>{asked.text}\nAnswer briefly.\nAssistant:"
+    )
+
+
+def test_the_places_of_a_run_are_set_apart(tab: Tab, tmp_path: Path) -> None:
+    rows = [evolve(row, place=f"gpu {at % 2}") for at, row in enumerate(many(40, ["a"]))]
+    page = tab.open(write(a_run(tmp_path / "run", rows)).as_uri())
+    table = page.inner_text("#places table")
+    assert [line.split("\t")[1] for line in table.splitlines() if "gpu" in line] == [
+        "gpu 0",
+        "gpu 1",
+    ]
+    page.click("#places a:has-text('gpu 1')")
+    page.wait_for_function("() => document.querySelector('#found').textContent === '20 rows of 40'")
+    page.click(".chip")
+    assert page.inner_text("#found") == "40 rows"
+    tab.show("row=1")
+    assert "gpu 1" in page.inner_text(".spoken .facts")
+    single = write(a_run(tmp_path / "single", many(5, ["a"])))
+    assert 'id="places"' not in single.read_text()
 
 
 def test_the_address_leads_back_to_the_same_view(tab: Tab, run: Path) -> None:
@@ -159,7 +187,6 @@ def test_more_rows_than_a_browser_has_pixels_for_are_reached(tab: Tab, run: Path
 LONG = [f"a-long-name-of-a-model-{number}@organisation/checkpoint" for number in range(5)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("labels", [["a"], ["a", "b"], LONG], ids=["one", "two", "five"])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, tmp_path: Path, labels: list[str]
@@ -175,7 +202,6 @@ def test_nothing_is_wider_than_the_window(
         tab.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_of_accessibility(
     browser: Browser, run: Path, axe: str, scheme: str

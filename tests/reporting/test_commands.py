@@ -30,6 +30,7 @@ def run(tmp_path: Path) -> Path:
     return a_run(tmp_path / "runs" / "one", many(20), count=25, labels=["a", "b"])
 
 
+@pytest.mark.slow
 def test_report_writes_a_file_in_the_run_or_where_it_is_asked_for(
     run: Path, tmp_path: Path
 ) -> None:
@@ -51,6 +52,7 @@ def test_report_of_one_run_twice_is_refused(run: Path, tmp_path: Path) -> None:
     assert "named twice" in err
 
 
+@pytest.mark.slow
 def test_runs_lists_every_run_and_one_that_is_broken_hides_no_other(
     run: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +69,7 @@ def test_runs_lists_every_run_and_one_that_is_broken_hides_no_other(
     assert found["adapters"][0]["tally"]["done"] == 20
 
 
+@pytest.mark.slow
 def test_status_says_how_far_how_fast_and_what_failed(run: Path, tmp_path: Path) -> None:
     out, _ = shell("status", run, cwd=tmp_path)
     assert re.search(r"asked +20/25  \(80.0 %\)", out)
@@ -76,6 +79,7 @@ def test_status_says_how_far_how_fast_and_what_failed(run: Path, tmp_path: Path)
     assert json.loads(out)["state"] == "unfinished"
 
 
+@pytest.mark.slow
 def test_view_serves_until_it_is_interrupted(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="needs the extra serve")
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ from tests.reporting.builders import METRICS, MIB, PLAN, a_run
 from vqa_engine import Engine
 from vqa_engine.adapter import Answer, MemoryReading
 from vqa_engine.reporting import opened
-from vqa_engine.reporting.corpus import collect
+from vqa_engine.reporting.collecting import collect
 from vqa_engine.reporting.course import POINTS, Course, course
 from vqa_engine.results import Failure, MemoryPrediction, Row
 from vqa_engine.scoring import metric

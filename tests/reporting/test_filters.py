@@ -7,12 +7,15 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from tests.builders import a_question
 from tests.reporting.builders import METRICS, a_run, many
 from tests.reporting.conftest import Tab, write
 from vqa_engine.runs import journal
 from vqa_engine.scoring import metric
+
+pytestmark = pytest.mark.slow
 
 LABELS = ("alpha", "beta")
 TOTAL = 1500
@@ -34,6 +37,9 @@ VIEWS = {
     "type=how%20many": "a.type = 'how many'",
     "kind=yes/no&show=wrong&by=0": "a.kind = 'yes/no' AND a.score < 0.5",
     "cause=out_of_memory": "a.cause = 'out_of_memory' OR b.cause = 'out_of_memory'",
+    "place=gpu%201&by=0": "a.place = 'gpu 1'",
+    "place=gpu%201&by=0&show=failed": "a.place = 'gpu 1' AND a.cause IS NOT NULL",
+    "place=elsewhere": "0",
     "slow=0.3": "a.seconds > 0.3 OR b.seconds > 0.3",
     "slow=0.3&by=1": "b.seconds > 0.3",
     "rows=100-199": "a.position BETWEEN 100 AND 199",
@@ -49,6 +55,7 @@ CREATE TEMP TABLE flat AS
 SELECT adapter, id, position, cause, degraded,
     json_extract(CAST(rows.record AS TEXT), '$.answer.text') AS answer,
     json_extract(CAST(rows.record AS TEXT), '$.seconds') AS seconds,
+    json_extract(CAST(rows.record AS TEXT), '$.place') AS place,
     json_extract(CAST(questions.record AS TEXT), '$.question_type') AS type,
     json_extract(CAST(questions.record AS TEXT), '$.answer_type') AS kind,
     told(rows.record, questions.record) AS told,
@@ -78,7 +85,8 @@ def score(name: str, row: bytes, question: bytes) -> float | None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filters") / "run"
-    return a_run(folder, many(TOTAL, LABELS), labels=LABELS)
+    rows = [evolve(row, place=f"gpu {at % 3}") for at, row in enumerate(many(TOTAL, LABELS))]
+    return a_run(folder, rows, labels=LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +122,10 @@ def test_the_links_of_the_page_show_as_many_rows_as_they_say(tab: Tab, run: Path
         "all => all.map(one => [one.querySelector('a').getAttribute('href').slice(1),"
         " one.textContent.match(/([\\d,]+)$/)?.[1]])",
     )
-    assert len(links) > 12
+    assert len(links) > 24
+    assert {view.split("place=")[1] for view, _ in links if "place=" in view} == {
+        *("gpu+0", "gpu+1", "gpu+2")
+    }
     for view, said in links:
         shown = tab.show(view).split()[0]
         if not view.startswith(("type", "kind")):  # these count what is scored

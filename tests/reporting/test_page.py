@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from vqa_engine import reporting
 from vqa_engine.adapter import Answer, Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.reporting.markup import join, tag
-from vqa_engine.results import Failure, Row
+from vqa_engine.results import Attempt, Failure, Row
 from vqa_engine.runs.journal import Journal
 
 HOSTILE = (
@@ -47,11 +48,16 @@ def hostile(labels: tuple[str, ...] = ("a", "<b onclick=window.pwned=1>")) -> li
     for label in labels:
         for number, text in enumerate(HOSTILE):
             question = hostile_question(number, text)
-            answer = Answer(text=text, plan=PLAN)
-            rows.append(Row(adapter=label, question=question, answer=answer))
-            failure = Failure(cause="adapter", message=text, detail=text)
+            plan = evolve(PLAN, prompt=f"{text}{{question}}", system=text, stop=(text,))
+            answer = Answer(
+                text=text, plan=plan, prompt=f"{text}{question.text}{text}", server=text
+            )
+            tried = (Attempt(plan=plan, cause="killed", message=text),)
+            row = Row(adapter=label, question=question, place=text, attempts=tried)
+            rows.append(evolve(row, answer=answer))
+            failure = Failure(cause="adapter", message=text, reason=text, detail=text)
             question = hostile_question(100 + number, text)
-            rows.append(Row(adapter=label, question=question, failure=failure))
+            rows.append(evolve(row, question=question, failure=failure))
     return rows
 
 
@@ -96,7 +102,7 @@ def page_of(rows: list[Row]) -> str:
         journal.record(position, row)
     run = reporting.Run(name=HOSTILE[0], journal=journal)
     try:
-        from vqa_engine.reporting.corpus import collect
+        from vqa_engine.reporting.collecting import collect
         from vqa_engine.reporting.page import document
         from vqa_engine.scoring import metric
 
@@ -132,6 +138,7 @@ def test_the_policy_allows_this_script_and_this_style_sheet_alone() -> None:
     assert all("style" not in attributes for _, attributes in found.found)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), min_size=1, max_size=5))
 def test_any_texts_come_back_from_the_page(texts: list[tuple[str, str]]) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.reporting.builders import METRICS, a_run, many
 from vqa_engine.reporting import opened
-from vqa_engine.reporting.corpus import RIGHT, collect
+from vqa_engine.reporting.collecting import collect
+from vqa_engine.reporting.corpus import RIGHT
 from vqa_engine.reporting.pairs import pairs
 from vqa_engine.runs.comparing import Side, compare_runs
 from vqa_engine.scoring import metrics

@@ -18,6 +18,7 @@ def result(output: Path | None = None) -> RunResult:
         return engine.run(questions(6), output=output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False], ids=["run directory", "in memory"])
 def test_a_result_writes_its_page(tmp_path: Path, kept: bool) -> None:
     made = result(tmp_path / "run" if kept else None)

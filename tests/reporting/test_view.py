@@ -132,6 +132,7 @@ def test_the_folder_of_unseen_pictures_is_named(run: Path, tmp_path: Path) -> No
     assert Viewer([run], metrics, [tmp_path]).unseen_folder() is None
 
 
+@pytest.mark.slow
 def test_new_rows_appear_while_the_run_goes_on(tab: Tab, run: Path, tmp_path: Path) -> None:
     with viewing(run, folders=(tmp_path / "in",)) as address:
         page = tab.open(address)
@@ -153,6 +154,7 @@ def test_new_rows_appear_while_the_run_goes_on(tab: Tab, run: Path, tmp_path: Pa
         assert not tab.said
 
 
+@pytest.mark.slow
 def test_a_hostile_run_executes_nothing_in_the_viewer(browser: Browser, tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", hostile(), labels=["a", "<b onclick=window.pwned=1>"])
     tab = Tab(browser)
@@ -166,6 +168,7 @@ def test_a_hostile_run_executes_nothing_in_the_viewer(browser: Browser, tmp_path
     tab.close()
 
 
+@pytest.mark.slow
 def test_a_viewer_that_was_stopped_is_said_to_be(tab: Tab, tmp_path: Path) -> None:
     with viewing(a_run(tmp_path / "run", many(5), labels=["a", "b"])) as address:
         page = tab.open(address)

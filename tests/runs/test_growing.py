@@ -47,6 +47,7 @@ def test_more_questions_at_the_end_continue_a_run(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "r").question_count == 5
 
 
+@pytest.mark.slow
 def test_a_higher_limit_continues_a_run(tmp_path: Path) -> None:
     limits = (2, 4, None)
     asked = [run(tmp_path / "r", Instant(), count=6, limit=limit) for limit in limits]
@@ -116,6 +117,7 @@ def test_the_name_of_a_run_is_short_and_dated(
     assert run_name(labels, questions_name, date(2026, 1, 2)) == name
 
 
+@pytest.mark.slow
 def test_runs_over_the_same_questions_are_scored_together(tmp_path: Path) -> None:
     run(tmp_path / "a", First())
     run(tmp_path / "b", First(), Second())

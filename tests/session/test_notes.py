@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 
@@ -74,6 +76,19 @@ def test_every_step_is_heard_in_order(isolation: Isolation) -> None:
 
 
 @pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_at_level_debug_everything_is_heard(
+    isolation: Isolation, caplog: pytest.LogCaptureFixture
+) -> None:
+    hearing = Hearing()
+    with (
+        caplog.at_level(logging.DEBUG),
+        Engine(adapters=[Noting], isolation=isolation, observer=hearing) as engine,
+    ):
+        engine.run(questions(1))
+    assert ("noting", logging.DEBUG, "not worth telling") in hearing.notes
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
 def test_a_load_that_fails_is_heard_too(isolation: Isolation) -> None:
     hearing = Hearing()
     with (
@@ -126,3 +141,36 @@ def test_two_that_listen_at_one_time_make_nobody_hear_twice(
     assert [record.message for record in caplog.records] == ["once"] * 4
     assert len(heard) == 1 + 2 + 1
     assert (logger.level, logger.propagate) == (logging.WARNING, True)
+
+
+def test_a_handler_of_the_logger_and_of_its_parent_hears_a_record_once(
+    logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger.setLevel(logging.WARNING)
+    notes = Notes(Noting(), lambda note: None)
+    notes.open()
+    logger.addHandler(caplog.handler)
+    log.warning("once")
+    logger.removeHandler(caplog.handler)
+    notes.close()
+    assert [record.message for record in caplog.records] == ["once"]
+
+
+def test_threads_that_listen_at_one_time_make_nobody_hear_twice(
+    logger: logging.Logger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(handler: logging.Handler, add: Callable[..., None] = logger.addHandler) -> None:
+        sleep(0.01)  # long enough for the other thread to look at the logger
+        add(handler)
+
+    monkeypatch.setattr(logger, "addHandler", slowly)
+    logger.setLevel(logging.WARNING)
+    opened = [Notes(Noting(), lambda note: None) for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Notes.open, opened))
+    log.warning("once")
+    for notes in opened:
+        notes.close()
+        log.warning("once more")
+    assert [record.message for record in caplog.records] == ["once", "once more", "once more"]
+    assert (logger.level, logger.propagate, logger.handlers) == (logging.WARNING, True, [])

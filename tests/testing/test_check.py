@@ -50,6 +50,7 @@ def lethal(tmp_path: Path) -> None:
     a_distribution(tmp_path, "lethal", points, modules=modules)
 
 
+@pytest.mark.slow
 def test_a_test_that_kills_or_hangs_is_an_outcome_and_the_next_ones_run(tmp_path: Path) -> None:
     others = standard_tests(AdapterConformance) - set(WANTED)
     waived = [f"--waive={name}=not looked at" for name in others]
@@ -60,6 +61,7 @@ def test_a_test_that_kills_or_hangs_is_an_outcome_and_the_next_ones_run(tmp_path
     assert {one["state"] for one in outcomes.values()} == {"skipped"}
 
 
+@pytest.mark.slow
 def test_a_person_sees_a_line_for_each_test(tmp_path: Path) -> None:
     left = "test_plan_is_obeyed"
     waived = [f"--waive={name}=no" for name in standard_tests(AdapterConformance) - {left}]
@@ -70,12 +72,14 @@ def test_a_person_sees_a_line_for_each_test(tmp_path: Path) -> None:
     assert lines[-1].startswith("0 passed, 1 failed, ")
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_a_text_alone_is_enough(tmp_path: Path) -> None:
     lines = _check(tmp_path, "brief").stdout.splitlines()
     assert "ok      plan is obeyed" in lines
     assert ", 0 failed" in lines[-1]
 
 
+@pytest.mark.slow
 def test_what_a_first_failure_keeps_from_running_is_not_said_not_to_apply(tmp_path: Path) -> None:
     lines = _check(tmp_path, "unready").stdout.splitlines()
     assert "FAILED  answers a plain question" in lines

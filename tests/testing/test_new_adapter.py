@@ -47,6 +47,7 @@ def test_it_has_all_that_a_package_needs(package: Path) -> None:
     assert group == {"far_sight": "vqa_engine_far_sight:FarSight"}
 
 
+@pytest.mark.slow
 def test_installed_it_passes_its_own_tests(package: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

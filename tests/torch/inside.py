@@ -101,7 +101,7 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
     begun = prompt.startswith(loaded.tokenizer.bos_token or "nothing")
     inputs = loaded.processor(
         text=[prompt],
-        images=[open_image(question)],
+        images=[[open_image(question, place) for place in adapter._order(question)]],
         return_tensors="pt",
         add_special_tokens=not begun,
     ).to(loaded.device)

@@ -17,6 +17,7 @@ from tests.torch.test_torch_adapters import TARGETS
 from vqa_engine import load_questions
 from vqa_engine.adapter import BUILTIN, Answer, GenerationPlan, Question
 from vqa_engine_adapters.growth import FIRST, Growth
+from vqa_engine_adapters.torch import batches
 
 PLAN = GenerationPlan(max_tokens=6)
 QUESTIONS = "shapes:seed=71,count=500"
@@ -82,10 +83,31 @@ def test_the_cost_counts_a_shared_image_once(smol: Remote) -> None:
     assert (three.rows, three.apart_rows) == (3, 1)
 
 
-def test_an_image_is_not_torn_apart(smol: Remote) -> None:
-    asked = questions()
-    assert smol.call("batch_size", asked, PLAN) == 6  # not eight: the third image has three
+def test_the_first_batch_has_eight_pictures_with_all_their_questions(smol: Remote) -> None:
+    pictures = [picture(20, 20) for _ in range(9)]
+    asked = [ask(one, text) for one in pictures for text in TEXTS]
+    assert smol.call("batch_size", asked, PLAN) == FIRST * len(TEXTS)
     assert smol.call("batch_size", asked[:2], PLAN) == 2
+
+
+@pytest.mark.parametrize(
+    ("each", "size", "rows", "expected"),
+    [
+        ([1] * 20, 8, 128, 8),
+        ([5] * 60, 32, 128, 125),  # whole pictures only
+        ([5] * 60, 32, 64, 60),
+        ([3, 90], 8, 128, 40),  # ninety are asked in parts
+        ([30, 30], 8, 128, 30),
+        ([5] * 3, 8, 128, 15),
+    ],
+)
+def test_a_picture_is_torn_apart_only_where_half_a_batch_would_be_lost(
+    each: Sequence[int], size: int, rows: int, expected: int
+) -> None:
+    pictures = [picture(20, 20) for _ in each]
+    asked = [ask(one) for one, n in zip(pictures, each, strict=True) for _ in range(n)]
+    assert batches.together(asked, size, batches.EACH, rows) == expected
+    assert batches.size(asked[:expected], batches.EACH) <= size
 
 
 def test_a_batch_of_one_can_be_asked_for(smol: Remote, folder: Folder) -> None:
@@ -105,6 +127,19 @@ def test_five_hundred_questions_get_the_ids_of_one_by_one(process: ProcessPoolEx
         found += ids(remote.call("answer_batch", asked[start : start + 64], PLAN, None))
     remote.call("release")
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [("vqa_engine_adapters.torch.generic:Transformers", 6), ("tests.torch.adapters:Unmasked", 1)],
+)
+def test_other_models_answer_together_only_if_that_changes_nothing(
+    process: ProcessPoolExecutor, folder: Folder, target: str, size: int
+) -> None:
+    remote = Remote(process, target)
+    assert remote.load(folder("idefics2")) is None
+    assert remote.call("batch_size", questions(), PLAN) == size
+    remote.call("release")
 
 
 class TestGrowth:
@@ -145,5 +180,6 @@ def test_half_of_them_go_together_when_all_do_not_fit(
     outcomes = remote.call("answer_batch", asked, PLAN, None)
     assert not isinstance(outcomes, Failed)
     assert ids(outcomes) == alone(remote, asked)
+    assert {one.plan.rung for one in outcomes} == {0}
     assert remote.call("batch_size", asked, PLAN) <= 4
     remote.call("release")

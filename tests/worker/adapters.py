@@ -214,6 +214,12 @@ class AbortsOnMetal(Echo):
         os.abort()
 
 
+class SpeaksAndAborts(Echo):
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        os.write(2, question.text.removeprefix(BAD).encode())
+        os.abort()
+
+
 class Segfaults(Echo):
     def misbehave(self, question: Question, plan: GenerationPlan) -> None:
         ctypes.string_at(8)

@@ -71,6 +71,7 @@ def test_a_batch_that_dies_is_asked_one_by_one(open_session: Opener) -> None:
     assert [attempt.cause for attempt in failure.attempts] == ["crashed"] * 3
 
 
+@pytest.mark.slow
 def test_the_other_questions_of_a_deadly_image_are_asked_alone(open_session: Opener) -> None:
     """Five questions about one image, each of which kills three workers, and others after it."""
     session = open_session("TogetherDies")
@@ -81,6 +82,7 @@ def test_the_other_questions_of_a_deadly_image_are_asked_alone(open_session: Ope
     assert sizes(replies) == [None] * 7 + [1, 1] + [4] * 4
 
 
+@pytest.mark.slow
 def test_patience_is_for_the_questions_that_are_being_answered(open_session: Opener) -> None:
     """Of 32 that are offered four are begun, so four times the patience is what they have."""
     session = open_session("TogetherHangs", timeouts=Timeouts(load=60, answer=0.5, stop=0.5))
@@ -90,6 +92,7 @@ def test_patience_is_for_the_questions_that_are_being_answered(open_session: Ope
     assert sizes(replies)[1:4] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_batch_has_the_patience_of_all_its_questions(open_session: Opener) -> None:
     session = open_session("TogetherSlow", timeouts=Timeouts(load=60, answer=1, stop=0.5))
     session.load()

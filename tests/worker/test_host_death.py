@@ -19,6 +19,8 @@ import fcntl, os, subprocess, sys, time
 if hasattr(fcntl, "F_SETSIG"):
     del fcntl.F_SETSIG
 from vqa_engine.worker import guard
+
+pytestmark = pytest.mark.slow
 guard.follow(int(sys.argv[1]))
 subprocess.Popen(["sleep", "3600"])
 print(os.getpid(), flush=True)

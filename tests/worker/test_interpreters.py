@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 from typing import Protocol
@@ -12,13 +11,22 @@ from typing import Protocol
 import pytest
 
 from tests.asking import reply_to
-from tests.worker import PLAN, Opener, answered, ask
+from tests.builders import a_distribution
+from tests.worker import PLAN, Opener, answered, ask, failed
 from vqa_engine.errors import InterpreterError
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 
 RUBBISH = """#!{}
 import os, sys, time
 os.write(int(sys.argv[-2]), b"rubbish rubbish")
 time.sleep(60)
+"""
+ONYX = """
+from vqa_engine.memory.backend import Library, MemoryBackend
+
+class Onyx(MemoryBackend):
+    name = "onyx"
+    library = Library(failures=(("out_of_memory", "arena exhausted"),))
 """
 METADATA = "Metadata-Version: 2.1\nName: vqa-engine\nVersion: {}\n"
 
@@ -39,7 +47,7 @@ def other_python(tmp_path: Path) -> PythonMaker:
         major = f"python{sys.version_info.major}.{sys.version_info.minor}"
         site = tmp_path / "venv" / "lib" / major / "site-packages"
         if not bare:
-            roots = [sysconfig.get_path("purelib"), *(p for p in sys.path if p.endswith("core"))]
+            roots = [p for p in sys.path if p.endswith(("core", "site-packages"))]
             root = str(Path(__file__).parents[2])
             (site / "ours.pth").write_text("\n".join([*roots, root]))
         if version:
@@ -73,6 +81,22 @@ def test_two_versions_of_one_package_answer_side_by_side(
     for session in sessions:
         session.load()
     assert [answered(reply_to(s, ask("?"), PLAN)).text for s in sessions] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_last_words_are_read_by_the_backends_of_its_own_environment(
+    open_session: Opener, other_python: PythonMaker, tmp_path: Path
+) -> None:
+    python = other_python()
+    (site,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    a_distribution(
+        site, "onyx", {"onyx": "onyx:Onyx"}, modules={"onyx": ONYX}, group=MEMORY_BACKENDS
+    )
+    session = open_session("SpeaksAndAborts", python=python)
+    session.load()
+    failure = failed(reply_to(session, ask("bad onyx: arena exhausted"), PLAN))
+    assert failure.cause == "out_of_memory"
+    assert "onyx: arena exhausted" in failure.message
 
 
 def test_another_version_is_named_with_the_cure(

@@ -11,6 +11,7 @@ from tests.asking import reply_to
 from tests.worker import PLAN, Opener, answered, ask
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(find_spec("mlx") is None, reason="needs MLX"),
     pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS bounds nothing on macOS"),
 ]

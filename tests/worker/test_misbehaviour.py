@@ -23,10 +23,8 @@ DEADLY = [
     ("Aborts", "crashed", "SIGABRT"),
     ("AbortsOnMetal", "out_of_memory", "Insufficient Memory"),
     ("Segfaults", "crashed", "SIGSEGV"),
-    ("ExitsSystem", "exited", "exit code 0"),
     ("ExitsHard", "exited", "exit code 0"),
     ("KillsItself", "killed", "SIGKILL"),
-    ("RaisesBase", "python", "not even an Exception"),
     ("HangsInAnswer", "hung", "within 1 s"),
     ("SpinsInNativeCode", "hung", "within 1 s"),
     ("ForksAndDies", "crashed", "SIGABRT"),
@@ -36,6 +34,7 @@ DEADLY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("adapter", "cause", "words"), DEADLY)
 def test_a_deadly_question_costs_three_workers_and_no_more(
     open_session: Opener, adapter: str, cause: Cause, words: str
@@ -50,6 +49,7 @@ def test_a_deadly_question_costs_three_workers_and_no_more(
     assert session.release().residue == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["Noisy", "Forks", "ClosesLowDescriptors", "Outlived"])
 def test_what_is_not_deadly_does_not_disturb(open_session: Opener, adapter: str) -> None:
     session = open_session(adapter)
@@ -62,8 +62,9 @@ def test_what_is_not_deadly_does_not_disturb(open_session: Opener, adapter: str)
     assert session.release().residue == 0
 
 
-def test_a_plain_exception_is_not_tried_again(open_session: Opener) -> None:
-    session = open_session("Raises")
+@pytest.mark.parametrize("adapter", ["Raises", "RaisesBase", "ExitsSystem"])
+def test_what_is_raised_is_not_tried_again(open_session: Opener, adapter: str) -> None:
+    session = open_session(adapter)
     session.load()
     pid = session.pid
     failure = failed(reply_to(session, ask("bad"), PLAN))
@@ -72,6 +73,7 @@ def test_a_plain_exception_is_not_tried_again(open_session: Opener) -> None:
     assert session.pid == pid
 
 
+@pytest.mark.slow
 def test_out_of_memory_goes_down_the_ladder(open_session: Opener) -> None:
     session = open_session("RunsOut")
     session.load()
@@ -82,6 +84,7 @@ def test_out_of_memory_goes_down_the_ladder(open_session: Opener) -> None:
     assert [e.strategy for e in reply.events].count("fresh worker") == 2
 
 
+@pytest.mark.slow
 def test_too_big_is_never_tried_as_it_is(open_session: Opener) -> None:
     session = open_session("TooBig")
     session.load()
@@ -91,6 +94,7 @@ def test_too_big_is_never_tried_as_it_is(open_session: Opener) -> None:
     assert steps == [None, 128, 32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "tries"), [([], 1), (["good"], 2)])
 def test_a_device_error_of_a_used_worker_gets_a_fresh_one(
     open_session: Opener, before: list[str], tries: int
@@ -104,12 +108,14 @@ def test_a_device_error_of_a_used_worker_gets_a_fresh_one(
     assert len(failure.attempts) == tries
 
 
+@pytest.mark.slow
 def test_a_hang_shows_where(open_session: Opener) -> None:
     session = open_session("HangsInAnswer", timeouts=QUICK)
     session.load()
     assert "in misbehave" in failed(reply_to(session, ask("bad"), PLAN)).detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adapter", "cause"),
     [("DiesInLoad", "crashed"), ("HangsInLoad", "hung"), ("RunsOutInLoad", "out_of_memory")],
@@ -125,6 +131,7 @@ def test_a_worker_that_cannot_load_stops_at_once(
     assert caught.value.label == adapter.lower()
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_load_again_stops_the_run(
     open_session: Opener, tmp_path: Path
 ) -> None:
@@ -160,6 +167,7 @@ def test_a_crash_loop_is_counted_by_images(open_session: Opener) -> None:
         reply_to(session, ask("bad", 2, image=b"2"), PLAN)
 
 
+@pytest.mark.slow
 def test_one_deadly_image_never_ends_the_run(open_session: Opener) -> None:
     session = open_session("Aborts", limits=Limits(images=2))
     session.load()
@@ -168,6 +176,7 @@ def test_one_deadly_image_never_ends_the_run(open_session: Opener) -> None:
     assert reply_to(session, ask("good", 9), PLAN).answer
 
 
+@pytest.mark.slow
 def test_an_answer_in_between_is_no_crash_loop(open_session: Opener) -> None:
     session = open_session("Aborts", limits=Limits(images=2))
     session.load()
@@ -176,6 +185,7 @@ def test_an_answer_in_between_is_no_crash_loop(open_session: Opener) -> None:
         assert reply_to(session, ask("good", f"g{number}", image=b"good"), PLAN).answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["CannotRelease", "HangsInRelease"])
 def test_a_failing_release_is_made_good_by_the_end_of_the_process(
     open_session: Opener, adapter: str
@@ -207,6 +217,7 @@ def test_a_worker_killed_between_questions_is_replaced(
     assert reply.attempts[0].cause == ("crashed" if number == signal.SIGSEGV else "killed")
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_a_hung_one(open_session: Opener) -> None:
     session = open_session("Echo", timeouts=QUICK)
     session.load()
@@ -216,6 +227,7 @@ def test_a_stopped_worker_is_a_hung_one(open_session: Opener) -> None:
     assert answered(reply).text == "good!"
 
 
+@pytest.mark.slow
 def test_an_interrupted_question_leaves_nothing_behind(open_session: Opener) -> None:
     session = open_session("HangsInAnswer")
     session.load()
@@ -229,6 +241,7 @@ def test_an_interrupted_question_leaves_nothing_behind(open_session: Opener) -> 
     assert answered(reply_to(session, ask("good"), PLAN)).text == "good!"
 
 
+@pytest.mark.slow
 def test_a_worker_dying_in_a_large_message_is_noticed(open_session: Opener) -> None:
     session = open_session("Echo", timeouts=QUICK)
     session.load()
@@ -239,6 +252,7 @@ def test_a_worker_dying_in_a_large_message_is_noticed(open_session: Opener) -> N
     assert reply.answer
 
 
+@pytest.mark.slow
 def test_sleeping_is_not_dying(open_session: Opener) -> None:
     session = open_session("Echo")
     session.load()

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = 10.0
 """Seconds the hub may take to answer; huggingface_hub sets no bound on that first call."""
 
-_DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
+DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
 """What mlx-vlm reads (mlx_vlm/utils.py, `get_model_path`), less the `*.py` of remote code."""
 
 SETTINGS = ("preprocessor_config.json", "processor_config.json")
@@ -153,7 +153,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _patterns(model: ModelRef) -> list[str]:
-    return [*_DATA, "*.py"] if model.trust_remote_code else [*_DATA]
+    return [*DATA, "*.py"] if model.trust_remote_code else [*DATA]
 
 
 def _why(error: Exception, name: str, revision: str | None) -> tuple[str, str]:

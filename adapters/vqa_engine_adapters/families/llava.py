@@ -161,6 +161,7 @@ LLAVA = Family(
     adapter="llava",
     model="llava-hf/llava-v1.6-mistral-7b-hf",
     model_types=("llava_next", "llava"),
+    name="llava",
     # 7.57 B parameters in two bytes each; KV from docs/facts/memory.md, "Prediction".
     estimate=MemoryProfile(
         weights=15_130_000_000,

@@ -15,8 +15,8 @@ def formatted(loaded: Loaded, family: MlxFamily, text: str, wording: Wording) ->
     """The prompt, as the chat template formats it, or the family where there is none.
 
     Raises:
-        AnswerError: the text has an image marker, is not valid Unicode, or there is no place
-            for a system text.
+        AnswerError: the wording has an image marker, the text is not valid Unicode, or there
+            is no place for a system text.
     """
     _check(family, text, wording)
     if family.prompt is not None and not has_template(loaded):
@@ -80,4 +80,4 @@ def _check(family: MlxFamily, text: str, wording: Wording) -> None:
             cause="encoding",
         ) from error
     if family.marker and family.marker in whole:
-        raise AnswerError(f"The question's text contains {family.marker!r}.", cause="marker")
+        raise AnswerError(f"The prompt's wording contains {family.marker!r}.", cause="marker")

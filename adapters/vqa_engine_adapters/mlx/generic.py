@@ -66,6 +66,7 @@ class MlxVlm(MlxAdapter):
                     _ANY,
                     options=Options,
                     model_types=rule.model_types,
+                    images=rule.images,
                     image_tokens=rule.image_tokens,
                     sizes=rule.sizes,
                     mend=_MEND.get(rule.model_types),

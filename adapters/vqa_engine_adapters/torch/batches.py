@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import groupby, islice
 
 from vqa_engine.adapter import GenerationPlan, Question, QuestionCost
 from vqa_engine_adapters.torch.ahead import source
@@ -15,16 +16,33 @@ from vqa_engine_adapters.torch.whole import same_together
 log = logging.getLogger(__name__)
 
 
-def whole_images(upcoming: Sequence[Question], size: int) -> int:
-    """The size, or less so that the last image's questions are not torn apart.
+EACH = 5
+"""Questions about a picture that weigh no more than the picture: LLaVA's 600 tokens of image
+cost a GPU 20 ms, a question's own 25 and its share of the decoding 3 ms (docs/backends.md,
+"torch"). VQA v2 has 5.3 for each. A model that shares nothing computes a picture per question."""
 
-    It is never less than half: an image with very many questions is asked about in parts.
+
+def together(upcoming: Sequence[Question], size: int, each: int, rows: int) -> int:
+    """How many of the leading questions make a batch of this size, in so many rows at most.
+
+    `size` counts pictures, each with up to `each` questions on average. A picture's questions
+    stay together, unless that halves the batch: very many about one are asked in parts. A
+    question with several pictures goes alone.
     """
-    if size == len(upcoming):
-        return size
-    cut = source(upcoming[size])
-    end = next((n for n in range(size, 0, -1) if source(upcoming[n - 1]) != cut), 0)
-    return end if 2 * end >= size else size
+    several = (place for place, question in enumerate(upcoming) if question.images)
+    upcoming = upcoming[: next(several, None)] or upcoming[:1]
+    rows, count = min(rows, each * size, len(upcoming)), 0
+    for _, same in islice(groupby(upcoming, key=source), size):
+        more = sum(1 for _ in same)
+        if count + more > rows:
+            return count if 2 * count >= rows else rows
+        count += more
+    return count
+
+
+def size(questions: Sequence[Question], each: int) -> int:
+    """The size of a batch, as `together` counts it."""
+    return max(len({source(one) for one in questions}), -(-len(questions) // each))
 
 
 def possible(loaded: Loaded, trial: Callable[[], Sequence[Prepared]]) -> bool:
@@ -57,14 +75,14 @@ def cost(asked: Sequence[Prepared], plan: GenerationPlan) -> QuestionCost:
     rest = max(len(one.ids) - one.split for one in asked)
     apart = len(new) * max((one.split for one in new), default=0)
     whole, room = count * (before + rest), count * (before + rest + plan.max_tokens)
-    straight = len(new) == count > 1
     return QuestionCost(
         prompt_tokens=whole,
         image_tiles=sum(one.tiles for one in (new if before else asked)),
         reused_tokens=whole - apart - count * rest,
         apart_tokens=apart,
-        # Prefixes are kept as they are, and the questions' caches are copies that grow.
-        cache_tokens=room if straight else room + apart,
+        # One new prefix is kept as it is, and the questions' caches are copies that grow.
+        # Several are let go of layer by layer while they are copied.
+        cache_tokens=room if len(new) > 1 else room + apart,
         rows=count,
         apart_rows=max(1, len(new)),
     )

@@ -15,6 +15,7 @@ from vqa_engine.adapter import (
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
+    ModelFacts,
     ModelRef,
     Question,
     QuestionCost,
@@ -25,9 +26,12 @@ from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
+from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
+from vqa_engine_adapters.interleaving import order, parts
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
 from vqa_engine_adapters.torch.generation import Generated, generate
@@ -36,17 +40,16 @@ from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import generate_whole, pictures
+from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures
 
 log = logging.getLogger(__name__)
 
-MOST = 128
-"""Rows at most. Five questions per image cost a GPU a quarter of what one does, so the launches
-of a step, the same for any number of rows, weigh on them longest."""
+ROWS = 128
+"""Rows at most. Five questions per picture cost a GPU a quarter of what one does, so the
+launches of a step, the same for any number of rows, weigh on them longest."""
 
-
-ROWS = 32
-"""Questions up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
+PICTURES = 32
+"""Pictures up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
 same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
 
 
@@ -63,12 +66,12 @@ class TorchAdapter(ModelAdapter):
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
-        self._options = Options()
+        self._options, self._plain = Options(), Plain.of(None)
         self._family = self.family
         self._profile = self.family.estimate
         self._prefixes = Prefixes(0)
         self._ahead: Ahead | None = None
-        self._growth = Growth()
+        self._growth, self._rows, self._each = Growth(), 1, 1
         self._upcoming: Sequence[Question] = ()
         self._system: str | None = None
 
@@ -103,10 +106,13 @@ class TorchAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family = loaded, family
+        image = getattr(loaded.processor, "image_token", None)
+        self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
-        self._ahead = Ahead(loaded, self._prompt, self._prefixes)
-        self._growth = Growth(self._most(), ROWS)
+        self._ahead = Ahead(loaded, self._prompt, self._order, self._prefixes)
+        self._rows, self._each = self._most(), batches.EACH if loaded.steps is not None else 1
+        self._growth = Growth(self._rows, PICTURES)
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint to this machine, unless it is here; imports no model library.
@@ -132,12 +138,11 @@ class TorchAdapter(ModelAdapter):
         return outcome
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
-        """As many as fit and pay; an image's questions stay together where they can."""
+        """As many as fit and pay; a picture's questions stay together where they can."""
         loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
         if plan.temperature and loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
-        size = min(self._growth.size, len(upcoming))
-        return batches.whole_images(upcoming, size)
+        return batches.together(upcoming, self._growth.size, self._each, self._rows)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
@@ -174,6 +179,15 @@ class TorchAdapter(ModelAdapter):
     def memory_profile(self) -> MemoryProfile:
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
+
+    @property
+    def images_per_question(self) -> int:
+        """The most images that the loaded model handles with one question."""
+        return self._family.images
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """The family of a checkpoint, and how many images it handles, from its configuration."""
+        return facts_of(self.family, model)
 
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
@@ -219,17 +233,16 @@ class TorchAdapter(ModelAdapter):
 
         Raises:
             AnswerError: nothing is loaded, the checkpoint has no template, or the
-                question's text has an image marker.
+                question's text is not valid Unicode.
         """
         loaded = self._ready()
-        given = self._options
+        given, text = self._options, self._text(question)
         system = given.system if system is None else system
-        text = self._family.ask(question, given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
         if marker and marker in text + system + given.prefill:
-            raise AnswerError(f"The question's text contains {marker!r}.", cause="marker")
+            raise AnswerError(f"The prompt's wording contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            bare = _templated(loaded, text, system)
+            bare = _templated(loaded, parts(text, len(question.all_images)), system)
         elif self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
         else:
@@ -244,6 +257,13 @@ class TorchAdapter(ModelAdapter):
         """The prompt with the system text of the plan that is obeyed now."""
         return self.prompt(question, self._system)
 
+    def _text(self, question: Question) -> str:
+        given = self._options
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
+
+    def _order(self, question: Question) -> list[int]:
+        return order(self._text(question), len(question.all_images))
+
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
 
@@ -251,8 +271,9 @@ class TorchAdapter(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
-        loaded, image, plan = self._ready(), open_image(question), self._possible(plan)
-        return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
+        loaded, plan = self._ready(), self._possible(plan)
+        images = [open_image(question, place) for place in self._order(question)]
+        return trace(loaded, self.prompt(question, plan.system), images, plan.image_longest_edge)
 
     def _together(
         self, questions: Sequence[Question], plan: GenerationPlan
@@ -264,9 +285,9 @@ class TorchAdapter(ModelAdapter):
                 raise
         # Here the error is gone, and with it what its frames held.
         sweep()
-        self._growth.failed(len(questions))
-        log.info("%d questions did not fit together; trying half of them", len(questions))
         half = len(questions) // 2
+        self._rows = min(self._rows, half)
+        log.info("%d questions did not fit together; trying half of them", len(questions))
         return self._together(questions[:half], plan) + self._together(questions[half:], plan)
 
     def _outcomes(
@@ -282,27 +303,37 @@ class TorchAdapter(ModelAdapter):
             forget(error)
             self.drop_caches()
             raise classify(error, "transformers") from error
-        self._growth.answered(len(askable), perf_counter() - started)
+        seconds = perf_counter() - started
+        sound = [
+            one for one, made in zip(questions, outcomes, strict=True) if isinstance(made, Prepared)
+        ]
+        self._growth.answered(batches.size(sound, self._each), seconds)
         return [
-            evolve(self._answer(loaded, question, next(said), plan), image_size=one.size)
+            self._answer(loaded, question, one, next(said), plan)
             if isinstance(one, Prepared)
             else one
             for question, one in zip(questions, outcomes, strict=True)
         ]
 
     def _answer(
-        self, loaded: Loaded, question: Question, generated: Generated, plan: GenerationPlan
+        self,
+        loaded: Loaded,
+        question: Question,
+        prepared: Prepared,
+        generated: Generated,
+        plan: GenerationPlan,
     ) -> Answer:
         text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
         brief = self._options.instruction is None and not question.worded
         return Answer(
             text=self._family.clean(text, brief=brief),
-            plan=plan,
+            plan=plan if prepared.split else evolve(plan, prefill_step=None),
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
-            prompt=self._prompt(question),
+            prompt=prepared.prompt,
+            image_size=prepared.size,
         )
 
     def _generate(
@@ -330,12 +361,12 @@ class TorchAdapter(ModelAdapter):
         loaded, most = self._ready(), self._options.batch
         if most == 1 or not batches.possible(loaded, self._trial):
             return 1
-        return most or MOST
+        return most or ROWS
 
     def _trial(self) -> list[Prepared]:
         """The questions of the self-check."""
         asked = [
-            Question(question_id=n, image=one, text="What is this?")
+            Question(question_id=n, image=one, text=TRIAL_TEXTS[n % 2])
             for n, one in enumerate(pictures())
         ]
         assert self._ahead is not None
@@ -365,8 +396,11 @@ def _has_template(loaded: Loaded) -> bool:
     )
 
 
-def _templated(loaded: Loaded, text: str, system: str) -> str:
-    content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
+def _templated(loaded: Loaded, parts: Sequence[int | str], system: str) -> str:
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image"}
+        for one in parts
+    ]
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system:
         told = [{"type": "text", "text": system}]

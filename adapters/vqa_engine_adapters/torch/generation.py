@@ -42,7 +42,7 @@ def generate(
     is not kept. The questions share the seconds of what was computed for all of them.
     """
     torch, started = _torch(), perf_counter()
-    _bound(loaded, plan)
+    bound(loaded, plan)
     with torch.inference_mode():
         batch = _Batch(loaded, asked, plan, prefixes)
         logits = batch.prefill()
@@ -93,7 +93,8 @@ def pixels(loaded: Loaded, inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bound(loaded: Loaded, plan: GenerationPlan) -> None:
+def bound(loaded: Loaded, plan: GenerationPlan) -> None:
+    """Have the model compute no more at once than the plan says."""
     if loaded.steps is not None:
         loaded.steps.step = plan.prefill_step
     if loaded.tiles is not None:

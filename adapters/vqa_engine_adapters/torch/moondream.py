@@ -14,6 +14,7 @@ from vqa_engine.adapter import (
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
+    ModelFacts,
     ModelRef,
     Question,
     Timings,
@@ -24,9 +25,11 @@ from vqa_engine.failures import classify, forget
 from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolve, weight_files
+from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
@@ -52,6 +55,7 @@ BRIEF = "\nAnswer briefly."
 FAMILY = Family(
     adapter="moondream2",
     model="vikhyatk/moondream2",
+    name="moondream",
     instruction=BRIEF,
     # 1.93 B parameters in bfloat16; 24 layers of 32 heads, 64 wide (its config.py).
     estimate=MemoryProfile(
@@ -61,6 +65,10 @@ FAMILY = Family(
         levers=WHOLE,
     ),
 )
+
+
+_PLAIN = Plain.of(None)
+"""Its tokenizer's control tokens all have the usual form."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -121,6 +129,10 @@ class Moondream2(ModelAdapter):
             strategies=strategies(device.type),
             exact=True,
         )
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """Its family, and that it handles one image."""
+        return facts_of(FAMILY, model)
 
     def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
         """Bring the checkpoint, its code and its tokenizer to this machine.
@@ -206,7 +218,8 @@ class Moondream2(ModelAdapter):
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
-        return FAMILY.ask(question, self._options.instruction, self._options.before)
+        plain = _PLAIN.question(question)
+        return FAMILY.ask(plain, self._options.instruction, self._options.before)
 
 
 def _allowed(model: ModelRef) -> ModelRef:

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from attrs import evolve
 from PIL import Image, ImageDraw
 
 from vqa_engine.adapter import GenerationPlan, Timings
 from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, counted
+from vqa_engine_adapters.torch.generation import Generated, bound, counted
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
 
 TRIAL = GenerationPlan(max_tokens=4)
 """How the drawn pictures are asked about: the length of a short answer."""
+
+TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
+"""What is asked about them: of two lengths, so that rows are padded for every model."""
 
 _LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
 """What processors make with one number for each token, beside ids and mask."""
@@ -46,9 +50,10 @@ def generate_whole(
 ) -> list[Generated]:
     """Answer with transformers' own loop, which knows every model's peculiarities.
 
-    The prompts are computed at once: only plain models can be prefilled in steps. Questions
-    whose pictures have other shapes follow in a batch of their own.
+    The prompts are computed in one piece. Questions whose pictures have other shapes follow
+    in a batch of their own.
     """
+    bound(loaded, evolve(plan, prefill_step=None))
     said: dict[int, Generated] = {}
     for group in stacks(asked):
         said |= zip(map(id, group), _together(loaded, group, plan), strict=True)

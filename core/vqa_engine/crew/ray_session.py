@@ -19,6 +19,7 @@ from vqa_engine.errors import ConfigurationError, ImageError, PlaceLost, VqaEngi
 from vqa_engine.images import encoded
 from vqa_engine.interpreter import version
 from vqa_engine.results import Failure, Loaded, Note, Released, Reply
+from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Settled
 from vqa_engine.worker.messages import (
     Load,
@@ -63,6 +64,7 @@ class RaySession:
         self._calls: deque[_Call] = deque()
         self._sent: dict[int, Question] = {}
         self._window = 1
+        self._loaded = False
         self._error: VqaEngineError | None = None
         self.presence = Presence(name=site)
 
@@ -85,7 +87,7 @@ class RaySession:
         assert isinstance(ready, Ready)
         assert said.presence is not None
         self.presence = evolve(said.presence, name=f"{said.presence.name}/{self._site}")
-        self._window = ready.loaded.window
+        self._window, self._loaded = ready.loaded.window, True
         return ready.loaded
 
     def ask(self, upcoming: Sequence[Question], plan: GenerationPlan) -> list[Settled]:
@@ -112,7 +114,8 @@ class RaySession:
             return Released(residue=None, seconds=0.0)
         patience = 3 * self._terms.timeouts.stop
         try:
-            if self._terms.cancelled.is_set() or self._error is not None or self._calls:
+            gone = self._terms.cancelled.is_set() or self._error is not None or self._calls
+            if gone or not self._loaded:
                 return Released(residue=None, seconds=0.0)
             said = self._get(actor.release.remote(), patience, "it did not release its model")
             return msgspec.msgpack.decode(said, type=Released)
@@ -123,7 +126,9 @@ class RaySession:
 
     def _order(self) -> bytes:
         spec = self._terms.spec
-        load = Load(spec.name, spec.label, spec.model, self._terms.policy, spec.target)
+        load = Load(
+            spec.name, spec.label, spec.model, self._terms.policy, spec.target, log_level=wanted()
+        )
         try:
             return encode_to_child(load)
         except NOT_PLAIN as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 from attrs import field, frozen
 from stevedore import NamedExtensionManager
 
+from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import (
     AdapterBroken,
     AdapterClash,
@@ -70,7 +72,11 @@ class Plugin:
 
 def find(group: str) -> list[Plugin]:
     """Every plugin of a group, sorted by name, then distribution; imports none of them."""
-    return sorted(_plugin(entry) for entry in metadata.entry_points(group=group))
+    source = cache(_source)  # one distribution offers many, and each look parses its metadata
+    return sorted(
+        Plugin(entry.name, *source(entry.dist), entry.value, entry)
+        for entry in metadata.entry_points(group=group)
+    )
 
 
 def names(group: str) -> list[str]:
@@ -151,7 +157,7 @@ def imported(entry: metadata.EntryPoint) -> Any:
 
 def reason(error: BaseException) -> str:
     """An exception's type and text."""
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{type(error).__name__}: {said(error)}".rstrip(": ")
 
 
 def remedy(plugin: Plugin, error: BaseException | None = None) -> str:
@@ -225,8 +231,6 @@ def _listed(known: Iterable[str]) -> str:
     return ", ".join(known) or "none is installed"
 
 
-def _plugin(entry: metadata.EntryPoint) -> Plugin:
-    # An entry point that stevedore hands out has no `dist`; one from metadata has.
-    distribution = entry.dist
-    name, version = (distribution.name, distribution.version) if distribution else ("?", "?")
-    return Plugin(entry.name, name, version, entry.value, entry)
+def _source(distribution: metadata.Distribution | None) -> tuple[str, str]:
+    """Name and version."""
+    return (distribution.name, distribution.version) if distribution else ("?", "?")

@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.reporting.corpus import RIGHT, Corpus, collect
+from vqa_engine.reporting.collecting import collect
+from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.page import Content, document
 from vqa_engine.reporting.pictures import Gallery, Pictures
 from vqa_engine.reporting.runs import Run, opened
@@ -30,7 +31,7 @@ def write(
 ) -> None:
     """Write the report of runs to a file, all or nothing.
 
-    `metrics` are by default what fits the first run's questions; the first is the headline's.
+    `metrics` are by default those that the first run was scored by; the first is the headline's.
     Pictures are shown `beside` the page by relative path, or as small copies in it (`embed`: a
     few hundred, those of failed and wrong answers first, and only from `folders`). Those of the
     built-in question set have no file, so they are embedded unless there are to be none.
@@ -52,8 +53,10 @@ def write(
 
 
 def chosen(runs: Sequence[Run], wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:
-    """The metrics wanted, or the default for the first run's questions."""
-    return chosen_metrics(runs[0].journal, wanted)[0]
+    """The metrics wanted, or those of the first run."""
+    first = runs[0]
+    recorded = first.manifest.metrics if first.manifest else ()
+    return chosen_metrics(first.journal, wanted, recorded)[0]
 
 
 def make(corpus: Corpus, gallery: Gallery, page: Path, pictures: Pictures) -> Content:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -51,15 +52,17 @@ class Column:
         """The value of a place."""
         return self.values[self.codes[place]]
 
+    def __contains__(self, value: object) -> bool:
+        """Whether a place holds the value, or has held it."""
+        return value in self._known
+
     def __iter__(self) -> Iterator[Any]:
         return map(self.values.__getitem__, self.codes)
 
     def counted(self) -> dict[Any, int]:
         """How many places hold each value, in the order the values came."""
-        counts = [0] * len(self.values)
-        for code in self.codes:
-            counts[code] += 1
-        return {value: count for value, count in zip(self.values, counts, strict=True) if count}
+        counts = Counter(self.codes)
+        return {self.values[code]: counts[code] for code in sorted(counts)}
 
 
 @define
@@ -90,8 +93,8 @@ def significant(figure: float | None, digits: int = 3) -> float | int | None:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def packed(columns: Mapping[str, Column], facts: Mapping[str, Any]) -> bytes:
-    """Columns and facts as one compressed block; `page.js` has the other half.
+def packed(columns: Mapping[str, Column], facts: Mapping[str, Any], level: int = 6) -> bytes:
+    """Columns and facts as one block, compressed by gzip's `level`; `data.js` has the other half.
 
     Uncompressed it is the length of a JSON header (4 bytes, little-endian), the header, and
     the codes of each column, each part filled to a multiple of 4 bytes. The header holds the
@@ -105,7 +108,7 @@ def packed(columns: Mapping[str, Column], facts: Mapping[str, Any]) -> bytes:
         header[name] = {"values": column.values, "width": width, "count": len(column.codes)}
         blocks.append(_filled(block))
     text = _filled(_encode({**facts, "columns": header}), b" ")
-    return gzip.compress(b"".join((len(text).to_bytes(4, "little"), text, *blocks)), 6, mtime=0)
+    return gzip.compress(b"".join((len(text).to_bytes(4, "little"), text, *blocks)), level, mtime=0)
 
 
 def _encode(value: object) -> bytes:

@@ -20,6 +20,7 @@ from vqa_engine.reporting.sections.compared import comparisons
 from vqa_engine.reporting.sections.happened import courses, errors
 from vqa_engine.reporting.sections.head import head, warnings
 from vqa_engine.reporting.sections.parts import card
+from vqa_engine.reporting.sections.places import places
 from vqa_engine.reporting.sections.setup import setup
 
 SCRIPTS = ("data.js", "filters.js", "list.js", "opened.js", "main.js")
@@ -39,7 +40,7 @@ class Content:
     no_picture: str
 
 
-def data(content: Content) -> bytes:
+def data(content: Content, level: int = 6) -> bytes:
     """The rows, packed for the page's script (`vqa_engine.reporting.coded.packed`)."""
     corpus = content.corpus
     pictures = evolve_values(corpus.pictures, content.addresses)
@@ -49,7 +50,7 @@ def data(content: Content) -> bytes:
         "right": RIGHT,
         "no_picture": content.no_picture,
     }
-    return packed({**corpus.columns(), "picture": pictures}, facts)
+    return packed({**corpus.columns(), "picture": pictures}, facts, level)
 
 
 def evolve_values(column: Column, new: Mapping[str, str]) -> Column:
@@ -90,6 +91,7 @@ def summary(content: Content) -> Markup:
         "Question by question": comparisons(corpus),
         "By type": types(corpus),
         "Errors": errors(corpus),
+        "Places": places(corpus),
         "Memory and speed": courses(corpus, found),
         "Setup": setup(corpus),
     }

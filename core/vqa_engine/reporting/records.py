@@ -41,6 +41,9 @@ def _given(row: Row) -> dict[str, Any]:
     tokens = answer.tokens if answer else None
     memory = answer.memory if answer else None
     return {
+        "place": row.place or None,
+        "prompt": answer.prompt if answer else None,
+        "image_size": answer.image_size if answer else None,
         "answer": answer.text if answer else None,
         "cause": failure.cause if failure else None,
         "error": failure.message if failure else None,

@@ -56,6 +56,16 @@ class Scorer:
         score(row, self._boards)
         return ((recorder.name, recorder.last) for recorder in self._recorders)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        return tuple(recorder.name for recorder in self._recorders)
+
+    def withdraw_error(self) -> None:
+        """Count one row without an answer less: its question was asked again."""
+        for board in self._boards:
+            board.withdraw_error()
+
     def tables(self) -> tuple[ScoreTable, ...]:
         """The tables of all metrics."""
         return tuple(board.snapshot() for board in self._boards)

@@ -24,7 +24,8 @@ from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.reporting import chosen, title
-from vqa_engine.reporting.corpus import collect
+from vqa_engine.reporting.collecting import Collector
+from vqa_engine.reporting.corpus import Corpus
 from vqa_engine.reporting.page import Content, data, document, policy
 from vqa_engine.reporting.pictures import VIEWED_EDGE, Gallery
 from vqa_engine.reporting.runs import opened
@@ -46,7 +47,10 @@ INTERVAL = 2.0
 """Seconds between two looks at the journals."""
 
 SHARE = 0.1
-"""Of the time, at most so much is spent on reading the rows of a run that is going on."""
+"""Of the time, at most so much is spent on the page of a run that is going on."""
+
+QUICK = 1
+"""How well the rows are compressed: they go no further than this machine."""
 
 NO_PICTURE = "It is in none of the folders that may be shown; add its folder with --images."
 
@@ -63,6 +67,10 @@ class _Snapshot:
     pictures: frozenset[str]
 
 
+Sign = tuple[int, int, int]
+"""Inode, size and time of a file."""
+
+
 class Viewer:
     """Keeps the page of some runs up to date, in a thread, between `start` and `close`.
 
@@ -77,9 +85,11 @@ class Viewer:
     ) -> None:
         self._runs, self._metrics = tuple(runs), tuple(metrics)
         self._gallery = Gallery(folders=(*folders, *runs))
-        self._seen = self._signs()
+        self._collector: Collector | None = None
+        self._journals: tuple[int, ...] = ()
         self._number = 0
-        self._snapshot = self._read()
+        self._seen: tuple[Sign, ...] = self._signs()
+        self._read(self._seen)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="viewer", daemon=True)
 
@@ -139,28 +149,38 @@ class Viewer:
                 continue
             began = monotonic()
             try:
-                self._snapshot, self._seen = self._read(), signs
+                self._read(signs)
             except VqaEngineError as error:
                 log.warning("The rows cannot be read now: %s", error)
             wait = max(INTERVAL, (monotonic() - began) / SHARE)
 
-    def _read(self) -> _Snapshot:
+    def _read(self, signs: tuple[Sign, ...]) -> None:
+        """Take in the rows that came since, or all where a journal is another file than before."""
+        journals = tuple(_sign(run / journal.FILE)[0] for run in self._runs)
+        if journals != self._journals:
+            self._collector, self._journals = None, journals
         with opened(self._runs) as runs:
-            corpus = collect(runs, chosen(runs, self._metrics), self._gallery.key)
-            keys = frozenset(key for key in corpus.pictures.values if key is not None)
-            self._number += 1
-            content = Content(
-                corpus=corpus,
-                title=title(corpus),
-                addresses={key: f"picture?key={quote(key, safe='')}" for key in keys},
-                no_picture=NO_PICTURE,
-            )
-            version = str(self._number)
-            page = document(content, live=version)
-            return _Snapshot(version, page, data(content), keys)
+            collector = self._collector or Collector(chosen(runs, self._metrics), self._gallery.key)
+            corpus = collector.read(runs)
+            # which metrics fit is known with the first row
+            self._collector = collector if len(corpus) else None
+            self._snapshot, self._seen = self._made(corpus), signs
 
-    def _signs(self) -> tuple[tuple[int, int], ...]:
-        """What shows that something was written: size and time of each file of the runs."""
+    def _made(self, corpus: Corpus) -> _Snapshot:
+        keys = frozenset(key for key in corpus.pictures.values if key is not None)
+        self._number += 1
+        content = Content(
+            corpus=corpus,
+            title=title(corpus),
+            addresses={key: f"picture?key={quote(key, safe='')}" for key in keys},
+            no_picture=NO_PICTURE,
+        )
+        version = str(self._number)
+        page = document(content, live=version)
+        return _Snapshot(version, page, data(content, level=QUICK), keys)
+
+    def _signs(self) -> tuple[Sign, ...]:
+        """What shows that something was written."""
         names = (journal.FILE, f"{journal.FILE}-wal", manifest.FILE)
         return tuple(_sign(run / name) for run in self._runs for name in names)
 
@@ -264,9 +284,9 @@ def _missing() -> ConfigurationError:
     )
 
 
-def _sign(file: Path) -> tuple[int, int]:
+def _sign(file: Path) -> Sign:
     try:
         found = file.stat()
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns

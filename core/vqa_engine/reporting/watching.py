@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from vqa_engine.errors import RunError
 from vqa_engine.reporting import chosen
@@ -18,6 +18,7 @@ from vqa_engine.results import Row
 from vqa_engine.runs import journal
 from vqa_engine.runs.account import score
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.pace import Pace
 from vqa_engine.runs.timeline import Summary, summarise
 from vqa_engine.scoring import Metric, MetricLike, Score, Scoreboard
 
@@ -29,23 +30,18 @@ _LOCK = "lock"
 
 @frozen(kw_only=True)
 class Progress:
-    """One adapter of a run: counts, wall seconds of its questions, memory, and its score.
+    """One adapter of a run: counts, questions a second, memory, and its score.
 
-    `in_flight` are the questions that it is being asked now. `score` is None where none was
-    asked for.
+    `pace` is over all its questions, None where nothing is known. `in_flight` are the
+    questions that it is being asked now. `score` is None where none was asked for.
     """
 
     label: str
     tally: Tally
-    seconds: float
+    pace: float | None
     in_flight: int
     memory: Summary
     score: Score | None
-
-    @property
-    def pace(self) -> float | None:
-        """Questions a second over all its questions."""
-        return self.tally.done / self.seconds if self.seconds else None
 
     @property
     def left(self) -> float | None:
@@ -65,14 +61,14 @@ class Watched:
 
 @define
 class _Clock:
-    """Adds up the wall time of rows while they pass by, and their scores."""
+    """Times and scores rows while they pass by."""
 
     boards: Sequence[Scoreboard]
-    seconds: float = 0.0
+    pace: Pace = field(factory=Pace)
 
     def seen(self, rows: Iterable[Row]) -> Iterator[Row]:
         for row in rows:
-            self.seconds += row.seconds
+            self.pace.add(row.place, row.seconds)
             score(row, self.boards)
             yield row
 
@@ -119,16 +115,20 @@ def is_held(directory: Path) -> bool:
     process of that number lives, so that a look never keeps a run from starting.
     """
     try:
-        lock = os.open(directory / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(
+            directory / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        )
     except OSError:
         return False
     try:
         owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+        if not owner.isdecimal() or len(owner) > 9 or not psutil.pid_exists(int(owner)):
             return False
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a pipe or a device, in a directory that somebody else made
+        return False
     finally:
         os.close(lock)
     return False
@@ -141,7 +141,7 @@ def _progress(run: Run, label: str, metric: Metric | None) -> Progress:
     return Progress(
         label=label,
         tally=run.journal.tally(label, run.manifest.question_count if run.manifest else None),
-        seconds=clock.seconds,
+        pace=clock.pace.rate,
         in_flight=len(run.journal.begun(label)),
         memory=memory,
         score=boards[0].snapshot().overall if boards else None,

@@ -179,11 +179,15 @@ class Scoreboard:
         """Count a question that got no answer. It is not scored."""
         self._errors += 1
 
+    def withdraw_error(self) -> None:
+        """Count one less: the question was asked again."""
+        self._errors -= 1
+
     @property
     def overall(self) -> Score:
         """The mean so far; cheap, unlike a snapshot, which computes the other figures."""
         moments = None if self.failure else self._means.moments.get(_OVERALL)
-        return _score(moments, self.metric.decimals)
+        return score_of(moments, self.metric.decimals)
 
     def snapshot(self) -> ScoreTable:
         """The table so far; adding may go on after it."""
@@ -245,10 +249,11 @@ def _scores(
     moments: Mapping[_Kind, Moments], breakdown: str, decimals: int | None
 ) -> dict[str, Score]:
     names = sorted(value for kind, value in moments if kind == breakdown and value is not None)
-    return {name: _score(moments[breakdown, name], decimals) for name in names}
+    return {name: score_of(moments[breakdown, name], decimals) for name in names}
 
 
-def _score(moments: Moments | None, decimals: int | None) -> Score:
+def score_of(moments: Moments | None, decimals: int | None = None) -> Score:
+    """The score that these moments give, in per cent, rounded if `decimals` says so."""
     if moments is None:
         return Score(math.nan, 0.0, 100.0, 0)
     low, high = moments.interval()

@@ -7,7 +7,7 @@ same way for single questions and batches, in this process and in a worker.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -16,14 +16,11 @@ from attrs import define, evolve, field, frozen, validators
 from vqa_engine.adapter import Described, GenerationPlan, Question, QuestionId
 from vqa_engine.errors import AnswerError, WorkerError
 from vqa_engine.memory.ladder import Ladder
-from vqa_engine.results import Attempt, Cause, Failure, Loaded, MemoryEvent, Released, Reply
-from vqa_engine.session.protocol import Exchange, OnBegun, Place, Settled
+from vqa_engine.results import Attempt, Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.session.protocol import Exchange, OnBegun, Place, Settled, worth_another_try
 
-CURED_BY_RESTART: frozenset[Cause] = frozenset(
-    {"out_of_memory", "too_big", "handle_limit", "watchdog", "backend"}
-)
-"""What an adapter may report without dying, and another try may cure. An exception of any
-other kind would only come again."""
+MOST_CASES = 1024
+"""Questions whose tries are remembered, the latest: a server's client may never ask again."""
 
 
 @frozen(kw_only=True)
@@ -113,8 +110,8 @@ class Host:
         self._fresh = True
         self._window = 1
         self._cases: dict[QuestionId, _Case] = {}
-        self._deadly: set[Hashable] = set()
-        self._killers: set[Hashable] = set()
+        self._deadly: set[int] = set()
+        self._killers: set[int] = set()
         self._events: tuple[MemoryEvent, ...] = ()
         self._reason = ""
 
@@ -156,7 +153,7 @@ class Host:
             if not case.renewed:
                 case.renewed = True
                 return None
-        if failure is not None and failure.cause in CURED_BY_RESTART:
+        if failure is not None and worth_another_try(reply):
             if exchange.begun > 1:
                 self._alone(question, plan)
                 return None
@@ -167,7 +164,10 @@ class Host:
         return question, self._final(question, reply, plan)
 
     def _alone(self, question: Question, plan: GenerationPlan) -> _Case:
-        return self._cases.setdefault(question.question_id, _Case(plan))
+        case = self._cases.setdefault(question.question_id, _Case(plan))
+        if len(self._cases) > MOST_CASES:
+            del self._cases[next(iter(self._cases))]
+        return case
 
     def _tried(self, question: Question, failure: Failure, plan: GenerationPlan) -> Reply | None:
         """Count a try that failed; the reply that gives the question up, None to try again.
@@ -264,10 +264,13 @@ def _attempt(failure: Failure, plan: GenerationPlan) -> Attempt:
     return Attempt(plan=plan, cause=failure.cause, message=failure.message)
 
 
-def _image(question: Question) -> Hashable:
-    """What distinguishes images without opening them."""
+def _image(question: Question) -> int:
+    """What distinguishes images without opening or keeping them.
+
+    Two that share a hash are asked alone both, which costs nothing but time.
+    """
     image = question.image
-    return image if isinstance(image, Path | bytes) else id(image)
+    return hash(image) if isinstance(image, Path | bytes) else id(image)
 
 
 def _standing_step(loaded: Loaded) -> int | None:

@@ -8,14 +8,13 @@ from typing import Protocol
 from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan, Question, Transfer
-from vqa_engine.results import Failure, Loaded, MemoryEvent, Released, Reply
+from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Reply
 
 Settled = tuple[Question, Reply]
 """A question and the last word on it."""
 
 OnBegun = Callable[[Sequence[Question]], None]
 """Called with the questions that are about to be answered."""
-
 
 OnTransfer = Callable[[Transfer], None]
 """Called now and then while a checkpoint is downloaded."""
@@ -96,3 +95,16 @@ class Place(Protocol):
 
     def close(self) -> Released:
         """Let everything go; calling it twice is safe."""
+
+
+_CURED_BY_RESTART: frozenset[Cause] = frozenset(
+    {"out_of_memory", "too_big", "handle_limit", "watchdog", "backend"}
+)
+
+
+def worth_another_try(reply: Reply) -> bool:
+    """Whether the adapter reported, without dying, what another try may cure.
+
+    An exception of any other kind would only come again.
+    """
+    return reply.failure is not None and reply.failure.cause in _CURED_BY_RESTART

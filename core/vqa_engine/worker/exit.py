@@ -9,7 +9,8 @@ import signal
 
 from attrs import field, frozen
 
-from vqa_engine.failures import cause_of, telling_line
+from vqa_engine.failures import named
+from vqa_engine.memory.backend import TextCause
 from vqa_engine.results import Cause
 from vqa_engine.worker.evidence import OomKills
 from vqa_engine.worker.messages import Vitals
@@ -41,13 +42,15 @@ class Ending:
     """All that is known of a dead worker.
 
     `code` is its return code, negative for a signal. `said` is what it printed since the
-    question began. `waited` is the seconds after which it was ended for not answering,
-    None if it was not. `lost` is what the adapter did to the wire, if it did. `kills` are the
-    kernel's out-of-memory kills since it started, `vitals` its last reported size.
+    question began, `named` the cause that another interpreter reads in that, and its line.
+    `waited` is the seconds after which it was ended for not answering, None if it was not.
+    `lost` is what the adapter did to the wire, if it did. `kills` are the kernel's
+    out-of-memory kills since it started, `vitals` its last reported size.
     """
 
     code: int
     said: str = ""
+    named: tuple[TextCause, str] | None = None
     waited: float | None = None
     lost: str = ""
     kills: OomKills = field(factory=OomKills)
@@ -90,10 +93,10 @@ def _ended_by_us(ending: Ending) -> Verdict | None:
 
 
 def _by_text(ending: Ending) -> Verdict | None:
-    cause = cause_of(ending.said) if ending.code else None
-    if cause is None:
+    found = (ending.named or named(ending.said)) if ending.code else None
+    if found is None:
         return None
-    line = telling_line(ending.said, cause)
+    cause, line = found
     return Verdict(cause, f"{_MEANINGS[cause]} ({_how(ending.code)}): {line}")
 
 

@@ -119,6 +119,7 @@ def test_vlmevalkits_tsv_brings_its_pictures(tmp_path: Path, cache: Path) -> Non
     assert len([one for one in cache.rglob("*") if one.is_file()]) == 2
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(

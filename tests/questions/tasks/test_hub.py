@@ -118,6 +118,7 @@ def test_an_id_that_moved_is_found_under_its_other_name(tmp_path: Path, hub: Dat
     assert len(loaded(tmp_path)) == 9
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_goes_on_where_it_stopped(
     tmp_path: Path, hub: DatasetHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ const SHOWS = ["all", "wrong", "failed", "degraded", "differ"];
 const TALLEST = 8e6; // pixels: browsers end somewhat above 16 million
 const SPARE = 6; // rows drawn above and below those in sight
 const LONGEST = 2 ** 31, MOST_ROWS = 2 ** 22; // tenths of a millisecond, and places, in one exact number
+const SHORT = 400; // characters of a prompt that is shown without a click
 const POLL = 2000; // milliseconds between two looks at a run that is going on
 const $ = (id) => document.getElementById(id);
 

@@ -85,6 +85,7 @@ function tests() {
   for (const who of state.wrong) all.push(isWrong(who));
   if (state.type !== null) all.push(mask(data.columns.type, (value) => value === state.type));
   if (state.kind !== null) all.push(mask(data.columns.answer_type, (value) => value === state.kind));
+  if (state.place !== null) all.push(any(whom.map((who) => mask(of(who, "place"), (value) => value === state.place))));
   if (state.cause !== null) all.push(any(whom.map((who) => mask(of(who, "cause"), (value) => value === state.cause))));
   if (state.slow !== null) all.push(any(whom.map((who) => mask(of(who, "seconds"), (value) => value > state.slow * 1000))));
   if (state.rows) all.push((place) => place >= state.rows[0] && place <= state.rows[1]);
@@ -130,7 +131,7 @@ function read(text = location.hash.slice(1)) {
     show: SHOWS.includes(given.get("show")) ? given.get("show") : "all",
     by: number("by") !== null && number("by") < data.contenders.length ? number("by") : null,
     right: people("right"), wrong: people("wrong"),
-    type: given.get("type"), kind: given.get("kind"), cause: given.get("cause"),
+    type: given.get("type"), kind: given.get("kind"), cause: given.get("cause"), place: given.get("place"),
     slow: number("slow"), q: given.get("q") || "", rows: rows && [Number(rows[1]), Number(rows[2])],
     metric: Math.min(number("metric") || 0, data.metrics.length - 1),
     sort: given.get("sort") === "slow" ? "slow" : "", row: number("row"),

@@ -161,6 +161,7 @@ function chips() {
   for (const who of state.right) made.push(chip(`${data.contenders[who]} right`, { right: state.right.filter((one) => one !== who) }));
   for (const who of state.wrong) made.push(chip(`${data.contenders[who]} wrong`, { wrong: state.wrong.filter((one) => one !== who) }));
   if (state.cause !== null) made.push(chip(`cause: ${state.cause.replaceAll("_", " ")}`, { cause: null }));
+  if (state.place !== null) made.push(chip(`place: ${state.place}`, { place: null }));
   if (state.rows) made.push(chip(`rows ${count(state.rows[0] + 1)} to ${count(state.rows[1] + 1)}`, { rows: null }));
   $("chips").replaceChildren(...made);
 }

@@ -26,6 +26,26 @@ function memory(place, who) {
     .map(([title, bytes]) => `${title} ${size(bytes)}`).join(", ");
 }
 
+function seen(place, who) {
+  const sides = of(who, "image_size").at(place);
+  return sides ? `${count(sides[0])} × ${count(sides[1])} pixels as the model got it` : "";
+}
+
+function folded(title, text, open) { // a long text behind its title
+  const made = element("details");
+  made.append(element("summary", "", title), free("pre", "", text));
+  made.open = open;
+  return made;
+}
+
+function prompt(place, who) {
+  const parts = of(who, "prompt").at(place);
+  if (parts === null) return [];
+  if (!parts.length) return [element("p", "note", "The prompt is left out of a page with so many different ones; `vqa-engine show --json` has it.")];
+  const text = parts.join(data.columns.text.at(place));
+  return [folded("prompt", text, text.length <= SHORT)];
+}
+
 function attempts(place, who) {
   const tried = JSON.parse(of(who, "attempts").at(place) || "[]");
   if (!tried.length) return [];
@@ -55,15 +75,11 @@ function spoken(place, who) {
   made.append(facts([
     ["cause", (of(who, "cause").at(place) || "").replaceAll("_", " ")],
     ...scores.map(([name, value]) => [name, percent(value)]),
-    ["tokens", tokens(place, who)], ["time", times(place, who)], ["memory", memory(place, who)],
-    ["finished by", of(who, "finish").at(place)], ["plan", of(who, "plan").at(place)],
-  ]), ...attempts(place, who));
+    ["picture", seen(place, who)], ["tokens", tokens(place, who)], ["time", times(place, who)], ["memory", memory(place, who)],
+    ["finished by", of(who, "finish").at(place)], ["plan", of(who, "plan").at(place)], ["place", of(who, "place").at(place)],
+  ]), ...prompt(place, who), ...attempts(place, who));
   const detail = of(who, "detail").at(place);
-  if (detail) {
-    const more = element("details");
-    more.append(element("summary", "", "what it printed"), free("pre", "", detail));
-    made.append(more);
-  }
+  if (detail) made.append(folded("what it printed", detail, false));
   return made;
 }
 

@@ -92,7 +92,7 @@ def _figures(number: int, one: Contender) -> Markup:
         f"{tally.done - tally.failed:,}",
         failed if tally.failed else "0",
         degraded if tally.degraded else "0",
-        f"{one.pace:.1f}" if one.pace else "–",
+        f"{one.pace.rate:.1f}" if one.pace.rate else "–",
         join(memory, None if peaks or not whole else tag("small", "whole process")),
     )
     return tag(

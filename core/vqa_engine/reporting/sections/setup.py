@@ -49,4 +49,4 @@ def _plain(value: object) -> str:
         return ", ".join(f"{str(name).replace('_', ' ')} {part}" for name, part in parts if part)
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value))
-    return "" if value is None else str(value)
+    return "" if value is None or value is False else str(value)
