@@ -11,9 +11,10 @@ import hashlib
 import io
 import os
 import re
-import stat
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vqa_engine.adapter import ImageSource, Question
 from vqa_engine.errors import ImageError
+from vqa_engine.files import NotRegular, open_regular
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Most pixels that are decoded. Pillow keeps four bytes a pixel: 256 MiB here, and turning
@@ -31,6 +33,9 @@ the mode needs up to three such buffers. Cameras stop below it, and no model see
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
+
+MAX_BYTES = 1 << 30
+"""Most bytes of a file that are read at once: four times what `MAX_PIXELS` take uncompressed."""
 
 _SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 """Formats that every server and browser reads, with their media types."""
@@ -46,6 +51,8 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF 2.32 tag 0x0112: how the stored pixels have to be turned to stand upright."""
+
+_EMPTY = "it is empty (0 bytes)"
 
 _WEB_ADDRESS = re.compile(r"(?:^|/)https?:/")
 
@@ -144,7 +151,7 @@ def encoded(question: Question, place: int = 0) -> bytes:
     """
     try:
         path = Path(question.all_images[place])  # type: ignore[arg-type]
-        return _located(path, question.image_root).read_bytes()
+        return _contents(path, question.image_root)
     except _Refusal as refusal:
         raise _error(question, place, str(refusal)) from refusal.__cause__
     except OSError as error:
@@ -180,18 +187,17 @@ def _opened(source: ImageSource, root: Path | None) -> Image.Image:
         return _upright_rgb(source)
     if isinstance(source, bytes):
         return _decoded(io.BytesIO(source), len(source))
-    path = _located(Path(source), root)
-    with path.open("rb") as file:
-        return _decoded(file, path.stat().st_size)
+    with _file(Path(source), root) as (file, size):
+        return _decoded(file, size)
 
 
 def _as_it_is(
     source: Path | bytes, root: Path | None, longest_edge: int | None
 ) -> EncodedImage | None:
     if not isinstance(source, bytes):
-        source = _located(Path(source), root).read_bytes()
+        source = _contents(Path(source), root)
     if not source:
-        raise _Refusal("it is empty (0 bytes)")
+        raise _Refusal(_EMPTY)
     with Image.open(io.BytesIO(source), formats=_formats()) as image:
         if image.format not in _SENT or image.mode not in {"L", "RGB"}:
             return None
@@ -205,7 +211,7 @@ def _as_it_is(
 
 def _decoded(file: BinaryIO, size: int) -> Image.Image:
     if size == 0:
-        raise _Refusal("it is empty (0 bytes)")
+        raise _Refusal(_EMPTY)
     with Image.open(file, formats=_formats()) as image:
         return _upright_rgb(image)
 
@@ -217,20 +223,36 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _located(path: Path, root: Path | None) -> Path:
-    """The regular file that `path` means; inside `root`, symlinks resolved, if there is one."""
+def _contents(path: Path, root: Path | None) -> bytes:
+    with _file(path, root) as (file, size):
+        if size > MAX_BYTES:
+            raise _Refusal(f"it has {size:,} bytes, and the most that is read is {MAX_BYTES:,}")
+        return file.read(size)
+
+
+@contextmanager
+def _file(path: Path, root: Path | None) -> Iterator[tuple[BinaryIO, int]]:
+    """The regular file that `path` means, opened, and its size in bytes.
+
+    It is inside `root`, symlinks resolved, if there is one. The kernel's own files (/proc)
+    are regular and may never end; they have no size, and pass for empty.
+    """
+    if "\0" in str(path):
+        raise _Refusal("its path holds a NUL, which no path can hold")
     real = path if root is None else Path(os.path.realpath(root / path))
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise _Refusal(f"its path leads out of the image folder {root}")
     try:
-        mode = real.stat().st_mode
+        file = open_regular(real)
     except (FileNotFoundError, NotADirectoryError):
         raise _Refusal(_missing(path)) from None
-    if stat.S_ISDIR(mode):
-        raise _Refusal("it is a folder, not a file")
-    if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end for ever
-        raise _Refusal("it is not a regular file")
-    return real
+    except NotRegular as error:
+        raise _Refusal(str(error.strerror)) from None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise _Refusal(_EMPTY)
+        yield file, size
 
 
 def _missing(path: Path) -> str:

@@ -83,12 +83,11 @@ def _difference(one: Row, other: Row, tolerance: float) -> Difference | None:
             )
     said, meant = (one.answer, other.answer)
     if said.token_ids and meant.token_ids and said.token_ids != meant.token_ids:
-        first, second = said.token_ids, meant.token_ids
         return Difference(
             question_id=name,
             stage="ids",
-            one=_apart(first, second, 0.0),
-            other=_apart(second, first, 0.0),
+            one=_apart(said.token_ids, meant.token_ids, 0.0),
+            other=_apart(meant.token_ids, said.token_ids, 0.0),
         )
     if said.text != meant.text:
         return Difference(question_id=name, stage="text", one=said.text, other=meant.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from vqa_engine_cli.adapters import show as show_adapters
 from vqa_engine_cli.adapters import timeout_option
 from vqa_engine_cli.building import interpreters
+from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options, python_option
 
@@ -100,7 +102,7 @@ def _checkpoints(adapters: Iterable[PluginReport]) -> Iterator[str]:
 
     for one in adapters:
         if one.model and "/" in one.model:
-            commit = hub_commit(one.model)
+            commit = hub_commit(one.model, one.revision)
             here = f"in the hub cache ({commit[:12]})" if commit else "not downloaded"
             how = "" if commit else f"; vqa-engine pull {one.name} fetches it"
             yield f"{one.name}: {one.model}: {here}{how}"
@@ -117,12 +119,18 @@ def _calls(adapters: Iterable[PluginReport]) -> Iterator[str]:
 
 
 def _others(found: Iterable[PluginReport]) -> Iterator[str]:
-    """Plugins of the other groups, a line each."""
+    """Plugins of the other groups: how many of a package are healthy, and each that is not."""
     from vqa_engine.plugins.entry_points import KINDS
 
-    for one in found:
-        wrong = f": {one.reason}. {one.remedy}" if one.reason else ""
-        yield f"{KINDS[one.group]} {one.name} ({one.source}): {one.state}{wrong}"
+    every = list(found)
+    for (group, source), count in Counter(
+        (one.group, one.source) for one in every if one.state == "healthy"
+    ).items():
+        yield f"{counted(count, KINDS[group])} ({source}): healthy"
+    for one in every:
+        if one.state != "healthy":
+            wrong = f": {one.reason}. {one.remedy}" if one.reason else ""
+            yield f"{KINDS[one.group]} {one.name} ({one.source}): {one.state}{wrong}"
 
 
 def _show_json(found: Sequence[Examination]) -> None:

@@ -328,6 +328,10 @@ format_option = click.option(
     help="How to write the scores.",
 )
 
+salvage_option = click.option(
+    "--salvage", is_flag=True, help="Leave out rows of a damaged run that cannot be read."
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 verbose_option = click.option(

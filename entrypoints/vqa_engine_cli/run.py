@@ -119,7 +119,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         if given["blind"]:
             results.append(_run(running, blinded(questions), _beside(directory), given))
     for result in results:
-        _show(result, questions, as_json, given)
+        _show(result, questions, running, as_json, given)
     if given["blind"]:
         metrics = given["metrics"] or getattr(questions, "metrics", ())
         _show_gain(*results, metrics=metrics, as_json=as_json)
@@ -211,7 +211,13 @@ def _show_gain(
         show_comparison(gain, as_json=as_json)
 
 
-def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[str, Any]) -> None:
+def _show(
+    result: RunResult,
+    questions: QuestionSet,
+    running: Engine,
+    as_json: bool,
+    given: dict[str, Any],
+) -> None:
     from vqa_engine_cli.display import show_formatted, show_result, show_result_json
 
     if as_json:
@@ -220,15 +226,17 @@ def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[
         show_formatted(result.scores, given["form"])
     else:
         show_result(result, questions.name, keep_failed=given["keep_failed"])
-        _show_prompts(result, questions)
+        _show_prompts(result, questions, running)
 
 
-def _show_prompts(result: RunResult, questions: QuestionSet) -> None:
+def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) -> None:
     """Which of the task's prompts each adapter got, for it is a part of the score."""
     from vqa_engine.questions.tasks import TaskSet
 
     if isinstance(questions, TaskSet):
-        for label in result.scores:
-            name, wording = questions.wording_for(label.partition("@")[0])
+        for label, family in running.families.items():
+            if label not in result.scores:
+                continue
+            name, wording = questions.wording_for(family)
             source = f", worded by {wording.source}" if wording.source else ""
             click.echo(f"{label}: prompt {name!r}{source}")

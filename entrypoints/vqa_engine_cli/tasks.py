@@ -47,10 +47,10 @@ def tasks(ctx: click.Context, as_json: bool) -> None:
 
 @tasks.command(cls=Command)
 @click.argument("name", metavar="NAME|CARD")
-@click.option("--adapter", "-a", default="", help="Adapter whose prompt is shown.")
+@click.option("--adapter", "-a", help="Adapter whose prompt is shown: NAME or NAME@MODEL.")
 @click.option("--download", is_flag=True, help="Download the data if it is not here.")
 @options(json_option)
-def show(name: str, adapter: str, download: bool, as_json: bool) -> None:
+def show(name: str, adapter: str | None, download: bool, as_json: bool) -> None:
     """Show a task's card, and one question as the model gets it."""
     from vqa_engine.questions.tasks import find
 
@@ -107,18 +107,19 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
         yield "note", textwrap.fill(card.note, 90, subsequent_indent=" " * 10)
 
 
-def _show_question(task: Task, adapter: str, download: bool) -> None:
+def _show_question(task: Task, adapter: str | None, download: bool) -> None:
+    from vqa_engine.plugins.resolution import resolve
     from vqa_engine.questions.question_set import worded
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
         click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
-    found = load_task(task)
-    name, wording = found.wording_for(adapter)
+    found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
+    name, wording = found.wording_for(family)
     click.echo(f"digest    sha256:{found.data_digest()}")
     click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
-    _show_one(next(iter(worded(found, adapter))))
+    _show_one(next(iter(worded(found, family))))
 
 
 def _show_one(question: Question) -> None:

@@ -5,6 +5,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from tests.question_builders import checked, encoded, question
+from vqa_engine.adapter import Question
 from vqa_engine.errors import ImageError
-from vqa_engine.images import FORMATS, MAX_PIXELS, content_hash, open_image
+from vqa_engine.images import FORMATS, MAX_PIXELS, content_hash, encoded_image, open_image
+from vqa_engine.images import encoded as encoded_file
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 
@@ -197,7 +200,7 @@ def test_hash_knows_mode_and_size() -> None:
         (Path("http://host/cat.jpg"), "not fetched"),
         (Path("https://host/cat.jpg"), "not fetched"),
         (Path("no/such.png"), "no such file"),
-        (Path("nul\0byte.png"), "cannot be"),
+        (Path("nul\0byte.png"), "holds a NUL"),
         (Path("x" * 300), "cannot be read"),
     ],
     ids=lambda value: str(value)[:20],
@@ -220,6 +223,35 @@ def test_folder_pipe_and_unreadable_file(tmp_path: Path) -> None:
     assert "no such file" in str(refusal(tmp_path / "file" / "below.png"))
     (tmp_path / "empty.png").touch()
     assert "empty" in str(refusal(tmp_path / "empty.png"))
+
+
+@pytest.mark.parametrize("name", ["/proc/self/pagemap", "/proc/kmsg", "/dev/zero", "PIPE"])
+@pytest.mark.parametrize("read", [open_image, encoded_image, encoded_file])
+@pytest.mark.parametrize("rooted", [False, True])
+def test_what_never_ends_is_refused_unread(
+    tmp_path: Path, name: str, read: Callable[[Question], object], rooted: bool
+) -> None:
+    os.mkfifo(tmp_path / "PIPE")
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    root = tmp_path if rooted else None
+    with pytest.raises(ImageError):
+        read(Question(question_id=1, image=tmp_path / "link", text="?", image_root=root))
+
+
+def test_a_file_that_became_a_pipe_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    regular = Path(__file__).stat()
+    monkeypatch.setattr(Path, "stat", lambda _path: regular)
+    assert "not a regular file" in str(refusal(tmp_path / "pipe"))
+
+
+def test_a_file_too_large_to_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ImageError, match="the most that is read"):
+        encoded_file(Question(question_id=1, image=tmp_path / "huge.png", text="?"))
 
 
 def test_symlink_loop(tmp_path: Path) -> None:

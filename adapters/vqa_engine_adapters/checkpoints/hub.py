@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 TIMEOUT = 10.0
 """Seconds the hub may take to answer; huggingface_hub sets no bound on that first call."""
 
-_DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
+DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", "*.jinja")
 """What mlx-vlm reads (mlx_vlm/utils.py, `get_model_path`), less the `*.py` of remote code."""
 
 SETTINGS = ("preprocessor_config.json", "processor_config.json")
@@ -81,22 +81,22 @@ def download(name: str, model: ModelRef, tried: list[str], report: Report = sile
     return Path(folder)
 
 
-def small_file(name: str, file: str) -> Path:
-    """A file of another model, from the cache or else from the hub.
+def small_file(name: str, file: str, revision: str | None = None) -> Path:
+    """A file of another model at a branch, tag or commit, from the cache or else from the hub.
 
     Raises:
         CheckpointError: it is not in the cache, and the hub does not give it out.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    kept = try_to_load_from_cache(name, file)
+    kept = try_to_load_from_cache(name, file, revision=revision)
     if isinstance(kept, str):
         return Path(kept)
     try:
         with _without_bars():
-            return Path(hf_hub_download(name, file, etag_timeout=TIMEOUT))
+            return Path(hf_hub_download(name, file, revision=revision, etag_timeout=TIMEOUT))
     except Exception as error:  # the HTTP library's types differ between versions
-        reason, remedy = _why(error, name, None)
+        reason, remedy = _why(error, name, revision)
         raise CheckpointError(name, ["the local hub cache", "the hub"], reason, remedy) from error
 
 
@@ -153,7 +153,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _patterns(model: ModelRef) -> list[str]:
-    return [*_DATA, "*.py"] if model.trust_remote_code else [*_DATA]
+    return [*DATA, "*.py"] if model.trust_remote_code else [*DATA]
 
 
 def _why(error: Exception, name: str, revision: str | None) -> tuple[str, str]:

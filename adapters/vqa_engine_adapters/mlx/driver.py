@@ -14,6 +14,7 @@ from vqa_engine.adapter import (
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
+    ModelFacts,
     ModelRef,
     Question,
     QuestionCost,
@@ -23,6 +24,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
+from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.profile import profile, without
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
@@ -33,6 +35,7 @@ from vqa_engine_adapters.mlx.picture import Picture, Preparation, Prompt, same_s
 from vqa_engine_adapters.mlx.pool import discard, sweep
 from vqa_engine_adapters.mlx.tracing import trace
 from vqa_engine_adapters.options import Wording, read
+from vqa_engine_adapters.plain import Plain
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class MlxAdapter(ModelAdapter):
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
         self._preparation = Preparation()
-        self._wording = Wording()
+        self._wording, self._plain = Wording(), Plain.of(None)
         self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
@@ -88,12 +91,13 @@ class MlxAdapter(ModelAdapter):
         given = read(family.options, model.options)
         checkpoint = family.settled(checkpoint, given)
         try:
-            loaded = load(family, checkpoint, trust_remote_code=model.trust_remote_code)
+            loaded = load(family, checkpoint, model)
         except Exception as error:
             forget(error)
             sweep()
             raise
         self._loaded, self._family, self._warned = loaded, family, False
+        self._plain = Plain.of(loaded.tokenizer, (family.marker, *family.stop))
         self._wording = given
         chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
@@ -177,6 +181,15 @@ class MlxAdapter(ModelAdapter):
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
 
+    @property
+    def images_per_question(self) -> int:
+        """The most images that the loaded model handles with one question."""
+        return self._family.images
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """The family of a checkpoint, and how many images it handles, from its configuration."""
+        return facts_of(self.family, model)
+
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
 
@@ -225,12 +238,12 @@ class MlxAdapter(ModelAdapter):
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
-            AnswerError: nothing is loaded, or the question's text has an image marker or is
-                not valid Unicode.
+            AnswerError: nothing is loaded, or the question's text is not valid Unicode.
         """
-        text = self._family.ask(question, self._wording.instruction, self._wording.before)
-        wording = self._wording if system is None else evolve(self._wording, system=system)
-        return chat.formatted(self._ready(), self._family, text, wording)
+        loaded, given = self._ready(), self._wording
+        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
+        wording = given if system is None else evolve(given, system=system)
+        return chat.formatted(loaded, self._family, text, wording)
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.

@@ -10,9 +10,11 @@ from typing import Any
 
 from attrs import frozen
 
+from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -61,7 +63,7 @@ def require() -> None:
             )
 
 
-def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) -> Loaded:
+def load(family: MlxFamily, checkpoint: Checkpoint, asked: ModelRef) -> Loaded:
     """Load with the real mlx-vlm, and say nothing on stdout or stderr.
 
     Raises:
@@ -71,14 +73,14 @@ def load(family: MlxFamily, checkpoint: Checkpoint, *, trust_remote_code: bool) 
     """
     load_model = _imported()
     try:
-        with quiet(), _completed(family):
-            model, processor = load_model(
-                str(checkpoint.folder), trust_remote_code=trust_remote_code
-            )
+        with quiet(), _completed(family), data_of(checkpoint, asked) as folder:
+            model, processor = load_model(str(folder), trust_remote_code=asked.trust_remote_code)
             if family.mend is not None:
                 family.mend(model, processor, checkpoint.settings)
+    except CheckpointError:
+        raise
     except Exception as error:  # any library under mlx-vlm may raise anything
-        raise _unloadable(checkpoint, error) from error
+        raise _unloadable(checkpoint, asked, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)
     return Loaded(
         model=model,
@@ -161,7 +163,9 @@ def _ids(declared: Any) -> set[int]:
     return {declared} if isinstance(declared, int) else set(declared)
 
 
-def _unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | OutOfMemory:
+def _unloadable(
+    checkpoint: Checkpoint, asked: ModelRef, error: Exception
+) -> CheckpointError | OutOfMemory:
     meaning = classify(error, "mlx_vlm.load")
     if isinstance(meaning, OutOfMemory):
         return meaning
@@ -170,5 +174,6 @@ def _unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | O
         checkpoint.name,
         (f"mlx-vlm on {checkpoint.folder}",),
         f"{type(error).__name__}: {first}",
-        "Its files fit no model that this mlx-vlm knows; a newer mlx-vlm may.",
+        left_out(checkpoint, asked)
+        or "Its files fit no model that this mlx-vlm knows; a newer mlx-vlm may.",
     )

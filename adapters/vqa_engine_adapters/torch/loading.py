@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -13,6 +14,7 @@ from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
@@ -113,12 +115,14 @@ def load(family: Family, checkpoint: Checkpoint, model: ModelRef, options: Optio
         **_passed_on(options, device),
     }
     try:
-        with quiet():
-            processor = _processor(checkpoint, model)
+        with quiet(), data_of(checkpoint, model) as folder:
+            processor = _processor(checkpoint, folder, model)
             _drop_blind_template(processor)
-            network = _network(checkpoint, arguments, device)
+            network = _network(folder, arguments, device)
+    except CheckpointError:
+        raise
     except Exception as error:  # any library under transformers may raise anything
-        raise unloadable(checkpoint, error) from error
+        raise unloadable(checkpoint, error, left_out(checkpoint, model)) from error
     steps, tiles = _bounds(network)
     return Loaded(
         model=network,
@@ -141,7 +145,7 @@ def _passed_on(options: Options, device: Any) -> dict[str, Any]:
     return given
 
 
-def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
+def _processor(checkpoint: Checkpoint, folder: Path, model: ModelRef) -> Any:
     """The checkpoint's processor, without its part for videos where torchvision is missing.
 
     For SmolVLM it is the one of Idefics3, which writes the same: SmolVLM's own wants num2words
@@ -152,7 +156,7 @@ def _processor(checkpoint: Checkpoint, model: ModelRef) -> Any:
     model_type = checkpoint.config.get("model_type")
     found = Idefics3Processor if model_type == "smolvlm" else _without_videos(model_type)
     return (found or AutoProcessor).from_pretrained(
-        checkpoint.folder, trust_remote_code=model.trust_remote_code, local_files_only=True
+        folder, trust_remote_code=model.trust_remote_code, local_files_only=True
     )
 
 
@@ -189,10 +193,10 @@ def _drop_blind_template(processor: Any) -> None:
             owner.chat_template = None
 
 
-def _network(checkpoint: Checkpoint, arguments: Mapping[str, Any], device: Any) -> Any:
+def _network(folder: Path, arguments: Mapping[str, Any], device: Any) -> Any:
     from transformers import AutoModelForImageTextToText
 
-    network = AutoModelForImageTextToText.from_pretrained(checkpoint.folder, **arguments)
+    network = AutoModelForImageTextToText.from_pretrained(folder, **arguments)
     return network.eval() if "device_map" in arguments else network.eval().to(device)
 
 
@@ -227,17 +231,20 @@ def _stop_tokens(
     return frozenset(found | {vocabulary[mark] for mark in family.stop if mark in vocabulary})
 
 
-def unloadable(checkpoint: Checkpoint, error: Exception) -> CheckpointError | OutOfMemory:
-    """The error of ours for what transformers raised while loading."""
+def unloadable(
+    checkpoint: Checkpoint, error: Exception, unread: str = ""
+) -> CheckpointError | OutOfMemory:
+    """The error of ours for what transformers raised while loading.
+
+    `unread` says what of the checkpoint transformers was not shown.
+    """
     meaning = classify(error, "transformers.from_pretrained")
     if isinstance(meaning, OutOfMemory):
         return meaning
     text = str(error).strip()
-    remedy = "Its files fit no model that this transformers knows; a newer one may."
+    remedy = unread or "Its files fit no model that this transformers knows; a newer one may."
     if "torchvision" in text.lower():
         remedy = "Its processor needs torchvision: pip install torchvision, of torch's own build."
-    elif "trust_remote_code" in text:
-        remedy = "Read the code that comes with it; if you trust it, say --trust-remote-code."
     elif isinstance(error, ImportError) or "pip install" in text:
         remedy = "Install what it names."
     first = " ".join(text.split())[:300] or "no text"

@@ -19,6 +19,8 @@ from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.crew.place import Presence
+from vqa_engine.errors import ImageError
+from vqa_engine.images import encoded
 from vqa_engine.interpreter import version
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Note
@@ -104,8 +106,9 @@ class Seat:
     def sees(self, path: str, digest: str) -> bool:
         """Whether a file here has the bytes that it has at the other end."""
         try:
-            return hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
-        except OSError:
+            content = encoded(Question(question_id="", image=Path(path), text=""))
+            return hashlib.sha256(content).hexdigest() == digest
+        except ImageError:
             return False
 
     def ask(self, message: bytes) -> bytes:

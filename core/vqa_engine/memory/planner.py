@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
+from vqa_engine.adapter.crossing import called, plain
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget, shown
 from vqa_engine.memory.controls import MemoryControls
@@ -142,7 +143,7 @@ class Planner:
         key = evolve(plan, prefill_step=None, encoder_batch=None, rung=0)
         if key not in self._costs:
             self._costs[key] = (
-                self._cost(self._questions, plan)
+                plain(QuestionCost, called(self._cost, self._questions, plan))
                 if self._cost
                 else guess(self.controls.profile, self._questions[0].text)
             )

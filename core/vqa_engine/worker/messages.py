@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Raw, Struct, ValidationError, field, msgpack
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, restore
+from vqa_engine.adapter.crossing import plain_value
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
@@ -185,13 +186,7 @@ def _exact(value: object) -> object:
 
 
 def _lenient(value: object) -> object:
-    """An adapter may give NumPy or MLX numbers; inline they would pass, so here too."""
-    for convert in ("__index__", "__float__"):
-        if hasattr(value, convert):
-            return getattr(value, convert)()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    return _exact(value) if isinstance(value, PurePath) else repr(value)
+    return _exact(value) if isinstance(value, PurePath) else plain_value(value)
 
 
 def _extension(code: int, data: memoryview) -> Path:
