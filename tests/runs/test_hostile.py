@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import fuzz
 from vqa_engine.errors import JournalError, RunError
 from vqa_engine.runs import database
 from vqa_engine.runs.directory import RunDirectory, open_journal
@@ -117,6 +116,14 @@ def test_rows_beyond_a_damaged_page_are_salvaged(run: Path) -> None:
             found.append(len(list(journal.rows())))
     assert max(found) == 40
     assert any(0 < count < 40 for count in found)
+
+
+def test_a_run_directory_deleted_in_mid_run_is_an_error(run: Path) -> None:
+    with suppress(RunError), RunDirectory(run, fuzz.wanted()) as directory:
+        directory.journal.begin("a", 50)
+        shutil.rmtree(run)
+        with pytest.raises(JournalError, match="deleted or replaced"):
+            directory.journal.begin("a", 51)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
