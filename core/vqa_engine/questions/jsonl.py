@@ -19,10 +19,10 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import QuestionSetError
-from vqa_engine.files import Stamp, open_regular
+from vqa_engine.files import open_regular
 from vqa_engine.questions.presence import check_truths
 from vqa_engine.questions.question_set import digest_of
-from vqa_engine.questions.unchanged import check_unchanged, stamped
+from vqa_engine.questions.unchanged import Unchanged
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str  # what the journal can hold
 
@@ -59,7 +59,7 @@ class JsonLines:
     _offsets: array[int] = field(repr=False)
     _numbers: array[int] = field(repr=False)
     _images: array[int] = field(repr=False)
-    _stamp: Stamp = field(repr=False)
+    _checked: Unchanged = field(repr=False)
 
     @classmethod
     def load(cls, path: Path, image_root: Path) -> JsonLines:
@@ -73,7 +73,7 @@ class JsonLines:
         names: dict[str, int] = {}
         truths = 0
         first: dict[QuestionId, int] = {}
-        stamp = stamped(path)
+        checked = Unchanged.of(path)
         for offset, number, text in _lines(path):
             line = _parsed(text, path, number)
             question_id = _id(line, number)
@@ -86,8 +86,8 @@ class JsonLines:
         if not offsets:
             raise QuestionSetError("it holds no question", file=path)
         check_truths(path, truths, len(offsets))
-        check_unchanged(path, stamp, stamped(path))
-        return cls(path, image_root, offsets, numbers, images, stamp)
+        checked.check(path)
+        return cls(path, image_root, offsets, numbers, images, checked)
 
     names_files = True
 
@@ -113,7 +113,7 @@ class JsonLines:
                 number = self._numbers[place]
                 file.seek(self._offsets[place])
                 line = file.readline()
-                check_unchanged(self.path, self._stamp, Stamp.of(file.fileno()))
+                self._checked.check(file.fileno())
                 yield self._question(_parsed(line, self.path, number), number)
 
     def image_keys(self) -> Sequence[int]:
