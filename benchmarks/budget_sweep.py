@@ -1,6 +1,7 @@
 """Budgets from the narrowest plan's peak to the widest's: refusals, overshoots and time.
 
-    python benchmarks/budget_sweep.py [--questions N] [--budgets N] [--tile PIXELS]
+    python benchmarks/budget_sweep.py [--questions N] [--budgets N | --at SIZE …]
+        [--tile PIXELS]
 
 SmolVLM of 17 tiles on thin layers, mixed questions: short and long ones, about new images of
 several shapes and about the last one again. First the widest plan and the narrowest are
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.checkpoints import smolvlm
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
-from vqa_engine.memory.budget import shown
+from vqa_engine.memory.budget import parse_size, shown
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import MemoryPrediction
 from vqa_engine.session.local import LocalSession
@@ -121,7 +122,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--questions", type=int, default=24)
     parser.add_argument("--tile", type=int, default=512, help="pixels; 256 is quicker")
-    parser.add_argument("--budgets", type=int, default=6)
+    parser.add_argument("--budgets", type=int, default=6, help="between the two peaks")
+    parser.add_argument("--at", type=parse_size, nargs="+", help="these instead, like 28MiB")
     given = parser.parse_args()
     asked = mixed(given.questions)
     print("| plan | budget | peak | refused | over budget | ids changed | s |")
@@ -133,15 +135,14 @@ def main() -> None:
         show("widest", None, widest, widest)
         narrowest = run(folder, asked, NARROWEST, None, 1)
         show("narrowest", None, narrowest, widest)
-        steps = max(1, given.budgets - 1)
+        steps, more = max(1, given.budgets - 1), widest.peak - narrowest.peak
+        between = [narrowest.peak + more * number // steps for number in range(given.budgets)]
         found = [widest]
-        for number in range(given.budgets):
-            part = (widest.peak - narrowest.peak) * number // steps
-            budget = narrowest.peak + part
+        for budget in given.at or between:
             for size, name in ((1, "one by one"), (8, "batches")):
                 found.append(run(folder, asked, WIDEST, budget, size))
                 show(name, budget, found[-1], widest)
-    for name, one in zip(("no budget", "tightest"), (found[0], found[1]), strict=True):
+    for name, one in zip(("no budget", "first budget"), (found[0], found[1]), strict=True):
         print(f"prediction, {name}: {errors(one.predictions)}")
 
 

@@ -2,8 +2,9 @@
 
 scaling   an adapter that takes 100 ms without taking the processor, in 1, 2, 4 and 8 places
 ray       the same in 1 and 2 actors of a Ray cluster of its own (needs Ray)
-model     a real model in one place and in all: the embedded one in 2 workers, or `--adapter`
-          and `--place` (repeatable), such as two GPUs; needs a device or a core for each
+cores     the embedded model in 1 and 2 workers, each on a processor core of its own (Linux)
+model     a real model in one place and in all: `--adapter` and `--place` (repeatable), such as
+          two GPUs; by default the embedded one in 2 workers, each with all cores
 overhead  an adapter that answers at once: a worker without places, and 1, 2 and 4 places
 long      214,354 questions with instant answers in 4 places (`--questions` for fewer)
 
@@ -14,6 +15,7 @@ questions about each image.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections import Counter
@@ -21,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from attrs import define, field
+from attrs import define, evolve, field
 from tests.builders import a_question
 from tests.fakes import Instant
 
@@ -36,10 +38,11 @@ from vqa_engine import (
     Row,
     load_questions,
 )
-from vqa_engine.adapter import ModelRef
+from vqa_engine.adapter import MemoryProfile, ModelRef
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
-PARTS = ("scaling", "ray", "model", "overhead", "long")
+PARTS = ("scaling", "ray", "cores", "model", "overhead", "long")
 MIB = 1 << 20
 
 
@@ -59,6 +62,22 @@ class Waiting(Meeting):
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         time.sleep(0.1)
         return super().answer(question, plan)
+
+
+class Pinned(SmolVlm):
+    """Runs on one processor core, the one that its option `core` names."""
+
+    def load(self, model: ModelRef) -> None:
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {int(model.options["core"])})
+        super().load(_without_core(model))
+
+    def profile_of(self, model: ModelRef) -> MemoryProfile:
+        return super().profile_of(_without_core(model))
+
+
+def _without_core(model: ModelRef) -> ModelRef:
+    return evolve(model, options={k: v for k, v in model.options.items() if k != "core"})
 
 
 class Many:
@@ -141,11 +160,19 @@ def scaling(scheme: str, counts: Sequence[int]) -> None:
         show(watch, alone)
 
 
-def model(adapter: str, places: Sequence[str]) -> None:
-    """A real model in the first place, and in all of them."""
-    spec, alone = AdapterSpec.parse(adapter), 0.0
+def cores(count: int) -> None:
+    """The embedded model on one core, and on two."""
+    model = ModelRef(model="builtin")
+    spec = AdapterSpec(name="pinned", target="benchmarks.places:Pinned", model=model)
+    places = [f"local://?name=core-{core}&core={core}" for core in sorted(os.sched_getaffinity(0))]
+    several(spec, places[:2], count)
+
+
+def several(spec: AdapterSpec, places: Sequence[str], count: int) -> None:
+    """A real model in the first place, and in all of them, with so many questions for each."""
+    alone = 0.0
     for some in (places[:1], places):
-        questions = load_questions(f"shapes:count={300 * len(some)}")
+        questions = load_questions(f"shapes:count={count * len(some)}")
         watch = measured(spec, questions, some, len(some))
         alone = alone or watch.rate
         show(watch, alone)
@@ -179,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
     parser.add_argument("--questions", type=int, default=214_354)
+    parser.add_argument("--each", type=int, default=1500, help="for each place, of real models")
     parser.add_argument("--adapter", default="smolvlm@builtin")
     parser.add_argument("--place", action="append", help="of the part model")
     given = parser.parse_args()
@@ -189,8 +217,11 @@ def main() -> None:
                 scaling("local://", (1, 2, 4, 8))
             case "ray":
                 scaling("ray://local", (1, 2))
+            case "cores":
+                cores(given.each)
             case "model":
-                model(given.adapter, given.place or ("local://?name=one", "local://?name=other"))
+                places = given.place or ("local://?name=one", "local://?name=other")
+                several(AdapterSpec.parse(given.adapter), places, given.each)
             case "overhead":
                 overhead(min(given.questions, 10_000))
             case "long":

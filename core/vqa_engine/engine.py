@@ -21,7 +21,6 @@ from vqa_engine.adapter import (
     ImageSource,
     Question,
     as_image,
-    images_per_question,
 )
 from vqa_engine.crew.crew import Crew
 from vqa_engine.crew.holder import Holder, Isolation
@@ -45,7 +44,7 @@ from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
-from vqa_engine.questions.question_set import QuestionSet, Scored, most_images, worded
+from vqa_engine.questions.question_set import QuestionSet, Scored, Worded, most_images
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
@@ -152,6 +151,11 @@ class Engine:
     def labels(self) -> tuple[str, ...]:
         """What rows and tables call the adapters, in the order they run."""
         return tuple(adapter.label for adapter in self._adapters)
+
+    @property
+    def families(self) -> dict[str, str]:
+        """What task cards call the family of each adapter's model, by the adapter's label."""
+        return {adapter.label: adapter.family for adapter in self._adapters}
 
     def ask(
         self,
@@ -315,8 +319,8 @@ class Engine:
     ) -> RunResult:
         scored_by, why = self._scored_by(questions)
         accounts = [
-            Account(a.label, journal, scored_by, len(questions), keep_failed=keep_failed)
-            for a in self._adapters
+            self._account(label, journal, scored_by, len(questions), keep_failed)
+            for label in self.labels
         ]
         errors: dict[str, VqaEngineError] = {}
         for together in self._together(list(zip(self._adapters, accounts, strict=True))):
@@ -340,6 +344,18 @@ class Engine:
             metrics=scored_by,
             journal=journal if path is None else None,
         )
+
+    def _account(
+        self,
+        label: str,
+        journal: Journal,
+        scored_by: tuple[Metric, ...],
+        total: int,
+        keep_failed: bool,
+    ) -> Account:
+        if rows := journal.tally(label).done:
+            self._observer.resuming(label, rows)
+        return Account(label, journal, scored_by, total, keep_failed=keep_failed)
 
     def _together(self, adapters: Sequence[T]) -> list[Sequence[T]]:
         """What runs at one time: one adapter after the other, or all."""
@@ -509,16 +525,14 @@ def _for(adapter: ResolvedAdapter, questions: QuestionSet) -> QuestionSet:
     """The questions in the words of the adapter's family.
 
     Raises:
-        ConfigurationError: they have more images than the adapter handles. An adapter of
+        ConfigurationError: they have more images than the model handles. An adapter of
             another interpreter cannot be looked at here.
     """
     most = most_images(questions)
-    if most < 2 or adapter.spec.python is not None:
-        return worded(questions, adapter.spec.name)
-    allowed = images_per_question(adapter.make())
-    if most > allowed:
+    known = adapter.facts() if most > 1 else None
+    if known is not None and most > (allowed := known.images):
         raise ConfigurationError(
             f"{questions.name} has questions with {most} images, and the adapter "
             f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
         )
-    return worded(questions, adapter.spec.name)
+    return questions.worded_for(adapter.family) if isinstance(questions, Worded) else questions

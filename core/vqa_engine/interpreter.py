@@ -18,7 +18,7 @@ from vqa_engine.errors import InterpreterError
 
 T = TypeVar("T")
 
-OLDEST = "3.11"
+_OLDEST = "3.11"
 
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
 """Variables that lead one interpreter to another's modules."""
@@ -119,7 +119,7 @@ class Interpreter:
             )
         return self._error(
             f"The interpreter {self.python} of {self.label!r} did not start a worker ({how}). "
-            f"It must be Python {OLDEST} or newer with vqa-engine. Its last output was: "
+            f"It must be Python {_OLDEST} or newer with vqa-engine. Its last output was: "
             f"{_last_line(said) or 'none'}",
             said,
         )

@@ -29,6 +29,9 @@ class Progress:
 class Observer:
     """Hears of everything, does nothing. Calls come from the engine's thread, in order."""
 
+    def resuming(self, label: str, rows: int) -> None:
+        """An earlier process left this many rows, which are now read and scored."""
+
     def started(self, label: str, progress: Progress) -> None:
         """A run of one adapter begins, or goes on where it stopped."""
 

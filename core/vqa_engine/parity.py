@@ -78,13 +78,17 @@ def _difference(one: Row, other: Row, tolerance: float) -> Difference | None:
             return Difference(
                 question_id=name,
                 stage=stage,
-                one=_apart(first, second),
-                other=_apart(second, first),
+                one=_apart(first, second, tolerance),
+                other=_apart(second, first, tolerance),
             )
     said, meant = (one.answer, other.answer)
     if said.token_ids and meant.token_ids and said.token_ids != meant.token_ids:
-        first, second = str(said.token_ids), str(meant.token_ids)
-        return Difference(question_id=name, stage="ids", one=first, other=second)
+        return Difference(
+            question_id=name,
+            stage="ids",
+            one=_apart(said.token_ids, meant.token_ids, 0.0),
+            other=_apart(meant.token_ids, said.token_ids, 0.0),
+        )
     if said.text != meant.text:
         return Difference(question_id=name, stage="text", one=said.text, other=meant.text)
     return None
@@ -109,16 +113,26 @@ def _alike(one: Any, other: Any, tolerance: float) -> bool:
     return bool(one == other)
 
 
-def _apart(one: Any, other: Any) -> str:
+def _apart(one: Any, other: Any, tolerance: float) -> str:
     """A value in words; of a long sequence the part from the first difference on."""
     if not isinstance(one, Sequence) or isinstance(one, str) or len(one) <= _FEW:
-        return str(one)
+        return _written(one)
     pairs = enumerate(zip(one, other, strict=False))
-    place = next((n for n, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
-    return f"{len(one)} of them, from {place} on {one[place : place + _FEW]}"
+    end = min(len(one), len(other))
+    place = next((n for n, pair in pairs if not _alike(*pair, tolerance)), end)
+    return f"{len(one)} values, from index {place} on: {_written(one[place : place + _FEW])}"
 
 
-_FEW = 6
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    inner = ", ".join(map(_written, value))
+    return f"({inner})" if value and not isinstance(value[0], tuple) else inner
+
+
+_FEW = 5
 
 _SHOWN: tuple[tuple[str, _Shown], ...] = (
     ("prompt", lambda trace: trace.prompt),

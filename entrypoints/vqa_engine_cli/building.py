@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ALL = ""
 """In place of a label: what is meant for all adapters."""
 
+_NUMBERS = {"max_tokens": "token_limits", "temperature": "temperatures"}
+"""Fields of the plan that an adapter may have of its own, and the options that give them."""
+
 
 def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     """The adapters that the options name, or the default one."""
@@ -31,6 +34,7 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     texts = given["adapters"] or (DEFAULT.name,)
     named = tuple(AdapterSpec.parse(text) for text in texts)
     _check_model(named, given)
+    _check_labels(named, given)
     pythons = _pythons_of(named, given)
     found = [_spec(one, named, pythons, given) for one in named]
     if given["adapters"] or given["model"]:
@@ -103,8 +107,8 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         prompt=_prompt(given, labels),
         system=_labelled(given["systems"], labels).get(ALL),
         stop=given["stops"],
-        max_tokens=given["max_tokens"] or MAX_TOKENS,
-        temperature=given["temperature"],
+        max_tokens=given["token_limits"].get(ALL, MAX_TOKENS),
+        temperature=given["temperatures"].get(ALL, 0.0),
         seed=given["seed"],
         prefill_step=given["prefill_step"],
         image_longest_edge=given["image_longest_edge"],
@@ -174,8 +178,8 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
     found = tasks.load_task(
         task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
     )
-    if given.get("max_tokens", 0) is None:
-        given["max_tokens"] = task.card.prompt.max_tokens
+    if task.card.prompt.max_tokens is not None:
+        given.get("token_limits", {}).setdefault(ALL, task.card.prompt.max_tokens)
     return found
 
 
@@ -223,6 +227,17 @@ def _check_model(named: Specs, given: dict[str, Any]) -> None:
         )
 
 
+def _check_labels(named: Specs, given: dict[str, Any]) -> None:
+    """A label of a number must be that of an adapter; of a text it may be part of the text."""
+    known = {one.label for one in named}
+    for key, option in _NUMBERS.items():
+        for label in given.get(option, {}).keys() - known - {ALL}:
+            raise click.UsageError(
+                f"--{key.replace('_', '-')} {label}=… names no adapter of this command; the "
+                f"labels are: {', '.join(sorted(known))}."
+            )
+
+
 def _spec(
     one: AdapterSpec, named: Specs, pythons: dict[str, Path], given: dict[str, Any]
 ) -> AdapterSpec:
@@ -240,6 +255,10 @@ def _spec(
         key: mine[one.label].replace("\\n", "\n")
         for key, option in (("prompt", "prompts"), ("system", "systems"))
         if one.label in (mine := _labelled(given.get(option, ()), labels))
+    } | {
+        key: given[option][one.label]
+        for key, option in _NUMBERS.items()
+        if one.label in given.get(option, {})
     }
     return evolve(one, model=model, python=pythons.get(one.name), settings=own)
 

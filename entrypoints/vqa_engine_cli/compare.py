@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("first", metavar="RUN_A", type=RUN)
 @click.argument("second", metavar="[RUN_B]", type=RUN, required=False)
 @options(

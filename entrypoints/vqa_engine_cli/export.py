@@ -13,6 +13,7 @@ import click
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, only_options, options, salvage_option
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
@@ -85,7 +86,7 @@ def export(  # noqa: PLR0913  one for each option
     """
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs import submissions
-    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.directory import open_journal, read_manifest
     from vqa_engine.runs.rescoring import chosen_metrics, warn_of_unread
 
     journal = open_journal(run, salvage=salvage)
@@ -107,7 +108,7 @@ def export(  # noqa: PLR0913  one for each option
                 pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
                 _warn(journal, label, empty)
         else:
-            chosen, _ = chosen_metrics(journal, metrics)
+            chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
             graded = _rows(journal, label, chosen, only)
             names = [one.name for one in chosen]
             pieces = (
@@ -149,7 +150,7 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
     if failed:
         done = "written as empty answers" if errors_as_empty else "left out"
         have = "has" if failed == 1 else "have"
-        click.echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
+        echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from vqa_engine_cli.terminal import echo
+
 SECTIONS = {
-    "Ask": ("run", "ask", "serve", "selftest"),
-    "Look at a run": ("runs", "status", "show", "report", "view", "memory", "timeline"),
+    "Ask": ("run", "ask", "tasks", "serve", "selftest"),
+    "Look at a run": ("runs", "status", "show", "report", "view", "memory"),
     "Score": ("score", "compare", "parity", "export"),
     "Models": ("adapters", "fit", "pull", "doctor"),
     "Write an adapter": ("new-adapter", "check"),
@@ -28,7 +30,7 @@ class Command(click.Command):
         found: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             line = parameter.get_help_record(ctx)
-            if line is not None:
+            if line is not None and isinstance(parameter, click.Option):
                 heading = _OPTION_SECTIONS.get(parameter.opts[0], "Options")
                 found.setdefault(heading, []).append(line)
         last = found.pop("Options", [])
@@ -71,10 +73,10 @@ def help_command(ctx: click.Context, command: str | None) -> None:
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     if command is None:
-        click.echo(group.get_help(ctx.find_root()))
+        echo(group.get_help(ctx.find_root()))
         return
     if command not in group.commands:
         ctx.fail(f"No such command {command!r}. {did_you_mean(command, group.commands)}")
     found = group.commands[command]
     with click.Context(found, info_name=command, parent=ctx.find_root()) as inner:
-        click.echo(found.get_help(inner))
+        echo(found.get_help(inner))

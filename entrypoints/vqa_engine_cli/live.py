@@ -17,6 +17,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from vqa_engine.adapter import Transfer
+from vqa_engine.console import PlainConsole
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
 from vqa_engine.observer import Observer, Progress
@@ -36,6 +37,9 @@ SNAPSHOT_INTERVAL = 0.2
 MOST_FAILURES = 10
 """Failures of one run that are shown on the screen; a broken set would flood it."""
 
+MANY_ROWS = 20_000
+"""Rows of an earlier process whose reading is announced: they take half a second."""
+
 WIDEST_BAR = 20
 WIDEST_LABEL = 28
 """Columns of the terminal."""
@@ -43,7 +47,7 @@ WIDEST_LABEL = 28
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
     """The observer that fits what stderr is: a terminal, a file or a pipe."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=True, soft_wrap=True)
     if as_json and verbose:
         return JsonLines()
     if as_json or quiet:
@@ -172,6 +176,10 @@ class _Counting(Observer):
         self._began = self._shown = monotonic()
         self._peak = 0
         self._failures = 0
+
+    def resuming(self, label: str, rows: int) -> None:
+        if rows >= MANY_ROWS:
+            self._say(f"{label}: reading {rows:,} earlier answers")
 
     def started(self, label: str, progress: Progress) -> None:
         total = counted(progress.total, "question")

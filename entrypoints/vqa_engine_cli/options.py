@@ -35,6 +35,28 @@ class Edge(click.ParamType[int]):
         return number
 
 
+class Labelled(click.ParamType[tuple[str, Any]]):
+    """[LABEL=]VALUE: the label, "" for all adapters, and a value of another type."""
+
+    def __init__(self, inner: click.ParamType[Any]) -> None:
+        self.name, self._inner = inner.name, inner
+
+    def convert(
+        self, value: object, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[str, Any]:
+        """The label and the value."""
+        if isinstance(value, tuple):
+            return value
+        label, _, rest = str(value).rpartition("=")
+        return label, self._inner.convert(rest, parameter, context)
+
+
+def _by_label(
+    _ctx: click.Context, _parameter: click.Parameter, pairs: tuple[tuple[str, Any], ...]
+) -> dict[str, Any]:
+    return dict(pairs)
+
+
 def _complete_adapter(
     _ctx: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
@@ -110,15 +132,23 @@ plan_options = (
     ),
     click.option(
         "--max-tokens",
-        type=click.IntRange(1),
-        help="Maximum number of tokens in an answer.  [default: the task's, or 32]",
+        "token_limits",
+        multiple=True,
+        type=Labelled(click.IntRange(1)),
+        callback=_by_label,
+        metavar="[LABEL=]N",
+        help="Maximum number of tokens in an answer. With LABEL= of that adapter only.  "
+        "[default: the task's, or 32]",
     ),
     click.option(
         "--temperature",
-        type=click.FloatRange(0),
-        default=0.0,
-        show_default=True,
-        help="Sampling temperature; 0 is greedy decoding.",
+        "temperatures",
+        multiple=True,
+        type=Labelled(click.FloatRange(0)),
+        callback=_by_label,
+        metavar="[LABEL=]T",
+        help="Sampling temperature. With LABEL= of that adapter only.  [default: 0, greedy "
+        "decoding]",
     ),
     click.option(
         "--seed",

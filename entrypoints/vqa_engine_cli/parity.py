@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.counting import counted
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     json_option,
     memory_options,
@@ -15,6 +18,7 @@ from vqa_engine_cli.options import (
     process_options,
     question_options,
 )
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.parity import Parity
@@ -26,7 +30,7 @@ FEW = 20
 """Questions that are asked unless --limit or --sample says otherwise."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("one", metavar="ADAPTER[@MODEL]")
 @click.argument("other", metavar="ADAPTER[@MODEL]")
 @options(
@@ -78,7 +82,7 @@ def parity(one: str, other: str, as_json: bool, tolerance: float, **given: Any) 
     if as_json:
         _show_json(found)
     else:
-        _show(found, first, second)
+        _show(found, *_names(first, second))
     sys.exit(EXIT_DIFFERENT if found.differences else 0)
 
 
@@ -88,12 +92,23 @@ def _of(rows: list[Row], label: str) -> list[Row]:
     return sorted(mine, key=lambda row: str(row.question.question_id))
 
 
+def _names(one: str, other: str) -> tuple[str, str]:
+    """What to call the two: their names without the model, if that tells them apart."""
+    first, second = (text.partition("@")[0] for text in (one, other))
+    return (one, other) if first == second else (first, second)
+
+
 def _show(found: Parity, one: str, other: str) -> None:
-    click.echo(f"{found.same} of {found.total} questions are the same in {one} and {other}")
+    same = "All" if not found.differences else f"{found.same:,} of"
+    echo(f"{same} {counted(found.total, 'question')} went the same way in {one} and {other}")
     for stage, count in found.counts.items():
         example = found.example(stage)
-        click.echo(f"{stage}: {count} differ here first, such as question {example.question_id}:")
-        click.echo(f"    {one}: {example.one}\n    {other}: {example.other}")
+        echo(
+            f"\n{counted(count, 'question')} first differed in: {stage}\n"
+            f"  for example question {example.question_id}:"
+        )
+        for name, value in ((one, example.one), (other, example.other)):
+            echo(f"    {name}:\n" + indent(value, 6 * " "))
 
 
 def _show_json(found: Parity) -> None:
@@ -101,4 +116,4 @@ def _show_json(found: Parity) -> None:
 
     value = {"total": found.total, "same": found.same, "counts": found.counts}
     differences = msgspec.to_builtins(found.differences)
-    click.echo(msgspec.json.encode({**value, "differences": differences}).decode())
+    echo(msgspec.json.encode({**value, "differences": differences}).decode())

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting import Pictures
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @options(
     click.option(
@@ -68,4 +70,4 @@ def report(
             pictures=cast("Pictures", pictures),
             folders=folders or (Path.cwd(),),
         )
-    click.echo(f"Report: {page}")
+    echo(f"Report: {page}")

@@ -27,6 +27,7 @@ from vqa_engine_cli.options import (
     quiet_option,
     verbose_option,
 )
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine import Engine, QuestionSet, RunResult
@@ -119,7 +120,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         if given["blind"]:
             results.append(_run(running, blinded(questions), _beside(directory), given))
     for result in results:
-        _show(result, questions, as_json, given)
+        _show(result, questions, running, as_json, given)
     if given["blind"]:
         metrics = given["metrics"] or getattr(questions, "metrics", ())
         _show_gain(*results, metrics=metrics, as_json=as_json)
@@ -133,7 +134,7 @@ def _say_demo(given: dict[str, Any]) -> None:
 
     if has_demo(given):
         how = "vqa-engine --adapter smolvlm --questions FILE (see vqa-engine help run)"
-        click.echo(f"{DEMO}. For photographs: {how}", err=True)
+        echo(f"{DEMO}. For photographs: {how}", err=True)
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
@@ -205,13 +206,19 @@ def _show_gain(
         if label in seeing.errors or label in blind.errors:
             continue
         if not as_json:
-            click.echo(f"Gain of the pictures over grey ones of the same size, {label}:")
+            echo(f"Gain of the pictures over grey ones of the same size, {label}:")
         sides = Side(blind.directory, label), Side(seeing.directory, label)
         gain = compare_runs(*sides, metrics[0] if metrics else None, anyway=True)
         show_comparison(gain, as_json=as_json)
 
 
-def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[str, Any]) -> None:
+def _show(
+    result: RunResult,
+    questions: QuestionSet,
+    running: Engine,
+    as_json: bool,
+    given: dict[str, Any],
+) -> None:
     from vqa_engine_cli.display import show_formatted, show_result, show_result_json
 
     if as_json:
@@ -220,15 +227,17 @@ def _show(result: RunResult, questions: QuestionSet, as_json: bool, given: dict[
         show_formatted(result.scores, given["form"])
     else:
         show_result(result, questions.name, keep_failed=given["keep_failed"])
-        _show_prompts(result, questions)
+        _show_prompts(result, questions, running)
 
 
-def _show_prompts(result: RunResult, questions: QuestionSet) -> None:
+def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) -> None:
     """Which of the task's prompts each adapter got, for it is a part of the score."""
     from vqa_engine.questions.tasks import TaskSet
 
     if isinstance(questions, TaskSet):
-        for label in result.scores:
-            name, wording = questions.wording_for(label.partition("@")[0])
+        for label, family in running.families.items():
+            if label not in result.scores:
+                continue
+            name, wording = questions.wording_for(family)
             source = f", worded by {wording.source}" if wording.source else ""
-            click.echo(f"{label}: prompt {name!r}{source}")
+            echo(f"{label}: prompt {name!r}{source}")

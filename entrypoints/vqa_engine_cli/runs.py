@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=FOLDER, default="runs")
 @options(
     click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),
     click.option("--no-score", is_flag=True, help="Leave the score out, which is quicker."),
+    click.option("--prune", is_flag=True, help="Remove the runs without a single row instead."),
+    click.option("--yes", is_flag=True, help="With --prune: do not ask first."),
     json_option,
 )
-def runs(folder: Path, metric: str | None, no_score: bool, as_json: bool) -> None:
+def runs(  # noqa: PLR0913, PLR0917  one for each option
+    folder: Path, metric: str | None, no_score: bool, prune: bool, yes: bool, as_json: bool
+) -> None:
     """List the runs under FOLDER (default: runs), the latest first.
 
     For each run it shows the state (running, finished, unfinished) and, for each adapter,
@@ -30,23 +36,45 @@ def runs(folder: Path, metric: str | None, no_score: bool, as_json: bool) -> Non
     from vqa_engine.errors import RunError
     from vqa_engine.reporting.watching import found, look
 
+    if prune:
+        _prune(folder, yes)
+        return
     wanted = None if no_score else ((metric,) if metric else ())
     directories = found(folder)
     if not directories and not as_json:
-        click.echo(f"There is no run under {folder}.")
+        echo(f"There is no run under {folder}.")
     for directory in directories:
         try:
             watched = look(directory, wanted)
         except RunError as error:  # one that cannot be read hides no other
-            click.echo(f"{directory}: {error}", err=True)
+            echo(f"{directory}: {error}", err=True)
             continue
         _show_json(watched) if as_json else _show(watched)
 
 
+def _prune(folder: Path, yes: bool) -> None:
+    from vqa_engine.errors import RunError
+    from vqa_engine.reporting.watching import found
+    from vqa_engine.runs.directory import is_empty, remove
+
+    for directory in found(folder):
+        try:
+            wanted = is_empty(directory)
+            if wanted and (yes or click.confirm(f"Remove {directory}, which has no row?")):
+                gone = remove(directory)
+                echo(
+                    f"Removed {directory}, which had no row."
+                    if gone
+                    else f"{directory} is in use, so it stays."
+                )
+        except RunError as error:
+            echo(f"{directory}: {error}", err=True)
+
+
 def _show(watched: Watched) -> None:
-    click.echo(f"{watched.directory}  {watched.state}, question set {watched.question_set}")
+    echo(f"{watched.directory}  {watched.state}, question set {watched.question_set}")
     for one in watched.adapters:
-        click.echo(f"    {one.label}: {', '.join(filter(None, _facts(one)))}")
+        echo(f"    {one.label}: {', '.join(filter(None, _facts(one)))}")
 
 
 def _facts(one: Progress) -> tuple[str, ...]:
@@ -63,4 +91,4 @@ def _facts(one: Progress) -> tuple[str, ...]:
 def _show_json(watched: Watched) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(watched, enc_hook=str).decode())
+    echo(msgspec.json.encode(watched, enc_hook=str).decode())

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import policy, specs
+from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, process_options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.serving.server import Settings
@@ -17,7 +19,7 @@ _TIMES_AND_PYTHON = tuple(process_options[1:])
 """Not --isolation: a server always has its models in workers."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options(
     adapter_options,
     memory_options,
@@ -108,4 +110,4 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _announce(url: str, labels: list[str]) -> None:
-    click.echo(f"Serving {', '.join(labels)} at {url} (Ctrl-C stops).", err=True)
+    echo(f"Serving {', '.join(labels)} at {url} (Ctrl-C stops).", err=True)

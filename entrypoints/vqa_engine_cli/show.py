@@ -12,6 +12,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, metric_option, only_options, options
+from vqa_engine_cli.terminal import echo, own, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,14 +53,14 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
       vqa-engine show runs/kettles --wrong
       vqa-engine show runs/kettles --differ --limit 5
     """
-    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.directory import open_journal, read_manifest
     from vqa_engine.runs.export import record
     from vqa_engine.runs.reading import by_question
     from vqa_engine.runs.rescoring import chosen_metrics
     from vqa_engine_cli.live import print_json
 
     with closing(open_journal(run)) as journal:
-        chosen, _ = chosen_metrics(journal, metrics)
+        chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
         found = by_question(journal, journal.labels(adapter), chosen, only)
         for rows in islice(found, limit):
             if as_json:
@@ -67,21 +68,20 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
                     print_json(record(one.row, one.scores))
             else:
                 for line in _lines(rows):
-                    click.echo(line)
+                    echo(line)
         more = sum(1 for _ in found)
     if more and not as_json:
-        click.echo(f"… and {more:,} more; --limit shows them.", err=True)
+        echo(f"… and {more:,} more; --limit shows them.", err=True)
 
 
 def _lines(rows: Sequence[Graded]) -> Iterator[str]:
     from vqa_engine_cli.pictures import inline
 
     question = rows[0].row.question
-    yield click.style(f"{question.question_id}: {question.text}", bold=True)
-    picture = inline(question.image, sys.stdout) if isinstance(question.image, Path) else ""
-    if picture:
-        yield picture
+    yield style(f"{question.question_id}: {question.text}", bold=True)
     if isinstance(question.image, Path):
+        if picture := inline(question, sys.stdout):
+            yield own(picture)
         yield f"    picture  {question.image}"
     if question.answers:
         yield f"    truth    {', '.join(dict.fromkeys(question.answers))}"
@@ -94,9 +94,9 @@ def _answer(one: Graded) -> str:
     row = one.row
     if row.answer is None:
         why = row.failure.message if row.failure else "no answer"
-        return click.style(f"! {row.adapter}: {why}", fg="red")
+        return style(f"! {row.adapter}: {why}", fg="red")
     scored = [score for score in one.scores.values() if score is not None]
     if not scored:
         return f"  {row.adapter}: {row.answer.text}"
     mark, colour = MARKS[one.wrong]
-    return click.style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)
+    return style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)

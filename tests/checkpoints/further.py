@@ -70,10 +70,8 @@ def _gemma3(folder: Path) -> dict[str, Any]:
         "mm_tokens_per_image": 4,
         "vocab_size": size,
         "eos_token_id": [1, 5],
-        "tie_word_embeddings": False,
         "text_config": {
             **TEXT,
-            "tie_word_embeddings": False,
             "model_type": "gemma3_text",
             "num_hidden_layers": 6,
             "head_dim": 32,
@@ -159,6 +157,7 @@ def _qwen(folder: Path, kind: str) -> dict[str, Any]:
         "preprocessor_config.json",
         {
             **_pixels("Qwen2VLImageProcessor", "Qwen2VLProcessor"),
+            "resample": 3,
             "min_pixels": 3136,
             "max_pixels": 12_845_056,
             "patch_size": 16 if kind == "qwen3_vl" else 14,

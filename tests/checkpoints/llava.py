@@ -37,26 +37,43 @@ PATCHES = (EDGE // PATCH) ** 2
 GRIDS = [[EDGE, 2 * EDGE], [2 * EDGE, EDGE], [2 * EDGE, 2 * EDGE], [3 * EDGE, EDGE]]
 
 
+BODIES = {"llava_next": "mistral", "llava": "llama"}
+"""The language model that each is on unless another is asked for."""
+
+
 def write(
-    folder: Path, *, model_type: str = "llava_next", template: bool = True, seed: int = 1
+    folder: Path,
+    *,
+    model_type: str = "llava_next",
+    body: str = "",
+    template: bool = True,
+    seed: int = 1,
 ) -> Path:
-    """A checkpoint of about 0.3 M parameters; without `template` as an old conversion."""
+    """A checkpoint of about 0.3 M parameters; without `template` as an old conversion.
+
+    `body` is the type of its language model. What the published text parts on Llama leave
+    out (Vicuna's) is left out here.
+    """
+    body = body or BODIES[model_type]
     tokenizer = llama_bpe({})
     vocabulary = tokenizer.get_vocab_size()
     tokenizer = llama_bpe({"<image>": vocabulary, "<pad>": vocabulary + 1})
-    config = _config(model_type, tokenizer.token_to_id("<image>"))
-    write_json(folder, "config.json", config)
+    config = _config(model_type, tokenizer.token_to_id("<image>"), body)
+    unsaid = ("num_key_value_heads", "rope_theta") if body == "llama" else ()
+    said = {name: value for name, value in config["text_config"].items() if name not in unsaid}
+    write_json(folder, "config.json", {**config, "text_config": said})
     write_json(folder, "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2})
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_processor(folder, model_type)
     if template:
-        text = MISTRAL_TEMPLATE if model_type == "llava_next" else VICUNA_TEMPLATE
+        text = MISTRAL_TEMPLATE if body == "mistral" else VICUNA_TEMPLATE
         write_json(folder, "chat_template.json", {"chat_template": text})
     write_weights(folder, _model(model_type, config), seed, gain=1.5)
     return folder
 
 
-def _config(model_type: str, image: int) -> dict[str, Any]:
+def _config(model_type: str, image: int, body: str = "") -> dict[str, Any]:
+    body = body or BODIES[model_type]
     next_only = {"image_grid_pinpoints": GRIDS, "use_image_newline_parameter": True}
     return {
         "model_type": model_type,
@@ -68,14 +85,14 @@ def _config(model_type: str, image: int) -> dict[str, Any]:
         "vocab_size": image + 2,
         **(next_only if model_type == "llava_next" else {}),
         "text_config": {
-            "model_type": "mistral" if model_type == "llava_next" else "llama",
+            "model_type": body,
             "hidden_size": 64,
             "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
-            "num_key_value_heads": 1,
+            "num_key_value_heads": 1 if body == "mistral" else 2,
             "rms_norm_eps": 1e-5,
-            "rope_theta": 1000000.0,
+            "rope_theta": 1000000.0 if body == "mistral" else 10_000.0,
             "vocab_size": image + 2,
             "max_position_embeddings": 32768,
         },

@@ -44,6 +44,8 @@ def test_a_model_without_an_adapter_is_the_default_one_s() -> None:
         (["--python", "llava_mlx=/a"], "the adapters of this run are: smolvlm"),
         (["--python", "/a"], "must be NAME=PATH"),
         (["--adapter-option", "a"], "must be [LABEL:]KEY=VALUE"),
+        (["--max-tokens", "x=5"], "--max-tokens x=… names no adapter"),
+        (["-a", "a=smolvlm", "--temperature", "b=1"], "the labels are: a"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(arguments: list[str], said: str) -> None:
@@ -63,6 +65,21 @@ def test_labels_give_one_adapter_two_prompts() -> None:
     small, terse = specs(*arguments)
     assert (small.name, small.label, small.model.model) == ("smolvlm", "small", "builtin")
     assert (small.settings, terse.settings) == ({}, {"prompt": "{question}\nOne word."})
+
+
+def test_labels_give_one_adapter_two_limits_and_temperatures() -> None:
+    arguments = ["-a", "small=smolvlm@builtin", "-a", "warm=smolvlm@builtin"]
+    arguments += ["--max-tokens", "9", "--max-tokens", "small=4", "--temperature", "warm=0.5"]
+    given: dict[str, Any] = run.make_context("run", arguments).params
+    plan = building.plan(given)
+    planned = [spec.planned(plan) for spec in building.specs(given)]
+    assert [(one.max_tokens, one.temperature) for one in planned] == [(4, 0.0), (9, 0.5)]
+
+
+@pytest.mark.parametrize("number", ["0", "small=0", "small=", "many"])
+def test_a_limit_that_is_no_number_is_refused(number: str) -> None:
+    with pytest.raises(click.BadParameter):
+        run.make_context("run", ["-a", "small=smolvlm", "--max-tokens", number])
 
 
 def test_an_adapter_option_may_be_for_one_label() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.builders import a_distribution
 from tests.cli.test_cli import Shell, shell, site
 from vqa_engine_cli.excerpt import excerpt
-from vqa_engine_cli.live import Line
+from vqa_engine_cli.live import Line, observer
 
 __all__ = ["shell", "site"]
 
@@ -182,3 +182,10 @@ def test_the_demo_says_so_when_it_is_asked_about_a_picture(shell: Shell) -> None
     out, err = shell("ask", "a.png", "What colour?")
     assert "for photographs name a model" in err
     assert len(out.splitlines()) == 1
+
+
+def test_reading_many_earlier_answers_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = observer()
+    seen.resuming("a_model", 500)
+    seen.resuming("b_model", 107_177)
+    assert capsys.readouterr().err == "b_model: reading 107,177 earlier answers\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import fcntl
 import io
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.builders import a_question, questions
+from tests.builders import a_question, png, questions
 from tests.cli.test_cli import ROOT, Shell, shell, site
 from tests.fakes import First, Raising, Second
 from vqa_engine import Answer, Engine, GenerationPlan, Question, RunResult, open_run
@@ -113,20 +117,71 @@ def test_the_documented_events_are_those_that_come(shell: Shell) -> None:
     assert (last["done"], last["total"]) == (2, 2)
 
 
-def test_a_picture_is_shown_where_the_terminal_can(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """A terminal that shows pictures, if the environment says so."""
 
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"x")
-    monkeypatch.delenv("TERM_PROGRAM", raising=False)
-    assert inline(picture, Terminal()) == ""
-    monkeypatch.setenv("TERM_PROGRAM", "iTerm.app")
-    assert inline(picture, Terminal()).startswith("\033]1337;File=inline=1")
-    assert inline(tmp_path / "none.png", Terminal()) == ""
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "start"),
+    [
+        ("TERM_PROGRAM", "iTerm.app", "\033]1337;File=inline=1"),
+        ("TERM", "xterm-kitty", "\033_Ga=T,f=100,r=12,q=2,m=0;"),
+    ],
+)
+def test_pictures_are_shown_where_the_terminal_can(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, start: str
+) -> None:
+    for variable in ("TERM_PROGRAM", "TERM"):
+        monkeypatch.delenv(variable, raising=False)
+    asked = a_question(1, image=png())
+    assert inline(asked, Terminal()) == ""
+    monkeypatch.setenv(name, value)
+    assert inline(asked, Terminal()).startswith(start)
+    assert inline(asked, io.StringIO()) == ""
+    assert inline(a_question(1, image=Path("none.png")), Terminal()) == ""
+
+
+def test_a_large_picture_is_sent_to_kitty_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    noise = Image.effect_noise((1200, 900), 60)
+    parts = inline(a_question(1, image=noise), Terminal()).split("\033\\")[:-1]
+    assert all(len(part) < 4096 + 40 for part in parts)
+    assert [part.partition(";")[0][-1] for part in parts] == ["1"] * (len(parts) - 1) + ["0"]
+    data = "".join(part.partition(";")[2] for part in parts)
+    assert max(Image.open(io.BytesIO(base64.b64decode(data))).size) == 512
+
+
+def test_rows_are_shown_and_exported_with_the_metrics_of_their_run(
+    tmp_path: Path, shell: Shell
+) -> None:
+    with Engine([Second()], isolation="inline", metrics=["anls"]) as engine:
+        engine.run(questions(2, image=Path("a.png")), tmp_path / "r")
+    for command in (("show", "--json"), ("export",)):
+        said, _ = shell(command[0], str(tmp_path / "r"), *command[1:])
+        assert [list(json.loads(row)["scores"]) for row in said.splitlines()] == [["anls"]] * 2
+
+
+def test_runs_without_a_row_are_removed_once_confirmed(tmp_path: Path, shell: Shell) -> None:
+    with Engine([Second()], isolation="inline") as engine:
+        for name in ("kept", "empty", "held", "more"):
+            engine.run(questions(2, image=Path("a.png")), tmp_path / name)
+    for name in ("empty", "held", "more"):
+        with sqlite3.connect(tmp_path / name / "journal.sqlite") as journal:
+            journal.execute("DELETE FROM rows")
+    (tmp_path / "more" / "notes.txt").write_text("mine")
+    with (tmp_path / "held" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said, _ = shell("runs", str(tmp_path), "--prune", "--yes")
+    assert set(said.splitlines()) == {
+        f"Removed {tmp_path / 'empty'}, which had no row.",
+        f"{tmp_path / 'held'} is in use, so it stays.",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "held", "more"}
+    assert "Remove" in shell("runs", str(tmp_path), "--prune", code=1)[0]
+    assert (tmp_path / "held").exists()
 
 
 def test_one_adapter_s_accuracy_needs_no_name() -> None:

@@ -77,6 +77,32 @@ def test_a_place_has_two_groups_in_hand() -> None:
     assert any(len(offered) > 3 for offered in site.offered)
 
 
+def test_what_is_left_at_the_end_goes_in_small_parts_to_idle_places() -> None:
+    work = Work(groups(64, size=1))
+    sizes, idle = [], False
+    while work.waiting:
+        bundle = work.take(8, idle=idle, places=2)
+        idle = bundle is None
+        if bundle is not None:
+            sizes.append(len(bundle.left))
+    assert sum(sizes) == 64
+    assert sizes[:4] == [8, 8, 8, 8]
+    assert sizes[-2:] == [1, 1]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_few_questions_are_shared_by_places_that_take_many() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def asking(upcoming: Sequence[Question]) -> list[Settled]:
+        if upcoming[0].question_id in {0, 3}:  # what each is asked first
+            both.wait()
+        return first(upcoming)
+
+    sites = [FakeSite(name, asking=asking, window=32) for name in "ab"]
+    assert {row.place for _, row in rows_of(sites, a_job(12))} == {"a", "b"}
+
+
 def test_a_lost_place_is_tried_again_and_told_of() -> None:
     site, notes = FakeSite("a", [2]), Notes()
     rows_of([site], a_job(6), observer=notes)

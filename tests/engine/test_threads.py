@@ -62,7 +62,11 @@ class CancelAt(Observer):
 
     def __init__(self, done: int) -> None:
         self.done = done
+        self.resumed: dict[str, int] = {}
         self.engine: Engine
+
+    def resuming(self, label: str, rows: int) -> None:
+        self.resumed[label] = rows
 
     def answered(self, row: Row, progress: Progress) -> None:
         if progress.done == self.done:
@@ -83,7 +87,9 @@ def test_cancel_ends_a_run_and_the_same_run_continues(tmp_path: Path) -> None:
         }
         assert not result.complete
         observer.done = -1
+        assert observer.resumed == {}
         assert engine.run(questions(9), tmp_path / "r").complete
+        assert observer.resumed == {"first": 3}
 
 
 def test_cancel_ends_answers() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from vqa_engine.errors import JournalError, RunError
 from vqa_engine.runs import database
 from vqa_engine.runs.directory import RunDirectory, open_journal

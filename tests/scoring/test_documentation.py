@@ -10,6 +10,7 @@ from tests import fakes
 from tests.builders import questions
 from vqa_engine import Engine
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.scoring.comparable import COMPARABLE, comparable
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -23,6 +24,20 @@ def test_every_metric_has_a_row() -> None:
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) | {"by-question"} == own(
         plugins.METRICS
     )
+
+
+def test_every_row_says_what_the_scores_say() -> None:
+    table = PAGE.partition("## The metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| (.*) \|$", table, re.MULTILINE)
+    assert dict(rows) == COMPARABLE
+
+
+def test_scores_say_what_they_compare_with() -> None:
+    (official,) = comparable(["after:Answer:>vqa-v2-official+macro:subject"])
+    assert official.endswith("were normalised first: vqa-v2-normalised.")
+    assert list(comparable(["of-somebody", "exact", "exact"])) == [
+        "Compare exact with no published figure: it is for your own sets."
+    ]
 
 
 def test_every_aggregate_has_a_row() -> None:

@@ -76,6 +76,19 @@ def test_every_step_is_heard_in_order(isolation: Isolation) -> None:
 
 
 @pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_at_level_debug_everything_is_heard(
+    isolation: Isolation, caplog: pytest.LogCaptureFixture
+) -> None:
+    hearing = Hearing()
+    with (
+        caplog.at_level(logging.DEBUG),
+        Engine(adapters=[Noting], isolation=isolation, observer=hearing) as engine,
+    ):
+        engine.run(questions(1))
+    assert ("noting", logging.DEBUG, "not worth telling") in hearing.notes
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
 def test_a_load_that_fails_is_heard_too(isolation: Isolation) -> None:
     hearing = Hearing()
     with (

@@ -101,7 +101,7 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
     begun = prompt.startswith(loaded.tokenizer.bos_token or "nothing")
     inputs = loaded.processor(
         text=[prompt],
-        images=[open_image(question)],
+        images=[[open_image(question, place) for place in adapter._order(question)]],
         return_tensors="pt",
         add_special_tokens=not begun,
     ).to(loaded.device)
@@ -118,6 +118,12 @@ def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[in
         )
     ids = output[0, inputs["input_ids"].shape[1] :].tolist()
     return tuple(ids[:-1] if ids and ids[-1] in loaded.stop else ids)
+
+
+def decoded(target: str, ids: tuple[int, ...]) -> str:
+    """Some ids as the loaded model's tokenizer writes them."""
+    tokenizer = _ADAPTERS[target]._ready().tokenizer
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def imported() -> list[str]:

@@ -129,6 +129,19 @@ def test_five_hundred_questions_get_the_ids_of_one_by_one(process: ProcessPoolEx
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [("vqa_engine_adapters.torch.generic:Transformers", 6), ("tests.torch.adapters:Unmasked", 1)],
+)
+def test_other_models_answer_together_only_if_that_changes_nothing(
+    process: ProcessPoolExecutor, folder: Folder, target: str, size: int
+) -> None:
+    remote = Remote(process, target)
+    assert remote.load(folder("idefics2")) is None
+    assert remote.call("batch_size", questions(), PLAN) == size
+    remote.call("release")
+
+
 class TestGrowth:
     """The batch grows while that pays."""
 
@@ -167,5 +180,6 @@ def test_half_of_them_go_together_when_all_do_not_fit(
     outcomes = remote.call("answer_batch", asked, PLAN, None)
     assert not isinstance(outcomes, Failed)
     assert ids(outcomes) == alone(remote, asked)
+    assert {one.plan.rung for one in outcomes} == {0}
     assert remote.call("batch_size", asked, PLAN) <= 4
     remote.call("release")

@@ -30,6 +30,9 @@ LONGEST_EDGE = 1536
 """Pixels. A photograph of 12 megapixels is 15,552 tokens to Qwen2-VL, and 2,255 at this bound,
 which printed text of a page's size still survives."""
 
+MANY_IMAGES = 100
+"""Images with one question, for models that take as many as their context holds."""
+
 WORD_OR_PHRASE = "\nAnswer the question using a single word or phrase."
 """The short-answer instruction of LLaVA 1.5's paper (arXiv:2310.03744), which others follow."""
 
@@ -56,7 +59,9 @@ class Family:
 
     `adapter` is the entry-point name and `model` the default checkpoint (a hub id, None
     when there is none). `model_types` are the `config.json` types that belong to the
-    family, empty for all; models of other types are left to the adapter `generic`.
+    family, empty for all; models of other types are left to the adapter `generic`. `name` is
+    what task cards call the family, None when it is not known. `images` is the most images
+    that a model of it handles with one question.
     `relatives` are the families whose rules apply to their own
     models in this one, each of this record's class. `builtin` finds the folder of the
     checkpoint shipped with the package. `estimate` is the memory profile of the default
@@ -83,6 +88,8 @@ class Family:
     adapter: str
     model: str | None
     model_types: tuple[str, ...] = ()
+    name: str | None = None
+    images: int = 1
     generic: str = ""
     relatives: tuple[Family, ...] = ()
     builtin: Callable[[], Path] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.adapter import ImageTokens
-from vqa_engine_adapters.families.family import LONGEST_EDGE, Config, Size, Sizes
+from vqa_engine_adapters.families.family import LONGEST_EDGE, MANY_IMAGES, Config, Size, Sizes
 
 
 @frozen(kw_only=True)
@@ -20,9 +20,11 @@ class ImageRule:
     """The `image_tokens` and `sizes` of a `Family`, for models of these types.
 
     Without `sizes` a question's image is taken to cost as much as the largest so far.
+    `images` is how many they handle with one question.
     """
 
     model_types: tuple[str, ...]
+    images: int = 1
     image_tokens: Callable[[Config, Config], ImageTokens | None]
     sizes: Sizes | None = None
 
@@ -129,6 +131,7 @@ def _internvl_tokens(config: Config, _settings: Config) -> ImageTokens:
 RULES = (
     ImageRule(
         model_types=("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
+        images=MANY_IMAGES,
         image_tokens=_qwen_tokens,
         sizes=_qwen_sizes,
     ),

@@ -63,6 +63,7 @@ PHI35 = Family(
     adapter="phi35_vision",
     model=None,
     model_types=("phi3_v",),
+    name="phi35_vision",
     # Every head has its own keys and values (docs/facts/models.md).
     estimate=MemoryProfile(kv_per_token=384 * 2**10, image_tokens=image_tokens({}, {})),
     instruction=WORD_OR_PHRASE,

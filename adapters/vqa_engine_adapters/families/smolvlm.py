@@ -6,7 +6,13 @@ from math import ceil
 from pathlib import Path
 
 from vqa_engine.adapter import ImageTokens, MemoryProfile
-from vqa_engine_adapters.families.family import Config, Family, Size, clip_like
+from vqa_engine_adapters.families.family import (
+    MANY_IMAGES,
+    Config,
+    Family,
+    Size,
+    clip_like,
+)
 
 BRIEF = "\nGive a very brief answer."
 """SmolVLM's own short-answer instruction, as VLMEvalKit puts it (vlmeval/vlm/smolvlm.py,
@@ -103,6 +109,8 @@ SMOLVLM = Family(
     adapter="smolvlm",
     model="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
     model_types=("smolvlm", "idefics3"),
+    name="smolvlm",
+    images=MANY_IMAGES,
     builtin=_builtin,
     # 507 M parameters in bfloat16; 32 layers with 5 KV heads, 64 wide (its config.json).
     estimate=MemoryProfile(

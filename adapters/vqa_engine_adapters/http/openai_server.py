@@ -6,7 +6,6 @@ vLLM, SGLang, LM Studio, Ollama, llama.cpp and mlx-vlm's own server all speak it
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,9 +38,8 @@ from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.http.client import Client
 from vqa_engine_adapters.http.options import SECRET, Options
 from vqa_engine_adapters.http.pictures import Sent, sent
+from vqa_engine_adapters.interleaving import parts
 from vqa_engine_adapters.options import read
-
-_PLACE = re.compile(r"<image ([0-9]+)>")
 
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
@@ -256,17 +254,12 @@ def _system(plan: GenerationPlan) -> list[dict[str, Any]]:
 
 def _content(urls: list[str], text: str) -> list[dict[str, Any]]:
     """The parts of a message: each image where the text says `<image N>`, else in front."""
-    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-    places = [int(number) for number in _PLACE.findall(text)]
-    if len(urls) < 2 or sorted(places) != list(range(1, len(urls) + 1)):
-        return [*images, {"type": "text", "text": text}]
-    content: list[dict[str, Any]] = []
-    for turn, part in enumerate(_PLACE.split(text)):
-        if turn % 2:
-            content.append(images[int(part) - 1])
-        elif part.strip():
-            content.append({"type": "text", "text": part})
-    return content
+    return [
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": urls[part]}}
+        for part in parts(text, len(urls))
+    ]
 
 
 def _require() -> None:

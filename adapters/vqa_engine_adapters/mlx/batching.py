@@ -23,6 +23,7 @@ from vqa_engine_adapters.mlx.generation import Generated
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefix import DEFAULT_PREFILL, Unsuited, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
+from vqa_engine_adapters.stopping import Ended, ended_by
 from vqa_engine_adapters.swapping import swapped
 
 MOST_QUESTIONS = 16
@@ -82,12 +83,15 @@ class _Branch:
     finish_reason: FinishReason = "length"
     decode: float = 0.0
 
-    def take(self, token: int, stop: frozenset[int]) -> bool:
+    def take(self, token: int, stop: frozenset[int], ended: Ended) -> bool:
         """Take the token that the model chose; whether the answer goes on."""
         if token in stop:
             self.finish_reason = "stop"
             return False
         self.ids.append(token)
+        if ended(self.ids):
+            self.finish_reason = "stop"
+            return False
         self.next = _Token(token, self.next.branch, self.next.place + 1)
         return True
 
@@ -165,7 +169,8 @@ def go_on_together(
     with tree.grown(), mx.stream(generation_stream):
         _prefill(tree, [token for row in rows for token in row[:-1]], prefix, plan)
         prefilled = perf_counter()
-        _decode(tree, branches, loaded.stop, plan.max_tokens)
+        ended = ended_by(loaded.tokenizer, plan.stop)
+        _decode(tree, branches, loaded.stop, ended, plan.max_tokens)
     mx.synchronize(generation_stream)
     share = (prefilled - started) / len(rows)
     return [
@@ -185,7 +190,11 @@ def _prefill(tree: _Tree, tokens: Sequence[_Token], prefix: Prefix, plan: Genera
 
 
 def _decode(
-    tree: _Tree, branches: Sequence[_Branch], stop: frozenset[int], max_tokens: int
+    tree: _Tree,
+    branches: Sequence[_Branch],
+    stop: frozenset[int],
+    ended: Ended,
+    max_tokens: int,
 ) -> None:
     """Let the branches grow, one token each at a time, until each has ended."""
     growing = list(branches)
@@ -200,7 +209,7 @@ def _decode(
         growing = [
             branch
             for branch, token in zip(growing, chosen, strict=True)
-            if branch.take(token, stop)
+            if branch.take(token, stop, ended)
         ]
 
 

@@ -30,7 +30,11 @@ def formatted(loaded: Loaded, family: MlxFamily, text: str, wording: Wording) ->
 
 
 def messages(text: str, system: str = "") -> list[dict[str, Any]]:
-    """One turn of the user's: the image, then the text, as the models' cards have it."""
+    """One turn of the user's: the image, then the text, as the models' cards have it.
+
+    mlx-vlm 0.7.10 puts the image of a plain prompt last for some of them (prompt_utils.py,
+    `MODEL_CONFIG`; docs/upstream.md).
+    """
     content = [{"type": "image"}, {"type": "text", "text": text}]
     begun = [{"role": "system", "content": system}] if system else []
     return [*begun, {"role": "user", "content": content}]

@@ -14,6 +14,7 @@ from vqa_engine.adapter import (
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
+    ModelFacts,
     ModelRef,
     Question,
     QuestionCost,
@@ -23,7 +24,8 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
-from vqa_engine_adapters.checkpoints.profile import profile
+from vqa_engine_adapters.checkpoints.facts import facts_of
+from vqa_engine_adapters.checkpoints.profile import profile, without
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -99,8 +101,9 @@ class MlxAdapter(ModelAdapter):
         self._wording = given
         chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
-        levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
-        self._profile = evolve(described, weights=loaded.weights, levers=levers)
+        if not kv_group(loaded):
+            described = without(described, "kv_bits")
+        self._profile = evolve(described, weights=loaded.weights)
         self._answering = Answering(
             loaded,
             family,
@@ -177,6 +180,15 @@ class MlxAdapter(ModelAdapter):
     def memory_profile(self) -> MemoryProfile:
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
+
+    @property
+    def images_per_question(self) -> int:
+        """The most images that the loaded model handles with one question."""
+        return self._family.images
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """The family of a checkpoint, and how many images it handles, from its configuration."""
+        return facts_of(self.family, model)
 
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.

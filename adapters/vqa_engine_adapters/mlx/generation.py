@@ -14,6 +14,7 @@ from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCount
 from vqa_engine_adapters.mlx.loading import Loaded, once_begun
 from vqa_engine_adapters.mlx.pixels import Pixels
 from vqa_engine_adapters.mlx.reuse import Prefix
+from vqa_engine_adapters.stopping import Ended, ended_by
 from vqa_engine_adapters.tracing import CHOICES
 
 _KV_GROUPS = (64, 32)
@@ -178,7 +179,8 @@ def _run(
     with closing(_steps(loaded, prepared, plan, cache)) as steps:
         first = next(steps)
         positions, prefilled = _positions(cache), perf_counter()
-        ids, finish_reason = _collect(first, steps, loaded.stop)
+        ended = ended_by(loaded.tokenizer, plan.stop)
+        ids, finish_reason = _collect(first, steps, loaded.stop, ended)
     mx.synchronize(generation_stream)
     return ids, finish_reason, positions, prefilled - started, perf_counter() - prefilled
 
@@ -223,15 +225,17 @@ def _scored(
 
 
 def _collect(
-    first: int, steps: Iterator[int], stop: frozenset[int]
+    first: int, steps: Iterator[int], stop: frozenset[int], ended: Ended
 ) -> tuple[tuple[int, ...], FinishReason]:
-    """The ids up to the first end token, and whether there was one."""
+    """The ids up to the first end token or stop text, and whether there was one."""
     ids: list[int] = []
     token: int | None = first
     while token is not None:
         if token in stop:
             return tuple(ids), "stop"
         ids.append(token)
+        if ended(ids):
+            return tuple(ids), "stop"
         token = next(steps, None)
     return tuple(ids), "length"
 

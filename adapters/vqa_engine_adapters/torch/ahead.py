@@ -16,6 +16,7 @@ from threading import local
 from attrs import evolve, frozen
 
 from vqa_engine.adapter import Question
+from vqa_engine.adapter.records import ImageSource
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.images import open_image
 from vqa_engine_adapters.torch.loading import Loaded
@@ -36,6 +37,9 @@ Outcome = Prepared | VqaEngineError
 
 Prompt = Callable[[Question], str]
 
+Order = Callable[[Question], Sequence[int]]
+"""The question's images in the order in which its prompt has them."""
+
 
 @frozen
 class _Job:
@@ -50,9 +54,15 @@ class Ahead:
     """What is being made ready, by question; no more than about `limit` bytes wait."""
 
     def __init__(
-        self, loaded: Loaded, prompt: Prompt, prefixes: Prefixes, limit: int = BYTES
+        self,
+        loaded: Loaded,
+        prompt: Prompt,
+        order: Order,
+        prefixes: Prefixes,
+        limit: int = BYTES,
     ) -> None:
-        self._loaded, self._prompt, self._prefixes, self._limit = loaded, prompt, prefixes, limit
+        self._loaded, self._prompt, self._order = loaded, prompt, order
+        self._prefixes, self._limit = prefixes, limit
         self._jobs: dict[int, _Job] = {}
         self._asked: tuple[Question, ...] = ()
         self._named: tuple[int | None, ...] = ()
@@ -140,8 +150,8 @@ class Ahead:
 
     def _prepare(self, question: Question, edge: int | None) -> Prepared:
         prompt = self._prompt(question)
-        loaded = self._own()
-        return prepare(loaded, prompt, open_image(question), edge, self._prefixes)
+        images = [open_image(question, place) for place in self._order(question)]
+        return prepare(self._own(), prompt, images, edge, self._prefixes)
 
     def _own(self) -> Loaded:
         """The model with a processor of this thread's: a tokenizer serves one thread at a time."""
@@ -157,8 +167,9 @@ def _nbytes(prepared: Prepared) -> int:
 
 
 def source(question: Question) -> Hashable:
-    """What tells one picture from another without opening either."""
-    image = question.image
-    if isinstance(image, Path | bytes):
-        return image, question.image_root
-    return id(image)
+    """What tells a question's picture, or its several, from another's without opening any."""
+    return tuple(_source(image, question.image_root) for image in question.all_images)
+
+
+def _source(image: ImageSource, root: Path | None) -> Hashable:
+    return (image, root) if isinstance(image, Path | bytes) else id(image)

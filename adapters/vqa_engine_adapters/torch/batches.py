@@ -26,8 +26,11 @@ def together(upcoming: Sequence[Question], size: int, each: int, rows: int) -> i
     """How many of the leading questions make a batch of this size, in so many rows at most.
 
     `size` counts pictures, each with up to `each` questions on average. A picture's questions
-    stay together, unless that halves the batch: very many about one are asked in parts.
+    stay together, unless that halves the batch: very many about one are asked in parts. A
+    question with several pictures goes alone.
     """
+    several = (place for place, question in enumerate(upcoming) if question.images)
+    upcoming = upcoming[: next(several, None)] or upcoming[:1]
     rows, count = min(rows, each * size, len(upcoming)), 0
     for _, same in islice(groupby(upcoming, key=source), size):
         more = sum(1 for _ in same)

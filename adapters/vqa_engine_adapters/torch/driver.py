@@ -15,6 +15,7 @@ from vqa_engine.adapter import (
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
+    ModelFacts,
     ModelRef,
     Question,
     QuestionCost,
@@ -25,8 +26,10 @@ from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
+from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
+from vqa_engine_adapters.interleaving import order, parts
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
@@ -37,7 +40,7 @@ from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import generate_whole, pictures
+from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +110,7 @@ class TorchAdapter(ModelAdapter):
         self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
         self._profile = profile.as_loaded(family, loaded)
         self._prefixes = Prefixes(self._options.kept(self._profile))
-        self._ahead = Ahead(loaded, self._prompt, self._prefixes)
+        self._ahead = Ahead(loaded, self._prompt, self._order, self._prefixes)
         self._rows, self._each = self._most(), batches.EACH if loaded.steps is not None else 1
         self._growth = Growth(self._rows, PICTURES)
 
@@ -177,6 +180,15 @@ class TorchAdapter(ModelAdapter):
         """What the loaded checkpoint needs, or an estimate for the default one."""
         return self._profile
 
+    @property
+    def images_per_question(self) -> int:
+        """The most images that the loaded model handles with one question."""
+        return self._family.images
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """The family of a checkpoint, and how many images it handles, from its configuration."""
+        return facts_of(self.family, model)
+
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
 
@@ -224,14 +236,13 @@ class TorchAdapter(ModelAdapter):
                 question's text is not valid Unicode.
         """
         loaded = self._ready()
-        given = self._options
+        given, text = self._options, self._text(question)
         system = given.system if system is None else system
-        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
         marker = getattr(loaded.processor, "image_token", None)
         if marker and marker in text + system + given.prefill:
             raise AnswerError(f"The prompt's wording contains {marker!r}.", cause="marker")
         if _has_template(loaded):
-            bare = _templated(loaded, text, system)
+            bare = _templated(loaded, parts(text, len(question.all_images)), system)
         elif self._family.prompt is None:
             raise AnswerError("The checkpoint brings no chat template.", cause="template")
         else:
@@ -246,6 +257,13 @@ class TorchAdapter(ModelAdapter):
         """The prompt with the system text of the plan that is obeyed now."""
         return self.prompt(question, self._system)
 
+    def _text(self, question: Question) -> str:
+        given = self._options
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
+
+    def _order(self, question: Question) -> list[int]:
+        return order(self._text(question), len(question.all_images))
+
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
 
@@ -253,8 +271,9 @@ class TorchAdapter(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
-        loaded, image, plan = self._ready(), open_image(question), self._possible(plan)
-        return trace(loaded, self.prompt(question, plan.system), image, plan.image_longest_edge)
+        loaded, plan = self._ready(), self._possible(plan)
+        images = [open_image(question, place) for place in self._order(question)]
+        return trace(loaded, self.prompt(question, plan.system), images, plan.image_longest_edge)
 
     def _together(
         self, questions: Sequence[Question], plan: GenerationPlan
@@ -308,7 +327,7 @@ class TorchAdapter(ModelAdapter):
         brief = self._options.instruction is None and not question.worded
         return Answer(
             text=self._family.clean(text, brief=brief),
-            plan=plan,
+            plan=plan if prepared.split else evolve(plan, prefill_step=None),
             token_ids=generated.ids,
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
@@ -347,7 +366,7 @@ class TorchAdapter(ModelAdapter):
     def _trial(self) -> list[Prepared]:
         """The questions of the self-check."""
         asked = [
-            Question(question_id=n, image=one, text="What is this?")
+            Question(question_id=n, image=one, text=TRIAL_TEXTS[n % 2])
             for n, one in enumerate(pictures())
         ]
         assert self._ahead is not None
@@ -377,8 +396,11 @@ def _has_template(loaded: Loaded) -> bool:
     )
 
 
-def _templated(loaded: Loaded, text: str, system: str) -> str:
-    content: list[dict[str, Any]] = [{"type": "image"}, {"type": "text", "text": text}]
+def _templated(loaded: Loaded, parts: Sequence[int | str], system: str) -> str:
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image"}
+        for one in parts
+    ]
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if system:
         told = [{"type": "text", "text": system}]

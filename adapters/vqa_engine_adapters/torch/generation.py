@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
+from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch import rows
 from vqa_engine_adapters.torch.device import synchronise
 from vqa_engine_adapters.torch.loading import Loaded
@@ -41,7 +42,7 @@ def generate(
     is not kept. The questions share the seconds of what was computed for all of them.
     """
     torch, started = _torch(), perf_counter()
-    _bound(loaded, plan)
+    bound(loaded, plan)
     with torch.inference_mode():
         batch = _Batch(loaded, asked, plan, prefixes)
         logits = batch.prefill()
@@ -92,7 +93,8 @@ def pixels(loaded: Loaded, inputs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bound(loaded: Loaded, plan: GenerationPlan) -> None:
+def bound(loaded: Loaded, plan: GenerationPlan) -> None:
+    """Have the model compute no more at once than the plan says."""
     if loaded.steps is not None:
         loaded.steps.step = plan.prefill_step
     if loaded.tiles is not None:
@@ -130,6 +132,7 @@ class _Batch:
     def decode(self, logits: Any) -> list[list[int]]:
         """The ids of each answer; a row that has ended leaves the batch."""
         said: list[list[int]] = [[] for _ in self._asked]
+        ended = ended_by(self._loaded.tokenizer, self._plan.stop)
         running, draws = list(range(len(said))), _draws(self._loaded, self._plan, len(said))
         while True:
             tokens = _next(logits, self._plan.temperature, [draws[n] for n in running])
@@ -138,7 +141,7 @@ class _Batch:
                 if token in self._loaded.stop:
                     continue
                 said[number].append(token)
-                if len(said[number]) < self._plan.max_tokens:
+                if len(said[number]) < self._plan.max_tokens and not ended(said[number]):
                     on.append(at)
             if not on:
                 return said

@@ -35,6 +35,7 @@ class Transformers(TorchAdapter):
                 evolve(
                     on_torch(_ANY, adapter="transformers"),
                     model_types=rule.model_types,
+                    images=rule.images,
                     image_tokens=rule.image_tokens,
                     sizes=rule.sizes,
                 )

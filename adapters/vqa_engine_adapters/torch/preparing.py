@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -22,8 +23,8 @@ class Prepared:
     `split` positions belong to the image and what comes before it, `head` of them before
     the image; 0 when the prompt cannot be cut there. `prefix` is what an earlier question
     left for them, and then there are no `inputs`: the tensors that the processor made.
-    `image` names the content as the model sees it, `size` is its (width, height), `tiles`
-    counts the pictures left to encode, `seconds` is what all this took.
+    `image` names the content as the model sees it, `size` is the first one's (width, height),
+    `tiles` counts the pictures left to encode, `seconds` is what all this took.
     """
 
     prompt: str
@@ -39,33 +40,37 @@ class Prepared:
 
 
 def prepare(
-    loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None, prefixes: Prefixes
+    loaded: Loaded,
+    prompt: str,
+    images: Sequence[Image.Image],
+    longest_edge: int | None,
+    prefixes: Prefixes,
 ) -> Prepared:
-    """Tokens and pixels of a formatted prompt and an RGB image, bounded by `longest_edge`.
+    """Tokens and pixels of a formatted prompt and its RGB images, bounded by `longest_edge`.
 
-    The processor does not run when an earlier question left the image's prefix.
+    The processor does not run when an earlier question left the one image's prefix.
 
     Raises:
         AnswerError: the prompt and the model disagree about the image.
     """
     started = perf_counter()
-    image = bounded(image, longest_edge)
-    name = f"{content_hash(image)} {longest_edge}"
+    images = [bounded(image, longest_edge) for image in images]
+    name, size = " ".join([*map(content_hash, images), str(longest_edge)]), images[0].size
     written = _tokens(loaded, prompt)
     cut = _place(loaded, written)
     if cut is not None:
         prefix = prefixes.find(name, tuple(written[:cut]))
         if prefix is not None:
-            again = _again(prefix, prompt, written[cut + 1 :], name, image.size)
+            again = _again(prefix, prompt, written[cut + 1 :], name, size)
             return evolve(again, seconds=perf_counter() - started)
-    inputs = processed(loaded, prompt, image, longest_edge)
+    inputs = processed(loaded, prompt, images, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     head, split = _cut(ids, written, cut)
     return Prepared(
         prompt=prompt,
         ids=tuple(ids),
         image=name,
-        size=image.size,
+        size=size,
         head=head,
         split=split,
         prefix=None,
@@ -132,16 +137,17 @@ def _place(loaded: Loaded, written: list[int]) -> int | None:
 
 
 def processed(
-    loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None
+    loaded: Loaded, prompt: str, images: Sequence[Image.Image], longest_edge: int | None
 ) -> dict[str, Any]:
-    """The tensors that the processor makes of a formatted prompt and an RGB image.
+    """The tensors that the processor makes of a formatted prompt and its RGB images.
 
     Raises:
         AnswerError: it refuses them.
     """
     options = {**_special(loaded, prompt), **_fewer_tiles(loaded.processor, longest_edge)}
+    given = list(images) if len(images) == 1 else [list(images)]  # those of one text
     try:
-        inputs = loaded.processor(text=[prompt], images=[image], return_tensors="pt", **options)
+        inputs = loaded.processor(text=[prompt], images=given, return_tensors="pt", **options)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise AnswerError(
             f"The model's processor refuses the question: {error}", cause=type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -13,16 +14,18 @@ from vqa_engine_adapters.torch.preparing import processed
 from vqa_engine_adapters.tracing import CHOICES, first_and_count, spread
 
 
-def trace(loaded: Loaded, prompt: str, image: Image.Image, longest_edge: int | None) -> Trace:
+def trace(
+    loaded: Loaded, prompt: str, images: Sequence[Image.Image], longest_edge: int | None
+) -> Trace:
     """The prompt prepared afresh and computed in one piece, whatever is kept of it."""
-    image = bounded(image, longest_edge)
-    inputs = processed(loaded, prompt, image, longest_edge)
+    images = [bounded(image, longest_edge) for image in images]
+    inputs = processed(loaded, prompt, images, longest_edge)
     ids = inputs["input_ids"][0].tolist()
     pixels = inputs.get("pixel_values")
     return Trace(
         prompt=prompt,
         prompt_ids=tuple(ids),
-        image_size=image.size,
+        image_size=images[0].size,
         pixel_shape=() if pixels is None else tuple(pixels.shape),
         pixels=() if pixels is None else spread(pixels.float().numpy()),
         image_positions=first_and_count([token == loaded.image_token for token in ids]),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from attrs import evolve
 from PIL import Image, ImageDraw
 
 from vqa_engine.adapter import GenerationPlan, Timings
+from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, counted
+from vqa_engine_adapters.torch.generation import Generated, bound, counted
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
 
 TRIAL = GenerationPlan(max_tokens=4)
 """How the drawn pictures are asked about: the length of a short answer."""
+
+TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
+"""What is asked about them: of two lengths, so that rows are padded for every model."""
 
 _LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
 """What processors make with one number for each token, beside ids and mask."""
@@ -44,9 +50,10 @@ def generate_whole(
 ) -> list[Generated]:
     """Answer with transformers' own loop, which knows every model's peculiarities.
 
-    The prompts are computed at once: only plain models can be prefilled in steps. Questions
-    whose pictures have other shapes follow in a batch of their own.
+    The prompts are computed in one piece. Questions whose pictures have other shapes follow
+    in a batch of their own.
     """
+    bound(loaded, evolve(plan, prefill_step=None))
     said: dict[int, Generated] = {}
     for group in stacks(asked):
         said |= zip(map(id, group), _together(loaded, group, plan), strict=True)
@@ -87,27 +94,53 @@ def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -
             max_new_tokens=plan.max_tokens,
             eos_token_id=sorted(loaded.stop),
             pad_token_id=min(loaded.stop, default=0),
+            stopping_criteria=_stopping(loaded, plan),
             **({"streamer": clock} if count == 1 else {}),
         )
     synchronise(torch, loaded.device)
     ended = perf_counter()
     first = clock.first or ended
     return [
-        _generated(loaded, one, ids, (first - started) / count, (ended - first) / count)
+        _generated(loaded, one, ids, plan, ((first - started) / count, (ended - first) / count))
         for one, ids in zip(asked, _new(loaded, output.tolist(), asked), strict=True)
     ]
 
 
+def _stopping(loaded: Loaded, plan: GenerationPlan) -> list[Any]:
+    """What ends a row of `generate` at the plan's stop texts.
+
+    It is called after each new token, with prompts and answers or with answers alone.
+    """
+    import torch
+
+    if not plan.stop:
+        return []
+    ended, calls = ended_by(loaded.tokenizer, plan.stop), itertools.count(1)
+
+    def done(ids: Any, _scores: Any, **_options: Any) -> Any:
+        new = next(calls)
+        return torch.tensor([ended(line[-new:]) for line in ids.tolist()], device=ids.device)
+
+    return [done]
+
+
 def _generated(
-    loaded: Loaded, prepared: Prepared, ids: tuple[int, ...], prefill: float, decode: float
+    loaded: Loaded,
+    prepared: Prepared,
+    ids: tuple[int, ...],
+    plan: GenerationPlan,
+    seconds: tuple[float, float],
 ) -> Generated:
-    """The answer's ids up to its end token; behind it a batch is padded with such tokens."""
+    """The answer's ids up to its end token; behind it a batch is padded with such tokens.
+
+    `seconds` are those of prefill and decode.
+    """
     end = next((at for at, token in enumerate(ids) if token in loaded.stop), len(ids))
     return Generated(
         ids=ids[:end],
-        finish_reason="stop" if end < len(ids) else "length",
+        finish_reason="length" if end == plan.max_tokens else "stop",
         tokens=counted(loaded, prepared, end),
-        timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
+        timings=Timings(prepare=prepared.seconds, prefill=seconds[0], decode=seconds[1]),
     )
 
 

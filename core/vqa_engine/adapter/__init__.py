@@ -5,6 +5,7 @@ Sizes are bytes, times are seconds, lengths are tokens, unless a name says other
 """
 
 from vqa_engine.adapter.memory import (
+    LEAST,
     LEVERS,
     ImageTokens,
     Lever,
@@ -18,8 +19,10 @@ from vqa_engine.adapter.model import (
     CostAware,
     Fetchable,
     ModelAdapter,
+    ModelAware,
     Sizable,
     Traceable,
+    facts_of,
     images_per_question,
 )
 from vqa_engine.adapter.options import read_options
@@ -31,6 +34,7 @@ from vqa_engine.adapter.records import (
     GenerationPlan,
     ImageSource,
     MemoryReading,
+    ModelFacts,
     ModelRef,
     Question,
     QuestionId,
@@ -53,6 +57,7 @@ from vqa_engine.adapter.strategy import (
 
 __all__ = [
     "BUILTIN",
+    "LEAST",
     "LEVERS",
     "NO_EDGE",
     "VERDICT",
@@ -73,6 +78,8 @@ __all__ = [
     "MemoryProfile",
     "MemoryReading",
     "ModelAdapter",
+    "ModelAware",
+    "ModelFacts",
     "ModelRef",
     "Moment",
     "Question",
@@ -86,6 +93,7 @@ __all__ = [
     "Transfer",
     "as_image",
     "describe",
+    "facts_of",
     "images_per_question",
     "portable",
     "read_options",

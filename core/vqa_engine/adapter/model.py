@@ -1,4 +1,4 @@
-"""The protocols that an adapter implements: four methods, and six options."""
+"""The protocols that an adapter implements: four methods, and seven options."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
 from vqa_engine.adapter.records import (
     Answer,
     GenerationPlan,
+    ModelFacts,
     ModelRef,
     Question,
     Trace,
@@ -93,6 +94,26 @@ class Sizable(Protocol):
         Raises:
             CheckpointError: its files cannot be reached or read.
         """
+
+
+@runtime_checkable
+class ModelAware(Protocol):
+    """An adapter that runs several kinds of models and can tell them apart. Optional."""
+
+    @abstractmethod
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        """What is known of the model, from its configuration alone.
+
+        A checkpoint that cannot be reached is no error here: then it is what holds for all.
+        Importing the model library is not allowed here: the host calls it.
+        """
+
+
+def facts_of(adapter: ModelAdapter, model: ModelRef) -> ModelFacts:
+    """What an adapter says of a model before it is loaded."""
+    if isinstance(adapter, ModelAware):
+        return adapter.facts_of(model)
+    return ModelFacts(images=images_per_question(adapter))
 
 
 @runtime_checkable

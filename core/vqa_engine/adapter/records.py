@@ -81,6 +81,18 @@ class Transfer:
 
 
 @frozen(kw_only=True)
+class ModelFacts:
+    """What is known of a model before it is loaded.
+
+    `family` is what task cards call its family, None when it is not known. `images` is the
+    most images that it handles with one question.
+    """
+
+    family: str | None = None
+    images: int = 1
+
+
+@frozen(kw_only=True)
 class Question:
     """One visual question.
 

@@ -9,7 +9,7 @@ from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.manifest import AdapterRecord, adapter_record
 
-EQUAL = ("distribution", "version", "sha256", "checkpoint", "commit")
+_EQUAL = ("distribution", "version", "sha256", "checkpoint", "commit")
 """What has to be equal everywhere, as far as it is known: which adapter, and which weights.
 Other libraries and devices may change an answer in its last digit; they are recorded."""
 
@@ -32,7 +32,7 @@ class Agreement:
         if theirs is None:
             return ", ".join(facts)
         ours = self._known = self._known or adapter_record(self._spec)
-        if wrong := [name for name in EQUAL if _differ(ours, theirs, name)]:
+        if wrong := [name for name in _EQUAL if _differ(ours, theirs, name)]:
             shown = "; ".join(
                 f"{name}: {getattr(theirs, name)} there, {getattr(ours, name)} here"
                 for name in wrong
@@ -41,7 +41,7 @@ class Agreement:
                 f"The place {presence.name} is refused for {self._spec.label!r}, because it has "
                 f"another adapter or checkpoint ({shown}). Install and download the same there."
             )
-        unknown = {name: getattr(theirs, name) for name in EQUAL if getattr(ours, name) is None}
+        unknown = {name: getattr(theirs, name) for name in _EQUAL if getattr(ours, name) is None}
         self._known = evolve(ours, **unknown)
         return ", ".join(facts + _libraries(ours, theirs))
 

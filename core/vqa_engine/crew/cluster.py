@@ -21,10 +21,10 @@ from vqa_engine.session.protocol import Session
 OURS = ("count", "cpus", "gpus", "wait")
 """Options of an address; any other is a resource of Ray's, such as `mlx=1`."""
 
-WAIT = 60.0
+_WAIT = 60.0
 """Seconds that a place waits for a node with what it needs, before it counts as lost."""
 
-KNOCK = 10.0
+_KNOCK = 10.0
 """Seconds that the head of a cluster may take to accept a connection."""
 
 QUIET = {
@@ -46,7 +46,7 @@ class RayPlaces:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._wait = address.number("wait", WAIT)
+        self._wait = address.number("wait", _WAIT)
         self._count = address.count(1) if "count" in address.options else None
         self._resources = {
             name: address.number(name, 0) for name in address.options if name not in OURS
@@ -152,7 +152,7 @@ def _knock(target: str) -> None:
     """
     host, _, port = target.rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK).close()
+        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
 
 
 def _restore(handler: Any) -> None:

@@ -24,7 +24,7 @@ from vqa_engine.errors import BackendGone, OutOfMemory, PlaceLost, VqaEngineErro
 from vqa_engine.observer import Observer
 from vqa_engine.results import Loaded, MemoryEvent, Note
 
-LOSSES = 3
+_LOSSES = 3
 """A job ends when its places were lost this often each, with no reply in between."""
 
 PAUSE = 1.0
@@ -135,6 +135,7 @@ class Crew:
     def _over(self, post: Post, over: Over) -> Iterator[tuple[Job, Record]]:
         job, site, error = post.job, post.shift.site, over.error
         self._posts.remove(post)
+        job.places -= 1
         job.released = over.released
         if error is not None and not post.shift.cancelled.is_set():
             self._blame(post, error)
@@ -150,7 +151,7 @@ class Crew:
             raise error
         if isinstance(error, PlaceLost):
             job.losses += 1
-            if job.losses < LOSSES * len(self._sites):
+            if job.losses < _LOSSES * len(self._sites):
                 self._delays[site.name] = self._pause
                 self._say(job, f"{error} Its questions go to other places.", logging.WARNING)
                 return
@@ -225,6 +226,7 @@ class Crew:
         terms = evolve(job.terms, cancelled=Event(), on_note=lambda note: tell(Noted(label, note)))
         shift = Shift(site, terms, self._plan, tell, self._delays.pop(site.name, 0.0))
         self._posts.append(Post(job, shift))
+        job.places += 1
         shift.start()
 
     def _say(self, job: Job, text: str, level: int = logging.INFO) -> None:

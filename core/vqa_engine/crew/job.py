@@ -11,7 +11,7 @@ from vqa_engine.crew.work import Bundle, Work
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.results import Released
 
-IN_HAND = 2
+_IN_HAND = 2
 """Bundles of a place: one that is being asked and one that waits, so that no model is idle
 while its replies travel."""
 
@@ -20,7 +20,8 @@ while its replies travel."""
 class Job:
     """One adapter, and all that has to be asked of it.
 
-    `retired` are the sites that cannot run it, with the reason. `losses` counts the sites
+    `places` is how many sessions it has. `retired` are the sites that cannot run it, with the
+    reason. `losses` counts the sites
     that were lost since the last reply. `alone` says that there was no memory for it beside
     other models. `error` is why it ends before all is answered.
     """
@@ -28,6 +29,7 @@ class Job:
     terms: Terms
     work: Work
     agreement: Agreement = field(init=False)
+    places: int = 0
     retired: dict[str, VqaEngineError] = field(factory=dict)
     losses: int = 0
     alone: bool = False
@@ -76,12 +78,16 @@ class Post:
         while (
             self.presence is not None
             and not self.ending
-            and len(self.hand) < IN_HAND
+            and len(self.hand) < _IN_HAND
             and not any(bundle.suspect for bundle in self.hand)
-            and (bundle := self.job.work.take(self.window, idle=not self.hand))
+            and (bundle := self._bundle())
         ):
             self.hand.append(bundle)
             self.shift.give(bundle.questions)
+
+    def _bundle(self) -> Bundle | None:
+        job = self.job
+        return job.work.take(self.window, idle=not self.hand, places=job.places)
 
     def tidy(self) -> None:
         """Drop the bundles that are through."""

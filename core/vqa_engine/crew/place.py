@@ -19,7 +19,7 @@ from vqa_engine.runs.manifest import AdapterRecord
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker.timeouts import Timeouts
 
-LOCAL = "local"
+_LOCAL = "local"
 """The scheme of an address that has none: `cuda:0` is `local://cuda:0`."""
 
 
@@ -39,7 +39,7 @@ class Address:
         """The address that a text means; without a scheme it is a device of this machine."""
         scheme, separator, rest = text.partition("://")
         if not separator:
-            scheme, rest = LOCAL, text
+            scheme, rest = _LOCAL, text
         target, _, query = rest.partition("?")
         return cls(
             scheme=scheme, target=target, options=dict(parse_qsl(query, keep_blank_values=True))

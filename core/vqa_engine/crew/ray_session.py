@@ -19,6 +19,7 @@ from vqa_engine.errors import ConfigurationError, ImageError, PlaceLost, VqaEngi
 from vqa_engine.images import encoded
 from vqa_engine.interpreter import version
 from vqa_engine.results import Failure, Loaded, Note, Released, Reply
+from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Settled
 from vqa_engine.worker.messages import (
     Load,
@@ -125,7 +126,9 @@ class RaySession:
 
     def _order(self) -> bytes:
         spec = self._terms.spec
-        load = Load(spec.name, spec.label, spec.model, self._terms.policy, spec.target)
+        load = Load(
+            spec.name, spec.label, spec.model, self._terms.policy, spec.target, log_level=wanted()
+        )
         try:
             return encode_to_child(load)
         except NOT_PLAIN as error:

@@ -49,7 +49,8 @@ class Work:
 
     def __init__(self, groups: Iterable[Sequence[Pair]]) -> None:
         self._groups = _pieces(groups)
-        self._next: Sequence[Pair] | None = next(self._groups, None)
+        self._ahead: deque[Sequence[Pair]] = deque()
+        self._look(1)
         self._back: deque[Bundle] = deque()
         self._suspects: deque[Bundle] = deque()
         self._held: dict[int, Bundle] = {}
@@ -59,24 +60,25 @@ class Work:
     @property
     def waiting(self) -> bool:
         """Whether something is to be handed out."""
-        return bool(self._back or self._suspects or self._next)
+        return bool(self._back or self._suspects or self._ahead)
 
     @property
     def done(self) -> bool:
         """Whether every question has its reply."""
         return not self.waiting and not self._held
 
-    def take(self, size: int, *, idle: bool) -> Bundle | None:
+    def take(self, size: int, *, idle: bool, places: int = 1) -> Bundle | None:
         """Whole groups with at least `size` questions, as far as there are so many.
 
-        A suspect goes only to a place that is `idle`.
+        A suspect goes only to a place that is `idle`. When little is left for all `places`,
+        it goes in smaller and smaller parts and to idle places only, so that they end together.
         """
         if self._suspects and idle:
             bundle = self._suspects.popleft()
         elif self._back:
             bundle = self._back.popleft()
-        elif self._next:
-            bundle = Bundle.of(self._gathered(size))
+        elif share := self._share(size, idle=idle, places=places):
+            bundle = Bundle.of(self._gathered(share))
         else:
             return None
         self._held.update(dict.fromkeys(bundle.left, bundle))
@@ -112,7 +114,8 @@ class Work:
 
     def abandon(self) -> None:
         """Forget all that has no reply yet."""
-        self._groups, self._next = iter(()), None
+        self._groups = iter(())
+        self._ahead.clear()
         self._back.clear()
         self._suspects.clear()
         self._held.clear()
@@ -122,12 +125,36 @@ class Work:
         self._deaths[position] = self._deaths.get(position, 0) + 1
         return self._deaths[position] >= MAX_DEATHS
 
+    def _share(self, size: int, *, idle: bool, places: int) -> int:
+        """How many questions a place gets of those that nobody has had; 0 for none.
+
+        Half of its even share of what is left, once that is less than `size` or a group
+        (Polychronopoulos and Kuck, Guided Self-Scheduling, IEEE Transactions on Computers
+        C-36, 1987).
+        """
+        if not self._ahead:
+            return 0
+        many = 2 * places * max(size, len(self._ahead[0]))
+        left = self._look(many)
+        if places == 1 or left >= many:
+            return min(size, left)
+        return -(-left // (2 * places)) if idle else 0
+
+    def _look(self, count: int) -> int:
+        """How many questions are in the groups that come next, up to about `count`."""
+        seen = sum(map(len, self._ahead))
+        while seen < count and (group := next(self._groups, None)) is not None:
+            self._ahead.append(group)
+            seen += len(group)
+        return seen
+
     def _gathered(self, size: int) -> Iterator[Pair]:
         count = 0
-        while self._next and count < size:
-            yield from self._next
-            count += len(self._next)
-            self._next = next(self._groups, None)
+        while count < size:
+            group = self._ahead.popleft()
+            count += len(group)
+            yield from group
+            self._look(1)
 
 
 def _pieces(groups: Iterable[Sequence[Pair]]) -> Iterator[Sequence[Pair]]:

@@ -17,7 +17,7 @@ from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.checkpoint import hub_cache
 
-UNSTATED = "not stated"
+_UNSTATED = "not stated"
 
 
 @frozen(kw_only=True)
@@ -82,10 +82,10 @@ def _option(one: Attribute[Any]) -> Option:
 
 def _licence(entry: metadata.EntryPoint) -> str:
     if entry.dist is None:
-        return UNSTATED
+        return _UNSTATED
     found = entry.dist.metadata
     named = (found[key] for key in ("License-Expression", "License") if key in found)
-    return next(named, UNSTATED)
+    return next(named, _UNSTATED)
 
 
 def _first(kind: type) -> str:

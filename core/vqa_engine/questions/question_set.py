@@ -67,11 +67,14 @@ class KnowsGroups(Protocol):
 
 @runtime_checkable
 class Worded(Protocol):
-    """A question set whose wording depends on the adapter that is asked."""
+    """A question set whose wording depends on the family of the model that is asked."""
 
     @abstractmethod
-    def worded_for(self, adapter: str) -> QuestionSet:
-        """The same questions, in the same order, as this adapter (its name) gets them."""
+    def worded_for(self, family: str) -> QuestionSet:
+        """The same questions, in the same order, as models of this family get them.
+
+        `family` is the adapter's name where the model's family is not known.
+        """
 
 
 @runtime_checkable
@@ -84,9 +87,9 @@ class Scored(Protocol):
         """Names of metrics, the headline's first."""
 
 
-def worded(questions: QuestionSet, adapter: str) -> QuestionSet:
-    """The questions as an adapter gets them."""
-    return questions.worded_for(adapter) if isinstance(questions, Worded) else questions
+def worded(questions: QuestionSet, family: str) -> QuestionSet:
+    """The questions as a family of models gets them."""
+    return questions.worded_for(family) if isinstance(questions, Worded) else questions
 
 
 def most_images(questions: QuestionSet) -> int:

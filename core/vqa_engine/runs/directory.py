@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,6 +135,39 @@ def fresh(path: Path) -> Path:
     """The first free name beside `path`: `path`, `path-2`, `path-3`, …"""
     names = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in range(1, 10_000))
     return next(name for name in names if not name.exists())
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing but the files of a run without any row is there.
+
+    Raises:
+        JournalError: its journal cannot be read.
+    """
+    if any(entry.name not in (*_OWN, _LOGS) for entry in path.iterdir()):
+        return False
+    with closing(open_journal(path)) as opened:
+        return next(opened.rows(), None) is None
+
+
+def remove(path: Path) -> bool:
+    """Delete a run that is empty and that nobody works on; whether it was.
+
+    Raises:
+        RunError, JournalError: it cannot be read or deleted.
+    """
+    try:
+        lock = _locked(path)
+    except RunLocked:
+        return False
+    try:
+        if not is_empty(path):
+            return False
+        shutil.rmtree(path)
+    except OSError as error:
+        raise RunError(path, f"{path} cannot be deleted: {error}.") from error
+    finally:
+        os.close(lock)
+    return True
 
 
 def _locked(path: Path) -> int:

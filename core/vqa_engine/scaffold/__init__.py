@@ -18,7 +18,7 @@ from vqa_engine.errors import ConfigurationError
 from vqa_engine.interpreter import version
 
 TEMPLATE = Path(__file__).with_name("template")
-ENDING = ".jinja"
+_ENDING = ".jinja"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _PREFIX = "vqa-engine-"
@@ -90,7 +90,7 @@ def _rendered(names: Names) -> Iterator[tuple[str, str]]:
     for file in sorted(path for path in TEMPLATE.rglob("*") if path.is_file()):
         name = environment.from_string(str(file.relative_to(TEMPLATE))).render(facts)
         text = environment.from_string(file.read_text("utf-8")).render(facts)
-        yield name.removesuffix(ENDING), text
+        yield name.removesuffix(_ENDING), text
 
 
 def _environment() -> Any:

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vqa_engine.console import PlainConsole
+from vqa_engine.scoring.comparable import comparable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
 
@@ -30,15 +32,18 @@ def score_tables(
     """Score tables for people: overall, other figures, each type, and what was not scored.
 
     One adapter has a column for each metric; several have a table for each metric, with a
-    column for each adapter. `why` says why these metrics, where the engine chose.
+    column for each adapter. `why` says why these metrics, where the engine chose. The last
+    lines say which published figures they compare with.
     """
     shown: list[RenderableType] = []
     for columns, heading in _groups(tables, title):
         shown.append(_table(columns, heading))
         shown.extend(Text(line) for line in _remarks(columns))
     shown.extend([comparison_table(comparisons)] if comparisons else [])
+    names = _metric_names(tables)
     if why and tables:
-        shown.append(Text(f"Scored by {_metric_names(tables)}: {why} (--metric for others)."))
+        shown.append(Text(f"Scored by {', '.join(names)}: {why} (--metric for others)."))
+    shown.extend(map(Text, comparable(names)))
     return Group(*shown)
 
 
@@ -67,7 +72,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 def as_text(shown: RenderableType, width: int = 100) -> str:
     """Tables as plain text."""
     text = io.StringIO()
-    Console(file=text, width=width, no_color=True).print(shown)
+    PlainConsole(file=text, width=width, no_color=True).print(shown)
     return text.getvalue()
 
 
@@ -151,8 +156,8 @@ def _name(table: ScoreTable) -> str:
     return table.metric if table.version == 1 else f"{table.metric} (version {table.version})"
 
 
-def _metric_names(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
-    return ", ".join(table.metric for table in next(iter(tables.values())))
+def _metric_names(tables: Mapping[str, Sequence[ScoreTable]]) -> list[str]:
+    return [table.metric for table in next(iter(tables.values()), ())]
 
 
 def _cell(score: Score) -> str:

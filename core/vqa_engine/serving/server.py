@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import GenerationPlan, images_per_question
+from vqa_engine.adapter import GenerationPlan, facts_of
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins import registry
@@ -173,7 +173,7 @@ def _starter(
 
 def _images(spec: AdapterSpec) -> int:
     """How many pictures a question may have; one where only another interpreter could say."""
-    return 1 if spec.python is not None else images_per_question(registry.make(spec))
+    return 1 if spec.python is not None else facts_of(registry.make(spec), spec.model).images
 
 
 def _served(spec: AdapterSpec, settings: Settings) -> AdapterSpec:

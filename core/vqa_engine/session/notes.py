@@ -14,11 +14,6 @@ LONGEST = 2000
 
 OURS = ("vqa_engine", "vqa_engine_adapters")
 
-
-NOTED = "vqa_engine_noted"
-"""The attribute of a log record that went to `on_note`, for handlers that show notes as well."""
-
-
 _changing = Lock()
 """Held while a logger is changed: sessions are opened and released in threads of their own."""
 
@@ -26,7 +21,8 @@ _changing = Lock()
 class Notes:
     """Listens to our loggers and to that of the adapter's package, from `open` to `close`.
 
-    Everything from level info on goes to `on_note`, in the thread that logs it. All other
+    Everything from level info on goes to `on_note`, in the thread that logs it, or from a lower
+    level on where the loggers have one. All other
     handlers receive what they would receive without it. Several may listen at one time.
     """
 
@@ -51,6 +47,11 @@ class Notes:
             self._taps = []
 
 
+def wanted() -> int:
+    """The lowest level of what goes to `on_note` here."""
+    return min(logging.INFO, logging.getLogger(OURS[0]).getEffectiveLevel())
+
+
 def noted(record: logging.LogRecord) -> bool:
     """Whether somebody listens to this record, who then shows it."""
     handlers = _handlers(logging.getLogger(record.name))
@@ -64,13 +65,13 @@ class _Tap(logging.Handler):
     """
 
     def __init__(self, logger: logging.Logger) -> None:
-        super().__init__(logging.INFO)
-        self.listeners: dict[Notes, Callable[[Note], None]] = {}
         self._logger, self._level, self._audible = logger, logger.level, logger.getEffectiveLevel()
+        super().__init__(min(self._audible, logging.INFO))
+        self.listeners: dict[Notes, Callable[[Note], None]] = {}
         self._lowered = logger.propagate and self._audible > logging.INFO
         if self._lowered:
             logger.propagate = False
-        logger.setLevel(min(self._audible, logging.INFO))
+        logger.setLevel(self.level)
         logger.addHandler(self)
 
     @classmethod
@@ -92,7 +93,6 @@ class _Tap(logging.Handler):
         except Exception:  # noqa: BLE001  an adapter's arguments may not fit its message
             self.handleError(record)
             return
-        vars(record)[NOTED] = True
         for on_note in tuple(self.listeners.values()):
             on_note(Note(logger=record.name, level=record.levelno, text=text))
         if self._lowered and record.levelno >= self._audible and self._logger.parent is not None:

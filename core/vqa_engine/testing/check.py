@@ -20,7 +20,7 @@ from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.testing.capabilities import Capabilities
 
 FILE = Path(__file__).with_name("installed.py")
-CONFIGURATION = Path(__file__).with_name("check.ini")
+_CONFIGURATION = Path(__file__).with_name("check.ini")
 """An empty one: the settings of the project in the working folder do not apply."""
 
 ADAPTER, CAPABILITIES = "VQA_ENGINE_CHECK_ADAPTER", "VQA_ENGINE_CHECK_CAPABILITIES"
@@ -29,7 +29,7 @@ ADAPTER, CAPABILITIES = "VQA_ENGINE_CHECK_ADAPTER", "VQA_ENGINE_CHECK_CAPABILITI
 LONGEST = 600.0
 """Seconds that one test may take; a large model takes minutes to load."""
 
-CRASHED = "???"
+_CRASHED = "???"
 """The phase in pytest-xdist's report of a test that ended its process."""
 
 State = Literal["passed", "failed", "skipped", "not run", "died", "hung"]
@@ -96,7 +96,7 @@ def _arguments(longest: float) -> list[str]:
     process = ["-p", "xdist", "-n", "1", "--max-worker-restart", "1000"]
     # A thread ends a test that hangs in native code, where no signal handler runs.
     limit = ["-p", "timeout", "--timeout", str(longest), "--timeout-method", "thread"]
-    project = ["-c", str(CONFIGURATION), "--rootdir", str(FILE.parent)]
+    project = ["-c", str(_CONFIGURATION), "--rootdir", str(FILE.parent)]
     plain = ["-p", "no:cacheprovider", "--tb", "short", "-vv"]
     return [*process, *limit, *project, *plain, str(FILE)]
 
@@ -144,7 +144,7 @@ class _Outcomes:
         seconds, text = report.duration, _text(report)
         if state == "skipped" and not text.startswith("waived") and _BLOCKED.search(text):
             state = "not run"
-        if report.when == CRASHED:
+        if report.when == _CRASHED:
             seconds = monotonic() - self.begun[report.nodeid]
             state, text = "died", "it ended its process"
             if seconds >= self.longest:

@@ -16,10 +16,10 @@ from vqa_engine.testing.images import ImageTests
 from vqa_engine.testing.memory import MemoryTests
 from vqa_engine.testing.standard import GUARD, refuse_unguarded, tampered
 
-BASIC = (GUARD, CONTRACT, SIGNATURES, PLAIN)
+_BASIC = (GUARD, CONTRACT, SIGNATURES, PLAIN)
 """Tests that all others wait for, each of them for the ones before it."""
 
-BENCH = "_bench"
+_BENCH = "_bench"
 """The attribute of an author's class that holds its bench."""
 
 
@@ -66,20 +66,20 @@ class AdapterConformance(MemoryTests, BatchTests, ImageTests, AnswerTests, Contr
 def _bench(request: pytest.FixtureRequest) -> Bench:
     """The class's bench; its model is let go after the class's last test."""
     author = request.cls
-    if BENCH not in vars(author):
+    if _BENCH not in vars(author):
         # Not by attribute access: a factory function would come back as a method.
         given = inspect.getattr_static(author, "adapter", None)
         given = given.__func__ if isinstance(given, staticmethod) else given
         bench = Bench(given, author.capabilities)
-        setattr(author, BENCH, bench)
+        setattr(author, _BENCH, bench)
         request.node.getparent(pytest.Class).addfinalizer(lambda: _close(author))
-    found: Bench = vars(author)[BENCH]
+    found: Bench = vars(author)[_BENCH]
     return found
 
 
 def _close(author: type) -> None:
-    bench: Bench = vars(author)[BENCH]
-    delattr(author, BENCH)
+    bench: Bench = vars(author)[_BENCH]
+    delattr(author, _BENCH)
     bench.let_go()
 
 
@@ -91,4 +91,4 @@ def _comes_after(name: str, bench: Bench) -> bool:
     """Whether a test means nothing, because a basic one before it fails."""
     if name == GUARD or not bench.blocked:
         return False
-    return name not in BASIC or BASIC.index(name) > BASIC.index(bench.blocked)
+    return name not in _BASIC or _BASIC.index(name) > _BASIC.index(bench.blocked)

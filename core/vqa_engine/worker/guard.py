@@ -16,10 +16,10 @@ from threading import Thread
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL once the host is gone."""
 
-HIGH = 2048
+_HIGH = 2048
 """Where the child's own descriptors begin, if as many may be open; macOS starts at 256."""
 
-LOOK = 1.0
+_LOOK = 1.0
 """Seconds between two looks at the parent's process id, for a lifeline that somebody else
 holds open as well (a process that the host forked)."""
 
@@ -48,7 +48,7 @@ def out_of_reach(descriptor: int) -> int:
 
     Adapters that tidy up close the low ones.
     """
-    lowest = min(HIGH, os.sysconf("SC_OPEN_MAX") // 2)
+    lowest = min(_HIGH, os.sysconf("SC_OPEN_MAX") // 2)
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
     os.close(descriptor)
     return moved
@@ -65,9 +65,9 @@ def _watch(lifeline: int, host: int) -> None:
 
 
 def _hung_up(poll: select.poll) -> bool:
-    events = [event for _, event in poll.poll(LOOK * 1000)]
+    events = [event for _, event in poll.poll(_LOOK * 1000)]
     if any(event & select.POLLNVAL for event in events):
         # The adapter closed our descriptor. That says nothing of the host.
-        time.sleep(LOOK)
+        time.sleep(_LOOK)
         return False
     return bool(events)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 
-TAIL = 16_384
+_TAIL = 16_384
 """Bytes of a log's end that are read after a death."""
 
 LARGEST = 64 << 20
@@ -49,9 +49,9 @@ class WorkerLog:
         return self._size()
 
     def tail(self, since: int) -> str:
-        """The end of what was printed since a mark, at most `TAIL` bytes."""
+        """The end of what was printed since a mark, at most `_TAIL` bytes."""
         end = self._size()
-        start = max(since, end - TAIL)
+        start = max(since, end - _TAIL)
         return os.pread(self.descriptor, end - start, start).decode(errors="replace")
 
     def close(self) -> None:

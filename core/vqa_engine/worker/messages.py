@@ -6,6 +6,7 @@ validated on arrival. What crosses when is decided in `outbox`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -14,10 +15,11 @@ from typing import Any
 from msgspec import Raw, Struct, ValidationError, field, msgpack
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, restore
+from vqa_engine.adapter.crossing import plain_value
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -38,7 +40,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
     finds the same modules; None leaves the child's own. `policy` is the caller's word
-    on memory.
+    on memory. `log_level` is the lowest of what the host wants to hear.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     policy: MemoryPolicy = field(default_factory=MemoryPolicy)
     target: str | None = None
     path: tuple[str, ...] | None = None
+    log_level: int = logging.INFO
 
 
 class PathImage(Struct, frozen=True, tag="path"):
@@ -183,13 +186,7 @@ def _exact(value: object) -> object:
 
 
 def _lenient(value: object) -> object:
-    """An adapter may give NumPy or MLX numbers; inline they would pass, so here too."""
-    for convert in ("__index__", "__float__"):
-        if hasattr(value, convert):
-            return getattr(value, convert)()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    return _exact(value) if isinstance(value, PurePath) else repr(value)
+    return _exact(value) if isinstance(value, PurePath) else plain_value(value)
 
 
 def _extension(code: int, data: memoryview) -> Path:

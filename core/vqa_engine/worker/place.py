@@ -16,6 +16,7 @@ from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
@@ -37,7 +38,7 @@ from vqa_engine.worker.timeouts import Timeouts
 NOT_PLAIN = (NotImplementedError, TypeError, ValueError, OverflowError)
 """What msgspec raises for a message that cannot be written."""
 
-DETAIL = 4000
+_DETAIL = 4000
 """Characters of a dead worker's last words that go into a failure's detail."""
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class WorkerPlace:
             said = self._exchange(worker, message, self._timeouts.answer, begun)
         except WorkerDied as death:
             self._resident = None
-            failure = _failure(death.verdict.cause, str(death), death.said[-DETAIL:])
+            failure = _failure(death.verdict.cause, str(death), death.said[-_DETAIL:])
             return Exchange(begun=begun.count, failure=failure)
         except msgspec.DecodeError as error:
             return _failed("adapter", f"The worker's reply cannot be read: {error}")
@@ -192,7 +193,7 @@ class WorkerPlace:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path)
+        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path, wanted())
         try:
             reply = self._exchange(worker, message, self._timeouts.load)
         except NOT_PLAIN as error:
@@ -231,7 +232,7 @@ class WorkerPlace:
     def _cannot_load(self, death: WorkerDied) -> WorkerError:
         verdict, label = death.verdict, self._spec.label
         message = f"The worker of {label!r} cannot load its model. {verdict.message}"
-        return WorkerError(message, label=label, cause=verdict.cause, detail=death.said[-DETAIL:])
+        return WorkerError(message, label=label, cause=verdict.cause, detail=death.said[-_DETAIL:])
 
 
 @define

@@ -38,9 +38,9 @@ from vqa_engine.worker.messages import (
 from vqa_engine.worker.timeouts import Timeouts
 from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
 
-CHILD = "vqa_engine.worker.child"
+_CHILD = "vqa_engine.worker.child"
 
-GREETING = 60.0
+_GREETING = 60.0
 """Seconds until a started program must have greeted. It has only to import vqa-engine, and
 one that never will (`--python /usr/bin/yes`) should not be waited for as long as a model."""
 
@@ -48,7 +48,7 @@ TICK = 0.25
 """Seconds between two looks at whether a silent worker is still there. Its end is seen at
 once through the wire, unless a process that it forked holds the wire open."""
 
-REAPED = 10.0
+_REAPED = 10.0
 """Seconds that the system gets to end a process after SIGKILL."""
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Worker:
             InterpreterError: it is no worker, or one of another version.
             WorkerDied: it was killed before it could greet.
         """
-        seconds = min(GREETING, self._timeouts.load)
+        seconds = min(_GREETING, self._timeouts.load)
         try:
             hello = self._received(seconds)
         except (FrameError, msgspec.DecodeError) as error:
@@ -182,7 +182,7 @@ class Worker:
             _signal_group(self.pid, signal.SIGTERM)
             self._gone_within(self._timeouts.stop)
         _signal_group(self.pid, signal.SIGKILL)
-        gone = self._gone_within(REAPED) and _is_empty(self.pid)
+        gone = self._gone_within(_REAPED) and _is_empty(self.pid)
         if self._finalizer.detach() is not None:
             close(self._ends.lifeline)
         if not gone:
@@ -267,7 +267,7 @@ def _popen(
     interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        interpreter.command(CHILD, descriptors),
+        interpreter.command(_CHILD, descriptors),
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=output.descriptor,

@@ -6,7 +6,7 @@ from attrs import field, frozen, validators
 
 from vqa_engine.adapter import Bound, CleanupStrategy, Controls, Moment
 
-POSITIVE = validators.optional(validators.gt(0))
+_POSITIVE = validators.optional(validators.gt(0))
 
 PATIENCE = 8
 """Questions between two clearings of the pool, which show whether it or a leak is growing."""
@@ -24,9 +24,9 @@ class RecycleWorker(CleanupStrategy):
     the pool as well, and what clearing gives back is no reason for a fresh process.
     """
 
-    after: int | None = field(default=None, validator=POSITIVE)
-    slope: float | None = field(default=None, validator=POSITIVE)
-    residue: int | None = field(default=None, validator=POSITIVE)
+    after: int | None = field(default=None, validator=_POSITIVE)
+    slope: float | None = field(default=None, validator=_POSITIVE)
+    residue: int | None = field(default=None, validator=_POSITIVE)
 
     def __attrs_post_init__(self) -> None:
         if self.after is None and self.slope is None and self.residue is None:

@@ -9,11 +9,11 @@ from vqa_engine.adapter import Bound, CleanupStrategy, Controls, GenerationPlan,
 MIB = 1 << 20
 GIB = 1 << 30
 
-SMALLEST_POOL = 32 * MIB
+_SMALLEST_POOL = 32 * MIB
 """MLX's own limit on the CPU; its table of pools shows no cost at this size
 (docs/facts/memory.md, "Bounding the pool")."""
 
-LARGEST_POOL = 512 * MIB
+_LARGEST_POOL = 512 * MIB
 
 _RETUNED_AFTER = 32
 """Questions after which the largest need so far is assumed to be the largest of all."""
@@ -40,7 +40,7 @@ class CacheLimit(CleanupStrategy):
 
     def _first(self, controls: Controls) -> int:
         weights = controls.weights
-        wanted = min(max(weights // 16, SMALLEST_POOL), LARGEST_POOL)
+        wanted = min(max(weights // 16, _SMALLEST_POOL), _LARGEST_POOL)
         if controls.budget is None:
             return wanted
         return min(wanted, max(0, controls.budget - weights) // 4)
@@ -48,7 +48,7 @@ class CacheLimit(CleanupStrategy):
     def _retune(self, controls: Controls, moment: Moment) -> None:
         if moment.number < _RETUNED_AFTER or not controls.largest:
             return
-        wanted = min(max(controls.largest, SMALLEST_POOL), self._first(controls))
+        wanted = min(max(controls.largest, _SMALLEST_POOL), self._first(controls))
         if controls.cache_limit is not None and wanted < controls.cache_limit:
             controls.limit_cache(self.name, wanted)
 

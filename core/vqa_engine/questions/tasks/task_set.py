@@ -63,7 +63,7 @@ def presented(  # noqa: PLR0913 - one keyword per command-line option
 
 @frozen(eq=False)
 class TaskSet(View):
-    """A task's questions; each adapter gets them in its family's words (`worded_for`).
+    """A task's questions; each model gets them in its family's words (`worded_for`).
 
     `prompt` names the wording for all adapters, or is itself one as a template; `none`
     leaves it to each adapter.
@@ -85,19 +85,19 @@ class TaskSet(View):
         first, *others = (f"{take}{name}" for name in score.metrics)
         return (first + "".join(f"+by:{label}" for label in score.by), *others)
 
-    def worded_for(self, adapter: str) -> QuestionSet:
-        """The questions as an adapter gets them."""
+    def worded_for(self, family: str) -> QuestionSet:
+        """The questions as a family of models gets them."""
         if self.prompt == NONE:
             return self._of
-        return WordedView(self._of, self.wording_for(adapter)[1])
+        return WordedView(self._of, self.wording_for(family)[1])
 
-    def wording_for(self, adapter: str) -> tuple[str, Wording]:
-        """The name of an adapter's prompt, and the prompt."""
+    def wording_for(self, family: str) -> tuple[str, Wording]:
+        """The name of a family's prompt, and the prompt."""
         if self.prompt is not None and "{" in self.prompt:
             return "typed", Wording(text=template_of(self.prompt))
         if self.prompt == NONE:
             return NONE, Wording(source="the adapter")
-        return wording_of(self.task.card.prompt, adapter, self.prompt)
+        return wording_of(self.task.card.prompt, family, self.prompt)
 
     def data_digest(self) -> str:
         """SHA-256 (hex) over the questions alone, which a card states as its data's digest."""

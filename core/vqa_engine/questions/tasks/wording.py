@@ -19,11 +19,12 @@ DEFAULT = "default"
 NONE = "none"
 
 
-def wording_of(prompt: Prompt, adapter: str, wanted: str | None = None) -> tuple[str, Wording]:
-    """The name and the wording of the family that an adapter is of, else the default's.
+def wording_of(prompt: Prompt, family: str, wanted: str | None = None) -> tuple[str, Wording]:
+    """The name and the wording for a family of models, else the default's.
 
-    An adapter is of a family when its name begins with the family's (`smolvlm_torch` is of
-    `smolvlm`); the longest such name counts. `wanted` names the wording itself.
+    A card's family has all those whose names begin with its own (`qwen2_5_vl` is of `qwen`,
+    and `smolvlm_torch` of `smolvlm`); the longest such name counts. `wanted` names the
+    wording itself.
 
     Raises:
         ConfigurationError: the card has no wording of the wanted name.
@@ -31,7 +32,7 @@ def wording_of(prompt: Prompt, adapter: str, wanted: str | None = None) -> tuple
     if wanted not in (None, DEFAULT, *prompt.family):
         known = ", ".join((DEFAULT, NONE, *prompt.family))
         raise ConfigurationError(f"The task has no prompt {wanted!r}; choose from: {known}.")
-    key = adapter.replace("-", "_").lower()
+    key = family.replace("-", "_").lower()
     matching = [one for one in prompt.family if key.startswith(one.lower())]
     name = wanted or max(matching, key=len, default=DEFAULT)
     own = prompt.family.get(name, prompt)

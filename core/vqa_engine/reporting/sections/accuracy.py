@@ -13,6 +13,7 @@ from vqa_engine.reporting.drawings import (
 from vqa_engine.reporting.markup import Markup, join, tag
 from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranked
 from vqa_engine.scoring import Score, ScoreTable
+from vqa_engine.scoring.comparable import comparable
 
 MOST_TYPES = 18
 """Types that are shown at once; the others are behind a click."""
@@ -26,9 +27,11 @@ def accuracies(corpus: Corpus) -> Markup:
         f"{corpus.metrics[0]}, with 95 % intervals clustered by image. Questions without an "
         "answer are not scored."
     )
+    comparisons = " ".join(comparable(corpus.metrics))
     return join(
         tag("h2", "Accuracy"),
         tag("p", note, class_="note"),
+        tag("p", comparisons, class_="note") if comparisons else None,
         tag("ol", *(_standing(*one) for one in ranked(corpus)), class_="standing"),
         tag(
             "div",
