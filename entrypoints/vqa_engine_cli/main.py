@@ -37,7 +37,7 @@ from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
 from vqa_engine_cli.tasks import tasks
-from vqa_engine_cli.terminal import echo, style
+from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
 
 EXIT_ERROR = 1
@@ -145,8 +145,8 @@ def cli(log_level: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_untold)
-    form = "%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
 
 
 for command in (

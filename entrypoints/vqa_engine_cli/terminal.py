@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 from typing import Any
@@ -13,6 +14,14 @@ from vqa_engine.visible import visible
 _MARK = secrets.token_hex(8)
 _OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
 """Stand for controls of ours until they are written; nobody outside can know them."""
+
+
+class VisibleFormatter(logging.Formatter):
+    """Log lines with their names and paths made visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return visible(super().format(record))
 
 
 def style(text: object, **how: Any) -> str:
