@@ -97,7 +97,12 @@ class FormatConformance:
         """Loading and iterating decodes no picture, so a large set starts at once."""
         source, opened = self.source(tmp_path), list[object]()
         real = ImageFile.load
-        monkeypatch.setattr(ImageFile, "load", lambda self: opened.append(self) or real(self))
+
+        def load(picture: ImageFile) -> object:
+            opened.append(picture)
+            return real(picture)
+
+        monkeypatch.setattr(ImageFile, "load", load)
         found = self._load(source)
         list(found)
         found.digest()
