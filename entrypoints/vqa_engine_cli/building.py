@@ -106,6 +106,8 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         max_tokens=given["max_tokens"] or MAX_TOKENS,
         temperature=given["temperature"],
         seed=given["seed"],
+        choose=given["choose"],
+        logprobs=given["logprobs"],
         prefill_step=given["prefill_step"],
         image_longest_edge=given["image_longest_edge"],
         kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,
