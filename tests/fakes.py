@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, MemoryProfile, ModelRef, Question
+from vqa_engine.adapter import (
+    Answer,
+    ChoiceScores,
+    GenerationPlan,
+    MemoryProfile,
+    ModelRef,
+    Question,
+)
 from vqa_engine.errors import CheckpointError
 from vqa_engine.images import open_image
 

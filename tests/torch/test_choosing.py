@@ -32,7 +32,8 @@ def plain(remote: Remote, options: Sequence[str]) -> Any:
     return pytest.approx(found, abs=NEAR)
 
 
-@pytest.mark.parametrize("kind", ["idefics3", "llava", "llava_next", "idefics2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["idefics3", "llava", "idefics2"])
 def test_torch_scores_as_a_plain_forward_pass(
     process: ProcessPoolExecutor, folder: Folder, kind: str
 ) -> None:

@@ -223,7 +223,7 @@ def _logprobs(logits: Any, tokens: Sequence[int]) -> list[float]:
     import mlx.core as mx
 
     wide = logits.astype(mx.float32)
-    chosen = mx.take_along_axis(wide, mx.array(tokens)[:, None], axis=-1)[:, 0]
+    chosen = mx.take_along_axis(wide, mx.array(list(tokens))[:, None], axis=-1)[:, 0]
     found: Any = (chosen - mx.logsumexp(wide, axis=-1)).tolist()
     return list(found)
 
