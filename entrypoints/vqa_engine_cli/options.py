@@ -158,6 +158,15 @@ plan_options = (
         help="Random seed, of --sample and of generation at a temperature above 0.",
     ),
     click.option(
+        "--choose",
+        type=click.Choice(["likelihood", "likelihood-text"]),
+        help="Answer multiple choice with the likeliest option instead of generated text, by its "
+        "letter or by its text (per byte).  [default: generate]",
+    ),
+    click.option(
+        "--logprobs", is_flag=True, help="Record the log-probability of each generated answer."
+    ),
+    click.option(
         "--prefill-step",
         type=click.IntRange(1),
         help="Prompt tokens computed at a time; fewer need less memory.",

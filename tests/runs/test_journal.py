@@ -490,7 +490,7 @@ def _facts(kind: type, *but: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @settings(max_examples=50, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
 @given(st.fixed_dictionaries({kind: _facts(kind, "adapter", "question") for kind in KINDS}))
-@example({**dict.fromkeys(KINDS, {}), Row: {"failure": float("nan")}})
+@example({kind: {"failure": float("nan")} if kind is Row else {} for kind in KINDS})
 def test_nothing_is_stored_that_cannot_be_read_back(facts: dict[type, dict[str, Any]]) -> None:
     with closing(Journal()) as journal:
         for position, outcome in enumerate(

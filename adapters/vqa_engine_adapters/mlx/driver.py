@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import ClassVar
 
 from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
@@ -18,6 +20,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Timings,
     Trace,
     Transfer,
 )
@@ -26,6 +29,7 @@ from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.profile import profile, without
+from vqa_engine_adapters.continuing import option_ids
 from vqa_engine_adapters.interleaving import order
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
@@ -168,6 +172,34 @@ class MlxAdapter(ModelAdapter):
             return self._outcomes(questions, plan)
         finally:
             self._preparation.clear()
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        """The log-likelihood of each option as the answer, all behind one prefix.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: MLX said so. As after every error, what was computed is gone.
+            BackendError: MLX failed.
+            AnswerError: nothing is loaded, or this one question failed.
+        """
+        loaded, started = self._ready(), perf_counter()
+        plan = self._possible(loaded, plan)
+        prompt = self.prompt(question, plan.system)
+        ids = option_ids(loaded.tokenizer, prompt, options)
+        try:
+            with self._careful():
+                found = self._score(question, prompt, ids, plan)
+            size = self._picture(question, plan).image.size
+        finally:
+            self._preparation.clear()
+        return ChoiceScores(
+            loglikelihoods=tuple(found),
+            prompt=prompt,
+            timings=Timings(prefill=perf_counter() - started),
+            image_size=size,
+        )
 
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
@@ -329,6 +361,13 @@ class MlxAdapter(ModelAdapter):
         picture = self._picture(first, plan)
         return self._answering.generate(prompts, picture, plan)
 
+    def _score(
+        self, question: Question, prompt: str, ids: Sequence[Sequence[int]], plan: GenerationPlan
+    ) -> list[float]:
+        """As `_generate`: the arrays live in this frame."""
+        assert self._answering is not None
+        return self._answering.score(prompt, ids, self._picture(question, plan), plan)
+
     def _picture(self, question: Question, plan: GenerationPlan) -> Picture:
         """The question's picture, as small as the plan wants it."""
         return self._preparation.picture(question, plan.image_longest_edge)
@@ -352,6 +391,7 @@ class MlxAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            logprob=generated.logprob,
         )
 
     @contextmanager
