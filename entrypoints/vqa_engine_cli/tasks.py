@@ -10,6 +10,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from vqa_engine import Question
@@ -59,7 +60,7 @@ def show(name: str, adapter: str | None, download: bool, as_json: bool) -> None:
         _print_json(_record(task))
         return
     for heading, text in _card(task):
-        click.echo(f"{heading:10}{text}")
+        echo(f"{heading:10}{text}")
     _show_question(task, adapter, download)
 
 
@@ -68,8 +69,8 @@ def _show_list(found: list[Task]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(click.style(line.rstrip(), bold=row is HEADINGS))
-    click.echo(f"\n{LEFT_OUT}\nOne question as the model gets it: vqa-engine tasks show NAME")
+        echo(style(line.rstrip(), bold=row is HEADINGS))
+    echo(f"\n{LEFT_OUT}\nOne question as the model gets it: vqa-engine tasks show NAME")
 
 
 def _cells(task: Task) -> Iterator[str]:
@@ -113,22 +114,22 @@ def _show_question(task: Task, adapter: str | None, download: bool) -> None:
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
-        click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
+        echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
     found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
     name, wording = found.wording_for(family)
-    click.echo(f"digest    sha256:{found.data_digest()}")
-    click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
+    echo(f"digest    sha256:{found.data_digest()}")
+    echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
 
 
 def _show_one(question: Question) -> None:
     for image in question.all_images:
-        click.echo(f"  image         {image!s}")
-    click.echo(textwrap.indent(question.text, "  | ", lambda _line: True))
-    click.echo(f"  ground truth  {', '.join(question.answers) or '–'}")
+        echo(f"  image         {image!s}")
+    echo(textwrap.indent(question.text, "  | ", lambda _line: True))
+    echo(f"  ground truth  {', '.join(question.answers) or '–'}")
     if question.choices:
-        click.echo(f"  choices       {' | '.join(question.choices)}")
+        echo(f"  choices       {' | '.join(question.choices)}")
 
 
 def _record(task: Task) -> dict[str, object]:
@@ -140,4 +141,4 @@ def _record(task: Task) -> dict[str, object]:
 def _print_json(value: object) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(value).decode())
+    echo(msgspec.json.encode(value).decode())

@@ -128,6 +128,14 @@ def test_rows_beyond_a_damaged_page_are_salvaged(run: Path) -> None:
     assert any(0 < count < 40 for count in found)
 
 
+def test_a_run_directory_deleted_in_mid_run_is_an_error(run: Path) -> None:
+    with suppress(RunError), RunDirectory(run, fuzz.wanted()) as directory:
+        directory.journal.begin("a", 50)
+        shutil.rmtree(run)
+        with pytest.raises(JournalError, match="deleted or replaced"):
+            directory.journal.begin("a", 51)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("killed", [False, True])
 def test_another_user_reads_a_run_that_is_not_his(made: Path, killed: bool) -> None:

@@ -92,8 +92,9 @@ class Answering:
             said = self._finish_together(ready, {first: ready.suffix, **others}, plan)
         else:
             said = {first: self._finish(ready, plan)}
-        for place, generated in said.items():
-            self._prompts.learn(prompts[place], generated.tokens.prompt)
+        if not picture.further:
+            for place, generated in said.items():
+                self._prompts.learn(prompts[place], generated.tokens.prompt)
         return said
 
     @property
@@ -107,6 +108,8 @@ class Answering:
         To the model they are one: the picture, then all that follows it in any of them.
         Tokens are an upper bound, tiles exact.
         """
+        if picture.further:
+            return self._cost_of_several(prompts[0], picture, plan)
         before, after = self._prompts.texts(prompts[0])
         after += sum(len(self._prompts.suffix(prompt)) for prompt in prompts[1:])
         room = plan.max_tokens * len(prompts)
@@ -129,6 +132,16 @@ class Answering:
             freed_bytes=self.prefixes.giving_way(self._most) if self._reuse else 0,
         )
 
+    def _cost_of_several(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
+        """What a question with several pictures costs, all of it computed for it alone."""
+        tokens, tiles = self._prompts.image(picture, plan)
+        whole = self._prompts.tokens(prompt) + tokens
+        return QuestionCost(
+            prompt_tokens=whole,
+            image_tiles=tiles,
+            cache_tokens=capacity(whole + plan.max_tokens),
+        )
+
     def cut_ahead(self, picture: Picture) -> Pixels | None:
         """What the processor makes of a picture, on another thread than the model's.
 
@@ -136,7 +149,7 @@ class Answering:
         """
         if self.cutter is None or self.prefixes.has(picture.digest):
             return None
-        return self.cutter(picture.image)
+        return self.cutter(*picture.images)
 
     def whole(
         self, prompt: str, picture: Picture, plan: GenerationPlan
@@ -146,11 +159,11 @@ class Answering:
         if self.cutter is None:
             return prepared, None
         with self.cutter.bounded(plan.image_longest_edge):
-            return prepared, self.cutter(picture.image)
+            return prepared, self.cutter(*picture.images)
 
     def _readied(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
         """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
-        if not self._reuse:
+        if not self._reuse or picture.further:
             return self._prepare(prompt, picture, plan)
         key, started = self._prompts.key(prompt, picture, plan), perf_counter()
         kept = self.prefixes.take(key)
@@ -242,7 +255,7 @@ class Answering:
 
     def _prepare(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
         if self.cutter is None:
-            return prepare(self._loaded, prompt, picture.image)
+            return prepare(self._loaded, prompt, *picture.images)
         with self.cutter.bounded(plan.image_longest_edge):
             return self._cut(self.cutter, prompt, picture, plan)
 
@@ -250,9 +263,9 @@ class Answering:
         """The prompt prepared around pixels that stay outside MLX until they are encoded."""
         started = perf_counter()
         ahead = picture.take_pixels() if plan.image_longest_edge is None else None
-        pixels = ahead or cutter(picture.image)
+        pixels = ahead or cutter(*picture.images)
         with cutter.given(pixels):
-            prepared = prepare(self._loaded, prompt, picture.image)
+            prepared = prepare(self._loaded, prompt, *picture.images)
         if self._tower is None:
             prepared.put_in(pixels)
         else:

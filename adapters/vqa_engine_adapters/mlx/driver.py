@@ -26,6 +26,7 @@ from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.profile import profile, without
+from vqa_engine_adapters.interleaving import order
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -53,7 +54,7 @@ class MlxAdapter(ModelAdapter):
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
-        self._preparation = Preparation()
+        self._preparation = Preparation(self._order)
         self._wording, self._plain = Wording(), Plain.of(None)
         self._warned = False
         self._family = self.family
@@ -111,7 +112,7 @@ class MlxAdapter(ModelAdapter):
             batch=given.batch,
             most=_image_bytes(self._profile),
         )
-        self._preparation = Preparation(self._answering.cut_ahead)
+        self._preparation = Preparation(self._order, self._answering.cut_ahead)
         if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
         self._check_wording()
@@ -144,7 +145,8 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
         most = self._answering.most(plan)
-        others = (n for n, one in enumerate(upcoming[:most]) if not _same_image(upcoming[0], one))
+        more = enumerate(upcoming[1:most], 1)
+        others = (n for n, one in more if not _same_image(upcoming[0], one))
         return next(others, min(most, len(upcoming)))
 
     def answer_batch(
@@ -172,7 +174,7 @@ class MlxAdapter(ModelAdapter):
         if self._loaded is None:
             return
         self._preparation.close()
-        self._preparation = Preparation()  # the old one's cutter holds on to the model
+        self._preparation = Preparation(self._order)  # the old one's cutter holds on to the model
         self._loaded, self._answering, self._family = None, None, self.family
         self._profile = self.family.estimate
         sweep()
@@ -240,10 +242,16 @@ class MlxAdapter(ModelAdapter):
         Raises:
             AnswerError: nothing is loaded, or the question's text is not valid Unicode.
         """
-        loaded, given = self._ready(), self._wording
-        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
-        wording = given if system is None else evolve(given, system=system)
-        return chat.formatted(loaded, self._family, text, wording)
+        wording = self._wording if system is None else evolve(self._wording, system=system)
+        text, images = self._text(question), len(question.all_images)
+        return chat.formatted(self._ready(), self._family, text, wording, images)
+
+    def _text(self, question: Question) -> str:
+        given = self._wording
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
+
+    def _order(self, question: Question) -> list[int]:
+        return order(self._text(question), len(question.all_images))
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
@@ -396,7 +404,8 @@ def _of(question: Question, outcome: Answer | VqaEngineError) -> Answer | VqaEng
 
 def _same_image(one: Question, other: Question) -> bool:
     """Whether two questions that are asked at once are about one image."""
-    return one.image is other.image or same_source(one, other)
+    single = not (one.images or other.images)
+    return single and (one.image is other.image or same_source(one, other))
 
 
 def _image_bytes(profile: MemoryProfile) -> int:

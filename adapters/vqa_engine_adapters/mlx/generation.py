@@ -73,8 +73,8 @@ class Generated:
     timings: Timings
 
 
-def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
-    """Tokens and tiles of a formatted prompt and an RGB image.
+def prepare(loaded: Loaded, prompt: str, *images: Image.Image) -> Prepared:
+    """Tokens and tiles of a formatted prompt and its RGB images.
 
     The same steps as `mlx_vlm.generate` (mlx_vlm/generate/dispatch.py,
     `_prepare_generation_inputs`).
@@ -85,7 +85,7 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
     text, marked = once_begun(loaded, prompt)
     inputs = prepare_inputs(
         loaded.processor,
-        images=[image],
+        images=list(images),
         prompts=text,
         image_token_index=getattr(loaded.config, "image_token_index", None),
         add_special_tokens=marked,

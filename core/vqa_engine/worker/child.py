@@ -134,6 +134,7 @@ class Child:
             events=exchange.events,
             recycle=exchange.recycle,
             notes=self._notes(),
+            turn=ask.turn,
         )
 
     def _begun(self, questions: Sequence[Question]) -> None:
