@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from vqa_engine.questions.tasks import Task
 
 LEFT_OUT = (
-    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), videos, and ranking of "
-    "options by likelihood."
+    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
+    "choice is answered by generating unless a run says --choose likelihood."
 )
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
@@ -83,7 +83,7 @@ def pin(name: str, output: Path | None) -> None:
     if target.exists() and output is None:
         raise click.ClickException(f"{target} exists; name the card to write with --output.")
     target.write_text(pinned(task, target), "utf-8")
-    click.echo(f"Wrote {target}. Run it with --task {target}")
+    echo(f"Wrote {target}. Run it with --task {target}")
 
 
 def _show_list(found: list[Task]) -> None:
