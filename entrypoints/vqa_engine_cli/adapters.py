@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 from vqa_engine_cli.terminal import echo, style
@@ -24,7 +25,7 @@ GAP = 2
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=20.0,
     show_default=True,
     help="Time limit in seconds for importing one plugin.",

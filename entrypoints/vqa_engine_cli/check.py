@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
 from vqa_engine_cli.terminal import echo
@@ -46,7 +47,7 @@ _PLACE = re.compile(r"^(\S+\.py:\d+): in ")
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=600.0,
         show_default=True,
         help="Time limit of one test in seconds.",

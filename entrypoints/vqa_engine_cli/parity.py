@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     json_option,
@@ -44,7 +45,7 @@ FEW = 20
     ),
     click.option(
         "--tolerance",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=1e-3,
         show_default=True,
         help="By how much pixels and log-probabilities may differ.",

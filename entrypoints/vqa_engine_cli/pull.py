@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from vqa_engine.console import PlainConsole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.terminal import echo
 
@@ -33,6 +32,7 @@ def pull(what: str, revision: str | None, trust_remote_code: bool) -> None:
     """
 
     from vqa_engine.adapter import Fetchable, ModelRef
+    from vqa_engine.console import PlainConsole
     from vqa_engine.plugins import registry
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine_cli.downloads import Downloads

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
 from vqa_engine_cli.terminal import echo
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @options(
     click.option(
         "--every",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         metavar="SECONDS",
         help="Repeat this often until the run ends.",
     ),

@@ -9,11 +9,15 @@ from typing import Any
 
 import click
 
-from vqa_engine.visible import visible
-
 _MARK = secrets.token_hex(8)
 _OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
 """Stand for controls of ours until they are written; nobody outside can know them."""
+
+
+def _visible(text: str) -> str:
+    from vqa_engine.visible import visible  # brings the engine, which --help does without
+
+    return visible(text)
 
 
 class VisibleFormatter(logging.Formatter):
@@ -21,12 +25,12 @@ class VisibleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return visible(super().format(record))
+        return _visible(super().format(record))
 
 
 def style(text: object, **how: Any) -> str:
     """Text for `echo` in a colour or in bold (as `click.style`)."""
-    return own(click.style(visible(str(text)), **how))
+    return own(click.style(_visible(str(text)), **how))
 
 
 def own(sequence: str) -> str:
@@ -38,7 +42,7 @@ def own(sequence: str) -> str:
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Write a line; characters that its stream cannot encode are written as escapes."""
-    text = visible(str(message))
+    text = _visible(str(message))
     for control, mark in _OWN.items():
         text = text.replace(mark, control)
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"

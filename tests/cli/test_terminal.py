@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
@@ -13,6 +16,7 @@ from rich.text import Text
 
 from vqa_engine.console import PlainConsole
 from vqa_engine.visible import visible
+from vqa_engine_cli.main import cli
 from vqa_engine_cli.terminal import echo, style
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07 \x9b31m [red]markup[/red] [/none] \u202eevil\r:smile:"
@@ -69,3 +73,16 @@ def test_a_stream_that_lacks_a_character_gets_its_escape(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
     echo("Größe ✓")
     assert raw.getvalue() == b"Gr\\xf6\\xdfe \\u2713\n"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(value: str) -> None:
+    said = CliRunner().invoke(cli, ["run", "--temperature", value])
+    assert said.exit_code == 2
+    assert "--temperature" in said.output
+
+
+def test_a_pipe_is_no_file_of_options(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "options.toml")
+    said = CliRunner().invoke(cli, ["run", "--config", str(tmp_path / "options.toml")])
+    assert (said.exit_code, "pipe" in said.output) == (2, True)
