@@ -97,7 +97,12 @@ class FormatConformance:
         """Loading and iterating decodes no picture, so a large set starts at once."""
         source, opened = self.source(tmp_path), list[object]()
         real = ImageFile.load
-        monkeypatch.setattr(ImageFile, "load", lambda self: opened.append(self) or real(self))
+
+        def noted(file: ImageFile) -> Any:
+            opened.append(file)
+            return real(file)
+
+        monkeypatch.setattr(ImageFile, "load", noted)
         found = self._load(source)
         list(found)
         found.digest()
