@@ -120,8 +120,8 @@ def _smolvlm(folder: Path, text: dict[str, int], vision: dict[str, int], words: 
     made, base = smolvlm._config, len(smolvlm.SPECIALS)
     fillers = tuple(f"<filler_{n}>" for n in range(words - base - 400))
 
-    def config(model_type: str, vocabulary: int) -> dict[str, Any]:
-        whole = made(model_type, vocabulary)
+    def config(model_type: str, vocabulary: int, *sizes: int) -> dict[str, Any]:
+        whole = made(model_type, vocabulary, *sizes)
         whole["text_config"] |= text
         whole["vision_config"] |= vision
         return whole

@@ -1,6 +1,6 @@
 """Three ways to run the same questions: mlx-vlm's own loop, the first remedy, the engine.
 
-    python benchmarks/memory_strategies.py [--case NAME] [--questions N] [--prediction N]
+    python benchmarks/memory_strategies.py [--case NAME] [--against WAY] [--questions N]
 
 Each way runs in a process of its own, on the same random checkpoint of a real
 architecture. What is compared: the peak above the weights, the pool (its largest after a
@@ -11,7 +11,7 @@ remedy` is what an earlier script did between questions (docs/facts/memory.md), 
 prints. `no reuse` computes each question from its image on, `saver` is `--memory saver`,
 `a quarter` has a budget of a quarter of the stock loop's peak above the weights.
 
-Without `--case` all cases run but the large one, and then the prediction.
+Without `--case` all cases run but the large one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,6 @@ MAX_TOKENS = 8
 PLAN = GenerationPlan(max_tokens=MAX_TOKENS)
 TOWER = 2
 """Phi's vision layers. It reads the last one's input, so of one layer nothing is computed."""
-
-WARM_UP = 12
-"""Questions that the prediction learns from before its errors count."""
 
 QUESTION = "what colour is the kettle left of the dog in this image and how many are there"
 WORDS = QUESTION.split()
@@ -85,8 +82,8 @@ def _smolvlm_256m(folder: Path) -> Path:
     """The same with SmolVLM-256M's layers, heads and widths; its vocabulary stays small."""
     tiny = smolvlm._config
 
-    def config(model_type: str, vocabulary: int) -> dict[str, Any]:
-        made = tiny(model_type, vocabulary)
+    def config(model_type: str, vocabulary: int, *sizes: int) -> dict[str, Any]:
+        made = tiny(model_type, vocabulary, *sizes)
         made["text_config"] |= {
             "hidden_size": 576,
             "intermediate_size": 1536,
@@ -322,37 +319,6 @@ WAYS: dict[str, Callable[[Case, Path, int, int | None], Result]] = {
 }
 
 
-def prediction(folder: Path, count: int) -> None:
-    """How far predictions are off, over questions of many sizes, a third about the last image."""
-    smolvlm.write(folder)
-    session = LocalSession(SmolVlm(), ModelRef(model=str(folder)))
-    session.load()
-    errors: list[float] = []
-    past, worst = 0, 0.0
-    for question in many_sizes(count + WARM_UP):
-        reply = session.ask([question], GenerationPlan(max_tokens=2))[0][1]
-        one = reply.prediction
-        if one is None or not one.truth:
-            raise RuntimeError(reply.failure)
-        if question.question_id not in range(WARM_UP):
-            errors.append(abs(one.expected - one.truth) / one.truth)
-            worst = max(worst, (one.truth - one.expected) / one.truth)
-            past += one.truth > one.bound
-    session.release()
-    mean = sum(errors) / len(errors)
-    print(f"\nprediction over {len(errors)} questions: mean error {mean:.1%}, ", end="")
-    print(f"worst under-prediction {worst:.1%}, {past} past the margin")
-
-
-def many_sizes(count: int) -> Iterator[Question]:
-    """Questions of 5 to 304 words about images of 40 to 439 pixels a side."""
-    for number in range(count):
-        if number % 3 != 2:
-            image = _picture((40 + (number * 53) % 400, 40 + (number * 97) % 400))
-        text = " ".join(WORDS[i % len(WORDS)] for i in range(5 + (number * 31) % 300))
-        yield Question(question_id=number, image=image, text=text)
-
-
 def apart(name: str, way: str, folder: Path, count: int, budget: int) -> Result:
     """One way in a process of its own."""
     command = [sys.executable, __file__, "--case", name, "--questions", str(count)]
@@ -366,15 +332,15 @@ def apart(name: str, way: str, folder: Path, count: int, budget: int) -> Result:
     return Result(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(name: str, count: int | None) -> None:
-    """All ways of one case, as a table."""
+def compare(name: str, count: int | None, ways: Sequence[str]) -> None:
+    """These ways of one case beside the stock loop, as a table."""
     case = CASES[name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = case.write(Path(temporary) / "checkpoint")
         first = apart(name, "stock loop", folder, count or case.questions, 0)
         quarter = first.weights + (first.peak - first.weights) // 4
         results = {"stock loop": first} | {
-            way: apart(name, way, folder, count or case.questions, quarter) for way in [*WAYS][1:]
+            way: apart(name, way, folder, count or case.questions, quarter) for way in ways
         }
     print(f"\n{name}: {count or case.questions} questions, weights {shown(first.weights)}\n")
     print("| way | peak above weights | of stock | resident | of stock | pool, largest ", end="")
@@ -395,7 +361,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--questions", type=int)
-    parser.add_argument("--prediction", type=int, default=500)
+    parser.add_argument("--against", choices=[*WAYS][1:], action="append", help="all if left out")
     parser.add_argument("--budget", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -409,10 +375,7 @@ def main() -> None:
         return
     for name in [chosen.case] if chosen.case else [one for one in CASES if one != LARGE]:
         with phi3_v.small_tower(TOWER):
-            compare(name, chosen.questions)
-    if not chosen.case:
-        with tempfile.TemporaryDirectory() as temporary:
-            prediction(Path(temporary) / "checkpoint", chosen.prediction)
+            compare(name, chosen.questions, chosen.against or [*WAYS][1:])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
+from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import (
     AnswerError,
     BackendError,
@@ -18,6 +19,7 @@ from vqa_engine.errors import (
 )
 from vqa_engine.memory.backend import TextCause
 from vqa_engine.memory.backends import failure_texts
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Cause, Failure
 
 _GENERAL: tuple[tuple[TextCause, str], ...] = (
@@ -60,14 +62,14 @@ def classify(error: BaseException, call: str) -> VqaEngineError:
     if isinstance(error, VqaEngineError):
         return error
     name, text = type(error).__name__, _first_line(error)
-    cause = "out_of_memory" if isinstance(error, MemoryError) else cause_of(f"{name}: {error}")
+    cause = "out_of_memory" if isinstance(error, MemoryError) else cause_of(reason(error))
     match cause:
         case "too_big":
             return _too_big(error, call)
         case "out_of_memory":
             return OutOfMemory(f"Out of memory in {call}: {text}. A cheaper plan may fit.")
         case None:
-            return AnswerError(f"{call} failed with {name}: {error}", cause=name)
+            return AnswerError(f"{call} failed with {name}: {said(error)}", cause=name)
         case _:
             return BackendError(call, text, _REMEDIES[cause])
 
@@ -76,12 +78,11 @@ def describe(error: Exception) -> Failure:
     """A failure row for an exception; one that is not ours keeps its traceback."""
     if isinstance(error, VqaEngineError):
         cause = _cause(error)
-        return Failure(cause=cause, message=str(error), reason=_reason(error, cause))
+        return Failure(cause=cause, message=said(error), reason=_reason(error, cause))
     detail = "".join(traceback.format_exception(error))
-    message = f"{type(error).__name__}: {error}"
-    reason = f"{type(error).__name__}{place(error)}"
+    message, where = reason(error), f"{type(error).__name__}{place(error)}"
     cause = cause_of(message) or "python"
-    return Failure(cause=cause, message=message, reason=reason, detail=detail)
+    return Failure(cause=cause, message=message, reason=where, detail=detail)
 
 
 def forget(error: BaseException) -> None:
@@ -107,7 +108,7 @@ def _patterns() -> tuple[tuple[TextCause, re.Pattern[str]], ...]:
 
 def _too_big(error: BaseException, call: str) -> OutOfMemory:
     """One buffer larger than the device allows; MLX names both sizes in its text."""
-    sizes = [int(number) for number in re.findall(r"\d+(?= bytes)", str(error))]
+    sizes = [int(number) for number in re.findall(r"\d+(?= bytes)", said(error))]
     needed, budget = sizes if len(sizes) == 2 else (None, None)
     return OutOfMemory(
         f"{call} asked for one buffer larger than this device allows: {_first_line(error)}. "
@@ -122,19 +123,20 @@ def _cause(error: VqaEngineError) -> Cause:
         case ImageError():
             return "image"
         case OutOfMemory():
-            return "too_big" if cause_of(str(error)) == "too_big" else "out_of_memory"
+            return "too_big" if cause_of(said(error)) == "too_big" else "out_of_memory"
         case BackendGone():
             return "gone"
         case BackendError():
-            return cause_of(str(error)) or "backend"
+            return cause_of(said(error)) or "backend"
         case _:
             return "adapter"
 
 
 def _reason(error: VqaEngineError, cause: Cause) -> str:
-    if isinstance(error, ImageError):
+    if isinstance(error, ImageError) and isinstance(getattr(error, "reason", None), str):
         return error.reason
-    return f"{type(error).__name__} ({getattr(error, 'cause', cause)})"
+    named = getattr(error, "cause", cause)
+    return f"{type(error).__name__} ({named if isinstance(named, str) else cause})"
 
 
 def place(error: BaseException) -> str:
@@ -154,4 +156,4 @@ def place(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     """The first line; torch appends advice and C++ stack traces."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return said(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -237,6 +237,8 @@ def _file(path: Path, root: Path | None) -> Iterator[tuple[BinaryIO, int]]:
     It is inside `root`, symlinks resolved, if there is one. The kernel's own files (/proc)
     are regular and may never end; they have no size, and pass for empty.
     """
+    if "\0" in str(path):
+        raise _Refusal("its path holds a NUL, which no path can hold")
     real = path if root is None else Path(os.path.realpath(root / path))
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise _Refusal(f"its path leads out of the image folder {root}")
@@ -244,6 +246,8 @@ def _file(path: Path, root: Path | None) -> Iterator[tuple[BinaryIO, int]]:
         file = open_regular(real)
     except (FileNotFoundError, NotADirectoryError):
         raise _Refusal(_missing(path)) from None
+    except NotRegular as error:
+        raise _Refusal(str(error.strerror)) from None
     with file:
         size = os.fstat(file.fileno()).st_size
         if not size:
@@ -352,10 +356,6 @@ def _explained(error: Exception) -> str:
         return f"it is not an image in a format that is read ({', '.join(FORMATS)})"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more pixels than the {MAX_PIXELS:,} that are decoded; make it smaller"
-    if isinstance(error, NotRegular):
-        return error.strerror
-    if isinstance(error, ValueError) and "null byte" in str(error):
-        return "its path holds a NUL, which no path can hold"
     if isinstance(error, PermissionError):
         return "there is no permission to read it"
     if isinstance(error, OSError) and error.strerror:

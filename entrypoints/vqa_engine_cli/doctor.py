@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,10 @@ import click
 from vqa_engine_cli.adapters import show as show_adapters
 from vqa_engine_cli.adapters import timeout_option
 from vqa_engine_cli.building import interpreters
+from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options, python_option
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,11 +52,11 @@ def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
 def _show(found: Sequence[Examination]) -> None:
     for number, one in enumerate(found):
         if number:
-            click.echo(f"\n{'─' * LABEL}\n")
+            echo(f"\n{'─' * LABEL}\n")
         for label, text in _facts(one):
-            click.echo(f"{label:<{LABEL}} {text}")
+            echo(f"{label:<{LABEL}} {text}")
         for failure in one.failures:
-            click.echo(click.style(f"\n{failure}", fg="red"))
+            echo(style(f"\n{failure}", fg="red"))
         if one.plugins:
             _show_plugins(one.plugins)
 
@@ -62,15 +65,15 @@ def _show_plugins(found: Sequence[PluginReport]) -> None:
     from vqa_engine.plugins.entry_points import ADAPTERS
 
     adapters = [one for one in found if one.group == ADAPTERS]
-    click.echo()
+    echo()
     show_adapters(adapters)
-    click.echo()
+    echo()
     for line in (
         *_checkpoints(adapters),
         *_calls(adapters),
         *_others(one for one in found if one.group != ADAPTERS),
     ):
-        click.echo(line)
+        echo(line)
 
 
 def _facts(one: Examination) -> Iterator[tuple[str, str]]:
@@ -100,7 +103,7 @@ def _checkpoints(adapters: Iterable[PluginReport]) -> Iterator[str]:
 
     for one in adapters:
         if one.model and "/" in one.model:
-            commit = hub_commit(one.model)
+            commit = hub_commit(one.model, one.revision)
             here = f"in the hub cache ({commit[:12]})" if commit else "not downloaded"
             how = "" if commit else f"; vqa-engine pull {one.name} fetches it"
             yield f"{one.name}: {one.model}: {here}{how}"
@@ -117,15 +120,21 @@ def _calls(adapters: Iterable[PluginReport]) -> Iterator[str]:
 
 
 def _others(found: Iterable[PluginReport]) -> Iterator[str]:
-    """Plugins of the other groups, a line each."""
+    """Plugins of the other groups: how many of a package are healthy, and each that is not."""
     from vqa_engine.plugins.entry_points import KINDS
 
-    for one in found:
-        wrong = f": {one.reason}. {one.remedy}" if one.reason else ""
-        yield f"{KINDS[one.group]} {one.name} ({one.source}): {one.state}{wrong}"
+    every = list(found)
+    for (group, source), count in Counter(
+        (one.group, one.source) for one in every if one.state == "healthy"
+    ).items():
+        yield f"{counted(count, KINDS[group])} ({source}): healthy"
+    for one in every:
+        if one.state != "healthy":
+            wrong = f": {one.reason}. {one.remedy}" if one.reason else ""
+            yield f"{KINDS[one.group]} {one.name} ({one.source}): {one.state}{wrong}"
 
 
 def _show_json(found: Sequence[Examination]) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode({"interpreters": found}).decode())
+    echo(msgspec.json.encode({"interpreters": found}).decode())

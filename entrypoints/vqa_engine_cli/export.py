@@ -12,7 +12,8 @@ import click
 
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, metric_option, only_options, options
+from vqa_engine_cli.options import FOLDER, metric_option, only_options, options, salvage_option
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         type=click.Path(dir_okay=False, path_type=Path),
         help="File to write.  [default: stdout]",
     ),
+    salvage_option,
 )
 def export(  # noqa: PLR0913  one for each option
     *,
@@ -71,6 +73,7 @@ def export(  # noqa: PLR0913  one for each option
     submission: str | None,
     adapter: str | None,
     output: Path | None,
+    salvage: bool,
     **how: bool,
 ) -> None:
     """Write the answers of RUN, a run directory.
@@ -84,9 +87,10 @@ def export(  # noqa: PLR0913  one for each option
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs import submissions
     from vqa_engine.runs.directory import open_journal, read_manifest
-    from vqa_engine.runs.rescoring import chosen_metrics
+    from vqa_engine.runs.rescoring import chosen_metrics, warn_of_unread
 
-    journal = open_journal(run)
+    journal = open_journal(run, salvage=salvage)
+    warn_of_unread(journal)
     try:
         whole = submission is not None or form == "vqa-v2"
         label = _label(journal, adapter, several_allowed=not whole)
@@ -146,7 +150,7 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
     if failed:
         done = "written as empty answers" if errors_as_empty else "left out"
         have = "has" if failed == 1 else "have"
-        click.echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
+        echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:

@@ -158,6 +158,15 @@ plan_options = (
         help="Random seed, of --sample and of generation at a temperature above 0.",
     ),
     click.option(
+        "--choose",
+        type=click.Choice(["likelihood", "likelihood-text"]),
+        help="Answer multiple choice with the likeliest option instead of generated text, by its "
+        "letter or by its text (per byte).  [default: generate]",
+    ),
+    click.option(
+        "--logprobs", is_flag=True, help="Record the log-probability of each generated answer."
+    ),
+    click.option(
         "--prefill-step",
         type=click.IntRange(1),
         help="Prompt tokens computed at a time; fewer need less memory.",
@@ -326,6 +335,10 @@ format_option = click.option(
     default="table",
     show_default=True,
     help="How to write the scores.",
+)
+
+salvage_option = click.option(
+    "--salvage", is_flag=True, help="Leave out rows of a damaged run that cannot be read."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -18,6 +18,7 @@ from vqa_engine_cli.options import (
     process_options,
     question_options,
 )
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.parity import Parity
@@ -99,15 +100,15 @@ def _names(one: str, other: str) -> tuple[str, str]:
 
 def _show(found: Parity, one: str, other: str) -> None:
     same = "All" if not found.differences else f"{found.same:,} of"
-    click.echo(f"{same} {counted(found.total, 'question')} went the same way in {one} and {other}")
+    echo(f"{same} {counted(found.total, 'question')} went the same way in {one} and {other}")
     for stage, count in found.counts.items():
         example = found.example(stage)
-        click.echo(
+        echo(
             f"\n{counted(count, 'question')} first differed in: {stage}\n"
             f"  for example question {example.question_id}:"
         )
         for name, value in ((one, example.one), (other, example.other)):
-            click.echo(f"    {name}:\n" + indent(value, 6 * " "))
+            echo(f"    {name}:\n" + indent(value, 6 * " "))
 
 
 def _show_json(found: Parity) -> None:
@@ -115,4 +116,4 @@ def _show_json(found: Parity) -> None:
 
     value = {"total": found.total, "same": found.same, "counts": found.counts}
     differences = msgspec.to_builtins(found.differences)
-    click.echo(msgspec.json.encode({**value, "differences": differences}).decode())
+    echo(msgspec.json.encode({**value, "differences": differences}).decode())

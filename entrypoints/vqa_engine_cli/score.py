@@ -16,6 +16,7 @@ from vqa_engine_cli.options import (
     metric_option,
     options,
     question_options,
+    salvage_option,
 )
 
 
@@ -27,6 +28,7 @@ from vqa_engine_cli.options import (
     click.option(
         "--partial", is_flag=True, help="Score the answers there are if some are missing."
     ),
+    salvage_option,
     metric_option,
     format_option,
     json_option,
@@ -37,6 +39,7 @@ def score(  # noqa: PLR0913, PLR0917  one for each option
     /,
     results: tuple[Path, ...],
     partial: bool,
+    salvage: bool,
     metrics: tuple[str, ...],
     form: str,
     as_json: bool,
@@ -62,7 +65,7 @@ def score(  # noqa: PLR0913, PLR0917  one for each option
     from vqa_engine_cli.display import show_formatted, show_scores, show_scores_json
 
     if runs:
-        rescored = score_runs(runs, metrics)
+        rescored = score_runs(runs, metrics, salvage=salvage)
     else:
         (file,) = results
         scored, why = score_results(question_set(given), file, metrics, partial=partial)

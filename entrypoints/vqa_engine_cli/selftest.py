@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from vqa_engine_cli.help import Command
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.selftest import SelfTest, Tried
 
@@ -57,12 +62,11 @@ def selftest(
     if not specs:
         specs, left = test.choose(test.offered(), download=download)
     tried = []
-    for one in test.run(specs, observer(quiet=True)):
-        tried.append(one)
-        click.echo(_line(one))
+    for spec in specs:
+        echo(f"{spec.label}: asking 12 questions", err=True)
+        tried.append(test.run(spec, observer(quiet=True)))
     found = test.SelfTest(machine=test.machine(), tried=tuple(tried), left_out=left)
-    for name, reason in left.items():
-        click.echo(f"{name}: left out: {reason}")
+    _show(found)
     _write(found, output)
     sys.exit(EXIT_FAILED if any(one.error for one in tried) or not tried else 0)
 
@@ -79,21 +83,46 @@ def _named(adapters: tuple[str, ...], trust_remote_code: bool) -> list[AdapterSp
     ]
 
 
-def _line(one: Tried) -> str:
-    """One adapter's result in a line."""
+def _show(found: SelfTest) -> None:
+    """A table of what ran, then what went wrong, and what was left out and why."""
+    from vqa_engine.console import PlainConsole
+
+    console = PlainConsole()
+    if ran := [one for one in found.tried if not one.error]:
+        console.print(_table(ran))
+    for one in found.tried:
+        if one.error:
+            echo(f"{one.adapter} cannot run: {one.error}")
+        for asked in one.asked:
+            if not asked.right:
+                said = asked.error or repr(asked.said)
+                expected = " or ".join(asked.expected)
+                echo(f"{one.adapter}: {asked.question} It said {said}, not {expected}")
+    for reason in dict.fromkeys(found.left_out.values()):
+        names = ", ".join(name for name, why in found.left_out.items() if why == reason)
+        echo(f"Left out: {names} ({reason})")
+
+
+def _table(ran: Sequence[Tried]) -> Table:
+    from rich.table import Table
+
     from vqa_engine.memory.budget import shown
 
-    if one.error:
-        return f"{one.adapter}: cannot run: {one.error}"
-    device = " ".join(part for part in (one.backend, one.device) if part)
-    weights = f", weights {shown(one.weights)}" if one.weights else ""
-    peak = f", peak {shown(one.peak)}" if one.peak else ""
-    rate = f", {one.rate:.1f} questions/s" if one.rate else ""
-    loaded = f"loaded in {one.load_seconds:.1f} s" if one.load_seconds is not None else ""
-    return (
-        f"{one.adapter}: {one.right} of {len(one.asked)} right, {loaded}{rate}{weights}{peak} "
-        f"({device})"
-    )
+    table = Table()
+    table.add_column("adapter", overflow="fold")
+    for title in ("right", "load", "speed", "weights", "peak", "device"):
+        table.add_column(title, justify="right")
+    for one in ran:
+        table.add_row(
+            one.adapter,
+            f"{one.right} of {len(one.asked)}",
+            "" if one.load_seconds is None else f"{one.load_seconds:.1f} s",
+            f"{one.rate:.1f}/s" if one.rate else "",
+            shown(one.weights) if one.weights else "",
+            shown(one.peak) if one.peak else "",
+            " ".join(part for part in (one.backend, one.device) if part),
+        )
+    return table
 
 
 def _write(found: SelfTest, output: Path) -> None:
@@ -102,5 +131,7 @@ def _write(found: SelfTest, output: Path) -> None:
     data = msgspec.json.format(msgspec.json.encode(found), indent=2)
     output.write_bytes(data)
     versions = ", ".join(f"{name} {one}" for name, one in found.machine.libraries.items())
-    click.echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
-    click.echo(f"Everything is in {output}: attach it to an issue if something is wrong.")
+    echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
+    if not found.tried:
+        echo("No model was tried: name one with --adapter, or give --download.")
+    echo(f"Everything is in {output}: attach it to an issue if something is wrong.")

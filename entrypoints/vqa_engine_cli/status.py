@@ -11,6 +11,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
@@ -37,7 +38,7 @@ def status(run: Path, every: float | None, as_json: bool) -> None:
     while True:
         watched = look(run)
         for line in [_json(watched)] if as_json else _lines(watched):
-            click.echo(line)
+            echo(line)
         if every is None or watched.state != "running":
             return
         sleep(every)

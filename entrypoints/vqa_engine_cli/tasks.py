@@ -12,14 +12,15 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from vqa_engine import Question
     from vqa_engine.questions.tasks import Task
 
 LEFT_OUT = (
-    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), videos, and ranking of "
-    "options by likelihood."
+    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
+    "choice is answered by generating unless a run says --choose likelihood."
 )
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
@@ -61,7 +62,7 @@ def show(name: str, adapter: str | None, download: bool, as_json: bool) -> None:
         _print_json(_record(task))
         return
     for heading, text in _card(task):
-        click.echo(textwrap.fill(f"{heading:10}{text}", _width(), subsequent_indent=" " * 10))
+        echo(textwrap.fill(f"{heading:10}{text}", _width(), subsequent_indent=" " * 10))
     _show_question(task, adapter, download)
 
 
@@ -82,7 +83,7 @@ def pin(name: str, output: Path | None) -> None:
     if target.exists() and output is None:
         raise click.ClickException(f"{target} exists; name the card to write with --output.")
     target.write_text(pinned(task, target), "utf-8")
-    click.echo(f"Wrote {target}. Run it with --task {target}")
+    echo(f"Wrote {target}. Run it with --task {target}")
 
 
 def _show_list(found: list[Task]) -> None:
@@ -92,18 +93,18 @@ def _show_list(found: list[Task]) -> None:
     for *cells, licence in rows:
         shown = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
         line = f"{shown}  {textwrap.shorten(licence, max(room, 8), placeholder='…')}"
-        click.echo(click.style(line.rstrip(), bold=licence is HEADINGS[-1]))
+        echo(style(line.rstrip(), bold=licence is HEADINGS[-1]))
     free = [task.name for task in found if task.card.data.hub and not task.card.data.revision]
     _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
     _say(LEFT_OUT)
-    click.echo(
+    echo(
         "\nOne question as the model gets it: vqa-engine tasks show NAME"
         "\nA card that names its data exactly: vqa-engine tasks pin NAME"
     )
 
 
 def _say(text: str) -> None:
-    click.echo(f"\n{textwrap.fill(text, _width())}")
+    echo(f"\n{textwrap.fill(text, _width())}")
 
 
 def _width() -> int:
@@ -155,22 +156,22 @@ def _show_question(task: Task, adapter: str | None, download: bool) -> None:
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
-        click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
+        echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
     found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
     name, wording = found.wording_for(family)
-    click.echo(f"digest    sha256:{found.data_digest()}")
-    click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
+    echo(f"digest    sha256:{found.data_digest()}")
+    echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
 
 
 def _show_one(question: Question) -> None:
     for image in question.all_images:
-        click.echo(f"  image         {image!s}")
-    click.echo(textwrap.indent(question.text, "  | ", lambda _line: True))
-    click.echo(f"  ground truth  {', '.join(question.answers) or '–'}")
+        echo(f"  image         {image!s}")
+    echo(textwrap.indent(question.text, "  | ", lambda _line: True))
+    echo(f"  ground truth  {', '.join(question.answers) or '–'}")
     if question.choices:
-        click.echo(f"  choices       {' | '.join(question.choices)}")
+        echo(f"  choices       {' | '.join(question.choices)}")
 
 
 def _record(task: Task) -> dict[str, object]:
@@ -182,4 +183,4 @@ def _record(task: Task) -> dict[str, object]:
 def _print_json(value: object) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(value).decode())
+    echo(msgspec.json.encode(value).decode())

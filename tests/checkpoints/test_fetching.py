@@ -119,3 +119,26 @@ def test_offline_the_message_says_what_fetches_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="Unset that and run vqa-engine pull owner/tiny"):
         fetched()
+
+
+def test_a_tokenizer_that_code_fetches_is_the_pinned_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokenizers import Tokenizer, models
+
+    from vqa_engine_adapters.torch.moondream import TOKENIZERS, _local_tokenizers
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    ((name, commit),) = TOKENIZERS.items()
+    root = cache / f"models--{name.replace('/', '--')}"
+    for revision, words in ((commit, {"pinned": 0}), ("f" * 40, {"newer": 0})):
+        folder = root / "snapshots" / revision
+        folder.mkdir(parents=True)
+        Tokenizer(models.WordLevel(words)).save(str(folder / "tokenizer.json"))
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text("f" * 40)
+    with _local_tokenizers():
+        assert Tokenizer.from_pretrained(name).get_vocab() == {"pinned": 0}
+    shutil.rmtree(root / "snapshots" / commit)
+    with _local_tokenizers(), pytest.raises(CheckpointError):
+        Tokenizer.from_pretrained(name)

@@ -38,7 +38,7 @@ ADAPTERS = {
     "llava": "llava",
     "llava_next": "llava",
     "llava_next_vicuna": "llava",
-    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), "generic"),
+    **dict.fromkeys(checkpoints.FURTHER, "generic"),
 }
 PAIRS = {
     "smolvlm": ("smolvlm", "smolvlm_torch"),

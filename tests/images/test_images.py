@@ -200,7 +200,7 @@ def test_hash_knows_mode_and_size() -> None:
         (Path("http://host/cat.jpg"), "not fetched"),
         (Path("https://host/cat.jpg"), "not fetched"),
         (Path("no/such.png"), "no such file"),
-        (Path("nul\0byte.png"), "not one that a file can have"),
+        (Path("nul\0byte.png"), "holds a NUL"),
         (Path("x" * 300), "cannot be read"),
     ],
     ids=lambda value: str(value)[:20],

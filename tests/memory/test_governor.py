@@ -9,6 +9,7 @@ import pytest
 
 from tests.builders import a_question, questions
 from tests.memory.adapters import ROW, Crowding, Leaking, Node, Seeded, Steady, array
+from tests.memory.running import run
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question, QuestionCost
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.governor import Governor
@@ -167,3 +168,32 @@ def test_looking_for_holders_freezes_nothing() -> None:
         assert Ring.alive == 0
     finally:
         gc.unfreeze()
+
+
+class Miscounting(Steady):
+    """Says nonsense about what it keeps and what a question costs."""
+
+    def cached_bytes(self) -> int:
+        return "many"  # type: ignore[return-value]  # that is the fault
+
+    def drop_caches(self) -> None:
+        raise SystemExit
+
+
+class Misjudging(Steady):
+    """Says nonsense about what a question costs."""
+
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        return QuestionCost(prompt_tokens=None)  # type: ignore[arg-type]  # that is the fault
+
+
+def test_a_count_of_caches_that_is_none_is_set_aside() -> None:
+    ran = run(Miscounting(), 2)
+    assert all(reply.answer for reply in ran.replies)
+    assert [e.call for e in ran.loaded.events if e.strategy == "set aside"] == ["cached_bytes"]
+
+
+def test_a_cost_that_is_none_fails_its_question() -> None:
+    (reply,) = run(Misjudging(), 1).replies
+    assert reply.failure is not None
+    assert "`int`, got `None` - at `$.prompt_tokens`" in reply.failure.message

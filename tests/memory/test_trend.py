@@ -7,7 +7,7 @@ from operator import mul
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
@@ -66,20 +66,20 @@ def varied(number: int) -> tuple[QuestionCost, GenerationPlan]:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(coefficients)
-def test_the_form_is_learned_from_a_dozen_questions(truth: tuple[int, int, int, int]) -> None:
-    estimator = Estimator(MemoryProfile())
-    cases = [stages(*varied(number)) for number in range(60)]
-    needs = [max(int(sum(map(mul, truth, chunk))) for chunk in case.chunks) for case in cases]
-    for case, need in zip(cases[:24], needs, strict=False):
+@example((0, 1000, 542, 1, 79956))
+@example((0, 219194, 0, 3, 4969))
+def test_the_form_is_learned_whatever_its_weights(truth: tuple[int, ...]) -> None:
+    estimator, errors = Estimator(MemoryProfile()), []
+    for number in range(100):
+        case = stages(*varied(number))
+        need = max(int(sum(map(mul, truth, chunk))) for chunk in case.chunks)
+        errors.append((estimator.predict(case) - need) / need)
         estimator.learn(case, need)
-    errors = [
-        (estimator.predict(case) - need) / need
-        for case, need in list(zip(cases, needs, strict=True))[24:]
-    ]
-    assert sum(map(abs, errors)) / len(errors) < 0.06
-    assert min(errors) > -LEAST_MARGIN  # too much is only careful, too little is a death
+    later = errors[40:]
+    assert sum(map(abs, later)) / len(later) < 0.02
+    assert min(later) > -LEAST_MARGIN  # too much is only careful, too little is a death
 
 
 @pytest.mark.parametrize("line", [max, lambda *both: sum(both)])
@@ -100,8 +100,9 @@ def test_predictions_stay_finite_and_the_margin_one_sided(needs: list[int]) -> N
     estimator = Estimator(MemoryProfile(kv_per_token=1000))
     for number, need in enumerate(needs):
         estimator.learn(stages(*varied(number)), need)
-        assert 0.0 <= estimator.predict(stages(*varied(number + 1))) < float("inf")
-        assert estimator.margin >= LEAST_MARGIN
+        following = stages(*varied(number + 1))
+        assert 0.0 <= estimator.predict(following) < float("inf")
+        assert estimator.margin(following) >= LEAST_MARGIN
 
 
 def test_a_seed_predicts_before_anything_was_learned() -> None:
@@ -117,7 +118,7 @@ def test_a_seed_predicts_before_anything_was_learned() -> None:
 def test_only_new_tokens_and_tiles_in_hand_count() -> None:
     cost = QuestionCost(prompt_tokens=1000, reused_tokens=900, image_tiles=17)
     found = stages(cost, GenerationPlan(encoder_batch=4))
-    assert found.encoder == (1.0, 4.0, 17.0)
+    assert found.encoder == (4.0, 17.0)
     assert found.chunks == ((1.0, 100.0, 100.0, 100_000.0, 0.0),)
 
 
@@ -145,9 +146,9 @@ def test_a_need_far_below_the_usual_one_gets_the_usual_slack() -> None:
     estimator, small = Estimator(MemoryProfile()), QuestionCost(prompt_tokens=10)
     for _ in range(20):
         estimator.learn(stages(QuestionCost(prompt_tokens=1000), GenerationPlan()), 1_000_000)
-    expected = estimator.predict(stages(small, GenerationPlan()))
-    slack = estimator.bound(stages(small, GenerationPlan())) - expected
-    assert slack == pytest.approx(estimator.margin * 1_000_000, rel=0.1)
+    asked = stages(small, GenerationPlan())
+    slack = estimator.bound(asked) - estimator.predict(asked)
+    assert slack == pytest.approx(estimator.margin(asked) * 1_000_000, rel=0.1)
 
 
 def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:
@@ -155,3 +156,25 @@ def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:
     for _ in range(3):
         estimator.learn(stages(cost, GenerationPlan(prefill_step=32)), 1_000_000)
     assert estimator.bound(stages(cost, GenerationPlan(prefill_step=1024))) >= 32_000_000
+
+
+def test_a_prefill_that_the_encoder_hid_is_bounded_by_all_that_was_needed() -> None:
+    estimator = Estimator(MemoryProfile())
+    for number in range(20):
+        cost = QuestionCost(prompt_tokens=100 + number, image_tiles=4)
+        estimator.learn(stages(cost, GenerationPlan()), 1_000_000)
+    longer = stages(QuestionCost(prompt_tokens=1190, image_tiles=4), GenerationPlan())
+    assert estimator.bound(longer) >= 10_000_000
+
+
+def test_questions_about_the_last_image_are_learned_apart() -> None:
+    estimator, errors = Estimator(MemoryProfile(kv_per_token=512)), []
+    for number in range(60):
+        words = 40 + 13 * number % 200
+        first = QuestionCost(prompt_tokens=600 + words, image_tiles=4, apart_tokens=600)
+        again = QuestionCost(prompt_tokens=600 + words, reused_tokens=600, cache_tokens=0)
+        for cost, need in ((first, 7_000_000), (again, 9_000 * words - 200_000)):
+            case = stages(cost, GenerationPlan())
+            errors.append(abs(estimator.predict(case) - need) / need)
+            estimator.learn(case, need)
+    assert sum(errors[40:]) / 80 < 0.03

@@ -141,10 +141,17 @@ class TestContract:
         assert caught.value.__cause__ is not caught.value
         assert smol.answer(ask(picture()), PLAN).token_ids
 
-    def test_an_image_marker_in_the_text_costs_one_question(self, smol: MlxAdapter) -> None:
-        with pytest.raises(AnswerError, match="<image>"):
-            smol.answer(ask(picture(), "What is <image> here?"), PLAN)
-        assert smol.answer(ask(picture()), PLAN).token_ids
+    @pytest.mark.parametrize("mark", ["<image>", "<end_of_utterance>", "<|im_end|>"])
+    def test_a_special_token_in_the_text_is_text(self, smol: MlxAdapter, mark: str) -> None:
+        known = smol._ready().tokenizer
+        ordinary, hostile = (smol.prompt(ask(picture(), said)) for said in ("What?", f"{mark}?"))
+
+        def special(prompt: str) -> list[int]:
+            ids = known(prompt)["input_ids"]
+            return [one for one in ids if known.added_tokens_decoder.get(one, None)]
+
+        assert special(hostile) == special(ordinary)
+        assert smol.answer(ask(picture(), f"What is {mark} here?"), PLAN).token_ids
 
     def test_a_processor_failure_costs_one_question(self, copied: Callable[[str], Path]) -> None:
         folder = copied("llava")

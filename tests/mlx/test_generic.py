@@ -56,6 +56,27 @@ def test_gemma_sees_the_image_before_the_question(gemma: MlxAdapter) -> None:
     )
 
 
+def test_gemmas_image_sees_all_of_itself() -> None:
+    import mlx.core as mx
+
+    from vqa_engine_adapters.mlx.gemma import _mask
+
+    marks = mx.array([[False, True, True, False]])
+    assert _mask(marks, 1, 10).astype(mx.int32).tolist() == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+    ]
+    assert _mask(marks, 1, 4) is None
+    assert _mask(mx.array([[False, False]]), 0, 10) is None
+
+
+def test_gemmas_image_is_scaled_as_the_text(gemma: MlxAdapter) -> None:
+    config = gemma._ready().config
+    assert config.hidden_size == config.text_config.hidden_size
+
+
 @pytest.mark.parametrize("kind", QWEN)
 def test_qwen_sees_the_image_before_the_question(folder: Folder, kind: str) -> None:
     with loaded(folder(kind), MlxVlm()) as adapter:

@@ -11,6 +11,7 @@ from tests.builders import a_distribution, questions
 from vqa_engine import AdapterSpec, Engine
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import RunMismatch
+from vqa_engine.runs import provenance
 from vqa_engine.runs.checkpoint import WHOLE, folder_digest, hub_cache, hub_commit
 from vqa_engine.runs.directory import read_manifest
 from vqa_engine.runs.manifest import adapter_record
@@ -140,12 +141,18 @@ def test_the_commit_is_no_part_of_the_run_s_name(cache: Path) -> None:
     assert (after.digest, after.adapters["instant"].commit) == (before, COMMIT)
 
 
+@pytest.mark.parametrize("revision", ["", f"; default_revision = '{OTHER}'"])
 def test_the_default_model_of_a_plugin_counts(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str
 ) -> None:
-    source = "from tests.fakes import Instant\nclass A(Instant): default_model = 'some/model'"
+    source = (
+        f"from tests.fakes import Instant\nclass A(Instant): default_model = 'some/model'{revision}"
+    )
     a_distribution(tmp_path, "has-default", {"with_default": "dm:A"}, modules={"dm": source})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     put(cache, "some/model", COMMIT)
-    assert adapter_record(AdapterSpec(name="with_default")).commit == COMMIT
+    (cache / "models--some--model" / "snapshots" / OTHER).mkdir(parents=True)
+    provenance.default_model.cache_clear()
+    found = adapter_record(AdapterSpec(name="with_default")).commit
+    assert found == (OTHER if revision else COMMIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sqlite3
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from attrs import fields
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import a_question
@@ -457,3 +459,52 @@ def test_images_in_memory_stay_apart_by_their_hash() -> None:
             )
         first, second, third = (row.question.image_id for row in journal.rows("a"))
     assert first == third != second
+
+
+class _Shy:
+    """A value that cannot be looked at."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+junk: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 7, -1, 1 << 80, float("nan"), "x", "\ud800", b"x", (), ["x"], {"x": 1}, {1: "x"}, _Shy()]
+)
+KINDS: tuple[type, ...] = (Question, Answer, Failure, Row, MemoryEvent)
+FIELDS = {kind: [one.name for one in fields(kind)] for kind in KINDS}
+
+
+def _spoiled(record: Any, facts: dict[str, Any]) -> Any:
+    """The record with other values, past its checks: what a caller's subclass may do."""
+    made = copy.copy(record)
+    for name, value in facts.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _facts(kind: type, *but: str) -> st.SearchStrategy[dict[str, Any]]:
+    names = [name for name in FIELDS[kind] if name not in but]
+    return st.dictionaries(st.sampled_from(names), junk, max_size=2)
+
+
+@settings(max_examples=50, phases=[Phase.explicit, Phase.generate])  # shrinking takes minutes
+@given(st.fixed_dictionaries({kind: _facts(kind, "adapter", "question") for kind in KINDS}))
+@example({kind: {"failure": float("nan")} if kind is Row else {} for kind in KINDS})
+def test_nothing_is_stored_that_cannot_be_read_back(facts: dict[type, dict[str, Any]]) -> None:
+    with closing(Journal()) as journal:
+        for position, outcome in enumerate(
+            (
+                {"answer": _spoiled(Answer("yes", plan=PLAN), facts[Answer])},
+                {"failure": _spoiled(Failure(cause="python", message="no"), facts[Failure])},
+                {"answer": Answer("yes", plan=PLAN), **facts[Row]},
+            )
+        ):
+            asked = _spoiled(a_question(position), facts[Question] if position < 2 else {})
+            whole = Row(adapter="a", question=asked)
+            journal.record(position, _spoiled(whole, outcome))
+        event = _spoiled(MemoryEvent(strategy="s", call="c"), facts[MemoryEvent])
+        journal.record_events("a", (event,))
+        journal.flush()
+        assert len(list(journal.events())) == 1
+        assert journal.tally("a").done == len(list(journal.rows("a"))) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_only_what_is_here_is_chosen() -> None:
     ]
     chosen, left = test.choose(found, download=False)
     assert chosen == []
-    assert "vqa-engine pull away" in left["away"]
+    assert left["away"] == test.NOT_HERE
     assert left["broken"] == "no"
 
 
@@ -74,8 +75,7 @@ def test_one_line_and_one_file(tmp_path: Path) -> None:
     asked = ["--adapter", "smolvlm@builtin", "--output", str(output)]
     done = CliRunner().invoke(selftest, asked)
     assert done.exit_code == 0, done.output
-    assert "smolvlm@builtin: " in done.output
-    assert "of 12 right" in done.output
+    assert re.search(r"smolvlm@builti.*│ +\d+ of 12 │", done.output)
     (tried,) = json.loads(output.read_text())["tried"]
     assert len(tried["asked"]) == 12
     assert tried["backend"] == "mlx"

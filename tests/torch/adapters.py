@@ -10,6 +10,7 @@ from attrs import evolve
 
 from vqa_engine.adapter import MemoryProfile, ModelRef
 from vqa_engine.memory.strategies import RecycleWorker
+from vqa_engine_adapters.torch.generic import Transformers
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
 
@@ -34,6 +35,15 @@ class Cramped(SmolVlmTorch):
         if len(asked) > 3:
             torch.empty(10**16)
         return super()._generate(loaded, asked, plan)
+
+
+class Unmasked(Transformers):
+    """Its code forgets the mask, so a padded row sees its padding."""
+
+    def _trial(self) -> Any:
+        generate = self._ready().model.generate
+        self._ready().model.generate = lambda attention_mask, **rest: generate(**rest)
+        return super()._trial()
 
 
 class Exhausted(SmolVlmTorch):

@@ -146,8 +146,8 @@ class TestReuse:
 
     def test_outlives_a_question_that_cannot_be_asked(self, smol: Remote) -> None:
         smol.call("answer", ask(picture()), PLAN)
-        failed = smol.call("answer", ask(picture(), "What is <image>?"), PLAN)
-        assert (failed.kind, failed.facts["cause"]) == ("AnswerError", "marker")
+        failed = smol.call("answer", ask(picture(), "What is \ud83d?"), PLAN)
+        assert (failed.kind, failed.facts["cause"]) == ("AnswerError", "encoding")
         assert smol.call("cost", [ask(picture())], PLAN).reused_tokens > 0
         assert smol.ids(ask(picture()), PLAN) == smol.reference(ask(picture()), PLAN)
 
@@ -159,6 +159,19 @@ class TestPlan:
         answer = smol.call("answer", ask(picture()), GenerationPlan(max_tokens=3))
         assert (len(answer.token_ids), answer.finish_reason) == (3, "length")
 
+    def test_ends_at_a_stop_text(self, family: Remote) -> None:
+        plan = evolve(PLAN, max_tokens=12)
+        whole = family.call("answer", ask(picture()), plan)
+        middle = family.pool.submit(inside.decoded, family.target, whole.token_ids[3:5]).result()
+        stop = middle.strip()
+        assert stop
+        questions = [ask(picture()), ask(picture(50, 160))]
+        said, other = family.call("answer_batch", questions, evolve(plan, stop=(stop,)), None)
+        assert said.token_ids == whole.token_ids[: len(said.token_ids)]
+        assert len(said.token_ids) <= 5 < len(whole.token_ids)
+        assert said.finish_reason == "stop"
+        assert other.token_ids
+
     def test_draws_with_the_seed(self, smol: Remote) -> None:
         warm = GenerationPlan(max_tokens=8, temperature=1.0, seed=4)
         first = smol.ids(ask(picture()), warm)
@@ -169,7 +182,7 @@ class TestPlan:
         asked = evolve(PLAN, kv_bits=8, prefill_step=32, encoder_batch=2, image_longest_edge=64)
         used = family.call("answer", ask(picture()), asked).plan
         levers = family.call("memory_profile").levers
-        assert {lever for lever in LEVERS if getattr(used, lever) is not None} == levers
+        assert {lever for lever in LEVERS if getattr(used, lever) is not None} == set(levers)
 
     def test_leaves_out_what_it_cannot_do(self, smol: Remote) -> None:
         asked = evolve(PLAN, kv_bits=8, prefill_step=32, encoder_batch=2)

@@ -70,10 +70,10 @@ def test_rows_draw_as_each_alone(smol: Remote) -> None:
 def test_what_cannot_be_asked_is_an_error_at_its_place(smol: Remote) -> None:
     asked = questions()[:4]
     asked[1] = ask(b"", "Who?")
-    asked[2] = evolve(asked[0], text="<image>")
+    asked[2] = ask(b"no picture", "Who?")
     outcomes = smol.call("answer_batch", asked, PLAN, None)
     kinds = [getattr(one, "kind", "Answer") for one in outcomes]
-    assert kinds == ["Answer", "ImageError", "AnswerError", "Answer"]
+    assert kinds == ["Answer", "ImageError", "ImageError", "Answer"]
 
 
 def test_the_cost_counts_a_shared_image_once(smol: Remote) -> None:
@@ -129,6 +129,19 @@ def test_five_hundred_questions_get_the_ids_of_one_by_one(process: ProcessPoolEx
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [("vqa_engine_adapters.torch.generic:Transformers", 6), ("tests.torch.adapters:Unmasked", 1)],
+)
+def test_other_models_answer_together_only_if_that_changes_nothing(
+    process: ProcessPoolExecutor, folder: Folder, target: str, size: int
+) -> None:
+    remote = Remote(process, target)
+    assert remote.load(folder("idefics2")) is None
+    assert remote.call("batch_size", questions(), PLAN) == size
+    remote.call("release")
+
+
 class TestGrowth:
     """The batch grows while that pays."""
 
@@ -167,5 +180,6 @@ def test_half_of_them_go_together_when_all_do_not_fit(
     outcomes = remote.call("answer_batch", asked, PLAN, None)
     assert not isinstance(outcomes, Failed)
     assert ids(outcomes) == alone(remote, asked)
+    assert {one.plan.rung for one in outcomes} == {0}
     assert remote.call("batch_size", asked, PLAN) <= 4
     remote.call("release")

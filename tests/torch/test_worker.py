@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.asking import reply_to
+from tests.asking import replies_to, reply_to
 from tests.mlx.builders import ask, picture
 from tests.torch.conftest import Folder
 from vqa_engine.adapter import GenerationPlan, ModelRef
@@ -18,11 +18,13 @@ pytestmark = pytest.mark.slow
 PLAN = GenerationPlan(max_tokens=4)
 
 
-def session(folder: Folder, name: str, budget: int | None = None) -> WorkerSession:
+def session(
+    folder: Folder, name: str, budget: int | None = None, *, lossy: bool = False
+) -> WorkerSession:
     """A worker with one of `tests.torch.adapters`."""
     model = ModelRef(model=str(folder("idefics3")), options={"device": "cpu"})
     spec = AdapterSpec(name=name, model=model, target=f"tests.torch.adapters:{name}")
-    return WorkerSession(spec, policy=MemoryPolicy(budget=budget))
+    return WorkerSession(spec, policy=MemoryPolicy(budget=budget, lossy=lossy))
 
 
 def test_out_of_memory_goes_down_the_ladder(folder: Folder) -> None:
@@ -35,6 +37,18 @@ def test_out_of_memory_goes_down_the_ladder(folder: Folder) -> None:
     assert reply.answer.plan.rung == 1
     assert reply.answer.plan.prefill_step is not None
     assert (loaded.profile.backend, loaded.profile.exact, released.residue) == ("torch", True, 0)
+
+
+def test_a_batch_that_does_not_fit_is_halved_before_anything_lossy(folder: Folder) -> None:
+    worker = session(folder, "Cramped", lossy=True)
+    worker.load()
+    asked = [ask(picture(40 + 9 * number, 60)) for number in range(8)]
+    replies = replies_to(worker, asked, PLAN)
+    worker.release()
+    answers = [reply.answer for reply in replies if not reply.attempts]
+    assert len(answers) == len(asked)
+    plans = {(one.plan.rung, one.plan.kv_bits, one.plan.prefill_step) for one in answers if one}
+    assert plans == {(0, None, None)}
 
 
 def test_a_fresh_process_answers_the_same(folder: Folder) -> None:

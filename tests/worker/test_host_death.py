@@ -11,6 +11,8 @@ from time import monotonic, sleep
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BOUND = 20.0
 
@@ -19,8 +21,6 @@ import fcntl, os, subprocess, sys, time
 if hasattr(fcntl, "F_SETSIG"):
     del fcntl.F_SETSIG
 from vqa_engine.worker import guard
-
-pytestmark = pytest.mark.slow
 guard.follow(int(sys.argv[1]))
 subprocess.Popen(["sleep", "3600"])
 print(os.getpid(), flush=True)

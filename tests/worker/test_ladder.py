@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from attrs import evolve
 
-from vqa_engine.adapter import LEVERS, GenerationPlan
-from vqa_engine.memory.ladder import NEEDS_LESS, Ladder
+from vqa_engine.adapter import LEAST, LEVERS, GenerationPlan, Lever, MemoryProfile
+from vqa_engine.memory.ladder import NEEDS_LESS, Ladder, widths
 from vqa_engine.results import Cause
 
 PLAN = GenerationPlan()
@@ -69,6 +70,35 @@ def test_a_rung_that_the_model_does_not_obey_is_skipped() -> None:
     assert [plan.image_longest_edge for plan in plans] == [None, 1024, 512]
     (batch, *_) = walk(Ladder(levers=frozenset({"encoder_batch"})), PLAN, "too_big")
     assert (batch.prefill_step, batch.encoder_batch) == (None, 1)
+
+
+def test_no_lever_goes_below_the_bound_that_its_adapter_declares() -> None:
+    levers: dict[Lever, int] = {
+        "prefill_step": 100,
+        "encoder_batch": 3,
+        "kv_bits": 4,
+        "image_longest_edge": 336,
+    }
+    ladder = Ladder(levers=MemoryProfile(levers=levers).levers)
+    (plan,) = walk(ladder, PLAN, "too_big")
+    assert (plan.prefill_step, plan.encoder_batch) == (128, 3)
+    plans = walk(evolve(ladder, allow_lossy=True), PLAN, "too_big")
+    assert [(p.kv_bits, p.image_longest_edge) for p in plans[1:]] == [
+        (4, None),
+        (4, 1024),
+        (4, 512),
+        (4, 336),
+    ]
+    assert widths(PLAN, "prefill_step", ladder.levers) == [None, 2048, 1024, 512, 256, 128, 100]
+    assert widths(PLAN, "encoder_batch", ladder.levers) == [None, 16, 8, 4, 3]
+
+
+def test_a_set_of_levers_stands_for_the_usual_bounds() -> None:
+    assert MemoryProfile(levers=frozenset({"kv_bits"})).levers == {"kv_bits": LEAST["kv_bits"]}
+    usual = MemoryProfile().levers
+    assert widths(PLAN, "prefill_step", usual) == [None, 2048, 1024, 512, 256, 128, 64, 32]
+    assert widths(evolve(PLAN, prefill_step=300), "prefill_step", usual) == [300, 256, 128, 64, 32]
+    assert widths(PLAN, "prefill_step", {}) == [None]
 
 
 def test_a_model_that_obeys_nothing_gets_a_fresh_worker_only() -> None:

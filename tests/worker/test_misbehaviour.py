@@ -23,10 +23,8 @@ DEADLY = [
     ("Aborts", "crashed", "SIGABRT"),
     ("AbortsOnMetal", "out_of_memory", "Insufficient Memory"),
     ("Segfaults", "crashed", "SIGSEGV"),
-    ("ExitsSystem", "exited", "exit code 0"),
     ("ExitsHard", "exited", "exit code 0"),
     ("KillsItself", "killed", "SIGKILL"),
-    ("RaisesBase", "python", "not even an Exception"),
     ("HangsInAnswer", "hung", "within 1 s"),
     ("SpinsInNativeCode", "hung", "within 1 s"),
     ("ForksAndDies", "crashed", "SIGABRT"),
@@ -64,8 +62,9 @@ def test_what_is_not_deadly_does_not_disturb(open_session: Opener, adapter: str)
     assert session.release().residue == 0
 
 
-def test_a_plain_exception_is_not_tried_again(open_session: Opener) -> None:
-    session = open_session("Raises")
+@pytest.mark.parametrize("adapter", ["Raises", "RaisesBase", "ExitsSystem"])
+def test_what_is_raised_is_not_tried_again(open_session: Opener, adapter: str) -> None:
+    session = open_session(adapter)
     session.load()
     pid = session.pid
     failure = failed(reply_to(session, ask("bad"), PLAN))

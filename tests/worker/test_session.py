@@ -188,9 +188,9 @@ def test_it_can_be_loaded_again(open_session: Opener) -> None:
 
 
 def test_without_a_log_directory_the_output_still_explains(open_session: Opener) -> None:
-    session = open_session("RaisesBase", log_directory=None)
+    session = open_session("SpeaksAndAborts", log_directory=None)
     session.load()
-    assert "not even an Exception" in failed(reply_to(session, ask("bad"), PLAN)).detail
+    assert "last words" in failed(reply_to(session, ask("bad last words"), PLAN)).detail
 
 
 def test_the_log_has_a_header_for_each_start(open_session: Opener, tmp_path: Path) -> None:

@@ -81,22 +81,22 @@ def download(name: str, model: ModelRef, tried: list[str], report: Report = sile
     return Path(folder)
 
 
-def small_file(name: str, file: str) -> Path:
-    """A file of another model, from the cache or else from the hub.
+def small_file(name: str, file: str, revision: str | None = None) -> Path:
+    """A file of another model at a branch, tag or commit, from the cache or else from the hub.
 
     Raises:
         CheckpointError: it is not in the cache, and the hub does not give it out.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    kept = try_to_load_from_cache(name, file)
+    kept = try_to_load_from_cache(name, file, revision=revision)
     if isinstance(kept, str):
         return Path(kept)
     try:
         with _without_bars():
-            return Path(hf_hub_download(name, file, etag_timeout=TIMEOUT))
+            return Path(hf_hub_download(name, file, revision=revision, etag_timeout=TIMEOUT))
     except Exception as error:  # the HTTP library's types differ between versions
-        reason, remedy = _why(error, name, None)
+        reason, remedy = _why(error, name, revision)
         raise CheckpointError(name, ["the local hub cache", "the hub"], reason, remedy) from error
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import evolve
 
-from vqa_engine.adapter import MemoryProfile
+from vqa_engine.adapter import ImageTokens, Lever, MemoryProfile
+from vqa_engine.adapter.memory import bounded
 from vqa_engine_adapters.checkpoints.checkpoint import Description
 from vqa_engine_adapters.checkpoints.headers import Tensor
 from vqa_engine_adapters.families.family import Config, Family
@@ -32,17 +33,35 @@ _HALF = 2
 def profile(family: Family, checkpoint: Description) -> MemoryProfile:
     """What the checkpoint needs: exact for weights and KV, an upper bound for images."""
     config, tensors = family.complete(checkpoint.config), checkpoint.tensors
+    image = family.image_tokens(config, checkpoint.settings)
     return evolve(
         family.estimate,
         weights=sum(tensor.nbytes for tensor in tensors.values()),
         kv_per_token=kv_per_token(tensors, config),
-        image_tokens=family.image_tokens(config, checkpoint.settings),
+        image_tokens=image,
+        levers=levers(family.estimate.levers, image),
         attention_per_pair=attention_per_pair(tensors, config),
         activations_per_token=activations_per_token(tensors, config),
         per_tile=per_tile(family, tensors, config),
         image_longest_edge=family.longest_edge,
         exact=True,
     )
+
+
+def levers(
+    obeyed: Iterable[Lever] | Mapping[Lever, int], image: ImageTokens | None
+) -> dict[Lever, int]:
+    """The levers of a model whose tiles have this edge: an image below one saves nothing."""
+    found = dict(bounded(obeyed))
+    if image is not None and "image_longest_edge" in found:
+        found["image_longest_edge"] = image.tile_edge
+    return found
+
+
+def without(profile: MemoryProfile, lever: Lever) -> MemoryProfile:
+    """The profile of a model that does not obey a lever after all."""
+    left = {name: least for name, least in profile.levers.items() if name != lever}
+    return evolve(profile, levers=left)
 
 
 def kv_per_token(tensors: Mapping[str, Tensor], config: Config) -> int | None:

@@ -44,6 +44,7 @@ def complete(config: Config) -> Config:
     The published text parts name only what differs from the language model's own defaults.
     Those are of Llama 7B (transformers 5.23, `LlamaConfig`), and for Mistral of
     Mistral-7B-Instruct-v0.2, on which LLaVA 1.6 was built.
+    mlx-vlm 0.7.10 has Mistral's for both (models/llava_next/config.py; docs/upstream.md).
     """
     text: dict[str, Any] = dict(config.get("text_config") or {})
     defaults = _TEXT.get(text.get("model_type", "llama"), {})

@@ -11,10 +11,18 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
 from vqa_engine_adapters.mlx import batching
-from vqa_engine_adapters.mlx.batching import go_on_together
+from vqa_engine_adapters.mlx.batching import go_on_together, score_together
 from vqa_engine_adapters.mlx.encoding import in_batches
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
+from vqa_engine_adapters.mlx.generation import (
+    Generated,
+    Prepared,
+    behind,
+    generate,
+    go_on,
+    likelihood_of,
+    prepare,
+)
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.pixels import Cutter, Pixels
@@ -96,6 +104,31 @@ class Answering:
             for place, generated in said.items():
                 self._prompts.learn(prompts[place], generated.tokens.prompt)
         return said
+
+    def score(
+        self,
+        prompt: str,
+        options: Sequence[Sequence[int]],
+        picture: Picture,
+        plan: GenerationPlan,
+    ) -> list[float]:
+        """The log-likelihood of each option's ids behind a prompt.
+
+        With a kept prefix, all options are branches behind it where the model allows that, else
+        each follows it in turn. A model without one computes the prompt for each option.
+        """
+        ready = self._readied(prompt, picture, plan)
+        if isinstance(ready, Prepared):
+            return [likelihood_of(self._loaded, ready, option, plan) for option in options]
+        prefix, suffix = ready.prefix, ready.suffix
+        longest = prefix.positions + len(suffix) + max(map(len, options))
+        reserve(prefix, len(suffix) + sum(map(len, options)))
+        if self.most(evolve(plan, temperature=0.0)) > 1 and self._prompts.within(longest):
+            found = score_together(self._loaded, prefix, suffix, options, plan)
+        else:
+            found = [self._score_alone(prefix, suffix, option, plan) for option in options]
+        self._keep(ready)
+        return found
 
     @property
     def batches(self) -> bool:
@@ -248,6 +281,13 @@ class Answering:
         reused = [ready.reused] + [prefix.positions] * (count - 1)
         whole = [_completed(one, known, *shares) for one, known in zip(said, reused, strict=True)]
         return dict(zip(suffixes, whole, strict=True))
+
+    def _score_alone(
+        self, prefix: Prefix, suffix: list[int], option: Sequence[int], plan: GenerationPlan
+    ) -> float:
+        found = likelihood_of(self._loaded, behind(suffix), option, plan, prefix.cache)
+        rewind(prefix)
+        return found
 
     def _keep(self, ready: Ready) -> None:
         rewind(ready.prefix)

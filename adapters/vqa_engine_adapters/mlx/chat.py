@@ -18,8 +18,8 @@ def formatted(
     """The prompt, as the chat template formats it, or the family where there is none.
 
     Raises:
-        AnswerError: the text has an image marker, is not valid Unicode, or there is no place
-            for a system text.
+        AnswerError: the wording has an image marker, the text is not valid Unicode, or there
+            is no place for a system text.
     """
     _check(family, text, wording)
     if family.prompt is not None and not has_template(loaded):
@@ -52,7 +52,11 @@ def _interleaved(loaded: Loaded, text: str, system: str, images: int) -> str:
 
 
 def messages(text: str, system: str = "") -> list[dict[str, Any]]:
-    """One turn of the user's: the image, then the text, as the models' cards have it."""
+    """One turn of the user's: the image, then the text, as the models' cards have it.
+
+    mlx-vlm 0.7.10 puts the image of a plain prompt last for some of them (prompt_utils.py,
+    `MODEL_CONFIG`; docs/upstream.md).
+    """
     content = [{"type": "image"}, {"type": "text", "text": text}]
     begun = [{"role": "system", "content": system}] if system else []
     return [*begun, {"role": "user", "content": content}]
@@ -98,4 +102,4 @@ def _check(family: MlxFamily, text: str, wording: Wording) -> None:
             cause="encoding",
         ) from error
     if family.marker and family.marker in whole:
-        raise AnswerError(f"The question's text contains {family.marker!r}.", cause="marker")
+        raise AnswerError(f"The prompt's wording contains {family.marker!r}.", cause="marker")

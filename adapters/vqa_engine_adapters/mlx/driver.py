@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import ClassVar
 
 from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
@@ -18,6 +20,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Timings,
     Trace,
     Transfer,
 )
@@ -25,7 +28,8 @@ from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, VqaEn
 from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.facts import facts_of
-from vqa_engine_adapters.checkpoints.profile import profile
+from vqa_engine_adapters.checkpoints.profile import profile, without
+from vqa_engine_adapters.continuing import option_ids
 from vqa_engine_adapters.interleaving import order
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
@@ -36,6 +40,7 @@ from vqa_engine_adapters.mlx.picture import Picture, Preparation, Prompt, same_s
 from vqa_engine_adapters.mlx.pool import discard, sweep
 from vqa_engine_adapters.mlx.tracing import trace
 from vqa_engine_adapters.options import Wording, read
+from vqa_engine_adapters.plain import Plain
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +59,7 @@ class MlxAdapter(ModelAdapter):
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
         self._preparation = Preparation(self._order)
-        self._wording = Wording()
+        self._wording, self._plain = Wording(), Plain.of(None)
         self._warned = False
         self._family = self.family
         self._profile = self.family.estimate
@@ -97,11 +102,13 @@ class MlxAdapter(ModelAdapter):
             sweep()
             raise
         self._loaded, self._family, self._warned = loaded, family, False
+        self._plain = Plain.of(loaded.tokenizer, (family.marker, *family.stop))
         self._wording = given
         chat.drop_blind_template(family, loaded.processor, loaded.config)
         described = profile(family, checkpoint)
-        levers = described.levers if kv_group(loaded) else described.levers - {"kv_bits"}
-        self._profile = evolve(described, weights=loaded.weights, levers=levers)
+        if not kv_group(loaded):
+            described = without(described, "kv_bits")
+        self._profile = evolve(described, weights=loaded.weights)
         self._answering = Answering(
             loaded,
             family,
@@ -165,6 +172,34 @@ class MlxAdapter(ModelAdapter):
             return self._outcomes(questions, plan)
         finally:
             self._preparation.clear()
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        """The log-likelihood of each option as the answer, all behind one prefix.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: MLX said so. As after every error, what was computed is gone.
+            BackendError: MLX failed.
+            AnswerError: nothing is loaded, or this one question failed.
+        """
+        loaded, started = self._ready(), perf_counter()
+        plan = self._possible(loaded, plan)
+        prompt = self.prompt(question, plan.system)
+        ids = option_ids(loaded.tokenizer, prompt, options)
+        try:
+            with self._careful():
+                found = self._score(question, prompt, ids, plan)
+            size = self._picture(question, plan).image.size
+        finally:
+            self._preparation.clear()
+        return ChoiceScores(
+            loglikelihoods=tuple(found),
+            prompt=prompt,
+            timings=Timings(prefill=perf_counter() - started),
+            image_size=size,
+        )
 
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
@@ -237,15 +272,15 @@ class MlxAdapter(ModelAdapter):
         """The whole prompt for a question, as the chat template formats it.
 
         Raises:
-            AnswerError: nothing is loaded, or the question's text has an image marker or is
-                not valid Unicode.
+            AnswerError: nothing is loaded, or the question's text is not valid Unicode.
         """
         wording = self._wording if system is None else evolve(self._wording, system=system)
         text, images = self._text(question), len(question.all_images)
         return chat.formatted(self._ready(), self._family, text, wording, images)
 
     def _text(self, question: Question) -> str:
-        return self._family.ask(question, self._wording.instruction, self._wording.before)
+        given = self._wording
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
 
     def _order(self, question: Question) -> list[int]:
         return order(self._text(question), len(question.all_images))
@@ -326,6 +361,13 @@ class MlxAdapter(ModelAdapter):
         picture = self._picture(first, plan)
         return self._answering.generate(prompts, picture, plan)
 
+    def _score(
+        self, question: Question, prompt: str, ids: Sequence[Sequence[int]], plan: GenerationPlan
+    ) -> list[float]:
+        """As `_generate`: the arrays live in this frame."""
+        assert self._answering is not None
+        return self._answering.score(prompt, ids, self._picture(question, plan), plan)
+
     def _picture(self, question: Question, plan: GenerationPlan) -> Picture:
         """The question's picture, as small as the plan wants it."""
         return self._preparation.picture(question, plan.image_longest_edge)
@@ -349,6 +391,7 @@ class MlxAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            logprob=generated.logprob,
         )
 
     @contextmanager

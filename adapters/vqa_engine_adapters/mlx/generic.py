@@ -13,6 +13,7 @@ from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_O
 from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
+from vqa_engine_adapters.mlx.gemma import as_trained
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.options import Options, Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
@@ -34,7 +35,8 @@ def own_template(_model: Any, processor: Any, _settings: Config) -> None:
 
 
 _MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
-    ("internvl_chat",): own_template
+    ("internvl_chat",): own_template,
+    ("gemma3",): as_trained,
 }
 
 _ANY = MlxFamily(

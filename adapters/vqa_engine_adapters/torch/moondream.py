@@ -29,6 +29,7 @@ from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
@@ -40,12 +41,14 @@ from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.loading import require, unloadable
 from vqa_engine_adapters.torch.options import Options
 
-REVISION = "2025-06-21"
-"""The release that this adapter was written for. Other releases have other methods, and code
-that runs here unread must not change by itself."""
+RELEASE = "2025-06-21"
+"""The release that this adapter was written for; others have other methods."""
 
-TOKENIZER = "moondream/starmie-v1"
-"""What that release's code fetches while it loads."""
+REVISION = "9a7d4024050840e001defacec2b00727e89149e6"
+"""That release's commit: a tag can be moved, and code that runs here must not change by itself."""
+
+TOKENIZERS = {"moondream/starmie-v1": "35192e10a54e36eabe0a7cc57a2c1aab371cafc5"}
+"""What that release's code fetches while it loads, and the commit that is used of it."""
 
 BRIEF = "\nAnswer briefly."
 
@@ -64,6 +67,10 @@ FAMILY = Family(
 )
 
 
+_PLAIN = Plain.of(None)
+"""Its tokenizer's control tokens all have the usual form."""
+
+
 @frozen(kw_only=True, eq=False)
 class _Encoded:
     """An image as the model's `encode_image` left it, by its content; (width, height)."""
@@ -74,13 +81,14 @@ class _Encoded:
 
 
 class Moondream2(ModelAdapter):
-    """moondream2 at `REVISION`, on torch. Its code runs only with `trust_remote_code`.
+    """moondream2 at `RELEASE`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
     ids and accepts neither a seed nor a prefill step; the answer's plan has none.
     """
 
     default_model = FAMILY.model
+    default_revision = REVISION
     options = Options
 
     def __init__(self) -> None:
@@ -136,7 +144,8 @@ class Moondream2(ModelAdapter):
         pinned = _pinned(_allowed(model))
         fetch(FAMILY, pinned, report)
         if (pinned.model or FAMILY.model) == FAMILY.model:
-            hub.small_file(TOKENIZER, "tokenizer.json")
+            for name, commit in TOKENIZERS.items():
+                hub.small_file(name, "tokenizer.json", commit)
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         """Answer one question through `query`.
@@ -209,14 +218,15 @@ class Moondream2(ModelAdapter):
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
-        return FAMILY.ask(question, self._options.instruction, self._options.before)
+        plain = _PLAIN.question(question)
+        return FAMILY.ask(plain, self._options.instruction, self._options.before)
 
 
 def _allowed(model: ModelRef) -> ModelRef:
     if not model.trust_remote_code:
         raise ConfigurationError(
             "moondream2 runs code that comes with its checkpoint, and that was not allowed. "
-            f"Read it on the hub (vikhyatk/moondream2, revision {REVISION}); if you trust it, "
+            f"Read it on the hub (vikhyatk/moondream2, revision {RELEASE}); if you trust it, "
             "say --trust-remote-code."
         )
     return model
@@ -241,7 +251,7 @@ def _load(checkpoint: Checkpoint) -> Any:
             checkpoint.name,
             (),
             f"its model has no {' and no '.join(missing)}",
-            f"This adapter is for revision {REVISION}.",
+            f"This adapter is for revision {RELEASE}.",
         )
     return model.eval()
 
@@ -286,11 +296,12 @@ def _made(checkpoint: Checkpoint) -> Any:
 
 @contextmanager
 def _local_tokenizers() -> Iterator[None]:
-    """Have code that fetches a tokenizer while it loads find it in the cache first."""
+    """Have code that fetches a tokenizer while it loads find the pinned one in the cache."""
     from tokenizers import Tokenizer
 
     def local(name: str, *_given: Any, **_options: Any) -> Any:
-        return Tokenizer.from_file(str(hub.small_file(name, "tokenizer.json")))
+        file = hub.small_file(name, "tokenizer.json", TOKENIZERS.get(name))
+        return Tokenizer.from_file(str(file))
 
     with swapped(Tokenizer, "from_pretrained", staticmethod(local)):
         yield

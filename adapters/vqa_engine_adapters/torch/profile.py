@@ -10,6 +10,7 @@ from attrs import evolve
 from vqa_engine.adapter import BUILTIN, MemoryProfile, ModelRef
 from vqa_engine_adapters.checkpoints.checkpoint import Description
 from vqa_engine_adapters.checkpoints.headers import Tensor
+from vqa_engine_adapters.checkpoints.profile import levers
 from vqa_engine_adapters.checkpoints.profile import profile as stored_profile
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.torch.device import STEPWISE, WHOLE, strategies
@@ -29,11 +30,12 @@ def expected(
     options say it. Until then the figures are those of the precision it is stored in.
     """
     plain = checkpoint.config.get("model_type") in PLAIN
+    profile = stored_profile(family, checkpoint)
     profile = evolve(
-        stored_profile(family, checkpoint),
+        profile,
         backend="torch",
         device=options.device,
-        levers=STEPWISE if plain else WHOLE,
+        levers=levers(STEPWISE if plain else WHOLE, profile.image_tokens),
         exact=False,
     )
     width = _loaded_width(model, options, sys.modules.get("torch"))
@@ -51,7 +53,7 @@ def as_loaded(family: Family, loaded: Loaded) -> MemoryProfile:
         backend="torch",
         device=str(loaded.device),
         weights=loaded.weights,
-        levers=STEPWISE if plain else WHOLE,
+        levers=levers(STEPWISE if plain else WHOLE, profile.image_tokens),
         strategies=strategies(loaded.device.type),
         exact=True,
     )

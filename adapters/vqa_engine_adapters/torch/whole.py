@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -10,14 +11,21 @@ from attrs import evolve
 from PIL import Image, ImageDraw
 
 from vqa_engine.adapter import GenerationPlan, Timings
+from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, bound, counted
+from vqa_engine_adapters.torch.generation import Generated, bound, counted, logprobs
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
 
 TRIAL = GenerationPlan(max_tokens=4)
 """How the drawn pictures are asked about: the length of a short answer."""
+
+TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
+"""What is asked about them: of two lengths, so that rows are padded for every model."""
+
+_RAW = {"output_logits": True, "return_dict_in_generate": True}
+"""Has `generate` give the logits of each step, before anything is done to them."""
 
 _LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
 """What processors make with one number for each token, beside ids and mask."""
@@ -55,6 +63,34 @@ def generate_whole(
     return [said[id(one)] for one in asked]
 
 
+def score_whole(
+    loaded: Loaded, prepared: Prepared, options: Sequence[Sequence[int]], plan: GenerationPlan
+) -> list[float]:
+    """The sum of each option's log-probabilities; the model is made to say one after another."""
+    return [_score(loaded, prepared, option, plan) for option in options]
+
+
+def _score(
+    loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan
+) -> float:
+    import torch
+
+    rest = iter(option)
+    with torch.inference_mode():
+        output = loaded.model.generate(
+            **_inputs(torch, loaded, [prepared]),
+            **_sampling(evolve(plan, temperature=0.0)),
+            max_new_tokens=len(option),
+            eos_token_id=None,
+            pad_token_id=min(loaded.stop, default=0),
+            prefix_allowed_tokens_fn=lambda _row, _ids: [next(rest)],
+            **_RAW,
+        )
+        total = float(logprobs(torch.cat(output.logits), option).sum())
+    synchronise(torch, loaded.device)
+    return total
+
+
 def pictures() -> list[Image.Image]:
     """Four drawn pictures of two sizes, no two alike."""
     drawn = []
@@ -89,27 +125,62 @@ def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -
             max_new_tokens=plan.max_tokens,
             eos_token_id=sorted(loaded.stop),
             pad_token_id=min(loaded.stop, default=0),
+            stopping_criteria=_stopping(loaded, plan),
             **({"streamer": clock} if count == 1 else {}),
+            **(_RAW if plan.logprobs else {}),
         )
     synchronise(torch, loaded.device)
     ended = perf_counter()
     first = clock.first or ended
+    sequences = output.sequences if plan.logprobs else output
+    said = [
+        _generated(loaded, one, ids, plan, ((first - started) / count, (ended - first) / count))
+        for one, ids in zip(asked, _new(loaded, sequences.tolist(), asked), strict=True)
+    ]
+    if not plan.logprobs:
+        return said
+    steps = torch.stack(output.logits, dim=1)
     return [
-        _generated(loaded, one, ids, (first - started) / count, (ended - first) / count)
-        for one, ids in zip(asked, _new(loaded, output.tolist(), asked), strict=True)
+        evolve(one, logprob=float(logprobs(row[: len(one.ids)], one.ids).sum()))
+        for one, row in zip(said, steps, strict=True)
     ]
 
 
+def _stopping(loaded: Loaded, plan: GenerationPlan) -> list[Any]:
+    """What ends a row of `generate` at the plan's stop texts.
+
+    It is called after each new token, with prompts and answers or with answers alone.
+    """
+    import torch
+
+    if not plan.stop:
+        return []
+    ended, calls = ended_by(loaded.tokenizer, plan.stop), itertools.count(1)
+
+    def done(ids: Any, _scores: Any, **_options: Any) -> Any:
+        new = next(calls)
+        return torch.tensor([ended(line[-new:]) for line in ids.tolist()], device=ids.device)
+
+    return [done]
+
+
 def _generated(
-    loaded: Loaded, prepared: Prepared, ids: tuple[int, ...], prefill: float, decode: float
+    loaded: Loaded,
+    prepared: Prepared,
+    ids: tuple[int, ...],
+    plan: GenerationPlan,
+    seconds: tuple[float, float],
 ) -> Generated:
-    """The answer's ids up to its end token; behind it a batch is padded with such tokens."""
+    """The answer's ids up to its end token; behind it a batch is padded with such tokens.
+
+    `seconds` are those of prefill and decode.
+    """
     end = next((at for at, token in enumerate(ids) if token in loaded.stop), len(ids))
     return Generated(
         ids=ids[:end],
-        finish_reason="stop" if end < len(ids) else "length",
+        finish_reason="length" if end == plan.max_tokens else "stop",
         tokens=counted(loaded, prepared, end),
-        timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
+        timings=Timings(prepare=prepared.seconds, prefill=seconds[0], decode=seconds[1]),
     )
 
 

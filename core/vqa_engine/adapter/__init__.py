@@ -5,6 +5,7 @@ Sizes are bytes, times are seconds, lengths are tokens, unless a name says other
 """
 
 from vqa_engine.adapter.memory import (
+    LEAST,
     LEVERS,
     ImageTokens,
     Lever,
@@ -15,6 +16,7 @@ from vqa_engine.adapter.memory import (
 from vqa_engine.adapter.model import (
     BatchAdapter,
     CacheHolder,
+    ChoiceScorer,
     CostAware,
     Fetchable,
     ModelAdapter,
@@ -29,6 +31,8 @@ from vqa_engine.adapter.records import (
     BUILTIN,
     NO_EDGE,
     Answer,
+    ChoiceScores,
+    Choose,
     FinishReason,
     GenerationPlan,
     ImageSource,
@@ -56,6 +60,7 @@ from vqa_engine.adapter.strategy import (
 
 __all__ = [
     "BUILTIN",
+    "LEAST",
     "LEVERS",
     "NO_EDGE",
     "VERDICT",
@@ -63,6 +68,9 @@ __all__ = [
     "BatchAdapter",
     "Bound",
     "CacheHolder",
+    "ChoiceScorer",
+    "ChoiceScores",
+    "Choose",
     "CleanupStrategy",
     "Controls",
     "CostAware",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from vqa_engine.adapter.strategy import CleanupStrategy, describe
 
@@ -12,6 +13,23 @@ Lever = Literal["prefill_step", "encoder_batch", "kv_bits", "image_longest_edge"
 """A field of the plan by which a question becomes cheaper, where the model obeys it."""
 
 LEVERS: frozenset[Lever] = frozenset(get_args(Lever))
+
+LEAST: Mapping[Lever, int] = {
+    "prefill_step": 32,
+    "encoder_batch": 1,
+    "kv_bits": 8,
+    "image_longest_edge": 512,
+}
+"""How far each lever is narrowed unless a profile says otherwise. Steps of fewer than 32 tokens
+save next to nothing (docs/facts/memory.md, "Chunked prefill"); 512 pixels are one tile of the
+common tilers."""
+
+
+def bounded(levers: Iterable[Lever] | Mapping[Lever, int]) -> Mapping[Lever, int]:
+    """Levers without a bound get the usual one."""
+    if isinstance(levers, Mapping):
+        return levers
+    return {lever: LEAST[lever] for lever in sorted(levers)}
 
 
 @frozen(kw_only=True)
@@ -83,8 +101,12 @@ class MemoryProfile:
     before `load` as well where the model's options tell it (`Sizable.profile_of`): what the
     device held before is known only then, and a release in this process is verified by it.
 
-    `levers` are the fields of a plan that the model obeys. The engine tries no cheaper plan
-    that turns another one, and counts on no saving from it.
+    `levers` are the fields of a plan that the model obeys, each with its lower bound: the
+    least that is worth setting. A set of names stands for the usual bounds, `LEAST`. The
+    engine begins wide, narrows a lever as far as memory asks for and never below its bound,
+    tries no cheaper plan that turns another one, and counts on no saving from it. What a lever
+    is worth are the figures above: `attention_per_pair` and `activations_per_token` of the
+    prefill step, `per_tile` of the encoder batch, `kv_per_token` of the cache's bits.
 
     `image_longest_edge` is the bound on a picture, in pixels, that this model wants where the
     plan asked for has none. The engine puts it into the plan, so it is on every answer.
@@ -98,7 +120,7 @@ class MemoryProfile:
     attention_per_pair: int | None = None
     activations_per_token: int | None = None
     per_tile: int | None = None
-    levers: frozenset[Lever] = LEVERS
+    levers: Mapping[Lever, int] = field(default=LEVERS, converter=bounded)
     image_longest_edge: int | None = None
     strategies: tuple[CleanupStrategy, ...] = ()
     exact: bool = False

@@ -2,23 +2,24 @@
 
 The prefill follows `a + b·K + c·s + d·s·C + e·tiles`: K positions that the KV cache
 allocates, and the largest chunk of the prompt, s tokens that look at a context of C. With a step S
-this is the form `a + b·T + c·S·T` of docs/facts/memory.md ("Prediction"), which was wrong by
-4.1 % on average on plain questions; split into chunks it also holds for a question whose
-image is computed already, or computed by itself first.
+this is the form `a + b·T + c·S·T` of docs/facts/memory.md ("Prediction"); split into chunks it
+also holds for a question whose image is computed by itself first. A question whose image is
+computed already has a line of its own: it starts from what the image's question left behind.
 
 The vision encoder runs before the prefill, so the peak is the highest of the stages, not
-their sum: a second line, of the tiles encoded at once and of all tiles, covers the questions
-whose peak the encoder sets.
+their sum: another line, of the tiles encoded at once and of all tiles, covers the questions
+whose peak the encoder sets. The highest line claims the peak and learns from it, and so does
+every line that is above it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
-from vqa_engine.memory.regression import Regression
+from vqa_engine.memory.regression import Line
 
 DEFAULT_STEP = 2048
 """mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
@@ -29,19 +30,22 @@ LEAST_MARGIN = 0.12
 worst under-prediction measured was 10.3 %."""
 
 _WARM = 12
-"""Questions learned from before the margin follows the errors seen."""
+"""Questions of its kind, with a new image or without, before the margin follows the errors
+seen."""
 
 _SAFETY = 1.25
 """The margin is this multiple of the worst under-prediction seen."""
 
-_SHARED = 3
-"""Questions that both lines learn from, before it is clear whose they are."""
-
-_EXPLAINED = 0.05
-"""The encoder's line explains a truth that it misses by no more than this share."""
+_SHARED = 2
+"""Questions that all lines learn from, before it is clear whose they are."""
 
 _FADE = 0.998
 """How much of the worst under-prediction is remembered from question to question."""
+
+_OVER = 0.1
+_DOUBT = 0.5
+"""A line that overstates a need by more than this share forgets that share of what it knew:
+it was taught another stage's peaks."""
 
 Vector = tuple[float, ...]
 
@@ -50,7 +54,7 @@ Vector = tuple[float, ...]
 class Stages:
     """What a question puts through the model under a plan, stage by stage.
 
-    `encoder` is (1, tiles encoded at once, tiles), None without tiles. `chunks` has
+    `encoder` is (tiles encoded at once, tiles), None without tiles. `chunks` has
     (1, K, s, s·C, tiles held) of the prefill's largest chunks, at least one: tiles that are
     not encoded in batches lie beside the prefill. `freed` are the bytes of caches that make
     room before it all.
@@ -72,7 +76,7 @@ def stages(cost: QuestionCost, plan: GenerationPlan) -> Stages:
     held = tiles if plan.encoder_batch is None else 0.0
     at_once = min(tiles, float(plan.encoder_batch or tiles))
     return Stages(
-        encoder=(1.0, at_once, tiles) if tiles else None,
+        encoder=(at_once, tiles) if tiles else None,
         chunks=tuple(_chunks(cost, plan.prefill_step or DEFAULT_STEP, held)),
         freed=cost.freed_bytes,
     )
@@ -97,7 +101,7 @@ def _chunks(cost: QuestionCost, step: int, held: float) -> Iterator[Vector]:
 
 
 class Estimator:
-    """Two lines, the higher of which counts; about 20 µs per question to learn.
+    """A line for each stage, the highest of which counts; about 40 µs per question to learn.
 
     The memory profile's figures are the first guess.
     """
@@ -112,11 +116,13 @@ class Estimator:
                 profile.per_tile,
             )
         )
-        self._prefill = Regression((0, 1, 2, 3, 4), (0.0, kv, own, pair, 0.0))
-        self._encoder = Regression((0, 1, 2), (0.0, tile, 0.0))
+        self._encoder = Line((tile, 0.0))
+        self._prefill = Line((0.0, kv, own, pair, 0.0), free=True)
+        self._further: Line | None = None
         self._seeded = any((pair, tile))
         self._worst = self._mean = 0.0
         self._least_step, self._most_step, self._most_tiles = float("inf"), 0.0, 0.0
+        self._alike, self._largest = {False: 0, True: 0}, 0
         self.learned = 0
 
     @property
@@ -128,43 +134,49 @@ class Estimator:
         """
         return self.learned > 0 or self._seeded
 
-    @property
-    def margin(self) -> float:
+    def margin(self, question: Stages) -> float:
         """The share added on top of a prediction to get its upper bound.
 
         It is a share of the prediction or of the mean need so far, whichever is more: what
         wavers is a few buffers more or less, and of a tiny need they are several times it.
         """
-        least = FIRST_MARGIN if self.learned < _WARM else LEAST_MARGIN
+        least = LEAST_MARGIN if self._warm(question) else FIRST_MARGIN
         return max(least, _SAFETY * self._worst)
+
+    def _warm(self, question: Stages) -> bool:
+        return self._alike[question.encoder is None] >= _WARM
 
     def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
         return max(0.0, self._need(question) - question.freed)
 
-    def bound(self, question: Stages, *, measured: bool = False) -> int:
+    def bound(self, question: Stages) -> int:
         """What a question will not need more than, in bytes: prediction and margin.
 
         A step larger than any measured is taken to need as many times more, and so are more
-        tiles at once: with terms that are not negative it cannot need more than that, and
-        what small steps taught says little about the term that dominates large ones. A
-        profile's figures make that superfluous, unless what counts is what was `measured`.
+        tiles at once: with weights that are not negative it cannot need more than that, and
+        what small steps taught says little about the term that dominates large ones, or
+        about a prefill that the encoder's peak has covered. Before enough questions of its
+        kind were measured, it may need as much as any did.
         """
         need = self._need(question)
-        if self.learned and (measured or not self._seeded):
+        if self.learned:
             need = max(need, *self._stretched(question))
-        slack = self.margin * max(need, self._mean)
-        return max(0, int(need + slack) + 1 - question.freed)
+        slack = self.margin(question) * max(need, self._mean)
+        most = 0 if self._warm(question) else self._largest
+        return max(0, max(most, int(need + slack)) + 1 - question.freed)
 
     def _stretched(self, question: Stages) -> Iterator[float]:
         """The need of larger steps and more tiles, as a multiple of the largest measured."""
         yield 0.0
         stretch = question.step / self._most_step
         if stretch > 1.0:
-            yield stretch * max(map(self._prefill.predict, _smaller(question.chunks, stretch)))
-        if question.encoder is not None and question.encoder[1] > self._most_tiles > 0.0:
-            one, many, tiles = question.encoder
-            fewer = (one, self._most_tiles, tiles)
+            chunks = tuple(_smaller(question.chunks, stretch))
+            start = min(0.0, self._line(question).weights[0])
+            yield start + stretch * (self._need(evolve(question, chunks=chunks)) - start)
+        if question.encoder is not None and question.encoder[0] > self._most_tiles > 0.0:
+            many, tiles = question.encoder
+            fewer = (self._most_tiles, tiles)
             yield many / self._most_tiles * self._encoder.predict(fewer)
 
     def has_seen(self, question: Stages) -> bool:
@@ -172,42 +184,44 @@ class Estimator:
         return question.step >= self._least_step
 
     def learn(self, question: Stages, truth: int) -> None:
-        """Take in one question's measured peak above the floor, in bytes.
-
-        The encoder's line learns from what the prefill does not explain and from what it
-        overstates itself, the prefill's from the rest; both from the first questions.
-        """
-        need = truth + question.freed
+        """Take in one question's measured peak above the floor, in bytes."""
         if truth <= 0:
             return
-        chunk = max(question.chunks, key=self._prefill.predict)
-        prefill, encoder = self._prefill.predict(chunk), self._encoding(question)
-        first = self.learned < _SHARED
-        if not first:
-            self._mind(need, max(prefill, encoder))
-        # The higher line's, unless the prefill's overstates it already.
-        encoders = question.encoder is not None and prefill <= encoder
-        encoders = encoders and prefill <= need * (1.0 + _EXPLAINED)
-        if question.encoder and (first or encoders or encoder > need * (1.0 + _EXPLAINED)):
-            if encoder > need * (1.0 + FIRST_MARGIN) and question.encoder[1] >= self._most_tiles:
-                self._encoder.doubt()  # it is wrong, not imprecise
-            self._encoder.learn(question.encoder, need)
-        if first or not encoders:
-            if question.encoder is None and prefill > need * (1.0 + FIRST_MARGIN):
-                self._prefill.doubt()  # what it learned was the encoder's
-            self._prefill.learn(chunk, need)
+        need = truth + question.freed
+        if question.encoder is None and self._further is None:
+            self._further = self._prefill.copy()
+        if self.learned >= _SHARED:
+            self._mind(need, self._need(question))
+        lines = [(line, terms, line.predict(terms)) for line, terms in self._stages(question)]
+        highest = max(said for _, _, said in lines)
+        for line, terms, said in lines:
+            if self.learned < _SHARED or said == highest or said > need:
+                line.learn(terms, need, *([_DOUBT] if said > need * (1.0 + _OVER) else []))
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
         if question.encoder is not None:
-            self._most_tiles = max(self._most_tiles, question.encoder[1])
+            self._most_tiles = max(self._most_tiles, question.encoder[0])
+        self._alike[question.encoder is None] += 1
+        self._largest = max(self._largest, need)
         self.learned += 1
         self._mean += (need - self._mean) / self.learned
 
     def _need(self, question: Stages) -> float:
-        return max(self._encoding(question), *map(self._prefill.predict, question.chunks))
+        found = [line.predict(terms) for line, terms in self._stages(question)]
+        if self._further is not None:
+            found += map(self._further.predict, question.chunks)
+        return max(found)
 
-    def _encoding(self, question: Stages) -> float:
-        return 0.0 if question.encoder is None else self._encoder.predict(question.encoder)
+    def _stages(self, question: Stages) -> Iterator[tuple[Line, Vector]]:
+        """Each stage's line and what it is asked about; of the chunks, the dearest."""
+        line = self._line(question)
+        yield line, max(question.chunks, key=line.predict)
+        if question.encoder is not None:
+            yield self._encoder, question.encoder
+
+    def _line(self, question: Stages) -> Line:
+        """The prefill's, or that of a question whose image is computed already."""
+        return (self._further if question.encoder is None else None) or self._prefill
 
     def _mind(self, truth: int, predicted: float) -> None:
         under = (truth - predicted) / max(predicted, self._mean, 1.0)

@@ -13,7 +13,8 @@ from vqa_engine.adapter import (
     QuestionCost,
     Sizable,
 )
-from vqa_engine.adapter.strategy import CleanupStrategy
+from vqa_engine.adapter.crossing import called, plain
+from vqa_engine.adapter.strategy import CleanupStrategy, Described, describe
 from vqa_engine.errors import AdapterInvalid, OutOfMemory
 from vqa_engine.memory.backends import installed
 from vqa_engine.memory.budget import Budget, expected, shown
@@ -104,7 +105,7 @@ def expected_profile(adapter: ModelAdapter, model: ModelRef) -> MemoryProfile:
         AdapterInvalid: it is no `MemoryProfile`, or a field of it does not fit.
     """
     if isinstance(adapter, Sizable):
-        return _checked(adapter, "profile_of", adapter.profile_of(model))
+        return _checked(adapter, "profile_of", called(adapter.profile_of, model))
     return loaded_profile(adapter)
 
 
@@ -114,33 +115,41 @@ def loaded_profile(adapter: ModelAdapter) -> MemoryProfile:
     Raises:
         AdapterInvalid: as `expected_profile` does.
     """
-    return _checked(adapter, "memory_profile", adapter.memory_profile())
+    return _checked(adapter, "memory_profile", called(adapter.memory_profile))
 
 
 def _checked(adapter: ModelAdapter, method: str, profile: object) -> MemoryProfile:
     """The profile, if the engine can use it."""
-    problem = _problem(profile)
-    if problem:
-        raise AdapterInvalid(type(adapter).__name__, [f"{method}() returns {problem}"])
-    assert isinstance(profile, MemoryProfile)
-    return profile
+    try:
+        found = _fitting(profile)
+    except TypeError as error:
+        raise AdapterInvalid(type(adapter).__name__, [f"{method}() returns {error}"]) from error
+    return found
 
 
-def _problem(profile: object) -> str:
-    """What is wrong with a profile, empty when nothing is."""
+def _fitting(profile: object) -> MemoryProfile:
+    """The profile with plain values, and its own strategies.
+
+    Raises:
+        TypeError: it does not fit, in words that follow "returns".
+    """
     if not isinstance(profile, MemoryProfile):
-        return f"a value of type {type(profile).__name__}, not a MemoryProfile"
-    wrong = profile.strategies
-    if not isinstance(wrong, tuple):
-        return f"strategies of type {type(wrong).__name__}, not a tuple"
-    misfit = next((one for one in wrong if not isinstance(one, CleanupStrategy)), None)
-    if misfit is not None:
-        return f"{misfit!r} among its strategies, which is not a CleanupStrategy"
-    if profile.backend not in installed():
-        return f"the backend {profile.backend!r}, but the installed ones are " + ", ".join(
-            installed()
-        )
-    return ""
+        raise TypeError(f"a value of type {type(profile).__name__}, not a MemoryProfile")
+    wanted = profile.strategies
+    if not isinstance(wanted, tuple):
+        raise TypeError(f"strategies of type {type(wanted).__name__}, not a tuple")
+    for one in wanted:
+        if not isinstance(one, CleanupStrategy):
+            raise TypeError(f"{one!r} among its strategies, which is not a CleanupStrategy")
+        plain(Described, called(describe, one))
+    found = plain(MemoryProfile, evolve(profile, strategies=()))
+    if found.backend not in installed():
+        listed = ", ".join(installed())
+        raise TypeError(f"the backend {found.backend!r}, but the installed ones are {listed}")
+    sizes = [found.weights, found.kv_per_token, found.attention_per_pair, found.per_tile]
+    if any(size is not None and size < 0 for size in sizes):
+        raise TypeError("a negative size")
+    return evolve(found, strategies=wanted)
 
 
 def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:

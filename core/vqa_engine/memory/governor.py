@@ -23,8 +23,9 @@ from vqa_engine.adapter import (
     Question,
     QuestionId,
 )
+from vqa_engine.adapter.crossing import called, plain
 from vqa_engine.adapter.strategy import VERDICT
-from vqa_engine.errors import VqaEngineError
+from vqa_engine.errors import BackendError, VqaEngineError
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.backend import MemoryBackend
 from vqa_engine.memory.backends import backend
@@ -37,6 +38,7 @@ from vqa_engine.memory.planner import Planned, Planner
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.memory.strategies import EncoderBatch, PrefillStep
 from vqa_engine.memory.watch import Watch
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import LeakVerdict, MemoryEvent, MemoryPrediction
 
 log = logging.getLogger(__name__)
@@ -98,7 +100,7 @@ class Governor:
         self._bounds = []
         for strategy in (*profile.strategies, *self._frugal(profile)):
             # One by one: what was bound before a refusal can then be undone.
-            self._bounds.append(strategy.bind(self.controls))
+            self._bounds.append(_bound(strategy, self.controls))
         self._narrows = [bound.plan for bound in self._bounds if bound.plan]
         self._before = [bound.before for bound in self._bounds if bound.before]
         self._after = [bound.after for bound in self._bounds if bound.after]
@@ -123,8 +125,7 @@ class Governor:
         self._moment.number += sum(one.question_id not in self._again for one in questions)
         if not self._busy:
             return plan
-        for narrow in self._narrows:
-            plan = narrow(plan)
+        plan = self._narrowed(plan)
         if self._counts:
             planned = self._fit(questions, plan)
             if planned is None:
@@ -132,7 +133,7 @@ class Governor:
                 return None
             plan = planned.plan
         if self._before:
-            self._before = self._run(self._before)
+            self._before = self._run(self._before, refusing=True)
         if self._counts:
             self._active_before = self.backend.read().active or 0
             self.backend.reset_peak()
@@ -159,7 +160,7 @@ class Governor:
             self._learn(reading, answer)
             self._audit(reading)
         if self._after:
-            self._after = self._run(self._after)
+            self._after = self._run(self._after, refusing=False)
         return evolve(reading, footprint=self._watch.footprint) if looked else reading
 
     def recover(self) -> None:
@@ -182,8 +183,12 @@ class Governor:
         The measures escalate: cycles are collected only when something stayed.
         """
         for bound in reversed(self._bounds):
-            if bound.undo is not None:
-                bound.undo()
+            if bound.undo is None:
+                continue
+            try:
+                called(bound.undo)
+            except Exception as error:  # noqa: BLE001  as in `_run`
+                self._set_aside(bound.undo, error)
         self._bounds = []
         if self.backend.name != "none":
             verdict = self.verdict()
@@ -240,25 +245,38 @@ class Governor:
         self._again: set[QuestionId] = set()
         self._active_before = 0
 
-    def _run(self, hooks: list[_Hook]) -> list[_Hook]:
+    def _narrowed(self, plan: GenerationPlan) -> GenerationPlan:
+        """The plan as the strategies narrow it."""
+        for narrow in tuple(self._narrows):
+            try:
+                plan = plain(GenerationPlan, called(narrow, plan))
+            except Exception as error:  # noqa: BLE001  a strategy may raise anything
+                self._narrows.remove(narrow)
+                self._set_aside(narrow, error)
+        return plan
+
+    def _run(self, hooks: list[_Hook], *, refusing: bool) -> list[_Hook]:
         """Run each hook, and return those that did not fail.
 
-        Somebody's strategy must not end a run: one that raises is set aside, and the
-        events say so. What the engine raises on purpose is a refusal, and passes.
+        What the engine raises on purpose before a question is a refusal, and passes.
         """
         sound = []
         for hook in hooks:
             try:
-                hook(self._moment)
-            except VqaEngineError:
-                raise
+                called(hook, self._moment)
             except Exception as error:
-                log.exception("a cleanup strategy failed; it is set aside")
-                name = getattr(hook, "__qualname__", repr(hook))
-                self.controls.note("set aside", name, f"{type(error).__name__}: {error}")
+                if refusing and isinstance(error, VqaEngineError):
+                    raise
+                self._set_aside(hook, error)
             else:
                 sound.append(hook)
         return sound
+
+    def _set_aside(self, part: Callable[..., object], error: Exception) -> None:
+        """Say that a part of somebody's strategy failed: it must not end a run."""
+        log.error("a cleanup strategy failed; it is set aside", exc_info=error)
+        name = getattr(part, "__qualname__", repr(part))
+        self.controls.note("set aside", name, reason(error))
 
     def _fit(self, questions: Sequence[Question], plan: GenerationPlan) -> Planned | None:
         reading = self.backend.read()
@@ -310,3 +328,16 @@ class Governor:
         if active is None or self.floor is None:
             return None
         return max(0, active - self.floor)
+
+
+def _bound(strategy: CleanupStrategy, controls: MemoryControls) -> Bound:
+    """A strategy tied to its calls.
+
+    Raises:
+        BackendError: a call is missing, or what it gave is not a `Bound`.
+    """
+    bound: object = called(strategy.bind, controls)
+    if not isinstance(bound, Bound):
+        problem = f"it returns {type(bound).__name__}, not a Bound"
+        raise BackendError(f"{type(strategy).__name__}.bind", problem)
+    return bound

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from vqa_engine.adapter import CacheHolder, ModelAdapter
+from vqa_engine.adapter.crossing import called
 from vqa_engine.memory.audit import Audit
 from vqa_engine.memory.budget import shown
 from vqa_engine.memory.controls import MemoryControls
 from vqa_engine.memory.holders import holders
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import LeakVerdict
+
+log = logging.getLogger(__name__)
 
 _SUSPICIOUS = 3
 """New highest floors before cycles are collected and holders looked for; then again at
@@ -44,7 +50,15 @@ class Inspector:
         return max(0, floor - self._base)
 
     def _kept(self) -> int:
-        return self._cached() if self._cached is not None else 0
+        if self._cached is None:
+            return 0
+        try:
+            return int(called(self._cached))
+        except Exception as error:
+            log.exception("cached_bytes failed; what the adapter keeps counts as growth")
+            self._cached = None
+            self._controls.note("set aside", "cached_bytes", reason(error))
+            return 0
 
     def _inspect(self, floor: int) -> int:
         left = self._collect(floor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
 )
+from vqa_engine.adapter.crossing import called, plain
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget, shown
 from vqa_engine.memory.controls import MemoryControls
@@ -131,7 +132,7 @@ class Planner:
         cost = self._cost_under(plan)
         through = stages(cost, plan if self._batches else evolve(plan, encoder_batch=None))
         expected = self.estimator.predict(through)
-        bound = self.estimator.bound(through, measured=self._cautious)
+        bound = self.estimator.bound(through)
         saved = self._saved_by_quantising(cost, plan)
         expected, bound = max(0.0, expected - saved), max(0, bound - saved)
         each = 1 if self._cost else len(self._questions)
@@ -142,7 +143,7 @@ class Planner:
         key = evolve(plan, prefill_step=None, encoder_batch=None, rung=0)
         if key not in self._costs:
             self._costs[key] = (
-                self._cost(self._questions, plan)
+                plain(QuestionCost, called(self._cost, self._questions, plan))
                 if self._cost
                 else guess(self.controls.profile, self._questions[0].text)
             )
@@ -257,7 +258,7 @@ class Planner:
         return whole * (_HALF_BITS - plan.kv_bits) // _HALF_BITS
 
     @property
-    def _levers(self) -> frozenset[Lever]:
+    def _levers(self) -> Mapping[Lever, int]:
         return self.controls.profile.levers
 
 

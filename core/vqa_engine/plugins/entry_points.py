@@ -15,6 +15,7 @@ from typing import Any
 from attrs import field, frozen
 from stevedore import NamedExtensionManager
 
+from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import (
     AdapterBroken,
     AdapterClash,
@@ -156,7 +157,7 @@ def imported(entry: metadata.EntryPoint) -> Any:
 
 def reason(error: BaseException) -> str:
     """An exception's type and text."""
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{type(error).__name__}: {said(error)}".rstrip(": ")
 
 
 def remedy(plugin: Plugin, error: BaseException | None = None) -> str:

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any, cast
 
 from vqa_engine.adapter import ModelAdapter
+from vqa_engine.adapter.crossing import called
 from vqa_engine.errors import AdapterBroken, AdapterInvalid
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import ADAPTERS, FAILURES, Plugin, reason
@@ -94,7 +95,7 @@ def made(name: str, factory: AdapterFactory) -> ModelAdapter:
         AdapterInvalid: it cannot be created, or does not fit.
     """
     try:
-        adapter = factory()
+        adapter = called(factory)
     except Exception as error:
         raise AdapterInvalid(name, [f"creating it failed: {reason(error)}"]) from error
     check_instance(name, adapter)
@@ -107,6 +108,9 @@ def check_instance(name: str, adapter: object) -> None:
     Raises:
         AdapterInvalid: naming each method that does not fit.
     """
-    problems = missing_methods(adapter) + wrong_signatures(adapter)
+    try:
+        problems = called(missing_methods, adapter) + called(wrong_signatures, adapter)
+    except Exception as error:
+        raise AdapterInvalid(name, [f"looking at it failed: {reason(error)}"]) from error
     if problems:
         raise AdapterInvalid(name, problems)

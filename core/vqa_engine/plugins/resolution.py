@@ -91,8 +91,12 @@ def _from_spec(spec: AdapterSpec) -> ResolvedAdapter:
 
 def _from_class(adapter: type[ModelAdapter]) -> ResolvedAdapter:
     spec = _spec_of(adapter)
-    registry.check(spec.name, adapter)
-    return ResolvedAdapter(spec=spec, make=adapter, portable=_is_importable(adapter))
+    factory = registry.check(spec.name, adapter)
+    return ResolvedAdapter(
+        spec=spec,
+        make=lambda: registry.made(spec.name, factory),
+        portable=_is_importable(adapter),
+    )
 
 
 def _from_object(adapter: ModelAdapter) -> ResolvedAdapter:

@@ -115,16 +115,20 @@ def is_held(directory: Path) -> bool:
     process of that number lives, so that a look never keeps a run from starting.
     """
     try:
-        lock = os.open(directory / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(
+            directory / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        )
     except OSError:
         return False
     try:
         owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        if not owner.isdigit() or not psutil.pid_exists(int(owner)):
+        if not owner.isdecimal() or len(owner) > 9 or not psutil.pid_exists(int(owner)):
             return False
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a pipe or a device, in a directory that somebody else made
+        return False
     finally:
         os.close(lock)
     return False

@@ -8,6 +8,7 @@ from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.observer import Progress
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
+from vqa_engine.runs.database import unusable
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
 
@@ -35,6 +36,8 @@ class Account:
         self._done = self._failed = self._degraded = 0
         self._settled = bytearray(total)  # a byte a question: ids would take a hundred
         for place, row in journal.placed_rows(label, failed=keep_failed):
+            if place >= total:
+                raise unusable(journal.path, f"The journal has a question {place} of {total}")
             self._count(row)
             self._settled[place] = True
         self._resumed, self._failed_before = self._done, self._failed

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
 
 from vqa_engine.errors import JournalError
 
@@ -36,18 +40,38 @@ PRAGMA wal_autocheckpoint = 8000;
 """
 
 
+ERRORS = (sqlite3.Error, UnicodeError)
+"""What sqlite3 raises; the second where SQLite's own message quotes bytes of a damaged file."""
+
+PATIENCE = 60.0
+"""Seconds that SQLite may look for one row: a damaged or hostile file can send it in circles."""
+
+LARGEST = 64 << 20
+"""Bytes of one record."""
+
+_STEPS = 1_000_000
+"""SQLite's instructions between two looks at the clock, some 10 ms."""
+
+
+class Patience:
+    """Interrupts a query that finds nothing for `PATIENCE` seconds; `again` starts it anew."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._until = 0.0
+        self.again()
+        db.set_progress_handler(self._is_over, _STEPS)
+
+    def again(self) -> None:
+        """A row was found, or a query begins."""
+        self._until = monotonic() + PATIENCE
+
+    def _is_over(self) -> bool:
+        return monotonic() > self._until
+
+
 def opened(path: Path | None) -> sqlite3.Connection:
     """A connection to write; an empty file becomes a journal in one transaction."""
-    db = sqlite3.connect(path or "", isolation_level=None)
-    try:
-        if _first(db, "SELECT count(*) FROM sqlite_schema") == 0:
-            db.executescript(_SETTINGS + _SCHEMA)
-        _check_format(path, db)
-        db.executescript(_SETTINGS)
-    except BaseException:
-        db.close()
-        raise
-    return db
+    return _checked(path, sqlite3.connect(path or "", isolation_level=None), write=True)
 
 
 def opened_to_read(path: Path) -> sqlite3.Connection:
@@ -59,24 +83,80 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     """
     log = path.with_name(f"{path.name}-wal")
     settled = not log.exists() or log.stat().st_size == 0
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if settled else ''}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
+        return _connected(path, "&immutable=1" if settled else "")
+    except sqlite3.OperationalError:
+        if settled:
+            raise
+    return _copied(path, log)  # it was not closed, and the folder cannot be written to
+
+
+def _copied(path: Path, log: Path) -> sqlite3.Connection:
+    """A connection to a private copy, which ends with it: the files are open, and have no name."""
+    with TemporaryDirectory(prefix="vqa-engine-") as folder:
+        copy = Path(folder, path.name)
+        try:
+            shutil.copyfile(path, copy)
+            shutil.copyfile(log, copy.with_name(log.name))
+        except OSError as error:
+            raise unusable(path, f"{path} cannot be copied to be read: {error}") from error
+        return _connected(copy)
+
+
+def _connected(path: Path, how: str = "") -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=ro{how}"
+    return _checked(path, sqlite3.connect(uri, uri=True, isolation_level=None), write=False)
+
+
+def _checked(path: Path | None, db: sqlite3.Connection, *, write: bool) -> sqlite3.Connection:
+    """The connection, closed if the file is no journal."""
+    try:
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+        db.text_factory = _text
+        if write and not _schema(db) and _mark(db) == (0, 0):
+            db.executescript(_SETTINGS + _SCHEMA)
         _check_format(path, db)
+        if write:
+            db.executescript(_SETTINGS)
     except BaseException:
         db.close()
         raise
     return db
 
 
+def _text(stored: bytes) -> str:
+    """Text as it is, with escapes for what is not UTF-8."""
+    return stored.decode("utf-8", "backslashreplace")
+
+
 def _check_format(path: Path | None, db: sqlite3.Connection) -> None:
-    found = _first(db, "PRAGMA application_id"), _first(db, "PRAGMA user_version")
-    if found != (_APPLICATION, FORMAT):
+    """See that the file has our tables and nothing else: a view or a trigger would run."""
+    if _mark(db) != (_APPLICATION, FORMAT):
         raise unusable(path, f"The journal {path} was not written by this version of vqa-engine")
+    if _schema(db) != _own_schema():
+        raise unusable(path, f"The journal {path} has tables, views or triggers that are not ours")
 
 
-def _first(db: sqlite3.Connection, query: str) -> int:
-    return int(db.execute(query).fetchone()[0])
+@cache
+def _own_schema() -> frozenset[tuple[object, ...]]:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        db.executescript(_SCHEMA)
+        return _schema(db)
+    finally:
+        db.close()
+
+
+def _schema(db: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
+    """What the database is made of, with its SQL on one line."""
+    parts = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 100")
+    return frozenset((*names, " ".join(str(sql).split())) for *names, sql in parts)
+
+
+def _mark(db: sqlite3.Connection) -> tuple[int, ...]:
+    """Whose the file is, and its format; zeros in one that nobody has marked."""
+    pragmas = ("application_id", "user_version")
+    return tuple(int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in pragmas)
 
 
 def unusable(path: Path | None, what: str) -> JournalError:
@@ -85,7 +165,7 @@ def unusable(path: Path | None, what: str) -> JournalError:
     return JournalError(directory, f"{what}. Use --fresh, or give another --output.")
 
 
-def explained(path: Path | None, error: sqlite3.Error) -> JournalError:
+def explained(path: Path | None, error: sqlite3.Error | UnicodeError) -> JournalError:
     """SQLite's error as one that says what to do."""
     directory = path.parent if path else Path()
     remedies = {
@@ -94,8 +174,10 @@ def explained(path: Path | None, error: sqlite3.Error) -> JournalError:
         "unable to open": "Make the directory writable, or give another --output.",
         "not a database": "It is not a journal of vqa-engine: give another --output.",
         "malformed": "It is damaged: use --fresh, or give another --output.",
+        "interrupted": f"It is damaged: nothing was found in it for {PATIENCE:.0f} s.",
+        "too big": f"It is damaged: a record has more than {LARGEST >> 20} MiB.",
     }
-    text = str(error)
+    text = "malformed schema" if isinstance(error, UnicodeError) else str(error)
     remedy = next((say for part, say in remedies.items() if part in text), "")
     what = f"The journal {path} cannot be used: {text}. Rows committed before are safe. {remedy}"
     return JournalError(directory, what.rstrip())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +16,19 @@ from typing import Self
 import msgspec
 
 from vqa_engine.errors import JournalError, RunError, RunLocked, RunMismatch
+from vqa_engine.files import read_regular
 from vqa_engine.results import Loaded
 from vqa_engine.runs import journal, manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 
-_LOCK = "lock"
-_LOGS = "logs"
-_OURS = {_LOCK, _LOGS, manifest.FILE, *(f"{journal.FILE}{end}" for end in ("", "-wal", "-shm"))}
+_LOCK, _LOGS = "lock", "logs"
+
+_OWN = (_LOCK, manifest.FILE, journal.FILE, f"{journal.FILE}-wal", f"{journal.FILE}-shm")
+"""What a run writes beside the logs of its workers."""
+
+_LARGEST_LOCK, _LARGEST_MANIFEST = 32, 64 << 20
+"""Bytes."""
 
 
 class RunDirectory:
@@ -49,6 +56,7 @@ class RunDirectory:
         self.path = path
         self._lock = _locked(path)
         try:
+            _check_own(path)
             self._manifest = _agree(path, wanted, extends, accept_changes)
             self.journal = Journal(path / journal.FILE)
         except BaseException:
@@ -93,8 +101,10 @@ class RunDirectory:
         self.close()
 
 
-def open_journal(path: Path) -> Journal:
+def open_journal(path: Path, *, salvage: bool = False) -> Journal:
     """The journal of an existing run, opened read-only; nothing in the folder changes.
+
+    With `salvage`, rows that cannot be read are left out.
 
     Raises:
         RunError: the directory holds no run.
@@ -103,7 +113,7 @@ def open_journal(path: Path) -> Journal:
     file = path / journal.FILE
     if not file.is_file():
         raise RunError(path, f"{path} is not a run directory: it has no {journal.FILE}.")
-    return Journal(file, read_only=True)
+    return Journal(file, read_only=True, salvage=salvage)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -114,9 +124,10 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / manifest.FILE
     try:
-        return manifest.decode(file.read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
-        what = f"{file} cannot be read as the manifest of a run: {error}. Give another --output."
+        return manifest.decode(read_regular(file, _LARGEST_MANIFEST))
+    except (OSError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        what = f"{file} cannot be read as the manifest of a run: {reason}. Give another --output."
         raise RunError(path, what) from error
 
 
@@ -132,7 +143,7 @@ def is_empty(path: Path) -> bool:
     Raises:
         JournalError: its journal cannot be read.
     """
-    if any(entry.name not in _OURS for entry in path.iterdir()):
+    if any(entry.name not in (*_OWN, _LOGS) for entry in path.iterdir()):
         return False
     with closing(open_journal(path)) as opened:
         return next(opened.rows(), None) is None
@@ -166,19 +177,59 @@ def _locked(path: Path) -> int:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        lock = os.open(path / _LOCK, flags, 0o644)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _foreign(path, path / _LOCK) from error
         what = f"The run directory {path} cannot be written: {error}. Give another --output."
         raise RunError(path, what) from error
     try:
+        _hold(path, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _hold(path: Path, lock: int) -> None:
+    found = os.fstat(lock)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_LOCK:
+        raise _foreign(path, path / _LOCK)  # a hard link to another file may be one
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise RunLocked(path, int(owner) if owner.isdigit() else None) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
+        owner = os.pread(lock, _LARGEST_LOCK, 0).decode("ascii", "replace").strip()
+        raise RunLocked(path, int(owner) if owner.isdecimal() else None) from error
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        what = f"The run directory {path} cannot be written: {error.strerror}."
+        raise RunError(path, f"{what} Free some space, or give another --output.") from error
+
+
+def _check_own(path: Path) -> None:
+    """See that what is written to lies in the directory: one that was received may hold links.
+
+    Raises:
+        RunError: a file of the run is a link, a pipe or a device.
+    """
+    logs = path / _LOGS
+    for file in (path / name for name in _OWN):
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise _foreign(path, file)
+    if logs.is_symlink() or (logs.exists() and not logs.is_dir()):
+        raise _foreign(path, logs)
+    for folder, folders, files in os.walk(logs):  # each place has a folder of its own
+        for file in (Path(folder, name) for name in (*folders, *files)):
+            if file.is_symlink() or not (file.is_file() or file.is_dir()):
+                raise _foreign(path, file)
+
+
+def _foreign(path: Path, file: Path) -> RunError:
+    what = f"{file} is not a file that vqa-engine made, so the run in {path} is not continued"
+    return RunError(path, f"{what}. Use --fresh, or give another --output.")
 
 
 def matching(folder: Path, wanted: Manifest) -> Path | None:
@@ -199,7 +250,7 @@ def _agree(
 ) -> Manifest:
     """Write the manifest of a new run, or compare it with that of an old one; the one there."""
     file = path / manifest.FILE
-    if not file.exists():
+    if not os.path.lexists(file):
         if (path / journal.FILE).exists():
             raise JournalError(path, f"{path} has a journal, but no manifest. Use --fresh.")
         _write(file, wanted.encode())
@@ -228,7 +279,8 @@ def _write(file: Path, data: bytes) -> None:
     """Write all or nothing: a torn manifest would lock its run for ever."""
     part = file.with_suffix(".part")
     try:
-        with part.open("wb") as stream:
+        part.unlink(missing_ok=True)  # never written through, in case it is a link
+        with part.open("xb") as stream:
             stream.write(data)
             os.fsync(stream.fileno())
         part.replace(file)

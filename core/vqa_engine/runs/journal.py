@@ -9,8 +9,8 @@ missing, the file is still whole, and resuming asks those questions again
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from time import time
@@ -20,9 +20,11 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import QuestionId
 from vqa_engine.errors import ConfigurationError, JournalError
+from vqa_engine.files import Stamp
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
-from vqa_engine.runs.database import explained, opened, opened_to_read, unusable
+from vqa_engine.runs.database import ERRORS, Patience, explained, opened, opened_to_read, unusable
+from vqa_engine.runs.salvage import salvaged
 from vqa_engine.runs.stored import Key
 
 FILE = "journal.sqlite"
@@ -50,9 +52,12 @@ WHERE rows.adapter = ? AND rows.rowid > ?
 ORDER BY position
 """
 _PLACES = """
-SELECT json_extract(CAST(record AS TEXT), '$.place') AS place, count(*) FROM rows
-WHERE adapter = ? AND place <> '' GROUP BY place ORDER BY place
+SELECT json_extract(record, '$.place') AS place, count(*)
+FROM (SELECT CAST(record AS TEXT) AS record FROM rows WHERE adapter = ?)
+WHERE json_valid(record) AND typeof(place) = 'text' AND place <> ''
+GROUP BY place ORDER BY place
 """
+_LABELS = "SELECT DISTINCT adapter FROM rows ORDER BY adapter"
 _EVENTS = """
 SELECT adapter, time, record FROM events WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid
 """
@@ -94,6 +99,14 @@ class TimedEvent:
     event: MemoryEvent
 
 
+def _is(stamp: Stamp | None, path: Path) -> bool:
+    try:
+        found = Stamp.of(path)
+    except OSError:
+        return False
+    return stamp is not None and (found.device, found.inode) == (stamp.device, stamp.inode)
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -106,8 +119,9 @@ def _guarded(
     @wraps(call)
     def guarded(self: Journal, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            self._patience.again()
             return call(self, *args, **kwargs)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise explained(self.path, error) from error
 
     return guarded
@@ -117,20 +131,26 @@ class Journal:
     """The store of one run.
 
     `path` None keeps it in a private temporary file that ends with the object. With
-    `read_only` the file must be there, and nothing in its folder is changed.
+    `read_only` the file must be there, and nothing in its folder is changed. With `salvage`
+    rows that cannot be read are left out instead of being an error; `unread` counts them.
 
     Raises:
         JournalError: from every method, when the disk is full, the file is not
             writable, is no journal or has another format. What was committed before stays.
     """
 
-    def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path | None = None, *, read_only: bool = False, salvage: bool = False
+    ) -> None:
+        self.path, self.unread = path, 0
+        self.salvages = salvage
         self._closed = False
         try:
             self._db = opened_to_read(path) if path and read_only else opened(path)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise explained(path, error) from error
+        self._patience = Patience(self._db)
+        self._stamp = Stamp.of(path) if path else None
 
     @_guarded
     def begin(self, adapter: str, *question_ids: QuestionId) -> None:
@@ -142,6 +162,7 @@ class Journal:
         for question_id in question_ids:
             self._db.execute(_BEGIN, (adapter, stored.key(question_id)))
         self._db.execute("COMMIT")
+        self._check_there()
 
     @_guarded
     def abandon(self, adapter: str) -> None:
@@ -171,6 +192,7 @@ class Journal:
         """Commit all that was recorded."""
         if self._db.in_transaction:
             self._db.execute("COMMIT")
+            self._check_there()
 
     @_guarded
     def record_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
@@ -216,8 +238,7 @@ class Journal:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        found = self._db.execute("SELECT DISTINCT adapter FROM rows ORDER BY adapter")
-        known = tuple(label for (label,) in found)
+        known = self._labels()
         if wanted is None:
             return known
         if wanted not in known:
@@ -225,6 +246,14 @@ class Journal:
                 f"The run has no adapter {wanted!r}; it has: {', '.join(known)}."
             )
         return (wanted,)
+
+    def _labels(self) -> tuple[str, ...]:
+        if self.salvages:
+            return tuple(sorted({row.adapter for row in self.rows()}))
+        found = [label for (label,) in self._db.execute(_LABELS)]
+        if not all(isinstance(label, str) for label in found):
+            raise self._damaged("The name of an adapter", TypeError("it is not text"))
+        return tuple(found)
 
     def rows(self, adapter: str | None = None) -> Iterator[Row]:
         """Rows of one adapter, or of all, in the caller's question order; lazy.
@@ -251,8 +280,11 @@ class Journal:
         for label, moment, record in self._select(_EVENTS, (adapter,)):
             try:
                 event = stored.decoded_event(record)
-            except stored.UNSTORABLE as error:
-                raise self._damaged(f"a memory event of {label!r}", error) from error
+                datetime.fromtimestamp(moment)  # a moment that the calendar has
+            except (*stored.UNSTORABLE, OSError) as error:
+                if self.salvages:
+                    continue
+                raise self._damaged(f"A memory event of {label!r}", error) from error
             yield TimedEvent(adapter=label, time=moment, event=event)
 
     def close(self) -> None:
@@ -266,23 +298,53 @@ class Journal:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
+    def _check_there(self) -> None:
+        """See that what was committed can be found: SQLite writes to a deleted file gladly."""
+        if self.path is not None and not _is(self._stamp, self.path):
+            what = f"{self.path} was deleted or replaced while the run was written to it"
+            raise JournalError(self.path.parent, f"{what}. Put it back, or start the run again.")
+
     def _add_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
         for event in events:
             self._db.execute(_ADD_EVENT, (adapter, time(), stored.encoded_event(event)))
 
-    def _decoded(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[int, Row]]:
+    def _decoded(self, query: str, values: tuple[str | None, object]) -> Iterator[tuple[int, Row]]:
+        if self.salvages:
+            yield from self._salvaged(*values)
+            return
         for label, key, number, record, question in self._select(query, values):
             try:
                 row = stored.decoded_row(label, record, question)
+                place = stored.decoded_place(number)
             except stored.UNSTORABLE as error:
-                raise self._damaged(f"The row of question {key!r} of {label!r}", error) from error
-            yield number, row
+                what = f"The row of question {key!r} of {label!r}"
+                raise self._damaged(what, error) from error
+            yield place, row
+
+    def _salvaged(self, adapter: str | None, failed: object) -> Iterator[tuple[int, Row]]:
+        """What `_ROWS` gives, without the rows that cannot be read."""
+        self.unread = 0
+        for found in salvaged(self._db, self._patience, adapter):
+            try:
+                label, _, number, record, question = found or (None,) * 5
+                row = stored.decoded_row(label, record, question)
+                place = stored.decoded_place(number)
+            except stored.UNSTORABLE:
+                self.unread += 1
+                continue
+            if failed or row.failure is None:
+                yield place, row
 
     def _select(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._db.execute(query, values)
-        except sqlite3.Error as error:
+            self._patience.again()
+            for row in self._db.execute(query, values):
+                yield row
+                self._patience.again()
+        except ERRORS as error:
             raise explained(self.path, error) from error
 
     def _damaged(self, what: str, error: Exception) -> JournalError:
-        return unusable(self.path, f"{what} in the journal {self.path} cannot be read: {error}")
+        reason = " ".join(str(error).split())
+        what = f"{what} in the journal {self.path} cannot be read: {reason}"
+        return unusable(self.path, f"{what}. vqa-engine score --salvage leaves such rows out")

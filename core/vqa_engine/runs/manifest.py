@@ -210,11 +210,12 @@ def _commit(record: AdapterRecord) -> str | None:
     """
     if record.checkpoint or not any(hub_cache().glob("models--*")):
         return None
-    model = record.model
+    model, revision = record.model, record.revision
     if model is None and record.target is None:
         python = Path(record.python) if record.python else None
-        model = provenance.default_model(record.name, python)
-    return hub_commit(model, record.revision) if model else None
+        model, own = provenance.default_model(record.name, python)
+        revision = revision or own
+    return hub_commit(model, revision) if model else None
 
 
 def _told(name: str, value: object) -> object:

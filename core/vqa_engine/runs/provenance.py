@@ -20,7 +20,6 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import AdapterError, InterpreterError
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
@@ -47,7 +46,7 @@ class Origin:
     over the code files beside the adapter's module, its package's folder and all below it,
     or over the module alone when it is in no package. `libraries` are the versions of Python
     and of the packages that can change an answer, `default_model` the checkpoint that the
-    adapter loads when none is named, if that was asked for.
+    adapter loads when none is named, if that was asked for, at its `default_revision`.
     """
 
     distribution: str | None = None
@@ -55,6 +54,7 @@ class Origin:
     sha256: str | None = None
     libraries: Mapping[str, str] = field(factory=dict)
     default_model: str | None = None
+    default_revision: str | None = None
 
 
 def origin(spec: AdapterSpec) -> Origin:
@@ -63,12 +63,13 @@ def origin(spec: AdapterSpec) -> Origin:
 
 
 @cache
-def default_model(name: str, python: Path | None) -> str | None:
-    """The checkpoint that a plugin loads when none is named, None if nobody knows.
+def default_model(name: str, python: Path | None) -> tuple[str | None, str | None]:
+    """The checkpoint that a plugin loads when none is named, and its revision, as far as known.
 
     A process of its own imports the plugin, so that this one does not.
     """
-    return _asked(AdapterSpec(name=name, python=python)).default_model
+    found = _asked(AdapterSpec(name=name, python=python))
+    return found.default_model, found.default_revision
 
 
 def libraries(distribution: metadata.Distribution | None = None) -> dict[str, str]:
@@ -168,18 +169,22 @@ def _asked(spec: AdapterSpec) -> Origin:
         return Origin()
 
 
-def _default_model(spec: AdapterSpec) -> str | None:
-    """The `default_model` of the adapter, which this imports and makes."""
+def _with_default(found: Origin, spec: AdapterSpec) -> Origin:
+    """With the default checkpoint of the adapter, which this imports and makes."""
     try:
-        found = getattr(registry.make(spec), "default_model", None)
+        adapter = registry.make(spec)
     except Exception as error:  # noqa: BLE001  its worker says so, and what to do
         log.info("%s cannot be made: %s", spec.name, error)
-        return None
-    found = found.model if isinstance(found, ModelRef) else found
-    return found if isinstance(found, str) else None
+        return found
+    model = getattr(adapter, "default_model", None)
+    return evolve(
+        found,
+        default_model=model if isinstance(model, str) else None,
+        default_revision=getattr(adapter, "default_revision", None),
+    )
 
 
 if __name__ == "__main__":
     _name, _target = sys.argv[1:3]
     _spec = AdapterSpec(name=_name, target=_target or None)
-    say(evolve(origin(_spec), default_model=_default_model(_spec)))
+    say(_with_default(origin(_spec), _spec))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vqa_engine.errors import ConfigurationError, ScoringError
+from vqa_engine.errors import ConfigurationError, RunError, ScoringError
 from vqa_engine.results import Row
 from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal, read_manifest
@@ -35,18 +35,44 @@ class Rescored:
     comparisons: tuple[Comparison, ...] = ()
 
 
-def score_run(directory: Path, wanted: Iterable[MetricLike] = ()) -> Rescored:
+def score_run(
+    directory: Path, wanted: Iterable[MetricLike] = (), *, salvage: bool = False
+) -> Rescored:
     """Score a run again, by the metrics wanted or those it was scored by.
+
+    With `salvage`, rows that cannot be read are left out, and a warning counts them.
 
     Raises:
         RunError: the directory holds no run.
         JournalError: its journal cannot be read.
         ConfigurationError: there is no such metric.
     """
-    with closing(open_journal(directory)) as journal:
-        chosen, why = chosen_metrics(journal, wanted, read_manifest(directory).metrics)
+    with closing(open_journal(directory, salvage=salvage)) as journal:
+        chosen, why = chosen_metrics(journal, wanted, _recorded(directory, salvage))
+        warn_of_unread(journal)
         scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
         return Rescored(scores, why, tuple(comparisons(journal.rows, scores, chosen[0])))
+
+
+def warn_of_unread(journal: Journal) -> None:
+    """Log how many rows a damaged journal lacks, where it is salvaged."""
+    for _ in journal.rows() if journal.salvages else ():
+        pass  # reading them counts them
+    if journal.unread:
+        log.warning(
+            "%s is damaged: %d of its rows cannot be read and are left out",
+            *(journal.path, journal.unread),
+        )
+
+
+def _recorded(directory: Path, salvage: bool) -> tuple[str, ...]:
+    try:
+        return read_manifest(directory).metrics
+    except RunError as error:
+        if not salvage:
+            raise
+        log.warning("%s", error)
+        return ()
 
 
 def comparisons(
@@ -66,21 +92,23 @@ def answered(rows: Iterable[Row]) -> Iterator[Answered]:
     return ((row.question, row.answer.text if row.answer else None) for row in rows)
 
 
-def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -> Rescored:
+def score_runs(
+    directories: Sequence[Path], wanted: Iterable[MetricLike] = (), *, salvage: bool = False
+) -> Rescored:
     """Score several runs over the same questions together; adapters of one label get the
-    name of their run in front.
+    name of their run in front. With `salvage`, as `score_run`.
 
     Raises:
         ScoringError: the runs are over other questions.
         RunError, JournalError, ConfigurationError: as `score_run` raises.
     """
     if len(directories) == 1:
-        return score_run(directories[0], wanted)
+        return score_run(directories[0], wanted, salvage=salvage)
     _check_same_questions(directories)
-    with closing(open_journal(directories[0])) as journal:
+    with closing(open_journal(directories[0], salvage=salvage)) as journal:
         recorded = read_manifest(directories[0]).metrics
         chosen, why = chosen_metrics(journal, wanted, recorded)
-    parts = [score_run(directory, chosen).scores for directory in directories]
+    parts = [score_run(one, chosen, salvage=salvage).scores for one in directories]
     often = Counter(label for part in parts for label in part)
     merged, homes = {}, {}
     for directory, part in zip(directories, parts, strict=True):
@@ -90,7 +118,7 @@ def score_runs(directories: Sequence[Path], wanted: Iterable[MetricLike] = ()) -
 
     def rows(name: str) -> Iterator[Row]:
         directory, label = homes[name]
-        with closing(open_journal(directory)) as journal:
+        with closing(open_journal(directory, salvage=salvage)) as journal:
             yield from journal.rows(label)
 
     return Rescored(merged, why, tuple(comparisons(rows, merged, chosen[0])))

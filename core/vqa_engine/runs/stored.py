@@ -8,6 +8,7 @@ written in a form that people can read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,8 @@ UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, msgspec.Ms
 
 _BITS = 64
 """What SQLite's integers have, sign included."""
+
+_LAST_PLACE = 1 << 40
 
 T = TypeVar("T")
 
@@ -83,7 +86,7 @@ def key(question_id: object) -> Key:
         return question_id if fits else b"int %d" % question_id
     if isinstance(question_id, str):
         return question_id if _is_unicode(question_id) else _bytes("str", question_id)
-    return _bytes(type(question_id).__name__, repr(question_id))
+    return _bytes(type(question_id).__name__, _readable(question_id))
 
 
 def storable(row: Row) -> tuple[Row, bytes, bytes]:
@@ -92,10 +95,19 @@ def storable(row: Row) -> tuple[Row, bytes, bytes]:
     The row comes back as it is, or as a failure if it, or its question, cannot be stored.
     """
     try:
-        return row, encoded_question(row.question), encoded_row(row)
-    except UNSTORABLE as error:
-        row = _failed(row, error)
-        return row, encoded_question(row.question), encoded_row(row)
+        return _both(row)
+    except Exception as error:
+        for made in (_failed, _bare):
+            with suppress(Exception):
+                return _both(made(row, error))
+        raise
+
+
+def _both(row: Row) -> tuple[Row, bytes, bytes]:
+    """A row with its question's record and its own."""
+    if row.answer is None and row.failure is None:
+        raise ValueError("it has neither an answer nor a failure")
+    return row, encoded_question(row.question), encoded_row(row)
 
 
 def encoded_question(question: Question) -> bytes:
@@ -116,7 +128,7 @@ def encoded_question(question: Question) -> bytes:
         group=question.group,
         labels=question.labels,
     )
-    return _checked(stored, _question)
+    return _checked(stored, _decoded_question)
 
 
 def encoded_row(row: Row) -> bytes:
@@ -130,24 +142,35 @@ def encoded_row(row: Row) -> bytes:
         degraded=row.degraded,
         place=row.place,
     )
-    return _checked(stored, _row)
+    record = _encode(stored)
+    read = _row(record)
+    # A number that is none is written as null, and null is read as a lack of it.
+    if (read.answer is None, read.failure is None) != (row.answer is None, row.failure is None):
+        raise ValueError("its answer or its failure is a number")
+    return record
 
 
 def encoded_event(event: MemoryEvent) -> bytes:
-    """The event's record, with the question id in a readable form if it does not fit."""
+    """The event's record; what of it does not fit is in a readable form."""
     try:
         return _checked(event, _event)
-    except UNSTORABLE:
+    except Exception:  # noqa: BLE001  a strategy notes what it likes
         shown = None if event.question_id is None else _readable_id(event.question_id)
-        return _encode(evolve(event, question_id=shown, detail=_readable(event.detail)))
+        strategy, call, detail = map(_readable, (event.strategy, event.call, event.detail))
+        return _encode(MemoryEvent(strategy=strategy, call=call, detail=detail, question_id=shown))
 
 
-def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
+def decoded_row(adapter: object, row: bytes, question: bytes) -> Row:
     """A row from its two records.
 
     Raises:
-        msgspec.MsgspecError: one of them is damaged, or of another format.
+        ValueError: one of them is damaged, or of another format (`UNSTORABLE` has all that is
+            raised); `msgspec.MsgspecError` is one, and a column of another type.
     """
+    if not isinstance(adapter, str) or not isinstance(row, bytes):
+        raise TypeError("a column is of another type")
+    if not isinstance(question, bytes):
+        raise TypeError("its question is missing")
     stored = _row(row)
     return Row(
         adapter=adapter,
@@ -160,6 +183,17 @@ def decoded_row(adapter: str, row: bytes, question: bytes) -> Row:
         degraded=stored.degraded,
         place=stored.place,
     )
+
+
+def decoded_place(position: object) -> int:
+    """A question's place in the caller's order, from 0.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(position, int) or not 0 <= position < _LAST_PLACE:
+        raise ValueError("its question has no place")
+    return position
 
 
 def decoded_event(record: bytes) -> MemoryEvent:
@@ -224,6 +258,17 @@ def _failed(row: Row, error: Exception) -> Row:
     )
 
 
+def _bare(row: Row, error: Exception) -> Row:
+    """The row as a failure of which little more is kept than that it was."""
+    asked = row.question
+    question = Question(
+        question_id=_readable_id(asked.question_id), image=b"", text=_readable(asked.text)
+    )
+    message = f"the row cannot be stored: {_reason(error)}"
+    failure = Failure(cause="adapter", message=message)
+    return Row(adapter=row.adapter, question=question, failure=failure)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return "it holds text that is not valid Unicode"
@@ -263,7 +308,9 @@ def _readable_question(question: Question) -> Question:
 
 
 def _readable_id(question_id: object) -> QuestionId:
-    return question_id if type(question_id) is int else _readable(question_id)
+    if isinstance(question_id, int) and int(question_id).bit_length() < _BITS:
+        return int(question_id)
+    return _readable(question_id)
 
 
 def _readable_or_none(value: object) -> str | None:
@@ -272,7 +319,10 @@ def _readable_or_none(value: object) -> str | None:
 
 def _readable(value: object) -> str:
     """The value as text that UTF-8 holds, with escapes for what it does not."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    try:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001  anybody's `__str__` may raise anything
+        return f"<{type(value).__name__}>"
 
 
 def _is_unicode(text: str) -> bool:

@@ -7,7 +7,7 @@ should miss many. What comes of it is one record, to be attached to an issue.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -26,6 +26,8 @@ from vqa_engine.results import Loaded, Row
 from vqa_engine.runs.checkpoint import hub_commit
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
+
+NOT_HERE = "not on this machine; --download fetches them, or vqa-engine pull NAME"
 
 OURS = "vqa-engine"
 """The distribution whose adapters are tried where none is named."""
@@ -121,8 +123,8 @@ def _obstacle(one: PluginReport, *, download: bool) -> str:
         return one.reason
     if one.absent:
         return f"not installed: {one.absent}"
-    if one.model and not download and hub_commit(one.model) is None:
-        return f"its checkpoint is not here; --download or vqa-engine pull {one.name} fetches it"
+    if one.model and not download and hub_commit(one.model, one.revision) is None:
+        return NOT_HERE
     return ""
 
 
@@ -131,22 +133,19 @@ def machine() -> Machine:
     return inspect(Interpreter.of(OURS))
 
 
-def run(specs: Iterable[AdapterSpec], observer: Observer) -> Iterator[Tried]:
-    """Try one adapter after the other; one that cannot run keeps no other from running."""
-    questions = load_questions(QUESTIONS)
-    for spec in specs:
-        hearing = _Hearing(observer)
-        tried = Tried(adapter=spec.label, model=spec.model.model)
-        try:
-            with Engine(spec, plan=GenerationPlan(), observer=hearing) as engine:
-                rows = sorted(
-                    engine.answers(questions),
-                    key=lambda row: str(row.question.question_id).zfill(4),
-                )
-            tried = evolve(tried, asked=tuple(_asked(row) for row in rows))
-        except VqaEngineError as error:
-            tried = evolve(tried, error=str(error))
-        yield _described(tried, spec, hearing.heard)
+def run(spec: AdapterSpec, observer: Observer) -> Tried:
+    """Ask one adapter all questions; that it cannot run is part of what comes back."""
+    hearing, tried = _Hearing(observer), Tried(adapter=spec.label, model=spec.model.model)
+    try:
+        with Engine(spec, plan=GenerationPlan(), observer=hearing) as engine:
+            rows = sorted(
+                engine.answers(load_questions(QUESTIONS)),
+                key=lambda row: str(row.question.question_id).zfill(4),
+            )
+        tried = evolve(tried, asked=tuple(_asked(row) for row in rows))
+    except VqaEngineError as error:
+        tried = evolve(tried, error=str(error))
+    return _described(tried, spec, hearing.heard)
 
 
 def _described(tried: Tried, spec: AdapterSpec, loaded: Loaded | None) -> Tried:

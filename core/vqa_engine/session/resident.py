@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from itertools import islice
 from time import perf_counter
 
 from attrs import evolve
@@ -18,15 +19,18 @@ from vqa_engine.adapter import (
     ModelAdapter,
     ModelRef,
     Question,
+    Trace,
     Traceable,
     images_per_question,
 )
+from vqa_engine.adapter.crossing import called, plain
 from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
 from vqa_engine.failures import describe
 from vqa_engine.memory.budget import shown
 from vqa_engine.memory.fit import expected_profile, loaded_profile, refuse
 from vqa_engine.memory.governor import Governor
 from vqa_engine.memory.policy import MemoryPolicy
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import (
     BUDGET,
     Failure,
@@ -37,9 +41,10 @@ from vqa_engine.results import (
     Released,
     Reply,
 )
+from vqa_engine.session.choosing import choose, is_chosen
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer, worth_another_try
-from vqa_engine.session.wording import finished
+from vqa_engine.session.wording import as_planned, finished
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +71,7 @@ class Resident:
         on_transfer: OnTransfer = lambda _transfer: None,
     ) -> None:
         self._adapter, self._model, self._on_transfer = adapter, model, on_transfer
-        # Once: asking a protocol's `isinstance` costs tens of microseconds.
-        self._batches = adapter if isinstance(adapter, BatchAdapter) else None
+        self._batches: BatchAdapter | None = None
         self._policy = policy or MemoryPolicy()
         self._governor: Governor | None = None
         self._verdict = LeakVerdict()
@@ -84,11 +88,13 @@ class Resident:
         started = perf_counter()
         self._notes.open()
         try:
-            governor = self._governor = self._governor or self._governed()
+            governor = self._governor = self._governor or called(self._governed)
             if isinstance(self._adapter, Fetchable):
-                self._adapter.fetch(self._model, self._on_transfer)
-            self._adapter.load(self._model)
-            events = governor.bind(loaded_profile(self._adapter))
+                called(self._adapter.fetch, self._model, self._on_transfer)
+            called(self._adapter.load, self._model)
+            events = called(governor.bind, loaded_profile(self._adapter))
+            # Once: asking a protocol's `isinstance` costs tens of microseconds.
+            self._batches = self._adapter if isinstance(self._adapter, BatchAdapter) else None
         except BaseException:
             self._abandon()
             raise
@@ -164,7 +170,7 @@ class Resident:
         The engine refuses such sets before loading, where it can look at the adapter.
         """
         given = 1 + len(question.images)
-        allowed = images_per_question(self._adapter) if question.images else 1
+        allowed = called(images_per_question, self._adapter) if question.images else 1
         if given <= allowed:
             return None
         message = f"it has {given} images, and the adapter handles {allowed} per question"
@@ -172,12 +178,16 @@ class Resident:
 
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
-        crowded = (place for place, one in enumerate(upcoming) if self._crowded(one))
-        upcoming = upcoming[: next(crowded, None)]
+        alone = (
+            place
+            for place, one in enumerate(upcoming)
+            if self._crowded(one) or is_chosen(one, plan)
+        )
+        upcoming = upcoming[: next(alone, None)]
         if self._batches is None or len(upcoming) < 2:
             return 1
         try:
-            size = int(self._batches.batch_size(upcoming, plan))
+            size = int(called(self._batches.batch_size, upcoming, plan))
         except Exception as error:  # noqa: BLE001  an adapter may raise anything
             log.warning("batch_size failed, questions are asked one by one: %s", error)
             return 1
@@ -188,30 +198,29 @@ class Resident:
     ) -> tuple[list[Reply], Failure | None]:
         """A reply for each, or the failure that concerns them all."""
         try:
-            if self._batches is None:
-                return [
-                    _reply(self._traced(asked[0], self._adapter.answer(asked[0], plan)), plan)
-                ], None
-            outcomes = list(self._batches.answer_batch(asked, plan, following))
-            if len(outcomes) != len(asked):
-                problem = f"answer_batch gave {len(outcomes)} outcomes for {len(asked)} questions"
-                raise AnswerError(problem, cause="adapter")
+            if is_chosen(asked[0], plan):
+                outcomes: list[object] = [called(choose, self._adapter, asked[0], plan)]
+            elif self._batches is None:
+                outcomes = [called(self._adapter.answer, asked[0], plan)]
+            else:
+                outcomes = called(_listed, self._batches, asked, plan, following)
             pairs = zip(asked, outcomes, strict=True)
-            return [
-                _reply(self._traced(question, outcome), plan) for question, outcome in pairs
-            ], None
+            return [self._reply(question, outcome, plan) for question, outcome in pairs], None
         except Exception as error:  # noqa: BLE001  an adapter may raise anything; the run goes on
             return [], describe(error)
 
-    def _traced(
-        self, question: Question, outcome: Answer | VqaEngineError
-    ) -> Answer | VqaEngineError:
-        """The answer with what the model was given, where its plan asks for that."""
-        if not isinstance(outcome, Answer) or not outcome.plan.trace:
-            return outcome
-        if not isinstance(self._adapter, Traceable):
-            return outcome
-        return evolve(outcome, trace=self._adapter.trace(question, outcome.plan))
+    def _reply(self, question: Question, outcome: object, plan: GenerationPlan) -> Reply:
+        """An outcome for one question; one that does not fit is that one's failure."""
+        if isinstance(outcome, VqaEngineError):
+            return Reply(failure=describe(outcome))
+        try:
+            answer = finished(plain(Answer, as_planned(outcome, plan)), plan)
+            if answer.plan.trace and isinstance(self._adapter, Traceable):
+                trace = called(self._adapter.trace, question, answer.plan)
+                answer = evolve(answer, trace=plain(Trace, trace))
+        except TypeError as error:
+            return Reply(failure=Failure(cause="adapter", message=f"the adapter gave {error}"))
+        return Reply(answer=answer)
 
     def _failed(
         self, governor: Governor, asked: Sequence[Question], failure: Failure | None
@@ -237,10 +246,10 @@ class Resident:
         gc.unfreeze()
         raised: tuple[MemoryEvent, ...] = ()
         try:
-            self._adapter.release()
+            called(self._adapter.release)
         except Exception as error:
             log.exception("the adapter's release failed")
-            detail = f"{type(error).__name__}: {error}"
+            detail = reason(error)
             raised = (MemoryEvent(strategy="release", call="adapter.release", detail=detail),)
         finally:
             self._verdict = governor.verdict()
@@ -296,19 +305,21 @@ def _with_memory(reply: Reply, memory: MemoryReading | None) -> Reply:
     return evolve(reply, answer=evolve(reply.answer, memory=memory))
 
 
-def _reply(outcome: object, plan: GenerationPlan) -> Reply:
-    """An adapter's outcome for one question; one that does not fit is that one's failure."""
-    if isinstance(outcome, VqaEngineError):
-        return Reply(failure=describe(outcome))
-    if not isinstance(outcome, Answer):
-        return _misfit(f"the adapter gave {type(outcome).__name__}, not an Answer record")
-    if not isinstance(outcome.text, str):
-        return _misfit(f"the answer's text is {type(outcome.text).__name__}, not str")
-    return Reply(answer=finished(outcome, plan))
-
-
-def _misfit(message: str) -> Reply:
-    return Reply(failure=Failure(cause="adapter", message=message))
+def _listed(
+    batches: BatchAdapter,
+    asked: Sequence[Question],
+    plan: GenerationPlan,
+    following: Question | None,
+) -> list[object]:
+    """The outcomes of a batch, one for each question."""
+    outcomes: list[object] = list(
+        islice(batches.answer_batch(asked, plan, following), len(asked) + 1)
+    )
+    if len(outcomes) != len(asked):
+        count = f"{len(outcomes)} outcomes" if len(outcomes) < len(asked) else "more outcomes"
+        problem = f"answer_batch gave {count} for {len(asked)} questions"
+        raise AnswerError(problem, cause="adapter")
+    return outcomes
 
 
 def _freeze() -> None:

@@ -26,10 +26,15 @@ def said(question: Question, plan: GenerationPlan) -> tuple[str, bool]:
     return plan.prompt.replace(OPTIONS, options).replace(QUESTION, text), True
 
 
+def as_planned(outcome: object, plan: GenerationPlan) -> object:
+    """An answer whose adapter names no plan, with the one that it was given."""
+    if isinstance(outcome, Answer) and outcome.plan is AS_GIVEN:
+        return evolve(outcome, plan=plan)
+    return outcome
+
+
 def finished(answer: Answer, plan: GenerationPlan) -> Answer:
-    """The answer with the plan that it was given, and without what follows a stop text."""
-    if answer.plan is AS_GIVEN:
-        answer = evolve(answer, plan=plan)
+    """The answer without what follows a stop text."""
     places = [place for stop in plan.stop if (place := answer.text.find(stop)) >= 0]
     if not places:
         return answer

@@ -44,8 +44,9 @@ class Ending:
     `code` is its return code, negative for a signal. `said` is what it printed since the
     question began, `named` the cause that another interpreter reads in that, and its line.
     `waited` is the seconds after which it was ended for not answering, None if it was not.
-    `lost` is what the adapter did to the wire, if it did. `kills` are the kernel's
-    out-of-memory kills since it started, `vitals` its last reported size.
+    `lost` is what the adapter did to the wire, `nonsense` what was wrong with a message.
+    `kills` are the kernel's out-of-memory kills since it started, `vitals` its last reported
+    size.
     """
 
     code: int
@@ -53,6 +54,7 @@ class Ending:
     named: tuple[TextCause, str] | None = None
     waited: float | None = None
     lost: str = ""
+    nonsense: str = ""
     kills: OomKills = field(factory=OomKills)
     vitals: Vitals = field(factory=Vitals)
 
@@ -81,6 +83,10 @@ def _ended_by_us(ending: Ending) -> Verdict | None:
     if ending.waited is not None:
         return Verdict(
             "hung", f"The worker did not answer within {ending.waited:g} s and was ended."
+        )
+    if ending.nonsense:
+        return Verdict(
+            "adapter", f"The worker was ended because it made no sense: {ending.nonsense}."
         )
     if ending.lost or ending.code == WIRE_LOST:
         did = ending.lost or "closed file descriptors"

@@ -15,10 +15,11 @@ from typing import Any
 from msgspec import Raw, Struct, ValidationError, field, msgpack
 
 from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, restore
+from vqa_engine.adapter.crossing import plain_value
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -97,13 +98,15 @@ class Ask(Struct, frozen=True, tag="ask"):
     """Have the first questions answered, at most `limit` of them.
 
     `order` are the serials of the questions that come next; the child forgets all others.
-    `new` are those of them that have not crossed before, each an `Asked`.
+    `new` are those of them that have not crossed before, each an `Asked`. The reply has the
+    same `turn`.
     """
 
     order: tuple[int, ...]
     new: tuple[Raw, ...]
     limit: int
     plan: GenerationPlan
+    turn: int = 0
 
 
 class Leave(Struct, frozen=True, tag="leave"):
@@ -154,6 +157,7 @@ class Said(Struct, frozen=True, tag="said", omit_defaults=True):
     events: tuple[MemoryEvent, ...] = ()
     recycle: str = ""
     notes: tuple[Note, ...] = ()
+    turn: int = 0
 
 
 class Left(Struct, frozen=True, tag="left", omit_defaults=True):
@@ -185,13 +189,7 @@ def _exact(value: object) -> object:
 
 
 def _lenient(value: object) -> object:
-    """An adapter may give NumPy or MLX numbers; inline they would pass, so here too."""
-    for convert in ("__index__", "__float__"):
-        if hasattr(value, convert):
-            return getattr(value, convert)()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    return _exact(value) if isinstance(value, PurePath) else repr(value)
+    return _exact(value) if isinstance(value, PurePath) else plain_value(value)
 
 
 def _extension(code: int, data: memoryview) -> Path:

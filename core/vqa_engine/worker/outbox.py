@@ -38,7 +38,7 @@ class Outbox:
         self._directory = Path.cwd()
         self._held: dict[int, tuple[Question, int]] = {}
         self._last: tuple[ImageSource, ImageRecord] | None = None
-        self._serial = 0
+        self._serial = self._turn = 0
 
     def compose(self, upcoming: Sequence[Question], limit: int, plan: GenerationPlan) -> Ask:
         """A message that asks the first of these, and brings what has not crossed yet.
@@ -67,7 +67,8 @@ class Outbox:
             held[id(question)] = known
         self._held = held
         order = tuple(serial for _, serial in held.values())
-        return Ask(order, tuple(new), min(limit, len(order)), plan)
+        self._turn += 1
+        return Ask(order, tuple(new), min(limit, len(order)), plan, self._turn)
 
     def _record(self, question: Question, plan: GenerationPlan) -> Asked:
         root, places = question.image_root, range(1, 1 + len(question.images))

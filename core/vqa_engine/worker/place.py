@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
-import msgspec
 from attrs import define, evolve, field
 
 from vqa_engine.adapter import GenerationPlan, Question
+from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
@@ -18,8 +20,10 @@ from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
+from vqa_engine.session.resident import WINDOW
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
+    Ask,
     Leave,
     Left,
     Load,
@@ -31,7 +35,7 @@ from vqa_engine.worker.messages import (
     decode_reply,
 )
 from vqa_engine.worker.outbox import Outbox
-from vqa_engine.worker.process import Worker, WorkerDied
+from vqa_engine.worker.process import Nonsense, Worker, WorkerDied
 from vqa_engine.worker.reraise import raised_again
 from vqa_engine.worker.timeouts import Timeouts
 
@@ -42,6 +46,8 @@ _DETAIL = 4000
 """Characters of a dead worker's last words that go into a failure's detail."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @define
@@ -128,18 +134,16 @@ class WorkerPlace:
         if message.limit == 1:
             begun(1)  # the child need not say so
         try:
-            said = self._exchange(worker, message, self._timeouts.answer, begun)
+            return self._exchange(
+                worker, message, self._timeouts.answer, partial(_exchanged, message), begun
+            )
         except WorkerDied as death:
             self._resident = None
             failure = _failure(death.verdict.cause, str(death), death.said[-_DETAIL:])
             return Exchange(begun=begun.count, failure=failure)
-        except msgspec.DecodeError as error:
-            return _failed("adapter", f"The worker's reply cannot be read: {error}")
         except BaseException:
             self.stop(politely=False)  # the reply that is under way belongs to no later question
             raise
-        assert isinstance(said, Said)
-        return _exchanged(said)
 
     def stop(self, *, politely: bool) -> tuple[MemoryEvent, ...]:
         """End the worker, after a release of its model or at once; the next replaces it."""
@@ -195,39 +199,41 @@ class WorkerPlace:
         spec, path = self._spec, self._interpreter.module_path()
         message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path, wanted())
         try:
-            reply = self._exchange(worker, message, self._timeouts.load)
+            reply = self._exchange(worker, message, self._timeouts.load, _loaded)
         except NOT_PLAIN as error:
             raise ConfigurationError(
                 f"The options of {spec.label!r} cannot be sent to its worker: {error}"
             ) from error
         if isinstance(reply, Refused):
             raise raised_again(reply, spec.label)
-        assert isinstance(reply, Ready)
-        return reply.loaded
+        return reply
 
     def _exchange(
         self,
         worker: Worker,
         message: ToChild,
         seconds: float,
+        read: Callable[[ToHost], T],
         on_begun: Callable[[int], None] = lambda _count: None,
-    ) -> ToHost:
+    ) -> T:
         """Say something, and wait for the reply; what it brings along is passed on."""
-        reply = worker.exchange(message, seconds, on_begun, self._on_transfer)
-        if isinstance(reply, Ready | Said | Left | Refused):
-            for note in reply.notes:
-                self._on_note(note)
-        return reply
+
+        def heard(reply: ToHost) -> T:
+            made = read(reply)
+            if isinstance(reply, Ready | Said | Left | Refused):
+                for note in reply.notes:
+                    self._on_note(note)
+            return made
+
+        return worker.exchange(message, seconds, heard, on_begun, self._on_transfer)
 
     def _released(self, worker: Worker) -> Released:
         try:
-            left = self._exchange(worker, Leave(), self._timeouts.stop)
-        except (WorkerDied, msgspec.DecodeError) as error:
+            return self._exchange(worker, Leave(), self._timeouts.stop, _left)
+        except WorkerDied as error:
             # Nothing is lost: the end of the process gives back what a release would.
             log.warning("%s: its worker did not release: %s", self._spec.label, error)
             return Released(residue=None, seconds=0.0)
-        assert isinstance(left, Left)
-        return left.released
 
     def _cannot_load(self, death: WorkerDied) -> WorkerError:
         verdict, label = death.verdict, self._spec.label
@@ -248,23 +254,50 @@ class _Begun:
         self.on_begun(self.upcoming[:count])
 
 
-def _exchanged(said: Said) -> Exchange:
+def _loaded(reply: ToHost) -> Loaded | Refused:
+    if isinstance(reply, Refused):
+        return reply
+    if not isinstance(reply, Ready):
+        raise Nonsense(f"a {type(reply).__name__} message in reply to Load")
+    if not 1 <= reply.loaded.window <= WINDOW:
+        raise Nonsense(f"a window of {reply.loaded.window} questions")
+    return reply.loaded
+
+
+def _left(reply: ToHost) -> Released:
+    if not isinstance(reply, Left):
+        raise Nonsense(f"a {type(reply).__name__} message in reply to Leave")
+    return reply.released
+
+
+def _exchanged(ask: Ask, reply: ToHost) -> Exchange:
+    if not isinstance(reply, Said):
+        raise Nonsense(f"a {type(reply).__name__} message in reply to Ask")
+    if reply.turn != ask.turn:
+        raise Nonsense("the reply to another question")
+    count = 0 if reply.failure else reply.begun
+    if not 1 <= reply.begun <= ask.limit or len(reply.replies) != count:
+        raise Nonsense(f"{len(reply.replies)} replies to {reply.begun} of {ask.limit} questions")
     return Exchange(
-        begun=said.begun,
-        replies=tuple(_reply(bytes(raw)) for raw in said.replies),
-        failure=said.failure,
-        events=said.events,
-        recycle=said.recycle,
+        begun=reply.begun,
+        replies=tuple(_reply(bytes(raw)) for raw in reply.replies),
+        failure=reply.failure,
+        events=reply.events,
+        recycle=reply.recycle,
     )
 
 
 def _reply(data: bytes) -> Reply:
     """A reply; one that does not fit its record is its own question's failure."""
     try:
-        return decode_reply(data)
-    except msgspec.DecodeError as error:
-        message = f"The adapter's answer does not fit its record: {error}"
+        reply = decode_reply(data)
+    except Exception as error:  # noqa: BLE001  the worker may say anything
+        message = f"The adapter's answer does not fit its record: {said(error)}"
         return Reply(failure=_failure("adapter", message))
+    if (reply.answer is None) == (reply.failure is None):
+        message = "The worker gave either no answer and no failure, or both"
+        return Reply(failure=_failure("adapter", message))
+    return reply
 
 
 def _failure(cause: Cause, message: str, detail: str = "", reason: str = "") -> Failure:

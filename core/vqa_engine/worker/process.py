@@ -10,11 +10,12 @@ import weakref
 from collections.abc import Callable
 from threading import Event
 from time import monotonic, sleep
+from typing import TypeVar
 
-import msgspec
 import psutil
 from attrs import field, frozen
 
+from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
@@ -24,9 +25,11 @@ from vqa_engine.worker.last_words import understood
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
     PROTOCOL,
+    Ask,
     Begun,
     Fetching,
     Hello,
+    Load,
     Ready,
     Said,
     ToChild,
@@ -53,6 +56,8 @@ _REAPED = 10.0
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class WorkerDied(Exception):
     """The worker is gone. `verdict` says why, `said` is the end of what it printed."""
@@ -60,6 +65,10 @@ class WorkerDied(Exception):
     def __init__(self, verdict: Verdict, said: str) -> None:
         super().__init__(verdict.message)
         self.verdict, self.said = verdict, said
+
+
+class Nonsense(Exception):
+    """What the worker said fits nothing that it was asked."""
 
 
 class Cancelled(Exception):
@@ -117,54 +126,81 @@ class Worker:
         """
         seconds = min(_GREETING, self._timeouts.load)
         try:
-            hello = self._received(seconds)
-        except (FrameError, msgspec.DecodeError) as error:
+            hello = self._received(monotonic() + seconds)
+        except (FrameError, Nonsense) as error:
             raise self._no_worker(f"it wrote something else: {error}") from error
         except TimeoutError as error:
             raise self._no_worker(f"no greeting within {seconds:g} s") from error
         except WireClosed as error:
             raise self._ended_early() from error
-        assert isinstance(hello, Hello)
+        if not isinstance(hello, Hello):
+            raise self._no_worker(f"it began with a {type(hello).__name__} message")
         self._interpreter.compare(hello.version, hello.python, same=hello.protocol == PROTOCOL)
 
     def exchange(
         self,
         message: ToChild,
         seconds: float,
+        read: Callable[[ToHost], T],
         on_begun: Callable[[int], None] = lambda _count: None,
         on_transfer: OnTransfer = lambda _transfer: None,
-    ) -> ToHost:
-        """Say something, and wait for the reply.
+    ) -> T:
+        """Say something, and wait for the reply, as `read` makes it out.
 
         `seconds` is for one question: once the child says that it has begun several, it has
         as many times that. `on_begun` is called with their number. The time that a download
         takes does not count, as long as it goes on; `on_transfer` hears how far it is.
 
         Raises:
-            WorkerDied: it ended, or was ended because no reply came in time.
+            WorkerDied: it ended, or was ended because no reply came in time, or none that
+                can be read (`read` raises `Nonsense`).
             NotImplementedError, TypeError, ValueError, OverflowError: the message is
                 not plain data; nothing was sent.
-            msgspec.ValidationError: the reply does not fit its type.
         """
         data = encode_to_child(message)
-        self._mark, waiting = self._log.mark(), seconds
+        self._mark = self._log.mark()
+        self._waiting = seconds
         try:
             self._ends.wire.send(data, seconds)
-            while isinstance(reply := self._received(waiting), Begun | Fetching):
-                if isinstance(reply, Fetching):
-                    on_transfer(reply.transfer)
-                else:
-                    waiting = seconds * reply.count
-                    on_begun(reply.count)
+            reply = self._reply(message, seconds, on_begun, on_transfer)
+            made = read(reply)
         except TimeoutError as error:
-            raise self._died(waited=waiting) from error
+            raise self._died(waited=self._waiting) from error
         except WireClosed as error:
             raise self._died() from error
         except FrameError as error:
             raise self._died(lost="wrote to file descriptors") from error
+        except Nonsense as error:
+            raise self._died(nonsense=str(error)) from error
         if isinstance(reply, Ready | Said):
             self._vitals = reply.vitals
-        return reply
+        return made
+
+    def _reply(
+        self,
+        message: ToChild,
+        seconds: float,
+        on_begun: Callable[[int], None],
+        on_transfer: OnTransfer,
+    ) -> ToHost:
+        """The reply, after whatever is said on the way to it."""
+        most = message.limit if isinstance(message, Ask) else 0
+        until, done = monotonic() + seconds, -1
+        while True:
+            match reply := self._received(until):
+                case Begun(count=count) if 1 <= count <= most:
+                    most = count - 1  # a batch that does not fit is begun again, and smaller
+                    self._waiting = seconds * count
+                    until = monotonic() + self._waiting
+                    on_begun(count)
+                case Fetching(transfer=transfer) if isinstance(message, Load):
+                    if transfer.done > done:
+                        until, done = monotonic() + seconds, transfer.done
+                    on_transfer(transfer)
+                case Begun() | Fetching():
+                    raise Nonsense(f"a {type(reply).__name__} message at the wrong time")
+                case _:
+                    return reply
 
     def end(self, patience: float = 0.0) -> bool:
         """End the process and its group: politely first, SIGKILL last. Idempotent.
@@ -189,8 +225,7 @@ class Worker:
             log.error("the worker %d, or something that it started, does not end", self.pid)
         return gone
 
-    def _received(self, seconds: float) -> ToHost:
-        until = monotonic() + seconds
+    def _received(self, until: float) -> ToHost:
         wire = self._ends.wire
         while (data := wire.receive(min(TICK, max(0.0, until - monotonic())))) is None:
             if self._ends.process.poll() is not None:
@@ -202,27 +237,34 @@ class Worker:
                 raise TimeoutError
             if self._cancelled.is_set():
                 raise Cancelled
-        return decode_in_host(data)
+        try:
+            return decode_in_host(data)
+        except Exception as error:
+            raise Nonsense(f"a message that cannot be read ({said(error)})") from error
 
-    def _died(self, *, waited: float | None = None, lost: str = "") -> WorkerDied:
+    def _died(
+        self, *, waited: float | None = None, lost: str = "", nonsense: str = ""
+    ) -> WorkerDied:
         """Bury it, and find out why it died."""
         if waited is not None:
             # Its handler writes the stack of each Python thread into the log.
             _signal(self._ends.process, signal.SIGUSR1)
-        elif not lost and not self._gone_within(self._timeouts.stop):
+        elif not lost and not nonsense and not self._gone_within(self._timeouts.stop):
             lost = "closed file descriptors"
         self.end()
-        said = self._log.tail(self._mark)
+        printed = self._log.tail(self._mark)
+        ours = waited is not None or bool(lost or nonsense)
         ending = Ending(
             code=self._code(),
-            said=said,
-            named=understood(self._interpreter, said) if waited is None and not lost else None,
+            said=printed,
+            named=None if ours else understood(self._interpreter, printed),
             waited=waited,
             lost=lost,
+            nonsense=nonsense,
             kills=oom_kills().since(self._kills),
             vitals=self._vitals,
         )
-        return WorkerDied(classify(ending), said)
+        return WorkerDied(classify(ending), printed)
 
     def _ended_early(self) -> Exception:
         death = self._died()

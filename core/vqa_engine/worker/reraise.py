@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.errors import (
+    EngineBusy,
+    NothingAnswered,
+    QuestionSetError,
+    RunError,
+    TooManyFailures,
+    VqaEngineError,
+    WorkerError,
+)
 from vqa_engine.failures import describe
 from vqa_engine.results import Note
 from vqa_engine.worker.messages import Refused
@@ -32,13 +41,29 @@ def raised_again(refused: Refused, label: str) -> VqaEngineError:
     nobody above can tell a worker from an inline session. Any other is a `WorkerError`.
     """
     kind = next((k for k in _kinds(VqaEngineError) if k.__name__ == refused.kind), None)
-    if kind is None:
+    if kind is None or issubclass(kind, _NOT_A_MODELS) or not _has_facts(kind, refused.facts):
         message = f"The adapter {label!r} could not load its model: {refused.message}"
         return WorkerError(message, label=label, cause=refused.cause, detail=refused.detail)
     # Not through __init__: its arguments are not the message.
     error = kind.__new__(kind, refused.message)
     error.__dict__.update({name: _plain(value) for name, value in refused.facts.items()})
     return error
+
+
+_NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooManyFailures)
+"""What concerns a whole run, and no adapter can know."""
+
+
+def _has_facts(kind: type[VqaEngineError], facts: Mapping[str, Any]) -> bool:
+    """Whether the attributes are those that an error of this kind has, and plain."""
+    wanted = {name for name in inspect.signature(kind).parameters if name not in _IN_TEXT}
+    plain = all(isinstance(one, str | int | float | list | None) for one in facts.values())
+    texts = all(isinstance(facts.get(name, ""), str) for name in ("detail", "reason", "cause"))
+    return plain and texts and wanted <= facts.keys()
+
+
+_IN_TEXT = frozenset({"message", "reason", "remedy", "text", "args", "kwargs"})
+"""Arguments of our errors that some keep in their text only."""
 
 
 def _kinds(root: type[VqaEngineError]) -> Iterator[type[VqaEngineError]]:

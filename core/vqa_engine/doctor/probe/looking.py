@@ -78,7 +78,8 @@ def _adapter(found: PluginReport, factory: Any, *, bind: bool) -> PluginReport:
         known = evolve(found, backend=profile.backend, weights=profile.weights)
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
         return _invalid(found, f"memory_profile() before load failed: {reason(error)}")
-    known = evolve(known, model=_model(adapter))
+    revision = getattr(adapter, "default_revision", None)
+    known = evolve(known, model=_model(adapter), revision=revision)
     return _bound_to_backend(known, adapter, profile) if bind else known
 
 

@@ -28,10 +28,10 @@ class Binding:
 class PluginReport:
     """One plugin: whether it can be used, and if not, why and what to do.
 
-    `backend` and `weights` (bytes) are an adapter's estimate before loading, `model` its
-    default checkpoint, None where nobody knows; `calls` are its cleanup strategies, where
-    the backend was asked whether it has what they call; `absent` says how to install the
-    library of that backend where it is missing, which is no fault.
+    `backend` and `weights` (bytes) are an adapter's estimate before loading, `model` and
+    `revision` its default checkpoint, None where nobody knows; `calls` are its cleanup
+    strategies, where the backend was asked whether it has what they call; `absent` says how to
+    install the library of that backend where it is missing, which is no fault.
     """
 
     group: str
@@ -43,6 +43,7 @@ class PluginReport:
     backend: str | None = None
     weights: int | None = None
     model: str | None = None
+    revision: str | None = None
     reason: str = ""
     remedy: str = ""
     absent: str = ""

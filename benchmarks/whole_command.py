@@ -1,0 +1,109 @@
+"""A whole command beside a script around mlx-vlm: `python benchmarks/whole_command.py [--runs 3]`.
+
+Both ask the embedded checkpoint 100 questions, each about a picture of its own, from the start
+of their process to its end: imports, load, pictures, answers. Ours journals and scores them as
+well. The script is what mlx-vlm's README has: load once, then `generate` in a loop. The two take
+turns, and one round before the first is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+import vqa_engine_adapters.builtin
+
+CHECKPOINT = Path(vqa_engine_adapters.builtin.__file__).parent / "checkpoint"
+OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
+COLOURS = ("red", "green", "blue", "yellow", "white")
+QUESTION = "What colour is the picture?"
+TOKENS = 16
+
+SCRIPT = """
+import json, sys
+from mlx_vlm import generate, load
+from mlx_vlm.prompt_utils import apply_chat_template
+
+folder, questions, tokens = sys.argv[1:]
+model, processor = load(folder)
+for line in open(questions):
+    asked = json.loads(line)
+    prompt = apply_chat_template(processor, model.config, asked["question"], num_images=1)
+    said = generate(model, processor, prompt, image=[asked["image"]], max_tokens=int(tokens),
+                    temperature=0.0, verbose=False)
+    print(said.text)
+"""
+
+
+def write(folder: Path, count: int) -> Path:
+    """The questions, and a picture for each."""
+    lines = []
+    for number in range(count):
+        picture = folder / f"{number}.png"
+        image = Image.new("RGB", (64, 64), COLOURS[number % len(COLOURS)])
+        image.putpixel((number % 64, number // 64), (9, 9, 9))  # no two are the same
+        image.save(picture)
+        asked = {"question_id": number, "image": str(picture), "question": QUESTION}
+        lines.append(json.dumps({**asked, "answers": [COLOURS[number % len(COLOURS)]]}))
+    file = folder / "questions.jsonl"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def wait(line: list[str]) -> tuple[float, float]:
+    """Seconds on the clock and of the processor, the process's children included."""
+    before, began = _processor(), time.perf_counter()
+    done = subprocess.run(line, env=OFFLINE, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise SystemExit(f"{line[:3]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return seconds, _processor() - before
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--questions", type=int, default=100)
+    given = parser.parse_args()
+    ours = str(Path(sys.executable).parent / "vqa-engine")
+    best = {"mlx_vlm.generate in a loop": (1e9, 1e9), "vqa-engine": (1e9, 1e9)}
+    with tempfile.TemporaryDirectory() as at:
+        folder = Path(at)
+        asked = str(write(folder, given.questions))
+        for number in range(given.runs + 1):
+            run = ["run", "--adapter", "smolvlm@builtin", "--questions", asked, "--quiet"]
+            lines = {
+                "mlx_vlm.generate in a loop": [
+                    *(sys.executable, "-c", SCRIPT, str(CHECKPOINT), asked, str(TOKENS))
+                ],
+                "vqa-engine": [ours, *run, "--output", str(folder / f"run{number}")],
+            }
+            for name, line in lines.items():
+                took = wait(line)
+                if number:
+                    best[name] = (min(best[name][0], took[0]), min(best[name][1], took[1]))
+    print(
+        f"{given.questions} questions, best of {given.runs}: seconds on the clock, of the processor"
+    )
+    for name, (clock, processor) in best.items():
+        print(f"{name:<28}{clock:8.2f}{processor:8.2f}")
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""A run directory from anywhere acts on nothing, and is read or refused in one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from vqa_engine.errors import JournalError, RunError
+from vqa_engine.runs import database
+from vqa_engine.runs.directory import RunDirectory, open_journal
+from vqa_engine.runs.journal import FILE, Journal
+from vqa_engine.runs.rescoring import score_run
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+fuzz: Any = import_module("fuzz")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody changes."""
+    return Path(fuzz.make_run(tmp_path_factory.mktemp("made") / "run"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run to damage."""
+    return Path(fuzz.make_run(tmp_path / "run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [*range(25), 140, 249])
+def test_a_damaged_run_is_read_or_refused(made: Path, seed: int) -> None:
+    assert fuzz.attempt(made, seed) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lock",
+        "manifest.json",
+        "manifest.part",
+        FILE,
+        f"{FILE}-wal",
+        "logs",
+        "logs/a.log",
+        "logs/b/a",
+    ],
+)
+@pytest.mark.parametrize("hard", [False, True])
+def test_nothing_is_written_through_a_link(run: Path, name: str, hard: bool) -> None:
+    victim = run.parent / "victim"
+    victim.write_text("mine, and longer than a process id is")
+    (run / "logs" / "b").mkdir(parents=True, exist_ok=True)
+    if name == "logs":
+        (run / "logs" / "b").rmdir()
+        (run / name).rmdir()
+    (run / name).unlink(missing_ok=True)
+    if hard:
+        (run / name).hardlink_to(victim)
+    else:
+        (run / name).symlink_to(victim)
+    with suppress(RunError):
+        RunDirectory(run, fuzz.wanted()).close()
+    assert victim.read_text() == "mine, and longer than a process id is"
+
+
+@pytest.mark.parametrize("said", fuzz.SCHEMAS)
+def test_a_journal_of_other_tables_is_refused_and_left_alone(run: Path, said: str) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.executescript(said)
+    before = (run / FILE).read_bytes()
+    for read_only in (True, False):
+        with pytest.raises(JournalError):
+            Journal(run / FILE, read_only=read_only)
+    assert (run / FILE).read_bytes() == before
+
+
+def test_a_foreign_database_gets_no_tables(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("PRAGMA application_id = 77")
+        db.commit()
+    with pytest.raises(JournalError, match="not written by this version"):
+        Journal(tmp_path / FILE)
+
+
+def test_a_query_that_goes_in_circles_ends(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    with closing(open_journal(run)) as journal, pytest.raises(JournalError, match="interrupted"):
+        list(journal._select(f"{fuzz.ENDLESS} SELECT x FROM n WHERE x < 0", ()))
+
+
+def test_intact_rows_are_scored_without_the_damaged_ones(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = score_run(run).scores["a"][0].overall
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute("UPDATE rows SET record = '{' WHERE id IN (1, 2)")
+        db.commit()
+    with pytest.raises(JournalError, match="--salvage"):
+        score_run(run)
+    kept = score_run(run, salvage=True).scores["a"][0].overall
+    assert (whole.count, kept.count) == (32, 30)
+    assert "2 of its rows cannot be read" in caplog.text
+
+
+def test_rows_beyond_a_damaged_page_are_salvaged(run: Path) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute("VACUUM")
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+    content, found = (run / FILE).read_bytes(), []
+    for page in range(1, pages):
+        (run / FILE).write_bytes(
+            content[: page * 4096] + b"\xff" * 4096 + content[(page + 1) * 4096 :]
+        )
+        with closing(open_journal(run, salvage=True)) as journal:
+            found.append(len(list(journal.rows())))
+    assert max(found) == 40
+    assert any(0 < count < 40 for count in found)
+
+
+def test_a_run_directory_deleted_in_mid_run_is_an_error(run: Path) -> None:
+    with suppress(RunError), RunDirectory(run, fuzz.wanted()) as directory:
+        directory.journal.begin("a", 50)
+        shutil.rmtree(run)
+        with pytest.raises(JournalError, match="deleted or replaced"):
+            directory.journal.begin("a", 51)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("killed", [False, True])
+def test_another_user_reads_a_run_that_is_not_his(made: Path, killed: bool) -> None:
+    with TemporaryDirectory() as folder:
+        run = Path(shutil.copytree(made, Path(folder, "run")))
+        if killed:
+            writer = Journal(run / FILE)
+            writer.begin("a", 99)
+            shutil.copytree(run, Path(folder, "killed"))
+            writer.close()
+            run = Path(folder, "killed")
+            (run / f"{FILE}-shm").unlink()
+        for path in (Path(folder), run):
+            path.chmod(0o755)
+        before = sorted(file.name for file in run.iterdir())
+        with another_user(), closing(open_journal(run)) as journal:
+            assert len(list(journal.rows())) == 40
+            assert journal.begun("a") == ({41, 99} if killed else {41})
+        assert sorted(file.name for file in run.iterdir()) == before
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """While the block runs, this process has the rights of nobody."""
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
