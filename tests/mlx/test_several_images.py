@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import further, smolvlm
+from tests.checkpoints import further, llava, smolvlm
 from tests.mlx.builders import ask, loaded, picture
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -86,3 +86,10 @@ def test_how_many_is_known_before_anything_is_loaded(tmp_path: Path) -> None:
     assert (known.family, known.images) == ("qwen2_vl", 100)
     assert MlxVlm().facts_of(ModelRef(model="/nowhere")).images == 1
     assert (LlavaMlx().facts_of(ModelRef()).family, LlavaMlx().images_per_question) == ("llava", 1)
+
+
+@pytest.mark.parametrize(("write", "family"), [(llava.write, "llava"), (smolvlm.write, "smolvlm")])
+def test_the_generic_adapter_tells_the_family(
+    tmp_path: Path, write: Callable[[Path], Path], family: str
+) -> None:
+    assert MlxVlm().facts_of(ModelRef(model=str(write(tmp_path / "model")))).family == family

@@ -98,11 +98,11 @@ class FormatConformance:
         source, opened = self.source(tmp_path), list[object]()
         real = ImageFile.load
 
-        def load(picture: ImageFile) -> object:
-            opened.append(picture)
-            return real(picture)
+        def noted(file: ImageFile) -> Any:
+            opened.append(file)
+            return real(file)
 
-        monkeypatch.setattr(ImageFile, "load", load)
+        monkeypatch.setattr(ImageFile, "load", noted)
         found = self._load(source)
         list(found)
         found.digest()
