@@ -9,6 +9,7 @@ import pytest
 from tests import fakes
 from tests.builders import questions
 from vqa_engine import AdapterSpec, Engine, ModelRef, Question
+from vqa_engine.adapter import GenerationPlan
 from vqa_engine.errors import ConfigurationError, NotComparable
 from vqa_engine.runs.comparing import Side, compare_runs
 from vqa_engine.runs.rescoring import score_run
@@ -43,6 +44,17 @@ def test_two_adapters_of_one_run(tmp_path: Path) -> None:
     assert found.difference.value == 0
     with pytest.raises(ConfigurationError, match=r"has 2 adapters: instant, oracle. Choose one"):
         compare_runs(Side(both), Side(both))
+
+
+def test_another_prompt_is_refused_and_compared_anyway(tmp_path: Path) -> None:
+    first, second = Side(tmp_path / "a"), Side(tmp_path / "b")
+    run(first.run, questions(3), fakes.Oracle)
+    briefly = GenerationPlan(prompt="{question} Briefly.")
+    with Engine(adapters=[fakes.Oracle], plan=briefly, isolation="inline") as engine:
+        engine.run(questions(3), second.run)
+    with pytest.raises(NotComparable, match=r"prompt: None and \{question\} Briefly"):
+        compare_runs(first, second)
+    assert compare_runs(first, second, anyway=True).count == 3
 
 
 def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None:

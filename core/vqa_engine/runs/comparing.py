@@ -16,8 +16,11 @@ from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
-SAME = ("question_digest", "task", "card", "prompt", "system")
+SAME = ("question_digest", "task", "card")
 """Settings of a run, by the beginning of their names, that two runs must share."""
+
+PLANNED = ("prompt", "system")
+"""Settings of a plan that change what a model is asked."""
 
 PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
@@ -104,5 +107,6 @@ def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:
         if name.startswith(SAME)
     }  # fmt: skip
     record = manifest.adapters.get(label)
-    options = record.options if record else {}
+    options, own = (record.options, record.settings) if record else ({}, {})
+    settings |= {name: own.get(name, getattr(manifest.plan, name)) for name in PLANNED}
     return settings | {f"option {name}": options[name] for name in PROMPTS if name in options}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -96,7 +97,8 @@ class MetricConformance:
         first = [made.grade(*one) for one in asked]
         again = [made.grade(*one) for one in reversed(asked)]
         assert first == again[::-1], "a grade depends on what was graded before, or on chance"
-        assert first == [self._metric().grade(*one) for one in asked]
+        another = self._metric()
+        assert first == [another.grade(*one) for one in asked]
 
     def test_the_picture_is_not_looked_at(self) -> None:
         """A grade needs no picture: answers are scored again where the pictures are not."""
@@ -114,6 +116,10 @@ class MetricConformance:
                 continue
             raise AssertionError(f"a question without a ground truth gets {grade}")
 
+    @cached_property
+    def _made(self) -> Metric:
+        return self._metric()
+
     def _metric(self) -> Metric:
         # Not by attribute access: a function would come back as a method.
         given = next(vars(one)["metric"] for one in type(self).__mro__ if "metric" in vars(one))
@@ -123,7 +129,7 @@ class MetricConformance:
             raise AssertionError(str(error)) from error
 
     def _grade(self, said: str, question: Question) -> Grade:
-        return self._metric().grade(said, question)
+        return self._made.grade(said, question)
 
     def _asked(self) -> Iterator[tuple[str, Question]]:
         for said, question, _ in self.examples:
