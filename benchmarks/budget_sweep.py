@@ -117,13 +117,21 @@ def errors(predictions: Sequence[MemoryPrediction]) -> str:
     return f"mean {mean:.1%}, {min(off):+.0%} to {max(off):+.0%}, {past} of {len(off)} past"
 
 
+def _between(folder: Path, asked: Sequence[Question], widest: Run, count: int) -> list[int]:
+    """So many budgets from the narrowest plan's peak to the widest's."""
+    narrowest = run(folder, asked, NARROWEST, None, 1)
+    show("narrowest", None, narrowest, widest)
+    more = widest.peak - narrowest.peak
+    return [narrowest.peak + more * number // max(1, count - 1) for number in range(count)]
+
+
 def main() -> None:
     """Measure both ends, then the budgets between them, one by one and in batches."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--questions", type=int, default=24)
     parser.add_argument("--tile", type=int, default=512, help="pixels; 256 is quicker")
     parser.add_argument("--budgets", type=int, default=6, help="between the two peaks")
-    parser.add_argument("--at", type=parse_size, nargs="+", help="these instead, like 28MiB")
+    parser.add_argument("--at", type=parse_size, nargs="+", help="these, one by one only")
     given = parser.parse_args()
     asked = mixed(given.questions)
     print("| plan | budget | peak | refused | over budget | ids changed | s |")
@@ -133,13 +141,9 @@ def main() -> None:
         folder = smolvlm.write(Path(at) / "model", tile=given.tile)
         widest = run(folder, asked, WIDEST, None, 1)
         show("widest", None, widest, widest)
-        narrowest = run(folder, asked, NARROWEST, None, 1)
-        show("narrowest", None, narrowest, widest)
-        steps, more = max(1, given.budgets - 1), widest.peak - narrowest.peak
-        between = [narrowest.peak + more * number // steps for number in range(given.budgets)]
         found = [widest]
-        for budget in given.at or between:
-            for size, name in ((1, "one by one"), (8, "batches")):
+        for budget in given.at or _between(folder, asked, widest, given.budgets):
+            for size, name in ((1, "one by one"), (8, "batches"))[: 1 if given.at else 2]:
                 found.append(run(folder, asked, WIDEST, budget, size))
                 show(name, budget, found[-1], widest)
     for name, one in zip(("no budget", "first budget"), (found[0], found[1]), strict=True):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, ModelRef, Question
+from vqa_engine.adapter import (
+    Answer,
+    ChoiceScores,
+    GenerationPlan,
+    MemoryProfile,
+    ModelRef,
+    Question,
+)
 from vqa_engine.errors import CheckpointError
 from vqa_engine.images import open_image
 
@@ -30,6 +38,15 @@ class Oracle(Instant):
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         return Answer(text="yes", plan=plan)
+
+
+class Scoring(Instant):
+    """Finds an option the likelier, the later its first letter comes in the alphabet."""
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        return ChoiceScores(loglikelihoods=tuple(float(ord(one[0]) - 100) for one in options))
 
 
 class Looking(Instant):

@@ -1,11 +1,13 @@
 """Compare every scorer with independent implementations, and re-score shipped answer files.
 
     python -m benchmarks.scorers [--pairs 20000] [--folder DIR] [--source URL]
+    python -m benchmarks.scorers --answers DIR
 
 Prints a table: scorer, oracle, pairs compared, how many differ, and for each intended
 difference the reason with the first pairs that show it. Ends with an error if a pair
 differs that was not meant to. `--source` is where repositories are cloned from, with
-`{owner}` and `{name}`. Needs numpy and pandas, which the oracles import.
+`{owner}` and `{name}`. Needs numpy and pandas, which the oracles import. With `--answers` only
+the answer files in that folder are scored (`benchmarks.scorers.shipped` says which).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from benchmarks.scorers.cases import Case, Outcome, by_metric, cases
 from benchmarks.scorers.files import FILES
 from benchmarks.scorers.oracles import Oracles
+from benchmarks.scorers.shipped import published
 
 GITHUB = "https://github.com/{owner}/{name}"
 
@@ -29,7 +32,11 @@ def main() -> None:
     arguments.add_argument("--pairs", type=int, default=20_000)
     arguments.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "oracles")
     arguments.add_argument("--source", default=GITHUB)
+    arguments.add_argument("--answers", type=Path)
     given = arguments.parse_args()
+    if given.answers is not None:
+        print(*published(given.answers), sep="\n")
+        return
     oracles = Oracles(given.folder, given.source)
     unmeant = sum(report(case, given.pairs) for case in cases(oracles))
     print()

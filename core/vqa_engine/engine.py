@@ -41,6 +41,7 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.outcome import RunResult
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
+from vqa_engine.plugins.scorers import check_scorers
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
@@ -97,7 +98,7 @@ class Engine:
     Raises:
         AdapterError: a name is not installed, offered twice, or does not fit.
         ConfigurationError: a metric or a place is unknown, two adapters share a label, or
-            one cannot run in places.
+            one cannot run in places, or cannot score choices as the plan's `choose` asks.
         EngineBusy: from every method but `cancel`, when another thread is using the engine.
     """
 
@@ -126,6 +127,7 @@ class Engine:
         if places:
             check_portable(self._adapters, isolation)
         self._plan = plan or GenerationPlan()
+        check_scorers([a for a in self._adapters if a.spec.planned(self._plan).choose])
         self._metrics = () if metrics is None else wanted_metrics(metrics)
         if isolation not in get_args(Isolation):
             raise ConfigurationError(

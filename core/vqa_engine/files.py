@@ -12,6 +12,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from attrs import frozen
+
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -19,6 +21,26 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+@frozen
+class Stamp:
+    """Which file it is, and its state: another one after whatever was written to it."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, file: int | Path) -> Stamp:
+        """The stamp of a path or of an open descriptor.
+
+        Raises:
+            OSError: it is not there.
+        """
+        found = os.stat(file)  # noqa: PTH116  a descriptor has no path
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class NotRegular(OSError):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +25,7 @@ GAP = 2
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=20.0,
     show_default=True,
     help="Time limit in seconds for importing one plugin.",
@@ -63,16 +65,16 @@ def _describe(name: str, as_json: bool) -> None:
         import msgspec
 
         plain = evolve(one, profile=portable(one.profile))
-        click.echo(msgspec.json.encode(plain, enc_hook=repr).decode())
+        echo(msgspec.json.encode(plain, enc_hook=repr).decode())
         return
     for line in _facts(one):
-        click.echo(line)
+        echo(line)
 
 
 def _facts(one: Description) -> Iterator[str]:
     from vqa_engine.memory.budget import shown
 
-    yield click.style(f"{one.name}: {one.about}", bold=True)
+    yield style(f"{one.name}: {one.about}", bold=True)
     yield f"package             {one.source}, licence {one.licence}"
     yield f"default checkpoint  {one.model or 'none; name one with --model'}"
     yield f"backend             {one.profile.backend}"
@@ -95,7 +97,7 @@ def show(found: Sequence[PluginReport]) -> None:
     rows = [_cells(one) for one in found]
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     room = shutil.get_terminal_size().columns
-    click.echo(click.style(_line(HEADINGS, widths), bold=True))
+    echo(style(_line(HEADINGS, widths), bold=True))
     for one, row in zip(found, rows, strict=True):
         _row(one, row, widths, room)
 
@@ -109,14 +111,12 @@ def _row(one: PluginReport, row: Sequence[str], widths: Sequence[int], room: int
     whole = _line(row, widths)
     crowded = len(whole) > room
     colour = COLOURS.get(one.state, "red")
-    click.echo(click.style(_line(row[:-1], widths) if crowded else whole, fg=colour))
+    echo(style(_line(row[:-1], widths) if crowded else whole, fg=colour))
     if crowded:
-        click.echo(f"{indent}{row[-1]}")
+        echo(f"{indent}{row[-1]}")
     for text in filter(None, (one.reason, one.remedy)):
         mark = "→ " if text == one.remedy else ""
-        click.echo(
-            textwrap.fill(f"{mark}{text}", room, initial_indent=indent, subsequent_indent=indent)
-        )
+        echo(textwrap.fill(f"{mark}{text}", room, initial_indent=indent, subsequent_indent=indent))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -127,7 +127,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _show_json(found: Sequence[PluginReport]) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode([record(one) for one in found]).decode())
+    echo(msgspec.json.encode([record(one) for one in found]).decode())
 
 
 def record(one: PluginReport) -> dict[str, object]:

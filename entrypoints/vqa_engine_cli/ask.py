@@ -18,6 +18,7 @@ from vqa_engine_cli.options import (
     process_options,
     verbose_option,
 )
+from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command, short_help="Ask one question about one image.")
@@ -48,7 +49,7 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
     from vqa_engine_cli.display import observer, show_answer, show_trace
 
     if has_demo(given):
-        click.echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
+        echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
     show_prompt = given.pop("show_prompt")
     with engine(given, observer(quiet=True, verbose=verbose), trace=show_prompt) as running:
         for label in running.labels:

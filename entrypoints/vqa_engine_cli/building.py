@@ -110,6 +110,8 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
         max_tokens=given["token_limits"].get(ALL, MAX_TOKENS),
         temperature=given["temperatures"].get(ALL, 0.0),
         seed=given["seed"],
+        choose=given["choose"],
+        logprobs=given["logprobs"],
         prefill_step=given["prefill_step"],
         image_longest_edge=given["image_longest_edge"],
         kv_bits=int(given["kv_bits"]) if given["kv_bits"] else None,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +47,7 @@ _PLACE = re.compile(r"^(\S+\.py:\d+): in ")
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=600.0,
         show_default=True,
         help="Time limit of one test in seconds.",
@@ -104,9 +106,9 @@ def _shown(outcomes: list[Outcome]) -> Callable[[Outcome], None]:
         outcomes.append(outcome)
         name = outcome.test.removeprefix("test_").replace("_", " ")
         why = f"  ({outcome.text})" if outcome.state in ("skipped", "not run") else ""
-        click.echo(f"{MARKS[outcome.state]:<7} {name}{why}")
+        echo(f"{MARKS[outcome.state]:<7} {name}{why}")
         if not outcome.harmless:
-            click.echo(_indented(outcome))
+            echo(_indented(outcome))
 
     return show
 
@@ -117,7 +119,7 @@ def _summarise(outcomes: Sequence[Outcome]) -> None:
     waiting = sum(outcome.state == "not run" for outcome in outcomes)
     passed = len(outcomes) - skipped - waiting - wrong
     left = f", {waiting} not run until the failed ones pass" if waiting else ""
-    click.echo(f"\n{passed} passed, {wrong} failed, {skipped} do not apply{left}.")
+    echo(f"\n{passed} passed, {wrong} failed, {skipped} do not apply{left}.")
 
 
 def _show_json(outcomes: Sequence[Outcome]) -> None:
@@ -125,7 +127,7 @@ def _show_json(outcomes: Sequence[Outcome]) -> None:
     import msgspec
 
     passed = all(outcome.harmless for outcome in outcomes)
-    click.echo(msgspec.json.encode({"passed": passed, "tests": outcomes}).decode())
+    echo(msgspec.json.encode({"passed": passed, "tests": outcomes}).decode())
 
 
 def _indented(outcome: Outcome) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+_LARGEST = 1 << 20
+"""Bytes of a file of options."""
+
 
 def _read(ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> None:
     if file is not None:
@@ -28,8 +31,14 @@ config_option = click.option(
 
 
 def _options(ctx: click.Context, file: Path) -> dict[str, Any]:
+    from vqa_engine.files import read_regular  # brings the engine, which --help does without
+
     try:
-        settings = tomllib.loads(file.read_text("utf-8"))
+        settings = tomllib.loads(read_regular(file, _LARGEST).decode())
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise click.UsageError(f"{file} is nested too deeply.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{file} is not valid TOML: {error}") from error
     commands = _command_names(ctx) & settings.keys()

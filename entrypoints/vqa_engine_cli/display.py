@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 
 from vqa_engine import Answer, RunResult
+from vqa_engine.console import PlainConsole
 from vqa_engine.runs.journal import Tally
 from vqa_engine.runs.rescoring import Rescored
 from vqa_engine.scoring import ScoreTable
@@ -140,9 +141,9 @@ def _failures(result: RunResult) -> Iterator[dict[str, object]]:
 
 def _console() -> Console:
     """Stdout; a file or a pipe is as wide as what is written to it."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     wide = not console.is_terminal and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=UNLIMITED) if wide else console
+    return PlainConsole(width=UNLIMITED) if wide else console
 
 
 def show_trace(label: str, answer: Answer) -> None:

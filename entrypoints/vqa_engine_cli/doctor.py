@@ -14,6 +14,7 @@ from vqa_engine_cli.building import interpreters
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options, python_option
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -51,11 +52,11 @@ def doctor(pythons: tuple[str, ...], timeout: float, as_json: bool) -> None:
 def _show(found: Sequence[Examination]) -> None:
     for number, one in enumerate(found):
         if number:
-            click.echo(f"\n{'─' * LABEL}\n")
+            echo(f"\n{'─' * LABEL}\n")
         for label, text in _facts(one):
-            click.echo(f"{label:<{LABEL}} {text}")
+            echo(f"{label:<{LABEL}} {text}")
         for failure in one.failures:
-            click.echo(click.style(f"\n{failure}", fg="red"))
+            echo(style(f"\n{failure}", fg="red"))
         if one.plugins:
             _show_plugins(one.plugins)
 
@@ -64,15 +65,15 @@ def _show_plugins(found: Sequence[PluginReport]) -> None:
     from vqa_engine.plugins.entry_points import ADAPTERS
 
     adapters = [one for one in found if one.group == ADAPTERS]
-    click.echo()
+    echo()
     show_adapters(adapters)
-    click.echo()
+    echo()
     for line in (
         *_checkpoints(adapters),
         *_calls(adapters),
         *_others(one for one in found if one.group != ADAPTERS),
     ):
-        click.echo(line)
+        echo(line)
 
 
 def _facts(one: Examination) -> Iterator[tuple[str, str]]:
@@ -136,4 +137,4 @@ def _others(found: Iterable[PluginReport]) -> Iterator[str]:
 def _show_json(found: Sequence[Examination]) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode({"interpreters": found}).decode())
+    echo(msgspec.json.encode({"interpreters": found}).decode())

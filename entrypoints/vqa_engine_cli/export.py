@@ -13,6 +13,7 @@ import click
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, only_options, options, salvage_option
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
@@ -149,7 +150,7 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
     if failed:
         done = "written as empty answers" if errors_as_empty else "left out"
         have = "has" if failed == 1 else "have"
-        click.echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
+        echo(f"{counted(failed, 'question')} {have} no answer ({done}).", err=True)
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:

@@ -10,6 +10,7 @@ import click
 from vqa_engine_cli.building import plan, policy, specs
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, plan_options
+from vqa_engine_cli.terminal import echo
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -32,7 +33,7 @@ def fit(**given: Any) -> None:
     findings = []
     for spec in specs(given):
         finding = check(registry.make(spec), spec.model, plan(given), policy(given))
-        click.echo("\n  ".join((f"{spec.label}:", *finding.lines())))
+        echo("\n  ".join((f"{spec.label}:", *finding.lines())))
         findings.append(finding)
     if not all(finding.fits for finding in findings):
         sys.exit(EXIT_DOES_NOT_FIT)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from vqa_engine_cli.terminal import echo
+
 SECTIONS = {
     "Ask": ("run", "ask", "tasks", "serve", "selftest"),
     "Look at a run": ("runs", "status", "show", "report", "view", "memory"),
@@ -71,10 +73,10 @@ def help_command(ctx: click.Context, command: str | None) -> None:
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     if command is None:
-        click.echo(group.get_help(ctx.find_root()))
+        echo(group.get_help(ctx.find_root()))
         return
     if command not in group.commands:
         ctx.fail(f"No such command {command!r}. {did_you_mean(command, group.commands)}")
     found = group.commands[command]
     with click.Context(found, info_name=command, parent=ctx.find_root()) as inner:
-        click.echo(found.get_help(inner))
+        echo(found.get_help(inner))

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from vqa_engine.adapter import Transfer
+from vqa_engine.console import PlainConsole
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.memory.budget import shown
 from vqa_engine.observer import Observer, Progress
@@ -46,7 +47,7 @@ WIDEST_LABEL = 28
 
 def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> Observer:
     """The observer that fits what stderr is: a terminal, a file or a pipe."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=True, soft_wrap=True)
     if as_json and verbose:
         return JsonLines()
     if as_json or quiet:

@@ -37,6 +37,7 @@ from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
 from vqa_engine_cli.tasks import tasks
+from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
 
 EXIT_ERROR = 1
@@ -144,8 +145,8 @@ def cli(log_level: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_untold)
-    form = "%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=log_level.upper(), format=form, handlers=[handler])
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
 
 
 for command in (
@@ -180,7 +181,7 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _say_stopped(stop: KeyboardInterrupt) -> None:
     """What stopped us, and what the command added about how to go on."""
     what = "Terminated." if isinstance(stop, Terminated) else "Interrupted."
-    click.echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
+    echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
 
 
 def _show(error: Exception, *, as_json: bool) -> None:
@@ -190,9 +191,9 @@ def _show(error: Exception, *, as_json: bool) -> None:
         return
     from vqa_engine_cli.excerpt import excerpt
 
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
+    echo(f"{style('Error:', fg='red', bold=True)} {error}", err=True)
     for line in excerpt(detail):
-        click.echo(f"    {line}", err=True)
+        echo(f"    {line}", err=True)
 
 
 def _unforeseen(error: Exception) -> Exception:
@@ -212,7 +213,7 @@ def _unforeseen(error: Exception) -> Exception:
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:
     """An error as the last JSON object on stdout, where a program reads."""
-    click.echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
+    echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
 
 
 def _is_ours(error: Exception) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, options
+from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command, short_help="Show what memory did in a run.")
@@ -29,11 +30,11 @@ def memory(run: Path, adapter: str | None, summary: bool) -> None:
     journal = open_journal(run)
     try:
         for label in journal.labels(adapter):
-            click.echo(f"{label}:")
+            echo(f"{label}:")
             for line in () if summary else timeline(journal.events(label)):
-                click.echo(f"  {line}")
+                echo(f"  {line}")
             figures = summarise(journal.rows(label), journal.events(label))
             for line in summary_lines(figures):
-                click.echo(f"  {line}")
+                echo(f"  {line}")
     finally:
         journal.close()

@@ -8,6 +8,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import options
+from vqa_engine_cli.terminal import echo
 
 
 @click.command(
@@ -34,11 +35,11 @@ def new_adapter(name: str, output: Path | None) -> None:
 
     folder = write(name, output)
     adapter = Names.of(name).adapter
-    click.echo(f"Wrote {folder}. Next:")
+    echo(f"Wrote {folder}. Next:")
     for line in (
         f"pip install --editable '{folder}[test]'",
         "vqa-engine adapters",
         f"vqa-engine --adapter {adapter} --limit 5",
         f"pytest {folder}",
     ):
-        click.echo(f"  {line}")
+        echo(f"  {line}")

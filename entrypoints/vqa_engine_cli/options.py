@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from vqa_engine_cli.config import config_option
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import sectioned
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -144,7 +145,7 @@ plan_options = (
         "--temperature",
         "temperatures",
         multiple=True,
-        type=Labelled(click.FloatRange(0)),
+        type=Labelled(FiniteRange(0)),
         callback=_by_label,
         metavar="[LABEL=]T",
         help="Sampling temperature. With LABEL= of that adapter only.  [default: 0, greedy "
@@ -156,6 +157,15 @@ plan_options = (
         default=0,
         show_default=True,
         help="Random seed, of --sample and of generation at a temperature above 0.",
+    ),
+    click.option(
+        "--choose",
+        type=click.Choice(["likelihood", "likelihood-text"]),
+        help="Answer multiple choice with the likeliest option instead of generated text, by its "
+        "letter or by its text (per byte).  [default: generate]",
+    ),
+    click.option(
+        "--logprobs", is_flag=True, help="Record the log-probability of each generated answer."
     ),
     click.option(
         "--prefill-step",
@@ -195,14 +205,14 @@ process_options = (
     python_option,
     click.option(
         "--load-timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=600.0,
         show_default=True,
         help="Time limit for loading a model, in seconds.",
     ),
     click.option(
         "--answer-timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=120.0,
         show_default=True,
         help="Time limit for one question, in seconds; after it the worker is restarted.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.counting import counted
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     json_option,
@@ -18,6 +19,7 @@ from vqa_engine_cli.options import (
     process_options,
     question_options,
 )
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.parity import Parity
@@ -43,7 +45,7 @@ FEW = 20
     ),
     click.option(
         "--tolerance",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=1e-3,
         show_default=True,
         help="By how much pixels and log-probabilities may differ.",
@@ -99,15 +101,15 @@ def _names(one: str, other: str) -> tuple[str, str]:
 
 def _show(found: Parity, one: str, other: str) -> None:
     same = "All" if not found.differences else f"{found.same:,} of"
-    click.echo(f"{same} {counted(found.total, 'question')} went the same way in {one} and {other}")
+    echo(f"{same} {counted(found.total, 'question')} went the same way in {one} and {other}")
     for stage, count in found.counts.items():
         example = found.example(stage)
-        click.echo(
+        echo(
             f"\n{counted(count, 'question')} first differed in: {stage}\n"
             f"  for example question {example.question_id}:"
         )
         for name, value in ((one, example.one), (other, example.other)):
-            click.echo(f"    {name}:\n" + indent(value, 6 * " "))
+            echo(f"    {name}:\n" + indent(value, 6 * " "))
 
 
 def _show_json(found: Parity) -> None:
@@ -115,4 +117,4 @@ def _show_json(found: Parity) -> None:
 
     value = {"total": found.total, "same": found.same, "counts": found.counts}
     differences = msgspec.to_builtins(found.differences)
-    click.echo(msgspec.json.encode({**value, "differences": differences}).decode())
+    echo(msgspec.json.encode({**value, "differences": differences}).decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vqa_engine_cli.help import Command
+from vqa_engine_cli.terminal import echo
 
 NOT_FETCHABLE = (
     "The adapter {name!r} has no checkpoint of its own to download; name a model: "
@@ -29,9 +30,9 @@ def pull(what: str, revision: str | None, trust_remote_code: bool) -> None:
       vqa-engine pull smolvlm
       vqa-engine pull mlx-community/Qwen2.5-VL-3B-Instruct-4bit
     """
-    from rich.console import Console
 
     from vqa_engine.adapter import Fetchable, ModelRef
+    from vqa_engine.console import PlainConsole
     from vqa_engine.plugins import registry
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine_cli.downloads import Downloads
@@ -42,13 +43,13 @@ def pull(what: str, revision: str | None, trust_remote_code: bool) -> None:
     adapter = registry.make(AdapterSpec(name=name))
     if not isinstance(adapter, Fetchable) or not (model or getattr(adapter, "default_model", None)):
         raise click.UsageError(NOT_FETCHABLE.format(name=name))
-    downloads = Downloads(Console(stderr=True, highlight=False, soft_wrap=True))
+    downloads = Downloads(PlainConsole(stderr=True, soft_wrap=True))
     wanted = ModelRef(model=model or None, revision=revision, trust_remote_code=trust_remote_code)
     try:
         adapter.fetch(wanted, lambda transfer: downloads.show(what, transfer))
     finally:
         downloads.close()
-    click.echo(f"{what}: the checkpoint is on this machine.")
+    echo(f"{what}: the checkpoint is on this machine.")
 
 
 def _any_adapter() -> str:

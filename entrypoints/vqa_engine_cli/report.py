@@ -9,6 +9,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting import Pictures
@@ -69,4 +70,4 @@ def report(
             pictures=cast("Pictures", pictures),
             folders=folders or (Path.cwd(),),
         )
-    click.echo(f"Report: {page}")
+    echo(f"Report: {page}")

@@ -27,6 +27,7 @@ from vqa_engine_cli.options import (
     quiet_option,
     verbose_option,
 )
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine import Engine, QuestionSet, RunResult
@@ -133,7 +134,7 @@ def _say_demo(given: dict[str, Any]) -> None:
 
     if has_demo(given):
         how = "vqa-engine --adapter smolvlm --questions FILE (see vqa-engine help run)"
-        click.echo(f"{DEMO}. For photographs: {how}", err=True)
+        echo(f"{DEMO}. For photographs: {how}", err=True)
 
 
 def _engine(given: dict[str, Any], as_json: bool, verbose: bool) -> Engine:
@@ -205,7 +206,7 @@ def _show_gain(
         if label in seeing.errors or label in blind.errors:
             continue
         if not as_json:
-            click.echo(f"Gain of the pictures over grey ones of the same size, {label}:")
+            echo(f"Gain of the pictures over grey ones of the same size, {label}:")
         sides = Side(blind.directory, label), Side(seeing.directory, label)
         gain = compare_runs(*sides, metrics[0] if metrics else None, anyway=True)
         show_comparison(gain, as_json=as_json)
@@ -239,4 +240,4 @@ def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) ->
                 continue
             name, wording = questions.wording_for(family)
             source = f", worded by {wording.source}" if wording.source else ""
-            click.echo(f"{label}: prompt {name!r}{source}")
+            echo(f"{label}: prompt {name!r}{source}")

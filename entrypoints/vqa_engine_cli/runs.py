@@ -10,6 +10,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
@@ -41,12 +42,12 @@ def runs(  # noqa: PLR0913, PLR0917  one for each option
     wanted = None if no_score else ((metric,) if metric else ())
     directories = found(folder)
     if not directories and not as_json:
-        click.echo(f"There is no run under {folder}.")
+        echo(f"There is no run under {folder}.")
     for directory in directories:
         try:
             watched = look(directory, wanted)
         except RunError as error:  # one that cannot be read hides no other
-            click.echo(f"{directory}: {error}", err=True)
+            echo(f"{directory}: {error}", err=True)
             continue
         _show_json(watched) if as_json else _show(watched)
 
@@ -61,19 +62,19 @@ def _prune(folder: Path, yes: bool) -> None:
             wanted = is_empty(directory)
             if wanted and (yes or click.confirm(f"Remove {directory}, which has no row?")):
                 gone = remove(directory)
-                click.echo(
+                echo(
                     f"Removed {directory}, which had no row."
                     if gone
                     else f"{directory} is in use, so it stays."
                 )
         except RunError as error:
-            click.echo(f"{directory}: {error}", err=True)
+            echo(f"{directory}: {error}", err=True)
 
 
 def _show(watched: Watched) -> None:
-    click.echo(f"{watched.directory}  {watched.state}, question set {watched.question_set}")
+    echo(f"{watched.directory}  {watched.state}, question set {watched.question_set}")
     for one in watched.adapters:
-        click.echo(f"    {one.label}: {', '.join(filter(None, _facts(one)))}")
+        echo(f"    {one.label}: {', '.join(filter(None, _facts(one)))}")
 
 
 def _facts(one: Progress) -> tuple[str, ...]:
@@ -90,4 +91,4 @@ def _facts(one: Progress) -> tuple[str, ...]:
 def _show_json(watched: Watched) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(watched, enc_hook=str).decode())
+    echo(msgspec.json.encode(watched, enc_hook=str).decode())

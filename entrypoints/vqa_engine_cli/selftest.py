@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vqa_engine_cli.help import Command
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def selftest(
         specs, left = test.choose(test.offered(), download=download)
     tried = []
     for spec in specs:
-        click.echo(f"{spec.label}: asking 12 questions", err=True)
+        echo(f"{spec.label}: asking 12 questions", err=True)
         tried.append(test.run(spec, observer(quiet=True)))
     found = test.SelfTest(machine=test.machine(), tried=tuple(tried), left_out=left)
     _show(found)
@@ -84,22 +85,22 @@ def _named(adapters: tuple[str, ...], trust_remote_code: bool) -> list[AdapterSp
 
 def _show(found: SelfTest) -> None:
     """A table of what ran, then what went wrong, and what was left out and why."""
-    from rich.console import Console
+    from vqa_engine.console import PlainConsole
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     if ran := [one for one in found.tried if not one.error]:
         console.print(_table(ran))
     for one in found.tried:
         if one.error:
-            click.echo(f"{one.adapter} cannot run: {one.error}")
+            echo(f"{one.adapter} cannot run: {one.error}")
         for asked in one.asked:
             if not asked.right:
                 said = asked.error or repr(asked.said)
                 expected = " or ".join(asked.expected)
-                click.echo(f"{one.adapter}: {asked.question} It said {said}, not {expected}")
+                echo(f"{one.adapter}: {asked.question} It said {said}, not {expected}")
     for reason in dict.fromkeys(found.left_out.values()):
         names = ", ".join(name for name, why in found.left_out.items() if why == reason)
-        click.echo(f"Left out: {names} ({reason})")
+        echo(f"Left out: {names} ({reason})")
 
 
 def _table(ran: Sequence[Tried]) -> Table:
@@ -130,7 +131,7 @@ def _write(found: SelfTest, output: Path) -> None:
     data = msgspec.json.format(msgspec.json.encode(found), indent=2)
     output.write_bytes(data)
     versions = ", ".join(f"{name} {one}" for name, one in found.machine.libraries.items())
-    click.echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
+    echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
     if not found.tried:
-        click.echo("No model was tried: name one with --adapter, or give --download.")
-    click.echo(f"Everything is in {output}: attach it to an issue if something is wrong.")
+        echo("No model was tried: name one with --adapter, or give --download.")
+    echo(f"Everything is in {output}: attach it to an issue if something is wrong.")

@@ -10,6 +10,7 @@ import click
 from vqa_engine_cli.building import policy, specs
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, process_options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.serving.server import Settings
@@ -109,4 +110,4 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _announce(url: str, labels: list[str]) -> None:
-    click.echo(f"Serving {', '.join(labels)} at {url} (Ctrl-C stops).", err=True)
+    echo(f"Serving {', '.join(labels)} at {url} (Ctrl-C stops).", err=True)

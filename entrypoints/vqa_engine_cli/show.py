@@ -12,6 +12,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, metric_option, only_options, options
+from vqa_engine_cli.terminal import echo, own, style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,20 +68,20 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
                     print_json(record(one.row, one.scores))
             else:
                 for line in _lines(rows):
-                    click.echo(line)
+                    echo(line)
         more = sum(1 for _ in found)
     if more and not as_json:
-        click.echo(f"… and {more:,} more; --limit shows them.", err=True)
+        echo(f"… and {more:,} more; --limit shows them.", err=True)
 
 
 def _lines(rows: Sequence[Graded]) -> Iterator[str]:
     from vqa_engine_cli.pictures import inline
 
     question = rows[0].row.question
-    yield click.style(f"{question.question_id}: {question.text}", bold=True)
+    yield style(f"{question.question_id}: {question.text}", bold=True)
     if isinstance(question.image, Path):
         if picture := inline(question, sys.stdout):
-            yield picture
+            yield own(picture)
         yield f"    picture  {question.image}"
     if question.answers:
         yield f"    truth    {', '.join(dict.fromkeys(question.answers))}"
@@ -93,9 +94,9 @@ def _answer(one: Graded) -> str:
     row = one.row
     if row.answer is None:
         why = row.failure.message if row.failure else "no answer"
-        return click.style(f"! {row.adapter}: {why}", fg="red")
+        return style(f"! {row.adapter}: {why}", fg="red")
     scored = [score for score in one.scores.values() if score is not None]
     if not scored:
         return f"  {row.adapter}: {row.answer.text}"
     mark, colour = MARKS[one.wrong]
-    return click.style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)
+    return style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @options(
     click.option(
         "--every",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         metavar="SECONDS",
         help="Repeat this often until the run ends.",
     ),
@@ -37,7 +39,7 @@ def status(run: Path, every: float | None, as_json: bool) -> None:
     while True:
         watched = look(run)
         for line in [_json(watched)] if as_json else _lines(watched):
-            click.echo(line)
+            echo(line)
         if every is None or watched.state != "running":
             return
         sleep(every)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import json_option, options
+from vqa_engine_cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from vqa_engine import Question
     from vqa_engine.questions.tasks import Task
 
 LEFT_OUT = (
-    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), videos, and ranking of "
-    "options by likelihood."
+    "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
+    "choice is answered by generating unless a run says --choose likelihood."
 )
-HEADINGS = ("task", "questions", "download", "here", "metric", "licence")
+HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
 
 @click.group(invoke_without_command=True)
@@ -59,27 +62,67 @@ def show(name: str, adapter: str | None, download: bool, as_json: bool) -> None:
         _print_json(_record(task))
         return
     for heading, text in _card(task):
-        click.echo(f"{heading:10}{text}")
+        echo(textwrap.fill(f"{heading:10}{text}", _width(), subsequent_indent=" " * 10))
     _show_question(task, adapter, download)
+
+
+@tasks.command(cls=Command)
+@click.argument("name", metavar="NAME|CARD")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Card to write.")
+def pin(name: str, output: Path | None) -> None:
+    """Write a card that names its data exactly: commit, digest, number of questions.
+
+    The data is downloaded if it is not here. A run of that card stops when the data is
+    another.
+    """
+    from vqa_engine.questions.tasks import find
+    from vqa_engine.questions.tasks.pin import pinned
+
+    task = find.task(name)
+    target = output or Path(f"{task.name}.toml")
+    if target.exists() and output is None:
+        raise click.ClickException(f"{target} exists; name the card to write with --output.")
+    target.write_text(pinned(task, target), "utf-8")
+    echo(f"Wrote {target}. Run it with --task {target}")
 
 
 def _show_list(found: list[Task]) -> None:
     rows = [HEADINGS, *(tuple(map(str, _cells(task))) for task in found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(click.style(line.rstrip(), bold=row is HEADINGS))
-    click.echo(f"\n{LEFT_OUT}\nOne question as the model gets it: vqa-engine tasks show NAME")
+    room = _width() - sum(widths[:-1]) - 2 * len(widths[:-1])
+    for *cells, licence in rows:
+        shown = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
+        line = f"{shown}  {textwrap.shorten(licence, max(room, 8), placeholder='…')}"
+        echo(style(line.rstrip(), bold=licence is HEADINGS[-1]))
+    free = [task.name for task in found if task.card.data.hub and not task.card.data.revision]
+    _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
+    _say(LEFT_OUT)
+    echo(
+        "\nOne question as the model gets it: vqa-engine tasks show NAME"
+        "\nA card that names its data exactly: vqa-engine tasks pin NAME"
+    )
+
+
+def _say(text: str) -> None:
+    echo(f"\n{textwrap.fill(text, _width())}")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _cells(task: Task) -> Iterator[str]:
     card = task.card
     yield task.name
     yield f"{card.data.questions:,}" if card.data.questions else "?"
-    yield f"{card.data.size / 1e9:.2g} GB" if card.data.size else "?" if card.data.hub else "–"
+    yield _size(card.data.size) if card.data.size else "?" if card.data.hub else "–"
     yield "yes" if _is_here(task) else "no"
     yield card.score.metrics[0].partition("+")[0]
-    yield textwrap.shorten(card.licence, 40, placeholder=" …")
+    yield card.licence
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2g} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
 
 
 def _is_here(task: Task) -> bool:
@@ -104,7 +147,7 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
     if card.page:
         yield "page", card.page
     if card.note:
-        yield "note", textwrap.fill(card.note, 90, subsequent_indent=" " * 10)
+        yield "note", card.note
 
 
 def _show_question(task: Task, adapter: str | None, download: bool) -> None:
@@ -113,22 +156,22 @@ def _show_question(task: Task, adapter: str | None, download: bool) -> None:
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
-        click.echo("\nThe data is not on this machine; --download gets it and shows a question.")
+        echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
     found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
     name, wording = found.wording_for(family)
-    click.echo(f"digest    sha256:{found.data_digest()}")
-    click.echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
+    echo(f"digest    sha256:{found.data_digest()}")
+    echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
 
 
 def _show_one(question: Question) -> None:
     for image in question.all_images:
-        click.echo(f"  image         {image!s}")
-    click.echo(textwrap.indent(question.text, "  | ", lambda _line: True))
-    click.echo(f"  ground truth  {', '.join(question.answers) or '–'}")
+        echo(f"  image         {image!s}")
+    echo(textwrap.indent(question.text, "  | ", lambda _line: True))
+    echo(f"  ground truth  {', '.join(question.answers) or '–'}")
     if question.choices:
-        click.echo(f"  choices       {' | '.join(question.choices)}")
+        echo(f"  choices       {' | '.join(question.choices)}")
 
 
 def _record(task: Task) -> dict[str, object]:
@@ -140,4 +183,4 @@ def _record(task: Task) -> dict[str, object]:
 def _print_json(value: object) -> None:
     import msgspec
 
-    click.echo(msgspec.json.encode(value).decode())
+    echo(msgspec.json.encode(value).decode())

@@ -8,6 +8,7 @@ import click
 
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options
+from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command)
@@ -48,13 +49,13 @@ def view(
     viewer = Viewer(runs, metrics, (Path.cwd(), *folders))
     server = Server(viewer, port)
     with viewer:
-        click.echo(f"Viewer: {server.address}  (Ctrl-C to stop)")
+        echo(f"Viewer: {server.address}  (Ctrl-C to stop)")
         if folder := viewer.unseen_folder():
             outside = "Pictures are outside the folders that may be shown"
-            click.echo(f"{outside}. To show them, add --images {folder}", err=True)
+            echo(f"{outside}. To show them, add --images {folder}", err=True)
         if opening:
             click.launch(server.address)
         try:
             server.run()
         except KeyboardInterrupt:
-            click.echo()
+            echo()

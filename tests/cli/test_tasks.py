@@ -82,3 +82,14 @@ def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
     said("export", output, "-o", str(tmp_path / "rows.jsonl"))
     row = json.loads((tmp_path / "rows.jsonl").read_text())
     assert (row["question"], row["ground_truths"]) == ("Whose? Briefly.", ["mine"])
+
+
+def test_a_card_is_pinned_and_other_data_refused(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    assert "Run it with --task" in said("tasks", "pin", card(tmp_path), "-o", str(own))
+    assert 'digest = "sha256:' in own.read_text()
+    assert "questions = 1" in own.read_text()
+    assert "pets, version 1" in said("tasks", "show", str(own))
+    (tmp_path / "pets.csv").write_text("image,question,answer\na.png,Which one?,cat\n")
+    assert "not those of the card" in said("tasks", "show", str(own), code=1)
+    assert "is beside its card" in said("tasks", "pin", card(tmp_path), "-o", "/x.toml", code=1)

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.conformance.good import Good
 from vqa_engine.adapter import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     MemoryProfile,
     ModelRef,
@@ -411,3 +412,50 @@ class Hasty(Batches):
         if following is not None:
             open_image(following)
         return super().answer_batch(questions, plan, following)
+
+
+class Scores(Good):
+    """A good scorer of choices: the base of those with a fault."""
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        return ChoiceScores(loglikelihoods=tuple(-float(len(one)) for one in options))
+
+
+class Shares(Scores):
+    """Gives each option's probability instead of its logarithm."""
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        return ChoiceScores(loglikelihoods=tuple(1 / len(one) for one in options))
+
+
+class InARow(Scores):
+    """Scores an option behind those before it."""
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        before = [sum(map(len, options[:n])) for n in range(len(options))]
+        return ChoiceScores(loglikelihoods=tuple(-float(1 + one) for one in before))
+
+
+class SpoilsItsCache(Scores):
+    """Answers with the options that it scored last."""
+
+    seen = ""
+
+    def look(self, question: Question) -> str:
+        return super().look(question) + self.seen
+
+    def load(self, model: ModelRef) -> None:
+        super().load(model)
+        self.seen = ""
+
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        self.seen = " ".join(options)
+        return super().score_choices(question, options, plan)

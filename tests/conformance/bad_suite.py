@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.conformance.bad import Batches
+from tests.conformance.bad import Batches, Scores
 from tests.conformance.faults import FAULTS
 from tests.conformance.good import Good
 from tests.conformance.heavy import Heavy
@@ -22,7 +22,7 @@ def _suite(adapter: type) -> type[AdapterConformance]:
     return type(f"Test{adapter.__name__}", (AdapterConformance,), members)
 
 
-for _adapter in (Good, Batches, *FAULTS):
+for _adapter in (Good, Batches, Scores, *FAULTS):
     globals()[f"Test{_adapter.__name__}"] = _suite(_adapter)
 
 

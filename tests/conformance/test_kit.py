@@ -60,7 +60,7 @@ def _read(report: Path) -> Results:
     return found
 
 
-@pytest.mark.parametrize("adapter", ["Good", "Batches"])
+@pytest.mark.parametrize("adapter", ["Good", "Batches", "Scores"])
 def test_a_good_adapter_passes(adapter: str, failures: Results) -> None:
     assert failures[adapter] == {}
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import Instant, Looking
 from tests.questions.tables.builders import picture
 from vqa_engine import Engine
-from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, GenerationPlan, ModelFacts, ModelRef, Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.tasks import TaskSet, blinded, find, load_task
@@ -56,6 +56,21 @@ def pets(folder: Path, second: str = "") -> TaskSet:
     (folder / "pets.csv").write_text(f"image,second,question,answer\na.png,{second},Which?,cat\n")
     (folder / "pets.toml").write_text(CARD)
     return load_task(find.task(str(folder / "pets.toml")))
+
+
+class Telling(Echo):
+    """Runs models of any family, and can tell which, and how many images it takes."""
+
+    def facts_of(self, model: ModelRef) -> ModelFacts:
+        return ModelFacts(family="seven_b", images=2)
+
+
+def test_a_model_gets_the_words_of_its_family_whatever_runs_it(tmp_path: Path) -> None:
+    telling = Telling()
+    with Engine(telling, isolation="inline") as engine:
+        assert engine.families == {"telling": "seven_b"}
+        engine.run(pets(tmp_path))
+    assert [one.text for one in telling.asked] == ["Which? Seven words."]
 
 
 def test_an_adapter_gets_the_words_of_its_family(tmp_path: Path) -> None:

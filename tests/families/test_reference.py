@@ -62,11 +62,23 @@ def test_ids_are_those_of_transformers(
 ) -> None:
     family = ADAPTERS[kind]
     questions = list(_questions(tmp_path, TEXTS[:1] if family == "generic" else TEXTS))
+    if family != "llava":  # which is asked about one image at a time
+        questions += _about_several(tmp_path)
     on_mlx, on_torch = PAIRS[family]
     ours = _ids(on_mlx, folder(kind), questions)
     theirs = _ids(on_torch, folder(kind), questions, dtype="float32", device="cpu")
     assert {key for key in ours if ours[key] != theirs[key]} == set()
     assert len({ids for _, ids in ours.values()}) > len(questions) // 5
+
+
+def _about_several(folder: Path) -> Iterator[Question]:
+    """Two and three images of different shapes, named in the text or not."""
+    for number, text in enumerate(("Is <image 1> like <image 2>?", "<image 2> <image 1>", "?")):
+        for more in (1, 2):
+            images = [folder / f"{4 * number + place}.png" for place in range(1 + more)]
+            yield Question(
+                question_id=f"{text} {more}", image=images[0], images=images[1:], text=text
+            )
 
 
 def _ids(

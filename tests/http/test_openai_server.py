@@ -33,6 +33,7 @@ from vqa_engine.images import content_hash
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import Timeouts
 from vqa_engine_adapters.http import client
+from vqa_engine_adapters.http.bounds import CONNECT
 from vqa_engine_adapters.http.openai_server import OpenAiServer
 from vqa_engine_adapters.http.options import Options
 
@@ -259,7 +260,7 @@ class TestRetries:
     def test_fit_into_the_life_of_a_worker(self) -> None:
         """The engine gives up a worker whose question takes longer."""
         options, life = Options(), Timeouts().answer
-        assert max(options.timeout, options.patience) + client.CONNECT < life
+        assert max(options.timeout, options.patience) + CONNECT < life
 
     def test_end_with_the_patience(self, opened: Opened) -> None:
         """A second try may last as long as there is patience left, not its whole timeout."""

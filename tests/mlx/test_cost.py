@@ -106,9 +106,9 @@ class TestWork:
     ) -> None:
         opened = []
 
-        def counted(question: Question) -> Image.Image:
+        def counted(question: Question, place: int = 0) -> Image.Image:
             opened.append(question)
-            return open_image(question)
+            return open_image(question, place)
 
         monkeypatch.setattr(picture_module, "open_image", counted)
         with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:

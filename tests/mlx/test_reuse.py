@@ -298,9 +298,9 @@ class TestPrefetch:
         """Names of the threads that opened an image."""
         threads: list[str] = []
 
-        def noted(question: Question) -> Image.Image:
+        def noted(question: Question, place: int = 0) -> Image.Image:
             threads.append(threading.current_thread().name)
-            return open_image(question)
+            return open_image(question, place)
 
         monkeypatch.setattr(picture_module, "open_image", noted)
         return threads

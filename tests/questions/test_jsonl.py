@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.question_builders import checked, encoded, lines_file
 from tests.question_builders import question as build
 from vqa_engine.adapter import Question
-from vqa_engine.errors import ImageError, QuestionSetError
+from vqa_engine.errors import ConfigurationError, ImageError, QuestionSetError
 from vqa_engine.images import open_image
 from vqa_engine.questions import QuestionSet, load_questions
 from vqa_engine.questions.question_set import digest_of
@@ -158,7 +159,7 @@ def test_an_empty_file(tmp_path: Path, rows: tuple[bytes, ...]) -> None:
 def test_a_file_that_changed_since(tmp_path: Path) -> None:
     questions = loaded(tmp_path, LINE, LINE)
     lines_file(tmp_path, b"x" * 90)
-    with pytest.raises(QuestionSetError, match="invalid JSON"):
+    with pytest.raises(QuestionSetError, match="was changed"):
         list(questions)
     (tmp_path / "set.jsonl").unlink()
     with pytest.raises(QuestionSetError, match="cannot be read"):
@@ -260,3 +261,36 @@ def test_round_trip(tmp_path: Path, rows: list[dict[str, Any]], escaped: bool) -
     ]
     assert [q.image_id for q in found] == [row.get("image_id") for row in rows]
     assert [q.image for q in found] == [tmp_path / row["image"] for row in rows]
+
+
+@pytest.mark.parametrize("how", ["overwritten", "replaced", "deleted", "appended"])
+def test_a_file_changed_in_mid_run_stops_it(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "q.jsonl"
+    line = '{{"image": "a.png", "question": "{}?"}}\n'
+    file.write_text("".join(map(line.format, "abc")))
+    questions = load_questions(file)
+    asked = iter(questions)
+    assert next(asked).text == "a?"
+    if how == "overwritten":
+        file.write_text("".join(map(line.format, "xyz")))
+    elif how == "appended":
+        with file.open("a") as more:
+            more.write(line.format("d"))
+    else:
+        file.unlink()
+    if how == "replaced":
+        file.write_text("".join(map(line.format, "xyz")))
+    if how in {"overwritten", "appended"}:
+        with pytest.raises(QuestionSetError, match="was changed while it was in use"):
+            list(asked)
+    else:  # the file that was opened is still the one that was checked
+        assert [one.text for one in asked] == ["b?", "c?"]
+    with pytest.raises(QuestionSetError, match=r"changed while|cannot be read"):
+        list(questions)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".xlsx", ".parquet"])
+def test_a_pipe_is_no_question_file(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"q{suffix}")
+    with pytest.raises(ConfigurationError, match="pipe"):
+        load_questions(tmp_path / f"q{suffix}")

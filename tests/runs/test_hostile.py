@@ -44,14 +44,25 @@ def test_a_damaged_run_is_read_or_refused(made: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lock", "manifest.json", "manifest.part", FILE, f"{FILE}-wal", "logs", "logs/a.log"]
+    "name",
+    [
+        "lock",
+        "manifest.json",
+        "manifest.part",
+        FILE,
+        f"{FILE}-wal",
+        "logs",
+        "logs/a.log",
+        "logs/b/a",
+    ],
 )
 @pytest.mark.parametrize("hard", [False, True])
 def test_nothing_is_written_through_a_link(run: Path, name: str, hard: bool) -> None:
     victim = run.parent / "victim"
     victim.write_text("mine, and longer than a process id is")
-    (run / "logs").mkdir(exist_ok=True)
+    (run / "logs" / "b").mkdir(parents=True, exist_ok=True)
     if name == "logs":
+        (run / "logs" / "b").rmdir()
         (run / name).rmdir()
     (run / name).unlink(missing_ok=True)
     if hard:
@@ -115,6 +126,14 @@ def test_rows_beyond_a_damaged_page_are_salvaged(run: Path) -> None:
             found.append(len(list(journal.rows())))
     assert max(found) == 40
     assert any(0 < count < 40 for count in found)
+
+
+def test_a_run_directory_deleted_in_mid_run_is_an_error(run: Path) -> None:
+    with suppress(RunError), RunDirectory(run, fuzz.wanted()) as directory:
+        directory.journal.begin("a", 50)
+        shutil.rmtree(run)
+        with pytest.raises(JournalError, match="deleted or replaced"):
+            directory.journal.begin("a", 51)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -126,6 +126,53 @@ def decoded(target: str, ids: tuple[int, ...]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
+def likelihoods(target: str, question: Question, options: tuple[str, ...]) -> list[float]:
+    """The log-likelihood of each option, by a plain forward pass over prompt and option."""
+    import torch
+
+    from vqa_engine.images import open_image
+
+    loaded, prompt = _ADAPTERS[target]._ready(), _ADAPTERS[target].prompt(question)
+
+    def inputs(text: str) -> Any:
+        begun = text.startswith(loaded.tokenizer.bos_token or "nothing")
+        return loaded.processor(
+            text=[text],
+            images=[open_image(question)],
+            return_tensors="pt",
+            add_special_tokens=not begun,
+        )
+
+    for bound in (loaded.steps, loaded.tiles):
+        if bound is not None:
+            bound.step = bound.size = None
+    found, start = [], inputs(prompt)["input_ids"].shape[1]
+    for option in options:
+        given = inputs(f"{prompt} {option}" if not prompt[-1].isspace() else prompt + option)
+        with torch.inference_mode():
+            scores = torch.log_softmax(loaded.model(**given).logits[0], dim=-1)
+        ids = given["input_ids"][0].tolist()
+        found.append(sum(float(scores[n - 1, ids[n]]) for n in range(start, len(ids))))
+    return found
+
+
+def likelihood_of_ids(target: str, question: Question, said: tuple[int, ...]) -> float:
+    """The log-likelihood of these ids behind the prompt, by a plain forward pass."""
+    import torch
+
+    from vqa_engine.images import open_image
+
+    loaded, prompt = _ADAPTERS[target]._ready(), _ADAPTERS[target].prompt(question)
+    given = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
+    before = given.pop("input_ids")
+    given.pop("attention_mask")
+    whole = torch.cat([before, torch.tensor([said], dtype=torch.long)], dim=1)
+    with torch.inference_mode():
+        scores = torch.log_softmax(loaded.model(input_ids=whole, **given).logits[0], dim=-1)
+    start = before.shape[1]
+    return sum(float(scores[start + n - 1, token]) for n, token in enumerate(said))
+
+
 def imported() -> list[str]:
     """Which of the heavy libraries this process has."""
     return [name for name in ("torch", "transformers", "mlx", "mlx_vlm") if name in sys.modules]

@@ -71,9 +71,8 @@ def test_all_images_are_counted(model: Remote) -> None:
 
 def test_such_a_question_goes_alone(model: Remote) -> None:
     several, single = both("Are they alike?"), ask(ONE)
-    size = lambda *asked: model.call("batch_size", asked, PLAN)  # noqa: E731
-    assert size(several, several, single) == 1
-    assert size(single, several) == 1
+    assert model.call("batch_size", (several, several, single), PLAN) == 1
+    assert model.call("batch_size", (single, several), PLAN) == 1
 
 
 def test_single_images_are_answered_as_before(model: Remote) -> None:

@@ -70,10 +70,10 @@ def test_rows_draw_as_each_alone(smol: Remote) -> None:
 def test_what_cannot_be_asked_is_an_error_at_its_place(smol: Remote) -> None:
     asked = questions()[:4]
     asked[1] = ask(b"", "Who?")
-    asked[2] = evolve(asked[0], text="<image>")
+    asked[2] = ask(b"no picture", "Who?")
     outcomes = smol.call("answer_batch", asked, PLAN, None)
     kinds = [getattr(one, "kind", "Answer") for one in outcomes]
-    assert kinds == ["Answer", "ImageError", "AnswerError", "Answer"]
+    assert kinds == ["Answer", "ImageError", "ImageError", "Answer"]
 
 
 def test_the_cost_counts_a_shared_image_once(smol: Remote) -> None:

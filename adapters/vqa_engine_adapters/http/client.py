@@ -16,15 +16,13 @@ from urllib.parse import urlsplit
 from attrs import define, frozen
 
 from vqa_engine.errors import AnswerError, BackendGone, ConfigurationError, VqaEngineError
+from vqa_engine_adapters.http.bounds import TooLarge, TooSlow, bounded_answer, without_key
 from vqa_engine_adapters.http.options import Options
 
 if TYPE_CHECKING:
     import httpx2
 
 log = logging.getLogger(__name__)
-
-CONNECT = 10.0
-"""Seconds that a connection may take; it is the answer that takes long."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two tries where the server names none: doubled each time, and drawn at
@@ -36,6 +34,9 @@ BUSY = frozenset({408, 429, 502, 503, 504, 529})
 
 OVERLOADED = frozenset({429, 503, 529})
 """Those of them that say that too much was asked at once."""
+
+_LONGEST_SAID = 1 << 16
+"""Characters of an error's text that are looked at for the key before it is cut."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -214,9 +215,11 @@ class Client:
         except BackendGone as error:  # it was away when it was to say its model's name
             return _Fault(str(error), away=True)
         try:
-            response = address.http.request(method, path, json=content, timeout=_limits(timeout))
-        except httpx2.ReadTimeout:
+            response = bounded_answer(address.http, method, path, content, timeout)
+        except (httpx2.ReadTimeout, TooSlow):
             return _Fault(f"no answer within {timeout:g} s", away=False)
+        except TooLarge as error:
+            return _Fault(str(error), away=False)
         except httpx2.TransportError as error:
             return _Fault(f"no connection ({type(error).__name__})", away=True)
         if response.is_success:
@@ -226,7 +229,7 @@ class Client:
     def _decoded(self, response: httpx2.Response) -> Any:
         try:
             return response.json()
-        except ValueError:  # a proxy's page, or half an answer
+        except (ValueError, RecursionError):  # a proxy's page, half an answer, or a hostile one
             return _Fault("the answer is not JSON", away=False)
 
     def _refused(self, response: httpx2.Response) -> _Fault:
@@ -253,9 +256,7 @@ class Client:
 
     def _said(self, response: httpx2.Response) -> str:
         """The start of an error's text, without the key: some servers quote it."""
-        text = " ".join(response.text.split())
-        if self._key:
-            text = text.replace(self._key, "***")
+        text = without_key(" ".join(response.text[:_LONGEST_SAID].split()), self._key)
         return text[:300] or "no text"
 
     def _lost(self, where: str, fault: _Fault, tries: int) -> VqaEngineError:
@@ -272,12 +273,6 @@ class Client:
 
 def _released() -> AnswerError:
     return AnswerError("The adapter was released meanwhile.", cause="released")
-
-
-def _limits(timeout: float) -> httpx2.Timeout:
-    import httpx2
-
-    return httpx2.Timeout(timeout, connect=min(CONNECT, timeout))
 
 
 def _session(url: str, options: Options, key: str | None) -> httpx2.Client:

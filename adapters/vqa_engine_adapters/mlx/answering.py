@@ -11,10 +11,18 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionCost
 from vqa_engine_adapters.mlx import batching
-from vqa_engine_adapters.mlx.batching import go_on_together
+from vqa_engine_adapters.mlx.batching import go_on_together, score_together
 from vqa_engine_adapters.mlx.encoding import in_batches
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.generation import Generated, Prepared, generate, go_on, prepare
+from vqa_engine_adapters.mlx.generation import (
+    Generated,
+    Prepared,
+    behind,
+    generate,
+    go_on,
+    likelihood_of,
+    prepare,
+)
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.pixels import Cutter, Pixels
@@ -92,9 +100,35 @@ class Answering:
             said = self._finish_together(ready, {first: ready.suffix, **others}, plan)
         else:
             said = {first: self._finish(ready, plan)}
-        for place, generated in said.items():
-            self._prompts.learn(prompts[place], generated.tokens.prompt)
+        if not picture.further:
+            for place, generated in said.items():
+                self._prompts.learn(prompts[place], generated.tokens.prompt)
         return said
+
+    def score(
+        self,
+        prompt: str,
+        options: Sequence[Sequence[int]],
+        picture: Picture,
+        plan: GenerationPlan,
+    ) -> list[float]:
+        """The log-likelihood of each option's ids behind a prompt.
+
+        With a kept prefix, all options are branches behind it where the model allows that, else
+        each follows it in turn. A model without one computes the prompt for each option.
+        """
+        ready = self._readied(prompt, picture, plan)
+        if isinstance(ready, Prepared):
+            return [likelihood_of(self._loaded, ready, option, plan) for option in options]
+        prefix, suffix = ready.prefix, ready.suffix
+        longest = prefix.positions + len(suffix) + max(map(len, options))
+        reserve(prefix, len(suffix) + sum(map(len, options)))
+        if self.most(evolve(plan, temperature=0.0)) > 1 and self._prompts.within(longest):
+            found = score_together(self._loaded, prefix, suffix, options, plan)
+        else:
+            found = [self._score_alone(prefix, suffix, option, plan) for option in options]
+        self._keep(ready)
+        return found
 
     @property
     def batches(self) -> bool:
@@ -107,6 +141,8 @@ class Answering:
         To the model they are one: the picture, then all that follows it in any of them.
         Tokens are an upper bound, tiles exact.
         """
+        if picture.further:
+            return self._cost_of_several(prompts[0], picture, plan)
         before, after = self._prompts.texts(prompts[0])
         after += sum(len(self._prompts.suffix(prompt)) for prompt in prompts[1:])
         room = plan.max_tokens * len(prompts)
@@ -129,6 +165,16 @@ class Answering:
             freed_bytes=self.prefixes.giving_way(self._most) if self._reuse else 0,
         )
 
+    def _cost_of_several(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
+        """What a question with several pictures costs, all of it computed for it alone."""
+        tokens, tiles = self._prompts.image(picture, plan)
+        whole = self._prompts.tokens(prompt) + tokens
+        return QuestionCost(
+            prompt_tokens=whole,
+            image_tiles=tiles,
+            cache_tokens=capacity(whole + plan.max_tokens),
+        )
+
     def cut_ahead(self, picture: Picture) -> Pixels | None:
         """What the processor makes of a picture, on another thread than the model's.
 
@@ -136,7 +182,7 @@ class Answering:
         """
         if self.cutter is None or self.prefixes.has(picture.digest):
             return None
-        return self.cutter(picture.image)
+        return self.cutter(*picture.images)
 
     def whole(
         self, prompt: str, picture: Picture, plan: GenerationPlan
@@ -146,11 +192,11 @@ class Answering:
         if self.cutter is None:
             return prepared, None
         with self.cutter.bounded(plan.image_longest_edge):
-            return prepared, self.cutter(picture.image)
+            return prepared, self.cutter(*picture.images)
 
     def _readied(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
         """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
-        if not self._reuse:
+        if not self._reuse or picture.further:
             return self._prepare(prompt, picture, plan)
         key, started = self._prompts.key(prompt, picture, plan), perf_counter()
         kept = self.prefixes.take(key)
@@ -236,13 +282,20 @@ class Answering:
         whole = [_completed(one, known, *shares) for one, known in zip(said, reused, strict=True)]
         return dict(zip(suffixes, whole, strict=True))
 
+    def _score_alone(
+        self, prefix: Prefix, suffix: list[int], option: Sequence[int], plan: GenerationPlan
+    ) -> float:
+        found = likelihood_of(self._loaded, behind(suffix), option, plan, prefix.cache)
+        rewind(prefix)
+        return found
+
     def _keep(self, ready: Ready) -> None:
         rewind(ready.prefix)
         self.prefixes.put(ready.key, ready.prefix)
 
     def _prepare(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Prepared:
         if self.cutter is None:
-            return prepare(self._loaded, prompt, picture.image)
+            return prepare(self._loaded, prompt, *picture.images)
         with self.cutter.bounded(plan.image_longest_edge):
             return self._cut(self.cutter, prompt, picture, plan)
 
@@ -250,9 +303,9 @@ class Answering:
         """The prompt prepared around pixels that stay outside MLX until they are encoded."""
         started = perf_counter()
         ahead = picture.take_pixels() if plan.image_longest_edge is None else None
-        pixels = ahead or cutter(picture.image)
+        pixels = ahead or cutter(*picture.images)
         with cutter.given(pixels):
-            prepared = prepare(self._loaded, prompt, picture.image)
+            prepared = prepare(self._loaded, prompt, *picture.images)
         if self._tower is None:
             prepared.put_in(pixels)
         else:

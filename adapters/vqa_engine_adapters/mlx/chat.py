@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from vqa_engine.errors import AnswerError
+from vqa_engine_adapters.interleaving import parts
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.options import Wording
 
 
-def formatted(loaded: Loaded, family: MlxFamily, text: str, wording: Wording) -> str:
+def formatted(
+    loaded: Loaded, family: MlxFamily, text: str, wording: Wording, images: int = 1
+) -> str:
     """The prompt, as the chat template formats it, or the family where there is none.
 
     Raises:
@@ -21,12 +24,31 @@ def formatted(loaded: Loaded, family: MlxFamily, text: str, wording: Wording) ->
     _check(family, text, wording)
     if family.prompt is not None and not has_template(loaded):
         bare = family.prompt(loaded.checkpoint.config).replace("{question}", text)
+    elif images > 1:
+        bare = _interleaved(loaded, text, wording.system, images)
     else:
         said = messages(family.lead + text, wording.system)
         bare = rendered(loaded.processor, loaded.config, said)
     if wording.system.strip() not in bare:
         raise AnswerError("The model's prompt has no place for a system text.", cause="template")
     return bare + wording.prefill
+
+
+def _interleaved(loaded: Loaded, text: str, system: str, images: int) -> str:
+    """The prompt with each of several images at its place in the text.
+
+    mlx-vlm's own messages have all images in front (prompt_utils.py, `get_message_json`), so
+    the checkpoint's template gets ours.
+    """
+    from mlx_vlm.prompt_utils import get_chat_template
+
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image"}
+        for one in parts(text, images)
+    ]
+    begun = [{"role": "system", "content": system}] if system else []
+    said = [*begun, {"role": "user", "content": content}]
+    return str(get_chat_template(loaded.processor, said, add_generation_prompt=True))
 
 
 def messages(text: str, system: str = "") -> list[dict[str, Any]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import ClassVar
 
 from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
@@ -18,6 +20,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Timings,
     Trace,
     Transfer,
 )
@@ -26,6 +29,8 @@ from vqa_engine.failures import classify, forget
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.profile import profile, without
+from vqa_engine_adapters.continuing import option_ids
+from vqa_engine_adapters.interleaving import order
 from vqa_engine_adapters.mlx import chat
 from vqa_engine_adapters.mlx.answering import Answering
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -53,7 +58,7 @@ class MlxAdapter(ModelAdapter):
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
         self._answering: Answering | None = None
-        self._preparation = Preparation()
+        self._preparation = Preparation(self._order)
         self._wording, self._plain = Wording(), Plain.of(None)
         self._warned = False
         self._family = self.family
@@ -111,7 +116,7 @@ class MlxAdapter(ModelAdapter):
             batch=given.batch,
             most=_image_bytes(self._profile),
         )
-        self._preparation = Preparation(self._answering.cut_ahead)
+        self._preparation = Preparation(self._order, self._answering.cut_ahead)
         if family.prompt is None and not chat.has_template(loaded):
             log.warning("%s has no chat template: it gets the bare question", checkpoint.name)
         self._check_wording()
@@ -144,7 +149,8 @@ class MlxAdapter(ModelAdapter):
         plan = self._possible(self._ready(), plan)
         assert self._answering is not None
         most = self._answering.most(plan)
-        others = (n for n, one in enumerate(upcoming[:most]) if not _same_image(upcoming[0], one))
+        more = enumerate(upcoming[1:most], 1)
+        others = (n for n, one in more if not _same_image(upcoming[0], one))
         return next(others, min(most, len(upcoming)))
 
     def answer_batch(
@@ -167,12 +173,40 @@ class MlxAdapter(ModelAdapter):
         finally:
             self._preparation.clear()
 
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        """The log-likelihood of each option as the answer, all behind one prefix.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: MLX said so. As after every error, what was computed is gone.
+            BackendError: MLX failed.
+            AnswerError: nothing is loaded, or this one question failed.
+        """
+        loaded, started = self._ready(), perf_counter()
+        plan = self._possible(loaded, plan)
+        prompt = self.prompt(question, plan.system)
+        ids = option_ids(loaded.tokenizer, prompt, options)
+        try:
+            with self._careful():
+                found = self._score(question, prompt, ids, plan)
+            size = self._picture(question, plan).image.size
+        finally:
+            self._preparation.clear()
+        return ChoiceScores(
+            loglikelihoods=tuple(found),
+            prompt=prompt,
+            timings=Timings(prefill=perf_counter() - started),
+            image_size=size,
+        )
+
     def release(self) -> None:
         """Let go of the model and of MLX's pool; calling it twice is safe."""
         if self._loaded is None:
             return
         self._preparation.close()
-        self._preparation = Preparation()  # the old one's cutter holds on to the model
+        self._preparation = Preparation(self._order)  # the old one's cutter holds on to the model
         self._loaded, self._answering, self._family = None, None, self.family
         self._profile = self.family.estimate
         sweep()
@@ -240,10 +274,16 @@ class MlxAdapter(ModelAdapter):
         Raises:
             AnswerError: nothing is loaded, or the question's text is not valid Unicode.
         """
-        loaded, given = self._ready(), self._wording
-        text = self._family.ask(self._plain.question(question), given.instruction, given.before)
-        wording = given if system is None else evolve(given, system=system)
-        return chat.formatted(loaded, self._family, text, wording)
+        wording = self._wording if system is None else evolve(self._wording, system=system)
+        text, images = self._text(question), len(question.all_images)
+        return chat.formatted(self._ready(), self._family, text, wording, images)
+
+    def _text(self, question: Question) -> str:
+        given = self._wording
+        return self._family.ask(self._plain.question(question), given.instruction, given.before)
+
+    def _order(self, question: Question) -> list[int]:
+        return order(self._text(question), len(question.all_images))
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
@@ -321,6 +361,13 @@ class MlxAdapter(ModelAdapter):
         picture = self._picture(first, plan)
         return self._answering.generate(prompts, picture, plan)
 
+    def _score(
+        self, question: Question, prompt: str, ids: Sequence[Sequence[int]], plan: GenerationPlan
+    ) -> list[float]:
+        """As `_generate`: the arrays live in this frame."""
+        assert self._answering is not None
+        return self._answering.score(prompt, ids, self._picture(question, plan), plan)
+
     def _picture(self, question: Question, plan: GenerationPlan) -> Picture:
         """The question's picture, as small as the plan wants it."""
         return self._preparation.picture(question, plan.image_longest_edge)
@@ -344,6 +391,7 @@ class MlxAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            logprob=generated.logprob,
         )
 
     @contextmanager
@@ -396,7 +444,8 @@ def _of(question: Question, outcome: Answer | VqaEngineError) -> Answer | VqaEng
 
 def _same_image(one: Question, other: Question) -> bool:
     """Whether two questions that are asked at once are about one image."""
-    return one.image is other.image or same_source(one, other)
+    single = not (one.images or other.images)
+    return single and (one.image is other.image or same_source(one, other))
 
 
 def _image_bytes(profile: MemoryProfile) -> int:

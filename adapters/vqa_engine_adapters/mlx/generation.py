@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from time import perf_counter
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
@@ -19,6 +19,10 @@ from vqa_engine_adapters.tracing import CHOICES
 
 _KV_GROUPS = (64, 32)
 """Group widths that `mx.quantize` takes; one has to divide the width of a head."""
+
+
+_Said = tuple[int, float]
+"""A token, and its log-probability where that was asked for."""
 
 
 @define(kw_only=True)
@@ -65,16 +69,20 @@ class Prepared:
 
 @frozen(kw_only=True)
 class Generated:
-    """What came out: ids without the end token, why it ended, counts and seconds."""
+    """What came out: ids without the end token, why it ended, counts and seconds.
+
+    `logprob` is the sum of the ids' log-probabilities, None where it was not asked for.
+    """
 
     ids: tuple[int, ...]
     finish_reason: FinishReason
     tokens: TokenCounts
     timings: Timings
+    logprob: float | None = None
 
 
-def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
-    """Tokens and tiles of a formatted prompt and an RGB image.
+def prepare(loaded: Loaded, prompt: str, *images: Image.Image) -> Prepared:
+    """Tokens and tiles of a formatted prompt and its RGB images.
 
     The same steps as `mlx_vlm.generate` (mlx_vlm/generate/dispatch.py,
     `_prepare_generation_inputs`).
@@ -85,7 +93,7 @@ def prepare(loaded: Loaded, prompt: str, image: Image.Image) -> Prepared:
     text, marked = once_begun(loaded, prompt)
     inputs = prepare_inputs(
         loaded.processor,
-        images=[image],
+        images=list(images),
         prompts=text,
         image_token_index=getattr(loaded.config, "image_token_index", None),
         add_special_tokens=marked,
@@ -117,13 +125,15 @@ def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Genera
 
     cache = make_prompt_cache(loaded.model.language_model)
     with prepared.encoding():
-        ids, finish_reason, positions, prefill, decode = _run(loaded, prepared, plan, cache)
+        ran = _run(loaded, prepared, plan, cache)
+    ids, finish_reason, logprob, positions, prefill, decode = ran
     prompt = positions or int(prepared.ids.size)
     return Generated(
         ids=ids,
         finish_reason=finish_reason,
         tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prompt - prepared.text_tokens),
         timings=Timings(prepare=prepared.seconds, prefill=prefill, decode=decode),
+        logprob=logprob,
     )
 
 
@@ -148,25 +158,66 @@ def go_on(loaded: Loaded, prefix: Prefix, suffix: Sequence[int], plan: Generatio
     The prefix's cache is longer afterwards: rewind it before it is used again. `prepare`
     of the timings is left for the caller to fill in.
     """
-    import mlx.core as mx
-
-    prepared = Prepared(
-        ids=mx.array([suffix]), pixels=None, mask=None, rest={}, text_tokens=0, seconds=0.0
-    )
-    ids, finish_reason, _, prefill, decode = _run(loaded, prepared, plan, prefix.cache)
+    prepared = behind(suffix)
+    ids, finish_reason, logprob, _, prefill, decode = _run(loaded, prepared, plan, prefix.cache)
     prompt = prefix.positions + len(suffix)
     return Generated(
         ids=ids,
         finish_reason=finish_reason,
         tokens=TokenCounts(prompt=prompt, completion=len(ids), image=prefix.image),
         timings=Timings(prefill=prefill, decode=decode),
+        logprob=logprob,
     )
+
+
+def behind(suffix: Sequence[int]) -> Prepared:
+    """The rest of a prompt whose prefix is in a cache."""
+    import mlx.core as mx
+
+    return Prepared(
+        ids=mx.array([suffix]), pixels=None, mask=None, rest={}, text_tokens=0, seconds=0.0
+    )
+
+
+def likelihood_of(
+    loaded: Loaded,
+    prepared: Prepared,
+    option: Sequence[int],
+    plan: GenerationPlan,
+    cache: list[Any] | None = None,
+) -> float:
+    """The sum of the log-probabilities of these ids behind a prepared prompt.
+
+    The model is made to say them; that works with every model that can generate.
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate import generation_stream
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    rest, plan = iter(option), evolve(plan, max_tokens=len(option), temperature=0.0)
+
+    def forced(_logprobs: Any) -> Any:
+        return mx.array([next(rest, option[-1])])
+
+    cache = make_prompt_cache(loaded.model.language_model) if cache is None else cache
+    with prepared.encoding(), closing(_scored(loaded, prepared, plan, cache, forced)) as steps:
+        total = sum(_logprob(scores, token) for token, (_, scores) in zip(option, steps))  # noqa: B905  as many as there are steps
+    mx.synchronize(generation_stream)
+    return total
+
+
+def _logprob(scores: Any, token: int) -> float:
+    """The log-probability of a token, normalised in float32 whatever the model computes in."""
+    import mlx.core as mx
+
+    wide = scores.reshape(-1).astype(mx.float32)
+    return float((wide[token] - mx.logsumexp(wide)).item())
 
 
 def _run(
     loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
-) -> tuple[tuple[int, ...], FinishReason, int | None, float, float]:
-    """(ids, why it ended, positions of the prompt, seconds of prefill and of decode).
+) -> tuple[tuple[int, ...], FinishReason, float | None, int | None, float, float]:
+    """(ids, why it ended, logprob, positions of the prompt, seconds of prefill and of decode).
 
     Returns only after the stream that computed the answer has synchronised: an error of
     the device can come late (docs/facts/memory.md, "When an out-of-memory error can be
@@ -180,22 +231,28 @@ def _run(
         first = next(steps)
         positions, prefilled = _positions(cache), perf_counter()
         ended = ended_by(loaded.tokenizer, plan.stop)
-        ids, finish_reason = _collect(first, steps, loaded.stop, ended)
+        said, finish_reason = _collect(first, steps, loaded.stop, ended)
     mx.synchronize(generation_stream)
-    return ids, finish_reason, positions, prefilled - started, perf_counter() - prefilled
+    ids = tuple(token for token, _ in said)
+    logprob = sum(one for _, one in said) if plan.logprobs else None
+    return ids, finish_reason, logprob, positions, prefilled - started, perf_counter() - prefilled
 
 
 def _steps(
     loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
-) -> Generator[int, None, None]:
-    """Token ids, one at a time; the first one comes after the whole prefill."""
+) -> Generator[_Said, None, None]:
+    """Tokens, one at a time; the first one comes after the whole prefill."""
     with closing(_scored(loaded, prepared, plan, cache)) as steps:
-        for token, _ in steps:
-            yield int(token)
+        for token, scores in steps:
+            yield int(token), _logprob(scores, int(token)) if plan.logprobs else 0.0
 
 
 def _scored(
-    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
+    loaded: Loaded,
+    prepared: Prepared,
+    plan: GenerationPlan,
+    cache: list[Any],
+    sampler: Callable[[Any], Any] | None = None,
 ) -> Generator[tuple[Any, Any], None, None]:
     """Tokens, each with the log-probabilities that it was chosen from.
 
@@ -217,6 +274,7 @@ def _scored(
         max_tokens=plan.max_tokens,
         temperature=plan.temperature,
         seed=plan.seed,
+        sampler=sampler,
         prompt_cache=cache,
         quantized_kv_start=0,
         **options,
@@ -225,19 +283,19 @@ def _scored(
 
 
 def _collect(
-    first: int, steps: Iterator[int], stop: frozenset[int], ended: Ended
-) -> tuple[tuple[int, ...], FinishReason]:
-    """The ids up to the first end token or stop text, and whether there was one."""
-    ids: list[int] = []
-    token: int | None = first
+    first: _Said, steps: Iterator[_Said], stop: frozenset[int], ended: Ended
+) -> tuple[list[_Said], FinishReason]:
+    """The tokens up to the first end token or stop text, and whether there was one."""
+    said: list[_Said] = []
+    token: _Said | None = first
     while token is not None:
-        if token in stop:
-            return tuple(ids), "stop"
-        ids.append(token)
-        if ended(ids):
-            return tuple(ids), "stop"
+        if token[0] in stop:
+            return said, "stop"
+        said.append(token)
+        if ended([one for one, _ in said]):
+            return said, "stop"
         token = next(steps, None)
-    return tuple(ids), "length"
+    return said, "length"
 
 
 def _positions(cache: list[Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -20,13 +20,13 @@ STRATEGIES = (CacheLimit(512 * 2**20),)
 """The planner narrows the rest where memory asks for it."""
 
 
-def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
+def pixels(images: Any, pictures: Sequence[Image.Image]) -> Mapping[str, Any]:
     """All crops with their sizes (1.6), or the one picture (1.5).
 
     Called as by mlx_vlm/models/llava_next/processing_llava_next.py, `__call__`; 1.5's
     processor has nothing to pad.
     """
-    made: Mapping[str, Any] = images([image])
+    made: Mapping[str, Any] = images(list(pictures))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,11 +23,12 @@ STRATEGIES = (CacheLimit(512 * 2**20),)
 """The planner narrows the rest where memory asks for it."""
 
 
-def pixels(images: Any, image: Image.Image) -> dict[str, Any]:
+def pixels(images: Any, pictures: Sequence[Image.Image]) -> dict[str, Any]:
     """The whole image first, then its crops, and the pixels that they make up."""
     import numpy as np
 
-    values, size = crops(images, image)
+    (picture,) = pictures
+    values, size = crops(images, picture)
     return {"pixel_values": values[None], "image_sizes": np.array([size])}
 
 

@@ -22,11 +22,25 @@ from vqa_engine_adapters.turns import QuickTurns
 class Picture:
     """RGB pixels as the processor gets them, and their hash.
 
-    `pixels` are what the processor makes of them, where that was done ahead.
+    `further` are those of a question's other images, in the order in which its prompt has
+    them. `pixels` are what the processor makes of them, where that was done ahead.
     """
 
     image: Image.Image
     pixels: Pixels | None = None
+    further: tuple[Image.Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        """Every image, in the prompt's order."""
+        return (self.image, *self.further)
+
+    def within(self, longest_edge: int) -> Picture:
+        """The same with no side longer than so many pixels; itself where none is."""
+        if all(max(one.size) <= longest_edge for one in self.images):
+            return self
+        first, *further = (bounded(one, longest_edge) for one in self.images)
+        return Picture(first, further=tuple(further))
 
     def take_pixels(self) -> Pixels | None:
         """The pixels that were cut ahead, which are kept no longer."""
@@ -36,11 +50,14 @@ class Picture:
     @cached_property
     def digest(self) -> str:
         """`vqa_engine.images.content_hash` of the pixels, computed when first asked for."""
-        return content_hash(self.image)
+        return " ".join(map(content_hash, self.images))
 
 
 Ahead = Callable[[Picture], Pixels | None]
 """Cuts a picture on the thread; None for one whose pixels nobody will ask for."""
+
+Order = Callable[[Question], Sequence[int]]
+"""A question's images in the order in which its prompt has them."""
 
 Prompt = str | AnswerError
 """A question's whole prompt, or why there is none."""
@@ -53,8 +70,8 @@ class Preparation:
     image of the caller's may change before it is asked about again.
     """
 
-    def __init__(self, cut: Ahead | None = None) -> None:
-        self._cut = cut
+    def __init__(self, order: Order, cut: Ahead | None = None) -> None:
+        self._order, self._cut = order, cut
         self._questions: tuple[Question, ...] = ()
         self._prompts: list[Prompt] = []
         self._whole: Picture | None = None
@@ -71,7 +88,7 @@ class Preparation:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
             self._turns = QuickTurns()
-        self._coming = question, self._pool.submit(_ready, question, self._cut)
+        self._coming = question, self._pool.submit(self._ready, question)
 
     def prompts(
         self, questions: Sequence[Question], make: Callable[[Question], Prompt]
@@ -93,10 +110,10 @@ class Preparation:
         if self._whole is None:
             self._whole = self._opened(question)
         whole = self._whole
-        if longest_edge is None or max(whole.image.size) <= longest_edge:
+        if longest_edge is None:
             return whole
         if longest_edge not in self._bounded:
-            self._bounded[longest_edge] = Picture(bounded(whole.image, longest_edge))
+            self._bounded[longest_edge] = whole.within(longest_edge)
         return self._bounded[longest_edge]
 
     def clear(self) -> None:
@@ -117,11 +134,21 @@ class Preparation:
 
     def _opened(self, question: Question) -> Picture:
         if self._coming is None or not _same(self._coming[0], question):
-            return Picture(open_image(question))
+            return self._open(question)
         (asked, future), self._coming = self._coming, None
         if asked is question or future.exception() is None:
             return future.result()
-        return Picture(open_image(question))  # whose error then names this question
+        return self._open(question)  # whose error then names this question
+
+    def _ready(self, question: Question) -> Picture:
+        picture = self._open(question)
+        _ = picture.digest
+        picture.pixels = self._cut(picture) if self._cut is not None else None
+        return picture
+
+    def _open(self, question: Question) -> Picture:
+        first, *further = (open_image(question, place) for place in self._order(question))
+        return Picture(first, further=tuple(further))
 
     def _begin(self, first: Question) -> None:
         """Forget other questions than those that begin with `first`."""
@@ -134,13 +161,6 @@ def _identical(some: Sequence[Question], others: Sequence[Question]) -> bool:
     return len(some) == len(others) and all(map(is_, some, others))
 
 
-def _ready(question: Question, cut: Ahead | None) -> Picture:
-    picture = Picture(open_image(question))
-    _ = picture.digest
-    picture.pixels = cut(picture) if cut is not None else None
-    return picture
-
-
 def _same(one: Question, other: Question) -> bool:
     """Whether what was opened for one question may serve the other.
 
@@ -150,6 +170,8 @@ def _same(one: Question, other: Question) -> bool:
 
 
 def same_source(one: Question, other: Question) -> bool:
-    """Whether two questions are about one file or the same bytes."""
+    """Whether two questions are about one file or the same bytes, and nothing else."""
+    if one.images or other.images:
+        return False
     named = isinstance(one.image, (Path, bytes)) and isinstance(other.image, (Path, bytes))
     return named and (one.image, one.image_root) == (other.image, other.image_root)

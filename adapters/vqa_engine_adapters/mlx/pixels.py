@@ -8,7 +8,7 @@ can be done on a thread of its own, and the encoder takes the tiles as it needs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import RLock
 from typing import Any
@@ -18,8 +18,9 @@ from PIL import Image
 
 from vqa_engine_adapters.swapping import swapped
 
-Cut = Callable[[Any, Image.Image], Mapping[str, Any]]
-"""(image processor, RGB image) → its arrays by name, as numpy; `pixel_values` among them."""
+Cut = Callable[[Any, Sequence[Image.Image]], Mapping[str, Any]]
+"""(image processor, RGB images of one question) → their arrays by name, as numpy;
+`pixel_values` among them."""
 
 Narrow = Callable[[Any, int], AbstractContextManager[None]]
 """Bounds what an image processor cuts, by a longest edge in pixels, while the block runs."""
@@ -51,12 +52,12 @@ class Cutter:
         self._processor, self._images = processor, processor.image_processor
         self._cut, self._narrow, self._lock = cut, narrow, RLock()
 
-    def __call__(self, image: Image.Image) -> Pixels:
-        """The picture's tiles."""
+    def __call__(self, *images: Image.Image) -> Pixels:
+        """The tiles of one question's pictures."""
         import numpy as np
 
         with self._lock:
-            made = dict(self._cut(self._images, image))
+            made = dict(self._cut(self._images, images))
         values = np.asarray(made.pop("pixel_values"), dtype=np.float32)
         return Pixels(values, _needed(made))
 

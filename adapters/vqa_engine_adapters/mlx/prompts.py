@@ -45,10 +45,8 @@ class Prompts:
     def texts(self, prompt: str) -> tuple[int, int]:
         """Tokens in front of the image and behind it; all behind it, where it is unknown."""
         if self._family.tail is None:
-            return 0, self._tokens(prompt)
-        return self._tokens(prompt.partition(self._family.marker or "")[0]), len(
-            self.suffix(prompt)
-        )
+            return 0, self.tokens(prompt)
+        return self.tokens(prompt.partition(self._family.marker or "")[0]), len(self.suffix(prompt))
 
     def learn(self, prompt: str, tokens: int) -> None:
         """Remember what a whole prompt took, where no rule says what an image takes."""
@@ -56,16 +54,19 @@ class Prompts:
             self._largest = max(self._largest, tokens - sum(self.texts(prompt)))
 
     def image(self, picture: Picture, plan: GenerationPlan) -> tuple[int, int]:
-        """(tokens, tiles) of a picture that has to be computed.
+        """(tokens, tiles) of a question's pictures that have to be computed.
 
         Of a model whose family is unknown, an image is assumed to cost as much as the
         most expensive one so far.
         """
         if self._family.sizes is None:
-            return self._largest, 1
-        found = self._loaded.checkpoint
-        size = picture.image.size
-        return self._family.sizes(found.config, found.settings, size, plan.image_longest_edge)
+            return self._largest * len(picture.images), len(picture.images)
+        found, edge = self._loaded.checkpoint, plan.image_longest_edge
+        each = [
+            self._family.sizes(found.config, found.settings, image.size, edge)
+            for image in picture.images
+        ]
+        return sum(tokens for tokens, _ in each), sum(tiles for _, tiles in each)
 
     def within(self, tokens: int) -> bool:
         """Whether a prompt is short enough for its parts to be computed apart.
@@ -79,6 +80,7 @@ class Prompts:
             return True
         return tokens <= int(getattr(config, "original_max_position_embeddings", 0))
 
-    def _tokens(self, text: str) -> int:
+    def tokens(self, text: str) -> int:
+        """How many tokens a text is."""
         encoded = self._loaded.tokenizer(text, add_special_tokens=special(self._loaded))
         return len(encoded["input_ids"])

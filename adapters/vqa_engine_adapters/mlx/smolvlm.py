@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,12 +22,12 @@ STRATEGIES = (CacheLimit(256 * 2**20),)
 the planner narrows the rest where memory asks for it."""
 
 
-def pixels(images: Any, image: Image.Image) -> Mapping[str, Any]:
-    """All tiles, and in how many rows and columns they lie.
+def pixels(images: Any, pictures: Sequence[Image.Image]) -> Mapping[str, Any]:
+    """All tiles, and in how many rows and columns those of each picture lie.
 
     Called as by mlx_vlm/models/smolvlm/processing_smolvlm.py, `__call__`.
     """
-    made: Mapping[str, Any] = images([[image]], return_row_col_info=True)
+    made: Mapping[str, Any] = images([list(pictures)], return_row_col_info=True)
     return made
 
 

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from vqa_engine.adapter import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     MemoryProfile,
     ModelAdapter,
@@ -19,6 +20,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
     QuestionCost,
+    Timings,
     Trace,
     Transfer,
 )
@@ -27,6 +29,7 @@ from vqa_engine.failures import classify, forget
 from vqa_engine.images import open_image
 from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
 from vqa_engine_adapters.checkpoints.facts import facts_of
+from vqa_engine_adapters.continuing import option_ids
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.interleaving import order, parts
@@ -34,13 +37,13 @@ from vqa_engine_adapters.options import read
 from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
-from vqa_engine_adapters.torch.generation import Generated, generate
+from vqa_engine_adapters.torch.generation import Generated, generate, kept, score
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures
+from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures, score_whole
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,10 @@ launches of a step, the same for any number of rows, weigh on them longest."""
 PICTURES = 32
 """Pictures up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
 same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
+
+
+OPTIONS = 8
+"""Options of a question that are scored at once: each is a row with a copy of the prefix."""
 
 
 class TorchAdapter(ModelAdapter):
@@ -164,6 +171,37 @@ class TorchAdapter(ModelAdapter):
         finally:
             self._ahead.forget(questions)
 
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        """The log-likelihood of each option as the answer, rows of a batch behind one prefix.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: torch said so; what the question had computed is gone.
+            BackendError: the device failed.
+            AnswerError: nothing is loaded, or this one question failed.
+        """
+        loaded, plan, started = self._ready(), self._possible(plan), perf_counter()
+        assert self._ahead is not None
+        self._system = plan.system
+        try:
+            (prepared,) = self._prepared((question,), plan)
+            if isinstance(prepared, VqaEngineError):
+                raise prepared
+            ids = option_ids(loaded.tokenizer, prepared.prompt, options)
+            found = self._scored(loaded, prepared, ids, plan)
+        finally:
+            self._ahead.forget((question,))
+        return ChoiceScores(
+            loglikelihoods=tuple(found),
+            prompt=prepared.prompt,
+            timings=Timings(
+                prepare=prepared.seconds, prefill=perf_counter() - started - prepared.seconds
+            ),
+            image_size=prepared.size,
+        )
+
     def release(self) -> None:
         """Let go of the model and of torch's pool; calling it twice is safe."""
         if self._loaded is None:
@@ -214,6 +252,8 @@ class TorchAdapter(ModelAdapter):
         self._system = plan.system
         outcomes = self._prepared(questions, self._possible(plan))
         askable = [one for one in outcomes if isinstance(one, Prepared)]
+        if plan.choose and questions[0].choices:
+            askable *= min(len(questions[0].choices), OPTIONS, self._rows)
         if not askable:
             raise next(one for one in outcomes if isinstance(one, VqaEngineError))
         return batches.cost(askable, plan)
@@ -332,9 +372,31 @@ class TorchAdapter(ModelAdapter):
             finish_reason=generated.finish_reason,
             tokens=generated.tokens,
             timings=generated.timings,
+            logprob=generated.logprob,
             prompt=prepared.prompt,
             image_size=prepared.size,
         )
+
+    def _scored(
+        self,
+        loaded: Loaded,
+        prepared: Prepared,
+        ids: Sequence[Sequence[int]],
+        plan: GenerationPlan,
+    ) -> list[float]:
+        """Whole batches of options; where the device fails, its error is classified."""
+        try:
+            if not prepared.split:
+                return score_whole(loaded, prepared, ids, plan)
+            rows, found = min(OPTIONS, self._rows), list[float]()
+            for start in range(0, len(ids), rows):
+                found += score(loaded, prepared, ids[start : start + rows], plan, self._prefixes)
+                prepared = kept(prepared, self._prefixes)
+            return found
+        except Exception as error:
+            forget(error)
+            self.drop_caches()
+            raise classify(error, "transformers") from error
 
     def _generate(
         self, loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.stopping import ended_by
@@ -25,12 +25,16 @@ from vqa_engine_adapters.torch.preparing import Prepared
 
 @frozen(kw_only=True)
 class Generated:
-    """What came out: ids without the end token, why it ended, counts and seconds."""
+    """What came out: ids without the end token, why it ended, counts and seconds.
+
+    `logprob` is the sum of the ids' log-probabilities, None where it was not asked for.
+    """
 
     ids: tuple[int, ...]
     finish_reason: FinishReason
     tokens: TokenCounts
     timings: Timings
+    logprob: float | None = None
 
 
 def generate(
@@ -47,7 +51,7 @@ def generate(
         batch = _Batch(loaded, asked, plan, prefixes)
         logits = batch.prefill()
         prefilled = perf_counter()
-        ids = batch.decode(logits)
+        ids, logprobs = batch.decode(logits)
         synchronise(torch, loaded.device)
     prefill, decode = prefilled - started, perf_counter() - prefilled
     return [
@@ -58,9 +62,42 @@ def generate(
             timings=Timings(
                 prepare=one.seconds, prefill=prefill / len(asked), decode=decode / len(asked)
             ),
+            logprob=logprob if plan.logprobs else None,
         )
-        for one, said in zip(asked, ids, strict=True)
+        for one, said, logprob in zip(asked, ids, logprobs, strict=True)
     ]
+
+
+def score(
+    loaded: Loaded,
+    prepared: Prepared,
+    options: Sequence[Sequence[int]],
+    plan: GenerationPlan,
+    prefixes: Prefixes,
+) -> list[float]:
+    """The sum of each option's log-probabilities behind a prepared prompt.
+
+    The options are rows of one batch behind the question's one prefix.
+    """
+    torch = _torch()
+    bound(loaded, plan)
+    asked = [evolve(prepared, ids=(*prepared.ids, *option[:-1])) for option in options]
+    with torch.inference_mode():
+        batch = _Batch(loaded, asked, evolve(plan, max_tokens=1), prefixes)
+        logits = batch.prefill(keep=max(map(len, options)))
+        found = [
+            float(logprobs(row.reshape(-1, row.shape[-1])[-len(option) :], option).sum())
+            for row, option in zip(logits, options, strict=True)
+        ]
+        synchronise(torch, loaded.device)
+    return found
+
+
+def logprobs(logits: Any, tokens: Sequence[int]) -> Any:
+    """The log-probability of one token of each row, computed in float32."""
+    torch = _torch()
+    wide = torch.log_softmax(logits.float(), dim=-1)
+    return wide.gather(1, torch.tensor(tokens, dtype=torch.long, device=wide.device)[:, None])[:, 0]
 
 
 def counted(loaded: Loaded, prepared: Prepared, completion: int) -> TokenCounts:
@@ -77,6 +114,14 @@ def counted(loaded: Loaded, prepared: Prepared, completion: int) -> TokenCounts:
 def key(prepared: Prepared) -> Key:
     """What a question's prefix is known by."""
     return prepared.image, prepared.ids[: prepared.split]
+
+
+def kept(prepared: Prepared, prefixes: Prefixes) -> Prepared:
+    """The question with its prefix, where that was kept meanwhile."""
+    prefix = prefixes.find(prepared.image, prepared.ids[: prepared.head])
+    if prepared.prefix or prefix is None or prefix.ids != prepared.ids[: prepared.split]:
+        return prepared
+    return evolve(prepared, prefix=prefix, inputs={})
 
 
 def fresh(asked: Sequence[Prepared]) -> dict[Key, Prepared]:
@@ -115,8 +160,11 @@ class _Batch:
         self._rest = padded(_torch(), loaded, [one.ids[one.split :] for one in asked])
         self._room = self._rest.length + plan.max_tokens
 
-    def prefill(self) -> Any:
-        """Logits after each whole prompt, one row for each question."""
+    def prefill(self, keep: int = 1) -> Any:
+        """Logits after the last `keep` tokens of each prompt.
+
+        One row for each question; shape (rows, keep, vocabulary), without `keep` if it is 1.
+        """
         new = fresh(self._asked)
         groups = list(stacks(list(new.values())[::-1]))
         if len(groups) == 1 and len(groups[0]) == len(self._asked) > 1:
@@ -127,24 +175,32 @@ class _Batch:
         mine = [found[key(one)] for one in self._asked]
         self._before = padded(_torch(), self._loaded, [one.ids for one in mine])
         self._cache = mine[0].continued() if len(mine) == 1 else rows.behind(mine, self._room)
-        return self._follow(self._rest)
+        if keep > 1 and self._loaded.steps is not None:
+            self._loaded.steps.step = None  # the last step alone would hold fewer positions
+        return self._follow(self._rest, keep)
 
-    def decode(self, logits: Any) -> list[list[int]]:
-        """The ids of each answer; a row that has ended leaves the batch."""
+    def decode(self, logits: Any) -> tuple[list[list[int]], list[float]]:
+        """The ids of each answer, and their log-probability if the plan asks for it.
+
+        A row that has ended leaves the batch.
+        """
         said: list[list[int]] = [[] for _ in self._asked]
         ended = ended_by(self._loaded.tokenizer, self._plan.stop)
+        likely = [0.0] * len(said)
         running, draws = list(range(len(said))), _draws(self._loaded, self._plan, len(said))
         while True:
             tokens = _next(logits, self._plan.temperature, [draws[n] for n in running])
+            scores = logprobs(logits, tokens).tolist() if self._plan.logprobs else tokens
             on = []
             for at, (number, token) in enumerate(zip(running, tokens, strict=True)):
                 if token in self._loaded.stop:
                     continue
                 said[number].append(token)
+                likely[number] += scores[at]
                 if len(said[number]) < self._plan.max_tokens and not ended(said[number]):
                     on.append(at)
             if not on:
-                return said
+                return said, likely
             if len(on) < len(running):
                 self._drop_all_but(on)
                 running = [running[at] for at in on]
@@ -192,9 +248,10 @@ class _Batch:
             synchronise(_torch(), self._loaded.device)
             self._kept.keep([(name, prefix) for (name, _), prefix in computed.items()])
 
-    def _follow(self, new: Padded) -> Any:
+    def _follow(self, new: Padded, keep: int = 1) -> Any:
         """Logits after more tokens of each row; what came before hides its padding."""
-        logits = _forward(self._loaded, new.ids, self._cache, new.arguments(self._before))
+        places = new.arguments(self._before)
+        logits = _forward(self._loaded, new.ids, self._cache, places, keep=keep)
         self._before = self._before.and_then(new)
         return logits
 
@@ -204,23 +261,24 @@ class _Batch:
         self._before = self._before.only(chosen)
 
 
-def _forward(
+def _forward(  # noqa: PLR0913, PLR0917  what one call of the model needs
     loaded: Loaded,
     ids: Any,
     cache: Any,
     places: dict[str, Any],
     image: dict[str, Any] | None = None,
+    keep: int = 1,
 ) -> Any:
-    """Logits after the last of each row's ids; keys and values go into the cache."""
+    """Logits after the last of each row's ids, or the last `keep`; the cache grows."""
     output = loaded.model(
         input_ids=ids,
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=keep,
         **places,
         **(image or {}),
     )
-    return output.logits[:, -1]
+    return output.logits[:, -1] if keep == 1 else output.logits[:, -keep:]
 
 
 def _next(logits: Any, temperature: float, draws: Sequence[Any]) -> list[int]:

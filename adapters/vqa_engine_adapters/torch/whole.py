@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from vqa_engine.adapter import GenerationPlan, Timings
 from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, bound, counted
+from vqa_engine_adapters.torch.generation import Generated, bound, counted, logprobs
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
@@ -23,6 +23,9 @@ TRIAL = GenerationPlan(max_tokens=4)
 
 TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
 """What is asked about them: of two lengths, so that rows are padded for every model."""
+
+_RAW = {"output_logits": True, "return_dict_in_generate": True}
+"""Has `generate` give the logits of each step, before anything is done to them."""
 
 _LIKE_TOKENS = ("token_type_ids", "mm_token_type_ids")
 """What processors make with one number for each token, beside ids and mask."""
@@ -58,6 +61,34 @@ def generate_whole(
     for group in stacks(asked):
         said |= zip(map(id, group), _together(loaded, group, plan), strict=True)
     return [said[id(one)] for one in asked]
+
+
+def score_whole(
+    loaded: Loaded, prepared: Prepared, options: Sequence[Sequence[int]], plan: GenerationPlan
+) -> list[float]:
+    """The sum of each option's log-probabilities; the model is made to say one after another."""
+    return [_score(loaded, prepared, option, plan) for option in options]
+
+
+def _score(
+    loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan
+) -> float:
+    import torch
+
+    rest = iter(option)
+    with torch.inference_mode():
+        output = loaded.model.generate(
+            **_inputs(torch, loaded, [prepared]),
+            **_sampling(evolve(plan, temperature=0.0)),
+            max_new_tokens=len(option),
+            eos_token_id=None,
+            pad_token_id=min(loaded.stop, default=0),
+            prefix_allowed_tokens_fn=lambda _row, _ids: [next(rest)],
+            **_RAW,
+        )
+        total = float(logprobs(torch.cat(output.logits), option).sum())
+    synchronise(torch, loaded.device)
+    return total
 
 
 def pictures() -> list[Image.Image]:
@@ -96,13 +127,22 @@ def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -
             pad_token_id=min(loaded.stop, default=0),
             stopping_criteria=_stopping(loaded, plan),
             **({"streamer": clock} if count == 1 else {}),
+            **(_RAW if plan.logprobs else {}),
         )
     synchronise(torch, loaded.device)
     ended = perf_counter()
     first = clock.first or ended
-    return [
+    sequences = output.sequences if plan.logprobs else output
+    said = [
         _generated(loaded, one, ids, plan, ((first - started) / count, (ended - first) / count))
-        for one, ids in zip(asked, _new(loaded, output.tolist(), asked), strict=True)
+        for one, ids in zip(asked, _new(loaded, sequences.tolist(), asked), strict=True)
+    ]
+    if not plan.logprobs:
+        return said
+    steps = torch.stack(output.logits, dim=1)
+    return [
+        evolve(one, logprob=float(logprobs(row[: len(one.ids)], one.ids).sum()))
+        for one, row in zip(said, steps, strict=True)
     ]
 
 

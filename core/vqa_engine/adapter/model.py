@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from vqa_engine.adapter.memory import MemoryProfile, QuestionCost
 from vqa_engine.adapter.records import (
     Answer,
+    ChoiceScores,
     GenerationPlan,
     ModelFacts,
     ModelRef,
@@ -145,6 +146,31 @@ class Traceable(Protocol):
 
         Raises:
             ImageError: the question's image cannot be used.
+        """
+
+
+@runtime_checkable
+class ChoiceScorer(Protocol):
+    """An adapter that can say how likely each option of a question is. Optional.
+
+    The engine asks it about questions with choices when the plan's `choose` is set: it has the
+    options' letters or texts scored, and the likeliest is the answer.
+    """
+
+    @abstractmethod
+    def score_choices(
+        self, question: Question, options: Sequence[str], plan: GenerationPlan
+    ) -> ChoiceScores:
+        """The log-likelihood of each of `options` as the answer to `question`.
+
+        An option follows the prompt that `answer` would use, behind a space unless that prompt
+        ends with white space, and nothing follows it: no end token is scored. The question's
+        `choices` are in its prompt, as `answer` has them. Probabilities are the model's own,
+        whatever the plan's temperature.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+            OutOfMemory: the backend said so; what was computed is gone.
         """
 
 

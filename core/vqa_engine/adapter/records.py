@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Union
+from typing import IO, TYPE_CHECKING, Any, Literal, Union, get_args
 
 from attrs import field, frozen, validators
 
@@ -28,6 +28,7 @@ own, for no image is as long."""
 
 QuestionId = int | str
 FinishReason = Literal["stop", "length"]
+Choose = Literal["likelihood", "likelihood-text"]
 
 
 @frozen(kw_only=True)
@@ -164,6 +165,11 @@ class GenerationPlan:
     it. An answer ends before the first of the `stop` texts; the engine cuts it there, and an
     adapter may end earlier.
 
+    `choose` has a multiple-choice question answered by the likelihood of its options instead of
+    by generation (`vqa_engine.adapter.ChoiceScorer`): `likelihood` scores the options' letters,
+    `likelihood-text` their texts. With `logprobs` a generated answer has its `logprob`, where
+    the adapter can give it.
+
     Raises:
         ConfigurationError: `prompt` has no `{question}`.
     """
@@ -184,6 +190,10 @@ class GenerationPlan:
     prompt: str | None = field(default=None)
     system: str | None = None
     stop: tuple[str, ...] = ()
+    choose: Choose | None = field(
+        default=None, validator=validators.optional(validators.in_(get_args(Choose)))
+    )
+    logprobs: bool = False
 
     @prompt.validator
     def _asks(self, _attribute: object, prompt: str | None) -> None:
@@ -256,6 +266,22 @@ class Trace:
     first: tuple[tuple[int, float], ...] = ()
 
 
+@frozen(kw_only=True)
+class ChoiceScores:
+    """The log-likelihood of each option of a question, and what it cost to know them.
+
+    `loglikelihoods` are natural logarithms, one for each option in the order given: the sum
+    over the option's tokens. `prompt` is the whole prompt that the options follow. `tokens`,
+    `timings` and `image_size` are those of an `Answer`; no token was generated.
+    """
+
+    loglikelihoods: tuple[float, ...]
+    prompt: str | None = None
+    tokens: TokenCounts | None = None
+    timings: Timings | None = None
+    image_size: tuple[int, int] | None = None
+
+
 @frozen
 class Answer:
     """What a model said, and what it cost; `Answer("red")` alone will do.
@@ -265,6 +291,12 @@ class Answer:
     chat format has it, where the adapter knows it. `image_size` is the (width, height) of the
     picture as the model got it. The engine fills in `memory` and `trace`; an adapter may
     leave them out.
+
+    `logprob` is the sum of the natural log-probabilities of `token_ids`, each given all before
+    it; the end token is not in it, and neither is a temperature. An answer chosen by likelihood
+    has the index of the chosen option as `choice`, its `probability` (0..1, among the options),
+    and the log-likelihood of each option in `loglikelihoods`; its `logprob` is that of the
+    chosen one.
     """
 
     text: str
@@ -278,6 +310,10 @@ class Answer:
     image_size: tuple[int, int] | None = field(default=None, kw_only=True)
     trace: Trace | None = field(default=None, kw_only=True)
     server: str | None = field(default=None, kw_only=True)
+    logprob: float | None = field(default=None, kw_only=True)
+    choice: int | None = field(default=None, kw_only=True)
+    probability: float | None = field(default=None, kw_only=True)
+    loglikelihoods: tuple[float, ...] = field(default=(), kw_only=True)
 
     def __str__(self) -> str:
         return self.text

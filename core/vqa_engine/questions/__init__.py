@@ -118,12 +118,16 @@ def _path(given: str | Path | None) -> Path | None:
 def _checked(path: Path, known: list[str]) -> tuple[str, Path]:
     """The format's name and the path, if it is a file of a form that is read."""
     suffix = path.suffix.lower()
-    if path.is_dir():
+    if "\0" in str(path):
+        problem = "has a NUL in its name, which no file has"
+    elif path.is_dir():
         problem = "is a folder"
     elif suffix not in known:
         problem = "is not a question set"
     elif not path.exists():
         problem = "does not exist"
+    elif not path.is_file():
+        problem = "is a pipe or a device, not a file"
     else:
         return suffix, path
     raise ConfigurationError(f"The question set {str(path)!r} {problem}; give {_forms(known)}.")

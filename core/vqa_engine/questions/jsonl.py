@@ -19,8 +19,10 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import QuestionSetError
+from vqa_engine.files import open_regular
 from vqa_engine.questions.presence import check_truths
 from vqa_engine.questions.question_set import digest_of
+from vqa_engine.questions.unchanged import Unchanged
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str  # what the journal can hold
 
@@ -57,6 +59,7 @@ class JsonLines:
     _offsets: array[int] = field(repr=False)
     _numbers: array[int] = field(repr=False)
     _images: array[int] = field(repr=False)
+    _checked: Unchanged = field(repr=False)
 
     @classmethod
     def load(cls, path: Path, image_root: Path) -> JsonLines:
@@ -70,6 +73,7 @@ class JsonLines:
         names: dict[str, int] = {}
         truths = 0
         first: dict[QuestionId, int] = {}
+        checked = Unchanged.of(path)
         for offset, number, text in _lines(path):
             line = _parsed(text, path, number)
             question_id = _id(line, number)
@@ -82,7 +86,8 @@ class JsonLines:
         if not offsets:
             raise QuestionSetError("it holds no question", file=path)
         check_truths(path, truths, len(offsets))
-        return cls(path, image_root, offsets, numbers, images)
+        checked.check(path)
+        return cls(path, image_root, offsets, numbers, images, checked)
 
     names_files = True
 
@@ -98,12 +103,18 @@ class JsonLines:
         return self.at(range(len(self)))
 
     def at(self, places: Iterable[int]) -> Iterator[Question]:
-        """The questions at these places (from 0), in the order given."""
+        """The questions at these places (from 0), in the order given.
+
+        Raises:
+            QuestionSetError: the file has changed since it was checked.
+        """
         with _opened(self.path) as file:
             for place in places:
                 number = self._numbers[place]
                 file.seek(self._offsets[place])
-                yield self._question(_parsed(file.readline(), self.path, number), number)
+                line = file.readline()
+                self._checked.check(file.fileno())
+                yield self._question(_parsed(line, self.path, number), number)
 
     def image_keys(self) -> Sequence[int]:
         """The number of each question's image, counted from 0 in first-seen order."""
@@ -130,7 +141,7 @@ class JsonLines:
 
 def _opened(path: Path) -> BufferedReader:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError as error:
         raise QuestionSetError(f"it cannot be read: {error.strerror}", file=path) from error
 

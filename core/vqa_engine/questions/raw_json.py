@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from vqa_engine.errors import QuestionSetError
+from vqa_engine.files import open_regular
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ def read_object(path: Path, form: type[T], what: str = "a VQA v2 file") -> T:
             this form.
     """
     try:
-        data = path.read_bytes().removeprefix(_BOM)
+        with open_regular(path) as file:
+            data = file.read().removeprefix(_BOM)
     except OSError as error:
         raise QuestionSetError(f"it cannot be read: {error.strerror}", file=path) from error
     try:

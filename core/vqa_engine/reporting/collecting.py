@@ -191,6 +191,7 @@ def _add_answer(columns: dict[str, Column], place: int, answer: Answer, corpus: 
     columns["finish"].put(place, answer.finish_reason)
     columns["plan"].put(place, _plan(answer.plan))
     columns["image_size"].put(place, answer.image_size)
+    columns["probability"].put(place, significant(answer.probability))
     parts = _prompt(corpus, columns["prompt"], answer.prompt, corpus.texts.at(place))
     columns["prompt"].put(place, parts)
     if answer.tokens is not None:

@@ -47,6 +47,7 @@ FACTS = (
     "attempts",
     "prompt",
     "image_size",
+    "probability",
     "place",
     "degraded",
 )

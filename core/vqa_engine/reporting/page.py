@@ -16,6 +16,7 @@ from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.course import course
 from vqa_engine.reporting.markup import Markup, tag, trusted
 from vqa_engine.reporting.sections.accuracy import accuracies, types
+from vqa_engine.reporting.sections.calibration import calibration
 from vqa_engine.reporting.sections.compared import comparisons
 from vqa_engine.reporting.sections.happened import courses, errors
 from vqa_engine.reporting.sections.head import head, warnings
@@ -90,6 +91,7 @@ def summary(content: Content) -> Markup:
         "Accuracy": accuracies(corpus),
         "Question by question": comparisons(corpus),
         "By type": types(corpus),
+        "Calibration": calibration(corpus),
         "Errors": errors(corpus),
         "Places": places(corpus),
         "Memory and speed": courses(corpus, found),

@@ -216,12 +216,15 @@ def _check_own(path: Path) -> None:
         RunError: a file of the run is a link, a pipe or a device.
     """
     logs = path / _LOGS
-    inside = logs.iterdir() if logs.is_dir() and not logs.is_symlink() else ()
-    for file in (*(path / name for name in _OWN), *inside):
+    for file in (path / name for name in _OWN):
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise _foreign(path, file)
     if logs.is_symlink() or (logs.exists() and not logs.is_dir()):
         raise _foreign(path, logs)
+    for folder, folders, files in os.walk(logs):  # each place has a folder of its own
+        for file in (Path(folder, name) for name in (*folders, *files)):
+            if file.is_symlink() or not (file.is_file() or file.is_dir()):
+                raise _foreign(path, file)
 
 
 def _foreign(path: Path, file: Path) -> RunError:

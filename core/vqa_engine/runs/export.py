@@ -40,6 +40,8 @@ def record(row: Row, scores: Mapping[str, float | None] | None = None) -> dict[s
         "answer_type": question.answer_type,
         "prompt": answer.prompt if answer else None,
         "answer": answer.text if answer else None,
+        "logprob": answer.logprob if answer else None,
+        "probability": answer.probability if answer else None,
         "scores": dict(scores or {}),
         "error": _error(row),
         "degraded": row.degraded,

@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import QuestionId
 from vqa_engine.errors import ConfigurationError, JournalError
+from vqa_engine.files import Stamp
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
 from vqa_engine.runs.database import ERRORS, Patience, explained, opened, opened_to_read, unusable
@@ -98,6 +99,14 @@ class TimedEvent:
     event: MemoryEvent
 
 
+def _is(stamp: Stamp | None, path: Path) -> bool:
+    try:
+        found = Stamp.of(path)
+    except OSError:
+        return False
+    return stamp is not None and (found.device, found.inode) == (stamp.device, stamp.inode)
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -141,6 +150,7 @@ class Journal:
         except ERRORS as error:
             raise explained(path, error) from error
         self._patience = Patience(self._db)
+        self._stamp = Stamp.of(path) if path else None
 
     @_guarded
     def begin(self, adapter: str, *question_ids: QuestionId) -> None:
@@ -152,6 +162,7 @@ class Journal:
         for question_id in question_ids:
             self._db.execute(_BEGIN, (adapter, stored.key(question_id)))
         self._db.execute("COMMIT")
+        self._check_there()
 
     @_guarded
     def abandon(self, adapter: str) -> None:
@@ -181,6 +192,7 @@ class Journal:
         """Commit all that was recorded."""
         if self._db.in_transaction:
             self._db.execute("COMMIT")
+            self._check_there()
 
     @_guarded
     def record_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
@@ -285,6 +297,12 @@ class Journal:
     def _open(self) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
+
+    def _check_there(self) -> None:
+        """See that what was committed can be found: SQLite writes to a deleted file gladly."""
+        if self.path is not None and not _is(self._stamp, self.path):
+            what = f"{self.path} was deleted or replaced while the run was written to it"
+            raise JournalError(self.path.parent, f"{what}. Put it back, or start the run again.")
 
     def _add_events(self, adapter: str, events: tuple[MemoryEvent, ...]) -> None:
         for event in events:

@@ -142,7 +142,12 @@ def encoded_row(row: Row) -> bytes:
         degraded=row.degraded,
         place=row.place,
     )
-    return _checked(stored, _row)
+    record = _encode(stored)
+    read = _row(record)
+    # A number that is none is written as null, and null is read as a lack of it.
+    if (read.answer is None, read.failure is None) != (row.answer is None, row.failure is None):
+        raise ValueError("its answer or its failure is a number")
+    return record
 
 
 def encoded_event(event: MemoryEvent) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import isfinite
 
 from attrs import frozen
 
@@ -38,10 +39,10 @@ class MathVistaRules(Choice):
         """As `Metric.grade`."""
         if question.choices:
             return super().grade(prediction, question)
-        normal = _normaliser(question)
+        accepted, normal = truths(question), _normaliser(question)
         found, status = _extracted(prediction, _LIST if question.answer_type == "list" else _NUMBER)
         said = normal(found) if found is not None else None
-        right = said is not None and said in {truth.strip() for truth in truths(question)}
+        right = said is not None and said in {truth.strip() for truth in accepted}
         return Grade(float(right), said, status)
 
 
@@ -60,11 +61,17 @@ def _extracted(prediction: str, form: re.Pattern[str]) -> tuple[str | None, Stat
 
 def _normaliser(question: Question) -> Callable[[str], str | None]:
     if question.answer_type == "integer":
-        return lambda text: str(int(_float(text)))
+        return _integer
     if question.answer_type == "float":
         precision = int(float(question.labels.get(PRECISION, "2")))
         return lambda text: str(round(_float(text), precision))
     return str.strip
+
+
+def _integer(text: str) -> str:
+    """Without decimals; what is too large for a float is no whole number."""
+    value = _float(text)
+    return str(int(value)) if isfinite(value) else str(value)
 
 
 def _float(text: str) -> float:

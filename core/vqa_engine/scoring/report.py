@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vqa_engine.console import PlainConsole
 from vqa_engine.scoring.comparable import comparable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
@@ -71,7 +72,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 def as_text(shown: RenderableType, width: int = 100) -> str:
     """Tables as plain text."""
     text = io.StringIO()
-    Console(file=text, width=width, no_color=True).print(shown)
+    PlainConsole(file=text, width=width, no_color=True).print(shown)
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from vqa_engine.adapter import QuestionId
 from vqa_engine.errors import ScoringError
+from vqa_engine.files import open_regular
 from vqa_engine.scoring.defaults import default_metric
 from vqa_engine.scoring.registry import MetricLike, metrics
 from vqa_engine.scoring.scoreboard import Scoreboard, ScoreTable
@@ -74,7 +75,8 @@ def _read(results: Path) -> dict[QuestionId, str]:
 
 def _bytes(results: Path) -> bytes:
     try:
-        return results.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        with open_regular(results) as file:
+            return file.read().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise ScoringError(f"{results}: it cannot be read: {error.strerror}") from error
 

@@ -41,6 +41,7 @@ from vqa_engine.results import (
     Released,
     Reply,
 )
+from vqa_engine.session.choosing import choose, is_chosen
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer, worth_another_try
 from vqa_engine.session.wording import as_planned, finished
@@ -177,8 +178,12 @@ class Resident:
 
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
-        crowded = (place for place, one in enumerate(upcoming) if self._crowded(one))
-        upcoming = upcoming[: next(crowded, None)]
+        alone = (
+            place
+            for place, one in enumerate(upcoming)
+            if self._crowded(one) or is_chosen(one, plan)
+        )
+        upcoming = upcoming[: next(alone, None)]
         if self._batches is None or len(upcoming) < 2:
             return 1
         try:
@@ -193,8 +198,10 @@ class Resident:
     ) -> tuple[list[Reply], Failure | None]:
         """A reply for each, or the failure that concerns them all."""
         try:
-            if self._batches is None:
-                outcomes: list[object] = [called(self._adapter.answer, asked[0], plan)]
+            if is_chosen(asked[0], plan):
+                outcomes: list[object] = [called(choose, self._adapter, asked[0], plan)]
+            elif self._batches is None:
+                outcomes = [called(self._adapter.answer, asked[0], plan)]
             else:
                 outcomes = called(_listed, self._batches, asked, plan, following)
             pairs = zip(asked, outcomes, strict=True)

@@ -11,6 +11,7 @@ from vqa_engine.testing.answers import AnswerTests
 from vqa_engine.testing.batches import BatchTests
 from vqa_engine.testing.bench import CONTRACT, PLAIN, SIGNATURES, Bench
 from vqa_engine.testing.capabilities import Capabilities
+from vqa_engine.testing.choices import ChoiceTests
 from vqa_engine.testing.contract import ContractTests
 from vqa_engine.testing.images import ImageTests
 from vqa_engine.testing.memory import MemoryTests
@@ -23,7 +24,9 @@ _BENCH = "_bench"
 """The attribute of an author's class that holds its bench."""
 
 
-class AdapterConformance(MemoryTests, BatchTests, ImageTests, AnswerTests, ContractTests):
+class AdapterConformance(
+    MemoryTests, ChoiceTests, BatchTests, ImageTests, AnswerTests, ContractTests
+):
     """What every adapter has to do; each test's docstring says what it asks for.
 
     pytest runs the tests of the last base first: the contract, then answers, and so on.

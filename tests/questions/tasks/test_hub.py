@@ -16,6 +16,7 @@ from tests.questions.tables.builders import (
 )
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.tasks import Task, TaskSet, find, is_here, load_task
+from vqa_engine.questions.tasks.pin import pinned
 
 CARD = """
 task = "served"
@@ -145,3 +146,24 @@ def test_offline_says_that_it_is_not_here(tmp_path: Path, hub: DatasetHub) -> No
     with pytest.raises(QuestionSetError, match="owner/new is not downloaded yet"):
         load_task(task(tmp_path), offline=True)
     assert hub.calls == []
+
+
+def test_a_pinned_card_names_the_commit_and_the_digest(tmp_path: Path, hub: DatasetHub) -> None:
+    target = tmp_path / "pinned.toml"
+    target.write_text(pinned(task(tmp_path), target))
+    data = find.task(str(target)).card.data
+    assert data.revision == COMMIT
+    assert data.digest == f"sha256:{loaded(tmp_path).data_digest()}"
+    assert data.questions == 9
+    hub.calls.clear()
+    assert len(load_task(find.task(str(target)))) == 9
+    assert hub.calls == []  # it is the download that was pinned
+    assert pinned(find.task(str(target)), target) == target.read_text()
+
+
+def test_other_data_than_the_pinned_stops(tmp_path: Path, hub: DatasetHub) -> None:
+    target = tmp_path / "pinned.toml"
+    text = pinned(task(tmp_path), target)
+    target.write_text(text.replace('digest = "sha256:', 'digest = "sha256:0'))
+    with pytest.raises(QuestionSetError, match="its questions are not those of the card"):
+        load_task(find.task(str(target)))

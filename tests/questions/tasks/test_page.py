@@ -16,7 +16,7 @@ from tests.testing import test_tutorial as tutorial
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PAGE = ROOT / "docs" / "write-a-task.md"
-FENCE = re.compile(r"^```(csv|toml|console)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(csv|toml|python|console)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Reader(tutorial.Reader):

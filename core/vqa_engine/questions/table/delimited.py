@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from attrs import field, frozen
 
 from vqa_engine.errors import QuestionSetError
+from vqa_engine.files import open_regular
 from vqa_engine.questions.store import ImageStore
 from vqa_engine.questions.table.columns import Columns
 from vqa_engine.questions.table.reading import Row
@@ -147,7 +148,7 @@ def _decoded(cell: str) -> bytes:
 
 def _encoding(file: Path) -> str:
     try:
-        with file.open("rb") as raw:
+        with open_regular(file) as raw:
             start = raw.read(4)
     except OSError as error:
         raise QuestionSetError(f"it cannot be read: {error.strerror}", file=file) from error
@@ -156,7 +157,7 @@ def _encoding(file: Path) -> str:
 
 def _opened(file: Path, encoding: str) -> TextIOWrapper:
     try:
-        return file.open("r", encoding=encoding, newline="")
+        return TextIOWrapper(open_regular(file), encoding=encoding, newline="")
     except OSError as error:
         raise QuestionSetError(f"it cannot be read: {error.strerror}", file=file) from error
 

@@ -22,6 +22,7 @@ from vqa_engine.questions.store import DIGEST, ImageStore
 from vqa_engine.questions.table.columns import Columns
 from vqa_engine.questions.table.reading import Row
 from vqa_engine.questions.table.table_set import Files, Pictures
+from vqa_engine.questions.unchanged import Unchanged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,6 +118,7 @@ class PackedImages:
         self._groups: list[tuple[Path, int]] = []
         self._starts = array("Q")
         self._copied: dict[int, tuple[bytearray, array[int]]] = {}
+        self._checked = {file: Unchanged.of(file, large=True) for file in files}
         rows = 0
         for file in files:
             footer = opened(file).metadata
@@ -154,6 +156,7 @@ class PackedImages:
                     for data in _buffers(column[row]):
                         digests += self._store.put(data)
                 ends.append(len(digests) // DIGEST)
+        self._checked[file].check(file)
         return digests, ends
 
 

@@ -96,11 +96,15 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @frozen
 class Task:
-    """A card and the folder that its local files are in; `source` says where it was found."""
+    """A card, its text, and the folder that its local files are in.
+
+    `source` says where it was found.
+    """
 
     card: Card
     folder: Path
     source: str
+    text: str = ""
 
     @property
     def name(self) -> str:
@@ -121,7 +125,7 @@ def read(text: str, folder: Path, source: str) -> Task:
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"The task card {source} is not valid: {error}.") from error
     _check(card, source)
-    return Task(card, folder, source)
+    return Task(card, folder, source, text)
 
 
 def _check(card: Card, source: str) -> None:

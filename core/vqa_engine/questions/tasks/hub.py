@@ -67,22 +67,33 @@ def folder(
 
 def cached(name: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
     """The folder of a complete download, None if there is none."""
-    found = _note(name, revision, patterns)
-    try:
-        complete = msgspec.json.decode(found.read_bytes(), type=_Complete)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    home = Path(complete.folder)
-    whole = all(_size(home / file) == size for file, size in complete.files.items())
-    return home if whole and complete.files else None
+    found = _found(name, revision, patterns)
+    return None if found is None else Path(found.folder)
 
 
 def commit(name: str, revision: str | None, patterns: Sequence[str]) -> str | None:
     """The commit of a complete download, None if there is none."""
-    if cached(name, revision, patterns) is None:
+    found = _found(name, revision, patterns)
+    return None if found is None else found.commit
+
+
+def _found(name: str, revision: str | None, patterns: Sequence[str]) -> _Complete | None:
+    """A complete download of the revision; also one of the newest that turned out to be it."""
+    own, newest = (_read(_note(name, one, patterns)) for one in (revision, None))
+    if own is not None or newest is None:
+        return own
+    return newest if newest.commit == revision else None
+
+
+def _read(note: Path) -> _Complete | None:
+    """What the note says, if every file of it is still there."""
+    try:
+        complete = msgspec.json.decode(note.read_bytes(), type=_Complete)
+    except (OSError, msgspec.MsgspecError):
         return None
-    note = _note(name, revision, patterns).read_bytes()
-    return msgspec.json.decode(note, type=_Complete).commit
+    home = Path(complete.folder)
+    whole = all(_size(home / file) == size for file, size in complete.files.items())
+    return complete if whole and complete.files else None
 
 
 def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[str]) -> Path:

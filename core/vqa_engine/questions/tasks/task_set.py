@@ -175,7 +175,7 @@ def is_here(task: Task) -> bool:
     data = task.card.data
     if data.hub is None:
         return any(True for pattern in data.files for _ in task.folder.glob(pattern))
-    return hub.cached(data.hub, data.revision, _patterns(data)) is not None
+    return hub.cached(data.hub, data.revision, patterns(data)) is not None
 
 
 def data_of(task: Task, *, offline: bool = False) -> TableSet:
@@ -195,7 +195,7 @@ def data_of(task: Task, *, offline: bool = False) -> TableSet:
 def _table(task: Task, *, offline: bool) -> Table:
     data = task.card.data
     if data.hub is not None:
-        folder = hub.folder(data.hub, data.also, data.revision, _patterns(data), offline=offline)
+        folder = hub.folder(data.hub, data.also, data.revision, patterns(data), offline=offline)
     else:
         folder = task.folder
     files = _files(folder, data, data.files)
@@ -226,7 +226,8 @@ def _single(task: Task, files: list[Path]) -> Table:
     return table
 
 
-def _patterns(data: Data) -> list[str]:
+def patterns(data: Data) -> list[str]:
+    """Of all files that the data set's questions need."""
     return [*data.files, *(data.joined.files if data.joined else ())]
 
 

@@ -1,0 +1,49 @@
+"""What a command writes: text from outside is made visible, and only our own styles are obeyed."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from typing import Any
+
+import click
+
+_MARK = secrets.token_hex(8)
+_OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
+"""Stand for controls of ours until they are written; nobody outside can know them."""
+
+
+def _visible(text: str) -> str:
+    from vqa_engine.visible import visible  # brings the engine, which --help does without
+
+    return visible(text)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Log lines with their names and paths made visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return _visible(super().format(record))
+
+
+def style(text: object, **how: Any) -> str:
+    """Text for `echo` in a colour or in bold (as `click.style`)."""
+    return own(click.style(_visible(str(text)), **how))
+
+
+def own(sequence: str) -> str:
+    """An escape sequence for `echo` to obey; nothing from outside is in it."""
+    for control, mark in _OWN.items():
+        sequence = sequence.replace(control, mark)
+    return sequence
+
+
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write a line; characters that its stream cannot encode are written as escapes."""
+    text = _visible(str(message))
+    for control, mark in _OWN.items():
+        text = text.replace(mark, control)
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)

@@ -1,0 +1,59 @@
+"""Options scored by likelihood on MLX: the same behind a kept prefix, alone, and from the start."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from tests.mlx.builders import ADAPTERS, Checkpoints, ask, loaded, picture
+from vqa_engine.adapter import ChoiceScorer, GenerationPlan
+from vqa_engine_adapters.mlx.driver import MlxAdapter
+
+pytest_plugins = ("tests.mlx.fixtures",)
+
+PLAN = GenerationPlan(choose="likelihood-text")
+CHOICES = ("red", "a kettle on the table", "7", "What?")
+QUESTION = ask(picture(), choices=CHOICES)
+
+
+def scores(adapter: MlxAdapter, plan: GenerationPlan = PLAN) -> tuple[float, ...]:
+    assert isinstance(adapter, ChoiceScorer)
+    return adapter.score_choices(QUESTION, CHOICES, plan).loglikelihoods
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["smolvlm", "llava_next", "llava", "phi3_v"])
+def test_every_way_gives_the_same_scores(checkpoints: Checkpoints, kind: str) -> None:
+    folder = checkpoints(kind, "float")
+    with loaded(folder, ADAPTERS[kind]()) as adapter:
+        together = scores(adapter)
+        again = scores(adapter, evolve(PLAN, prefill_step=3, temperature=1.0))
+    with loaded(folder, ADAPTERS[kind](), batch=False) as adapter:
+        in_turn = scores(adapter)
+    with loaded(folder, ADAPTERS[kind](), reuse=False) as adapter:
+        from_start = scores(adapter)
+    for other in (again, in_turn, from_start):
+        assert other == pytest.approx(together, abs=1e-3)
+
+
+def test_scoring_leaves_the_prefix_as_it_was(smol: MlxAdapter) -> None:
+    plain = GenerationPlan(max_tokens=4)
+    before, held = smol.answer(QUESTION, plain).token_ids, smol.cached_bytes()
+    scores(smol)
+    after = smol.answer(QUESTION, plain)
+    assert after.token_ids == before
+    assert after.tokens is not None
+    assert after.tokens.reused > 0
+    assert smol.cached_bytes() >= held
+
+
+@pytest.mark.parametrize("kind", ["smolvlm", "llava"])
+def test_a_batch_has_the_logprobs_of_one_by_one(checkpoints: Checkpoints, kind: str) -> None:
+    plan = GenerationPlan(max_tokens=4, logprobs=True)
+    asked = [ask(QUESTION.image, text) for text in ("Who?", "How many dogs are there?")]
+    with loaded(checkpoints(kind, "float"), ADAPTERS[kind]()) as adapter:
+        alone = [adapter.answer(one, plan).logprob for one in asked]
+        together = [
+            getattr(one, "logprob", None) for one in adapter.answer_batch(asked, plan, None)
+        ]
+    assert together == pytest.approx(alone, abs=1e-3)

@@ -1,0 +1,93 @@
+"""Options scored by likelihood: as a plain forward pass of transformers scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from tests.asking import reply_to
+from tests.mlx.builders import ask, picture
+from tests.torch import inside
+from tests.torch.conftest import Folder
+from tests.torch.inside import Failed, Remote
+from tests.torch.test_torch_adapters import TARGETS
+from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker import WorkerSession
+
+CHOICES = ("red", "a kettle on the table", "7", "What?", *(f"number {n}" for n in range(6)))
+QUESTION = ask(picture(), choices=CHOICES)
+TEXTS = GenerationPlan(choose="likelihood-text")
+LETTERS = GenerationPlan(choose="likelihood")
+NEAR = 1e-3
+"""Of a log-likelihood: both compute in float32, and add in another order."""
+
+
+def plain(remote: Remote, options: Sequence[str]) -> Any:
+    found = remote.pool.submit(inside.likelihoods, remote.target, QUESTION, tuple(options)).result()
+    return pytest.approx(found, abs=NEAR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["idefics3", "llava", "idefics2"])
+def test_torch_scores_as_a_plain_forward_pass(
+    process: ProcessPoolExecutor, folder: Folder, kind: str
+) -> None:
+    remote = Remote(process, TARGETS[kind])
+    assert remote.load(folder(kind)) is None
+    try:
+        expected = plain(remote, CHOICES)
+        for plan in (TEXTS, evolve(TEXTS, prefill_step=3)):
+            scored = remote.call("score_choices", QUESTION, CHOICES, plan)
+            assert not isinstance(scored, Failed), scored
+            assert list(scored.loglikelihoods) == expected
+        answer = remote.call("answer", QUESTION, GenerationPlan(max_tokens=4, logprobs=True))
+        assert isinstance(answer, Answer)
+        assert answer.logprob is not None
+        assert answer.logprob < 0
+    finally:
+        remote.call("release")
+
+
+@pytest.fixture(scope="module", params=["smolvlm", "smolvlm_torch"])
+def worker(request: pytest.FixtureRequest, folder: Folder) -> Iterator[WorkerSession]:
+    """The same checkpoint in a worker, on MLX and on torch."""
+    options = {} if request.param == "smolvlm" else {"device": "cpu", "dtype": "float32"}
+    model = ModelRef(model=str(folder("idefics3")), options=options)
+    session = WorkerSession(AdapterSpec(name=request.param, model=model))
+    session.load()
+    yield session
+    session.release()
+
+
+def said(session: WorkerSession, question: Question, plan: GenerationPlan) -> Answer:
+    reply = reply_to(session, question, plan)
+    assert reply.answer is not None, reply.failure
+    return reply.answer
+
+
+@pytest.mark.slow
+def test_a_worker_scores_as_a_plain_forward_pass(smol: Remote, worker: WorkerSession) -> None:
+    for plan, options in ((LETTERS, "ABCDEFGHIJ"), (TEXTS, CHOICES)):
+        answer = said(worker, QUESTION, plan)
+        assert list(answer.loglikelihoods) == plain(smol, options)
+        assert answer.choice is not None
+        assert answer.text == options[answer.choice]
+        assert answer.probability is not None
+        assert 1 / len(CHOICES) <= answer.probability < 1
+
+
+@pytest.mark.slow
+def test_the_logprob_of_an_answer_is_that_of_its_text(smol: Remote, worker: WorkerSession) -> None:
+    """What was generated is scored as an option would be, id for id."""
+    plan = GenerationPlan(max_tokens=4, logprobs=True)
+    answer = said(worker, QUESTION, plan)
+    found = smol.pool.submit(
+        inside.likelihood_of_ids, smol.target, QUESTION, answer.token_ids
+    ).result()
+    assert answer.logprob == pytest.approx(found, abs=NEAR)
+    assert said(worker, QUESTION, evolve(plan, logprobs=False)).logprob is None
