@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
+from vqa_engine.strays import MARK, end_marked, new_mark
 
 T = TypeVar("T")
 
@@ -86,20 +88,18 @@ class Interpreter:
         if path := self.module_path():
             environment["PYTHONPATH"] = os.pathsep.join(path)
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=longest, env=environment, check=False
-            )
+            code, output, errors = _ran(command, environment, longest)
         except OSError as error:
             raise self.cannot_start(error) from error
         except subprocess.TimeoutExpired as error:
             raise self.did_not_greet(f"nothing within {longest:g} seconds", "") from error
         try:
-            said = msgspec.json.decode(done.stdout.splitlines()[-1], type=_Statement)
+            said = msgspec.json.decode(output.splitlines()[-1], type=_Statement)
             self.compare(said.version, said.python, same=True)
             return msgspec.json.decode(said.value, type=kind)
         except (IndexError, msgspec.MsgspecError) as error:
-            how, why = f"exit code {done.returncode}", done.stderr.decode(errors="replace")
-            raise self.did_not_greet(how, why) from error
+            why = errors.decode(errors="replace")
+            raise self.did_not_greet(f"exit code {code}", why) from error
 
     def cannot_start(self, error: OSError) -> InterpreterError:
         """The error for a program that the system does not start."""
@@ -143,6 +143,36 @@ class Interpreter:
 
     def _error(self, message: str, said: str = "") -> InterpreterError:
         return InterpreterError(message, label=self.label, python=self.python, detail=said)
+
+
+def _ran(
+    command: list[str], environment: Mapping[str, str], longest: float | None
+) -> tuple[int, bytes, bytes]:
+    """A program's exit code, output and errors; nothing that it started is left.
+
+    Into files, because a process that it leaves behind would hold a pipe open.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it did not end in time.
+    """
+    mark = new_mark()
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                timeout=longest,
+                env={**environment, MARK: mark},
+                check=False,
+            )
+        finally:
+            end_marked(mark)
+        for file in (output, errors):
+            file.seek(0)
+        return done.returncode, output.read(), errors.read()
 
 
 def say(value: object) -> None:

@@ -115,9 +115,9 @@ class Commands(DefaultGroup):
                 raise
             _print_error(type(error).__name__, error.format_message())
             ctx.exit(error.exit_code)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
             if not _is_ours(error):
-                raise
+                error = _unforeseen(error)
             _show(error, as_json=ctx.meta["json"])
             ctx.exit(EXIT_ERROR)
 
@@ -194,6 +194,21 @@ def _show(error: Exception, *, as_json: bool) -> None:
     echo(f"{style('Error:', fg='red', bold=True)} {error}", err=True)
     for line in excerpt(detail):
         echo(f"    {line}", err=True)
+
+
+def _unforeseen(error: Exception) -> Exception:
+    """What nobody thought of, as one sentence; its traceback goes to a file."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return RuntimeError(
+        f"vqa-engine failed with {type(error).__name__}, which is a bug. "
+        f"Report it with the file {file.name}"
+    )
 
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:

@@ -205,3 +205,30 @@ def _another_python(folder: Path, package: str) -> Path:
     modules = {f"doc_{package}": BROKEN["binds"][0]}
     a_distribution(site, package, {"there": f"doc_{package}:Adapter"}, modules=modules)
     return made.python
+
+
+RUDE = {
+    "kills": "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+    "writes": "import os\nfor n in range(3, 64):\n    try: os.write(n, b'rubbish' * 9)\n"
+    "    except OSError: pass",
+    "daemon": "import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', "
+    "'import time; time.sleep(3600)'], start_new_session=True, close_fds=False)",
+    "forks": "import os; os.fork()",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nobody_left")
+@pytest.mark.parametrize("rude", RUDE)
+def test_no_plugin_makes_another_look_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rude: str
+) -> None:
+    for name, source in {"rude": RUDE[rude], "kind": "pass"}.items():
+        modules = {f"doc_{name}_{rude}": f"{source}\n{GOOD}"}
+        target = f"doc_{name}_{rude}:Adapter"
+        a_distribution(tmp_path, f"pkg_{name}", {name: target}, modules=modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    states = {one.name: one.state for one in report(longest=LONGEST)}
+    assert {name for name, state in states.items() if state != "healthy"} <= {"rude"}
+    assert "kind" in states
+    assert "rude" in states

@@ -311,6 +311,19 @@ class Forks(Echo):
         os.fork()
 
 
+class Daemonises(Echo):
+    """Leaves a process behind in a session of its own, with another parent, and dies."""
+
+    def misbehave(self, question: Question, plan: GenerationPlan) -> None:
+        subprocess.run(
+            [sys.executable, "-S", "-c", "import os,time; os.fork() and os._exit(0); "
+             "os.setsid(); time.sleep(3600)"],
+            check=True,
+        )  # fmt: skip
+        if question.text == "bad and deadly":
+            os.abort()
+
+
 class ForksAndDies(Echo):
     def misbehave(self, question: Question, plan: GenerationPlan) -> None:
         if os.fork() == 0:

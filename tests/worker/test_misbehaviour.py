@@ -62,6 +62,15 @@ def test_what_is_not_deadly_does_not_disturb(open_session: Opener, adapter: str)
     assert session.release().residue == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["bad", "bad and deadly"])
+def test_a_daemon_ends_with_its_worker(open_session: Opener, text: str) -> None:
+    session = open_session("Daemonises", limits=Limits(workers=1))
+    session.load()
+    reply_to(session, ask(text), PLAN)
+    assert session.release().residue == 0  # the fixture sees that nobody is left
+
+
 @pytest.mark.parametrize("adapter", ["Raises", "RaisesBase", "ExitsSystem"])
 def test_what_is_raised_is_not_tried_again(open_session: Opener, adapter: str) -> None:
     session = open_session(adapter)

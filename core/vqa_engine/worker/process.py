@@ -19,6 +19,7 @@ from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
+from vqa_engine.strays import MARK, end_marked, new_mark
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.last_words import understood
@@ -82,6 +83,7 @@ class _Ends:
     process: subprocess.Popen[bytes]
     wire: Wire
     lifeline: int
+    mark: str
     owner: int = field(factory=os.getpid)
 
 
@@ -219,6 +221,7 @@ class Worker:
             self._gone_within(self._timeouts.stop)
         _signal_group(self.pid, signal.SIGKILL)
         gone = self._gone_within(_REAPED) and _is_empty(self.pid)
+        gone = end_marked(self._ends.mark) and gone
         if self._finalizer.detach() is not None:
             close(self._ends.lifeline)
         if not gone:
@@ -293,8 +296,9 @@ def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
     reader, their_writer = os.pipe()
     their_lifeline, lifeline = os.pipe()
     theirs = (their_reader, their_writer, their_lifeline)
+    mark = new_mark()
     try:
-        process = _popen(interpreter, output, theirs)
+        process = _popen(interpreter, output, theirs, mark)
     except BaseException:
         for descriptor in (reader, writer, lifeline):
             os.close(descriptor)
@@ -302,11 +306,11 @@ def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
     finally:
         for descriptor in theirs:
             os.close(descriptor)
-    return _Ends(process, Wire(reader, writer), lifeline)
+    return _Ends(process, Wire(reader, writer), lifeline, mark)
 
 
 def _popen(
-    interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...]
+    interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...], mark: str
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         interpreter.command(_CHILD, descriptors),
@@ -315,7 +319,7 @@ def _popen(
         stdout=output.descriptor,
         stderr=output.descriptor,
         start_new_session=True,
-        env=interpreter.environment(),
+        env={**interpreter.environment(), MARK: mark},
     )
 
 
@@ -326,6 +330,7 @@ def _discard(ends: _Ends) -> None:
     ends.wire.close()
     _signal_group(ends.process.pid, signal.SIGKILL)
     ends.process.wait()
+    end_marked(ends.mark)
     close(ends.lifeline)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from attrs import frozen
 
+from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
-from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, remedy
 
 LONGEST = 20.0
 """Seconds until an import counts as hung; on an idle machine a healthy one takes 0.1."""
@@ -76,6 +78,64 @@ def report(
     Raises:
         InterpreterError: the interpreter cannot run this vqa-engine.
     """
-    asked = interpreter or Interpreter.of("vqa-engine")
-    arguments = (str(longest), str(int(bind)), *groups)
-    return asked.ask("vqa_engine.doctor.probe.forks", *arguments, kind=tuple[PluginReport, ...])
+    asked, groups = interpreter or Interpreter.of("vqa-engine"), tuple(groups)
+    offered = [plugin for group in groups for plugin in find(group)] if asked.ours else []
+    try:
+        return _asked(asked, groups, longest, bind, many=len(offered) or _MANY)
+    except InterpreterError:
+        if not offered:
+            raise
+    # One of them ended or stopped the process that tries them all: each is tried apart.
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        found = threads.map(lambda one: _alone(asked, one, longest, bind), offered)
+        return tuple(report for reports in found for report in reports)
+
+
+def _alone(
+    asked: Interpreter, plugin: Plugin, longest: float, bind: bool
+) -> tuple[PluginReport, ...]:
+    """The report of one plugin, tried apart from all others."""
+    group = plugin.entry_point.group
+    try:
+        return _asked(asked, (group,), longest, bind, only=plugin.target)
+    except InterpreterError:
+        return (
+            PluginReport(
+                group=group,
+                name=plugin.name,
+                state="broken",
+                distribution=plugin.distribution,
+                version=plugin.version,
+                target=plugin.target,
+                reason="importing it ended or stopped the process that tried it",
+                remedy=remedy(plugin),
+            ),
+        )
+
+
+def _asked(  # noqa: PLR0913  what is asked
+    asked: Interpreter,
+    groups: tuple[str, ...],
+    longest: float,
+    bind: bool,
+    *,
+    only: str = "",
+    many: int = 1,
+) -> tuple[PluginReport, ...]:
+    arguments = (str(longest), str(int(bind)), only, *groups)
+    return asked.ask(
+        "vqa_engine.doctor.probe.forks",
+        *arguments,
+        kind=tuple[PluginReport, ...],
+        longest=_START + longest * (2 + many // _AT_ONCE),
+    )
+
+
+_START = 30.0
+"""Seconds for an interpreter to start on a busy machine."""
+
+_AT_ONCE = 4
+"""Plugins that are tried at once."""
+
+_MANY = 200
+"""Plugins that another interpreter has at most, for the time limit."""

@@ -1,0 +1,46 @@
+"""Processes that outlive what started them: marked by their environment, found, and ended.
+
+A session of its own, a double fork or another parent does not take the mark away; only a
+program that is started with an environment made from nothing escapes it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from time import monotonic, sleep
+
+import psutil
+
+MARK = "VQA_ENGINE_STARTED"
+"""The environment variable that every descendant inherits."""
+
+
+def new_mark() -> str:
+    """A mark that no other process has."""
+    return uuid.uuid4().hex
+
+
+def end_marked(mark: str, seconds: float = 2.0) -> bool:
+    """Kill every process with this mark; whether none is left within `seconds`."""
+    until = monotonic() + seconds
+    while left := [one for one in psutil.process_iter() if _is_marked(one, mark)]:
+        for process in left:
+            _kill(process)
+        if monotonic() >= until:
+            return False
+        sleep(0.01)
+    return True
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False  # gone, or somebody else's
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.Error:
+        return  # gone meanwhile
