@@ -90,8 +90,8 @@ def test_one_adapter_runs_twice_with_two_prompts(tmp_path: Path) -> None:
 def test_a_setting_that_no_plan_has_is_one_sentence() -> None:
     spec = AdapterSpec(name="x", target="tests.fakes:Instant", settings={"promt": "x"})
     with (
-        Engine(spec, isolation="inline") as engine,
         pytest.raises(ConfigurationError, match="promt"),
+        Engine(spec, isolation="inline") as engine,
     ):
         engine.ask(b"", "?")
 
