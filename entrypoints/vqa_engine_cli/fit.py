@@ -27,13 +27,13 @@ def fit(**given: Any) -> None:
     Example:
       vqa-engine fit --adapter phi35_vision --memory-budget 6GiB
     """
-    from vqa_engine.memory.fit import fit as check
-    from vqa_engine.plugins import registry
+
+    from vqa_engine.doctor.probe.fitting import fit_apart
 
     findings = []
     for spec in specs(given):
-        finding = check(registry.make(spec), spec.model, plan(given), policy(given))
-        echo("\n  ".join((f"{spec.label}:", *finding.lines())))
+        finding = fit_apart(spec, plan(given), policy(given))
+        echo("\n  ".join((f"{spec.label}:", *finding.lines)))
         findings.append(finding)
     if not all(finding.fits for finding in findings):
         sys.exit(EXIT_DOES_NOT_FIT)

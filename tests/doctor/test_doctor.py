@@ -232,3 +232,19 @@ def test_no_plugin_makes_another_look_broken(
     assert {name for name, state in states.items() if state != "healthy"} <= {"rude"}
     assert "kind" in states
     assert "rude" in states
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nobody_left")
+@pytest.mark.parametrize("estimate", ["1 / 0", "return None", "raise SystemExit", "os._exit(3)"])
+def test_fit_survives_an_adapter_that_cannot_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimate: str
+) -> None:
+    source = f"import os\n{GOOD}\nclass Adapter(Adapter):\n    def memory_profile(self): {estimate}"
+    a_distribution(tmp_path, "pkg", {"odd": "doc_odd:Adapter"}, modules={"doc_odd": source})
+    monkeypatch.syspath_prepend(tmp_path)
+    done = _invoke("fit", "--adapter", "odd")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert "which is a bug" not in done.stderr
+    assert "doc_odd" not in sys.modules

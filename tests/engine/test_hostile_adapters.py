@@ -116,7 +116,7 @@ NONSENSE: list[Any] = [
     Answer("red", memory=MemoryReading(active="much")),  # type: ignore[arg-type]
     Answer("red", tokens=TokenCounts(prompt="x", completion=-1)),  # type: ignore[arg-type]
     Answer("red", image_size=(1, 2, 3)), Answer("red", prompt=Wild()),  # type: ignore[arg-type]
-    MemoryProfile(levers=None), MemoryProfile(weights="heavy"),  # type: ignore[arg-type]
+    MemoryProfile(levers={"speed": None}), MemoryProfile(weights="heavy"),  # type: ignore[arg-type, dict-item]
     MemoryProfile(weights=-5), MemoryProfile(strategies=("clear",)),  # type: ignore[arg-type]
     MemoryProfile(strategies=None), MemoryProfile(backend=[]),  # type: ignore[arg-type]
     MemoryProfile(strategies=(Nameless(Bound()),)),

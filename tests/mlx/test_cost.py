@@ -125,7 +125,7 @@ class TestWork:
             with pytest.raises(ImageError):
                 adapter.cost([ask(Path("nowhere.png"))], PLAN)
             with pytest.raises(AnswerError):
-                adapter.cost([ask(picture(), "<image>?")], PLAN)
+                adapter.cost([ask(picture(), "\ud800?")], PLAN)
 
 
 class TestProfile:

@@ -56,13 +56,13 @@ _NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooMan
 
 def _has_facts(kind: type[VqaEngineError], facts: Mapping[str, Any]) -> bool:
     """Whether the attributes are those that an error of this kind has, and plain."""
-    wanted = {name for name in inspect.signature(kind).parameters if name not in _IN_TEXT}
+    wanted = {name for name in inspect.signature(kind.__init__).parameters if name not in _IN_TEXT}
     plain = all(isinstance(one, str | int | float | list | None) for one in facts.values())
     texts = all(isinstance(facts.get(name, ""), str) for name in ("detail", "reason", "cause"))
     return plain and texts and wanted <= facts.keys()
 
 
-_IN_TEXT = frozenset({"message", "reason", "remedy", "text", "args", "kwargs"})
+_IN_TEXT = frozenset({"self", "message", "reason", "remedy", "text", "args", "kwargs"})
 """Arguments of our errors that some keep in their text only."""
 
 
