@@ -21,7 +21,7 @@ from vqa_engine.failures import place
 from vqa_engine.memory.fit import expected_profile
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import signatures
-from vqa_engine.session.wording import finished
+from vqa_engine.session.wording import as_planned, finished
 from vqa_engine.testing import pictures
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.meter import Meter, meter
@@ -229,7 +229,8 @@ def _answer(adapter: ModelAdapter, question: Question, plan: GenerationPlan) -> 
         outcome = adapter.answer(question, plan)
     if isinstance(outcome, VqaEngineError):
         raise outcome
-    return finished(outcome, plan) if isinstance(outcome, Answer) else outcome
+    made = as_planned(outcome, plan)
+    return finished(made, plan) if isinstance(made, Answer) else outcome
 
 
 def said(answer: Answer) -> Said:
