@@ -88,6 +88,7 @@ def a_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(name=str(folder), folder=folder, config={}, settings={}, tensors={})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [SmolVlm, MlxVlm])
 def test_a_checkpoint_with_planted_code_answers_and_none_of_it_runs(
     copied: Callable[[str], Path],

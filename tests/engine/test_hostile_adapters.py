@@ -170,6 +170,7 @@ def rows_of(adapter: Instant) -> list[Row]:
         return list(result.rows("good"))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(METHODS), behaviours, min_size=1, max_size=3))
 @pytest.mark.filterwarnings("ignore")  # an iterator that raises in its finaliser warns

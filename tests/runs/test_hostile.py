@@ -113,6 +113,7 @@ def test_intact_rows_are_scored_without_the_damaged_ones(
     assert "2 of its rows cannot be read" in caplog.text
 
 
+@pytest.mark.slow
 def test_rows_beyond_a_damaged_page_are_salvaged(run: Path) -> None:
     with closing(sqlite3.connect(run / FILE)) as db:
         db.execute("VACUUM")
