@@ -34,7 +34,7 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
 
-MAX_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 """Most bytes of a file that are read at once: four times what `MAX_PIXELS` take uncompressed."""
 
 _SENT = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -225,8 +225,8 @@ def _formats() -> tuple[str, ...]:
 
 def _contents(path: Path, root: Path | None) -> bytes:
     with _file(path, root) as (file, size):
-        if size > MAX_BYTES:
-            raise _Refusal(f"it has {size:,} bytes, and the most that is read is {MAX_BYTES:,}")
+        if size > _MAX_BYTES:
+            raise _Refusal(f"it has {size:,} bytes, and the most that is read is {_MAX_BYTES:,}")
         return file.read(size)
 
 

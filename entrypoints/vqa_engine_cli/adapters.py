@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
-GAP = 2
+_GAP = 2
 
 timeout_option = click.option(
     "--timeout",
@@ -107,7 +107,7 @@ def _cells(one: PluginReport) -> tuple[str, ...]:
 
 
 def _row(one: PluginReport, row: Sequence[str], widths: Sequence[int], room: int) -> None:
-    indent = " " * (widths[0] + GAP)
+    indent = " " * (widths[0] + _GAP)
     whole = _line(row, widths)
     crowded = len(whole) > room
     colour = COLOURS.get(one.state, "red")
@@ -120,7 +120,7 @@ def _row(one: PluginReport, row: Sequence[str], widths: Sequence[int], room: int
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width + GAP) for cell, width in zip(cells, widths, strict=False))
+    padded = (cell.ljust(width + _GAP) for cell, width in zip(cells, widths, strict=False))
     return "".join(padded).rstrip()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vqa_engine.testing.capabilities import Capabilities
     from vqa_engine.testing.check import Outcome
 
-NO_PYTEST = "The tests need pytest and two of its plugins: pip install 'vqa-engine[testing]'"
+_NO_PYTEST = "The tests need pytest and two of its plugins: pip install 'vqa-engine[testing]'"
 MARKS = {
     **{"passed": "ok", "skipped": "-", "not run": "?"},
     **{"failed": "FAILED", "died": "DIED", "hung": "HUNG"},
@@ -77,7 +77,7 @@ def check(name: str, timeout: float, as_json: bool, **given: Any) -> None:
 
 def _capabilities(given: dict[str, Any]) -> Capabilities:
     if any(find_spec(module) is None for module in ("pytest", "pytest_timeout", "xdist")):
-        raise click.ClickException(NO_PYTEST)
+        raise click.ClickException(_NO_PYTEST)
     from vqa_engine.adapter import ModelRef
     from vqa_engine.testing.capabilities import Capabilities
 

@@ -10,7 +10,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from vqa_engine.adapter import Transfer
 
-TENTHS = 10
+_TENTHS = 10
 
 
 class Downloads:
@@ -27,11 +27,11 @@ class Downloads:
         """How far a download is; the first time also what it is and where it goes."""
         if transfer.name != self._name:
             self._begin(label, transfer)
-        tenth = transfer.done * TENTHS // max(transfer.total, 1)
+        tenth = transfer.done * _TENTHS // max(transfer.total, 1)
         if self._bar is not None:
             self._bar.update(self._task, completed=transfer.done)
         elif tenth > self._tenth:
-            self._say(f"{label}: {tenth * TENTHS} % of {_gigabytes(transfer.total)}")
+            self._say(f"{label}: {tenth * _TENTHS} % of {_gigabytes(transfer.total)}")
         self._tenth = max(tenth, self._tenth)
         if transfer.done >= transfer.total:
             self.close()

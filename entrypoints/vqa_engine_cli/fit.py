@@ -12,7 +12,7 @@ from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, plan_options
 from vqa_engine_cli.terminal import echo
 
-EXIT_DOES_NOT_FIT = 1
+_EXIT_DOES_NOT_FIT = 1
 
 
 @click.command(cls=Command, short_help="Say whether a model fits in memory, without loading it.")
@@ -36,4 +36,4 @@ def fit(**given: Any) -> None:
         echo("\n  ".join((f"{spec.label}:", *finding.lines)))
         findings.append(finding)
     if not all(finding.fits for finding in findings):
-        sys.exit(EXIT_DOES_NOT_FIT)
+        sys.exit(_EXIT_DOES_NOT_FIT)

@@ -10,7 +10,7 @@ import click
 
 from vqa_engine_cli.terminal import echo
 
-SECTIONS = {
+_SECTIONS = {
     "Ask": ("run", "ask", "tasks", "serve", "selftest"),
     "Look at a run": ("runs", "status", "show", "report", "view", "memory"),
     "Score": ("score", "compare", "parity", "export"),
@@ -48,9 +48,9 @@ def sectioned(heading: str, command: Any) -> None:
 
 def format_commands(commands: Mapping[str, click.Command], formatter: click.HelpFormatter) -> None:
     """The commands by section."""
-    listed = {name for names in SECTIONS.values() for name in names}
+    listed = {name for names in _SECTIONS.values() for name in names}
     others = tuple(name for name in commands if name not in listed)
-    for heading, names in {**SECTIONS, "Other": others}.items():
+    for heading, names in {**_SECTIONS, "Other": others}.items():
         lines = [
             (name, commands[name].get_short_help_str(70)) for name in names if name in commands
         ]

@@ -28,20 +28,20 @@ from vqa_engine_cli.counting import counted
 from vqa_engine_cli.downloads import Downloads
 from vqa_engine_cli.excerpt import excerpt
 
-PLAIN_INTERVAL = 10.0
+_PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
 
-SNAPSHOT_INTERVAL = 0.2
+_SNAPSHOT_INTERVAL = 0.2
 """Seconds between updates of the bar: a snapshot of the scores costs tens of microseconds."""
 
-MOST_FAILURES = 10
+_MOST_FAILURES = 10
 """Failures of one run that are shown on the screen; a broken set would flood it."""
 
-MANY_ROWS = 20_000
+_MANY_ROWS = 20_000
 """Rows of an earlier process whose reading is announced: they take half a second."""
 
-WIDEST_BAR = 20
-WIDEST_LABEL = 28
+_WIDEST_BAR = 20
+_WIDEST_LABEL = 28
 """Columns of the terminal."""
 
 
@@ -79,7 +79,7 @@ class JsonLines(Observer):
     def answered(self, row: Row, progress: Progress) -> None:
         print_json({"event": "answer", **record(row)})
         now = monotonic()
-        if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
+        if progress.done == progress.total or now - self._shown >= _PLAIN_INTERVAL:
             self._shown = now
             print_json({"event": "progress", **_counts(row.adapter, progress)})
 
@@ -178,7 +178,7 @@ class _Counting(Observer):
         self._failures = 0
 
     def resuming(self, label: str, rows: int) -> None:
-        if rows >= MANY_ROWS:
+        if rows >= _MANY_ROWS:
             self._say(f"{label}: reading {rows:,} earlier answers")
 
     def started(self, label: str, progress: Progress) -> None:
@@ -221,11 +221,11 @@ class _Counting(Observer):
 
     def _tell(self, row: Row, failure: Failure) -> None:
         """Say why a question has no answer, and show the end of its worker's output."""
-        if self._failures > MOST_FAILURES:
+        if self._failures > _MOST_FAILURES:
             return
         self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}", "red")
         self._say_tail(failure.detail)
-        if self._failures == MOST_FAILURES:
+        if self._failures == _MOST_FAILURES:
             self._say("Further errors are only recorded in the run directory.")
 
     def _say_tail(self, detail: str) -> None:
@@ -266,7 +266,7 @@ class Plain(_Counting):
         super().answered(row, progress)
         self._memory(row)
         now = monotonic()
-        if progress.done == progress.total or now - self._shown >= PLAIN_INTERVAL:
+        if progress.done == progress.total or now - self._shown >= _PLAIN_INTERVAL:
             self._shown = now
             self._say(self._text(row, progress, now - self._began))
 
@@ -280,13 +280,13 @@ class Live(_Counting):
     def __init__(self, console: Console, *, verbose: bool) -> None:
         super().__init__(console, verbose=verbose)
         self._bar: Bar | None = None
-        self._column = BarColumn(bar_width=WIDEST_BAR)
+        self._column = BarColumn(bar_width=_WIDEST_BAR)
         self._tasks: dict[str, TaskID] = {}
 
     def loaded(self, label: str, loaded: Loaded) -> None:
         super().loaded(label, loaded)
         self._bar = self._bar or self._opened()
-        name = shortened(label, WIDEST_LABEL)
+        name = _shortened(label, _WIDEST_LABEL)
         self._tasks[label] = self._bar.add_task(name, total=None, facts="")
 
     def answered(self, row: Row, progress: Progress) -> None:
@@ -317,7 +317,7 @@ class Live(_Counting):
         super().failed(label, error)
 
     def _due(self, progress: Progress, now: float) -> bool:
-        return progress.done >= progress.total or now - self._shown >= SNAPSHOT_INTERVAL
+        return progress.done >= progress.total or now - self._shown >= _SNAPSHOT_INTERVAL
 
     def _opened(self) -> Bar:
         bar = Bar(
@@ -347,13 +347,13 @@ class Line:
     @classmethod
     def fitted(cls, width: int, label: str, parts: Sequence[str]) -> Line:
         """Count, rate and time stay whole: the bar shrinks first, then the last parts go."""
-        name = shortened(label, WIDEST_LABEL)
+        name = _shortened(label, _WIDEST_LABEL)
         kept = list(parts)
         while len(kept) > 3 and _room(width, name, kept) < 0:
             kept.pop()
         if (room := _room(width, name, kept)) < 0:
-            name = shortened(label, max(1, len(name) + room))
-        bar = max(0, min(WIDEST_BAR, _room(width, name, kept)))
+            name = _shortened(label, max(1, len(name) + room))
+        bar = max(0, min(_WIDEST_BAR, _room(width, name, kept)))
         return cls(name, bar, "  ".join(kept))
 
 
@@ -362,7 +362,7 @@ def _room(width: int, label: str, parts: Sequence[str]) -> int:
     return width - len(label) - len("  ".join(parts)) - 2
 
 
-def shortened(label: str, longest: int) -> str:
+def _shortened(label: str, longest: int) -> str:
     """A label within `longest` columns: its model's last part, or the end of that."""
     if len(label) <= longest:
         return label

@@ -40,9 +40,9 @@ from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
 
-EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+_EXIT_ERROR = 1
+_EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
 
 EXAMPLES = """
 \b
@@ -53,7 +53,7 @@ Examples:
   vqa-engine help run                            the options of a command
 """
 
-EXIT_CODES = """
+_EXIT_CODES = """
 \b
 Exit codes:
   0    done, every question has an answer
@@ -105,7 +105,7 @@ class Commands(DefaultGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             _say_stopped(stop)
-            ctx.exit(EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED)
+            ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
         except BrokenPipeError:
             # The reader of our stdout (`| head`) went away: that is its right.
             sys.stderr.close()
@@ -119,14 +119,14 @@ class Commands(DefaultGroup):
             if not _is_ours(error):
                 error = _unforeseen(error)
             _show(error, as_json=ctx.meta["json"])
-            ctx.exit(EXIT_ERROR)
+            ctx.exit(_EXIT_ERROR)
 
 
 @click.group(
     cls=Commands,
     default="run",
     default_if_no_args=True,
-    epilog=EXAMPLES + EXIT_CODES,
+    epilog=EXAMPLES + _EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(None, "--version", "-V", package_name="vqa-engine")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vqa_engine.parity import Parity
     from vqa_engine.results import Row
 
-EXIT_DIFFERENT = 1
+_EXIT_DIFFERENT = 1
 
 FEW = 20
 """Questions that are asked unless --limit or --sample says otherwise."""
@@ -84,7 +84,7 @@ def parity(one: str, other: str, as_json: bool, tolerance: float, **given: Any) 
         _show_json(found)
     else:
         _show(found, *_names(first, second))
-    sys.exit(EXIT_DIFFERENT if found.differences else 0)
+    sys.exit(_EXIT_DIFFERENT if found.differences else 0)
 
 
 def _of(rows: list[Row], label: str) -> list[Row]:

@@ -7,7 +7,7 @@ import click
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.terminal import echo
 
-NOT_FETCHABLE = (
+_NOT_FETCHABLE = (
     "The adapter {name!r} has no checkpoint of its own to download; name a model: "
     "vqa-engine pull {name}@OWNER/MODEL."
 )
@@ -42,7 +42,7 @@ def pull(what: str, revision: str | None, trust_remote_code: bool) -> None:
         name, model = _any_adapter(), what
     adapter = registry.make(AdapterSpec(name=name))
     if not isinstance(adapter, Fetchable) or not (model or getattr(adapter, "default_model", None)):
-        raise click.UsageError(NOT_FETCHABLE.format(name=name))
+        raise click.UsageError(_NOT_FETCHABLE.format(name=name))
     downloads = Downloads(PlainConsole(stderr=True, soft_wrap=True))
     wanted = ModelRef(model=model or None, revision=revision, trust_remote_code=trust_remote_code)
     try:

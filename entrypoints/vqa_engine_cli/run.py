@@ -32,7 +32,7 @@ from vqa_engine_cli.terminal import echo
 if TYPE_CHECKING:
     from vqa_engine import Engine, QuestionSet, RunResult
 
-EXIT_INCOMPLETE = 3
+_EXIT_INCOMPLETE = 3
 
 RUNS = Path("runs")
 """Where runs without --output go."""
@@ -125,7 +125,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         metrics = given["metrics"] or getattr(questions, "metrics", ())
         _show_gain(*results, metrics=metrics, as_json=as_json)
     if not all(result.complete for result in results):
-        sys.exit(EXIT_INCOMPLETE)
+        sys.exit(_EXIT_INCOMPLETE)
 
 
 def _say_demo(given: dict[str, Any]) -> None:

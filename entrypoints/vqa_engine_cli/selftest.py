@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vqa_engine.plugins.spec import AdapterSpec
     from vqa_engine.selftest import SelfTest, Tried
 
-EXIT_FAILED = 1
+_EXIT_FAILED = 1
 
 
 @click.command(cls=Command)
@@ -68,7 +68,7 @@ def selftest(
     found = test.SelfTest(machine=test.machine(), tried=tuple(tried), left_out=left)
     _show(found)
     _write(found, output)
-    sys.exit(EXIT_FAILED if any(one.error for one in tried) or not tried else 0)
+    sys.exit(_EXIT_FAILED if any(one.error for one in tried) or not tried else 0)
 
 
 def _named(adapters: tuple[str, ...], trust_remote_code: bool) -> list[AdapterSpec]:

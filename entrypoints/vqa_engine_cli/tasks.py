@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vqa_engine import Question
     from vqa_engine.questions.tasks import Task
 
-LEFT_OUT = (
+_LEFT_OUT = (
     "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
     "choice is answered by generating unless a run says --choose likelihood."
 )
@@ -96,7 +96,7 @@ def _show_list(found: list[Task]) -> None:
         echo(style(line.rstrip(), bold=licence is HEADINGS[-1]))
     free = [task.name for task in found if task.card.data.hub and not task.card.data.revision]
     _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
-    _say(LEFT_OUT)
+    _say(_LEFT_OUT)
     echo(
         "\nOne question as the model gets it: vqa-engine tasks show NAME"
         "\nA card that names its data exactly: vqa-engine tasks pin NAME"

@@ -20,7 +20,7 @@ Size = tuple[int, int]
 Sizes = Callable[[Config, Config, Size, int | None], tuple[int, int]]
 """(config, settings, size, the plan's longest edge) → (tokens, tiles)."""
 
-CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
+_CHOICE_INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
 """Asks for a letter; the wording of docs/facts/models.md, "Short-answer instruction"."""
 
 STOP_TEXTS = ("<end_of_utterance>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")
@@ -95,7 +95,7 @@ class Family:
     builtin: Callable[[], Path] | None = None
     estimate: MemoryProfile = field(factory=MemoryProfile)
     instruction: str = ""
-    choice_instruction: str = CHOICE_INSTRUCTION
+    choice_instruction: str = _CHOICE_INSTRUCTION
     prompt: Callable[[Config], str] | None = None
     marker: str | None = None
     stop: tuple[str, ...] = ()

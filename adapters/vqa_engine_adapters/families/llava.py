@@ -25,7 +25,7 @@ def image_tokens(config: Config, settings: Config) -> ImageTokens:
     Each row of patches of the tiled image ends with a newline token; `fixed` counts those
     of the tallest grid (transformers/models/llava_next, `pack_image_features`).
     """
-    edge, patches = tile_edge(config), tile_tokens(config)
+    edge, patches = tile_edge(config), _tile_tokens(config)
     if config.get("model_type") != "llava_next":
         return ImageTokens(per_tile=patches, tile_edge=edge)
     grids = _grids(config, settings)
@@ -78,7 +78,7 @@ def tile_edge(config: Config) -> int:
     return int((config.get("vision_config") or {}).get("image_size", EDGE))
 
 
-def tile_tokens(config: Config) -> int:
+def _tile_tokens(config: Config) -> int:
     """Tokens of one tile: its patches, and the class token where the config keeps it."""
     patches = (tile_edge(config) // _patch(config)) ** 2
     return patches + int(config.get("vision_feature_select_strategy", "default") == "full")
@@ -94,13 +94,13 @@ def sizes(
     (transformers/models/llava_next, `_get_unpadded_features`).
     """
     if config.get("model_type") != "llava_next":
-        return tile_tokens(config), 1
+        return _tile_tokens(config), 1
     edge, side = tile_edge(config), tile_edge(config) // _patch(config)
     height, width = best_grid(size, _grids(config, settings))
     grid = height // edge, width // edge
     top, left = padding((grid[0] * side, grid[1] * side), size)
     rows, columns = grid[0] * side - 2 * top, grid[1] * side - 2 * left
-    return tile_tokens(config) + rows * (columns + 1), grid[0] * grid[1] + 1
+    return _tile_tokens(config) + rows * (columns + 1), grid[0] * grid[1] + 1
 
 
 def padding(patches: tuple[int, int], size: Size) -> tuple[int, int]:

@@ -28,11 +28,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two tries where the server names none: doubled each time, and drawn at
 random from zero up to that, so that many requests refused at once do not come back at once."""
 
-BUSY = frozenset({408, 429, 502, 503, 504, 529})
+_BUSY = frozenset({408, 429, 502, 503, 504, 529})
 """Statuses of a server, or of the proxy before one, that will be itself again: 429 is RFC
 6585's, 529 means overloaded by usage."""
 
-OVERLOADED = frozenset({429, 503, 529})
+_OVERLOADED = frozenset({429, 503, 529})
 """Those of them that say that too much was asked at once."""
 
 _LONGEST_SAID = 1 << 16
@@ -235,8 +235,8 @@ class Client:
     def _refused(self, response: httpx2.Response) -> _Fault:
         status = response.status_code
         reason = f"HTTP status {status}: {self._said(response)}"
-        self.overloads += status in OVERLOADED
-        if status in BUSY:
+        self.overloads += status in _OVERLOADED
+        if status in _BUSY:
             return _Fault(reason, away=True, wait=_retry_after(response))
         if status >= 500 and response.headers.get("x-should-retry") == "false":
             # OpenAI's own client obeys it (openai-python, _base_client.py).

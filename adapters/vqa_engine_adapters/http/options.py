@@ -15,7 +15,7 @@ from vqa_engine_adapters.options import text
 BASE_URL = "http://127.0.0.1:8080/v1"
 """Where mlx-vlm's own server and llama.cpp's listen by default."""
 
-API_KEY_ENV = "VQA_ENGINE_API_KEY"
+_API_KEY_ENV = "VQA_ENGINE_API_KEY"
 """The environment variable with the key. Not OPENAI_API_KEY: a key for one company is not to
 be sent to whatever server `base_url` names unless somebody asks for it."""
 
@@ -75,7 +75,7 @@ class Options:
     """
 
     base_url: str = field(default=BASE_URL, validator=_checked_urls)
-    api_key_env: str = API_KEY_ENV
+    api_key_env: str = _API_KEY_ENV
     instruction: str | None = text()
     in_flight: int | None = field(
         default=None, converter=_in_flight, validator=validators.optional(validators.ge(1))

@@ -10,7 +10,7 @@ from attrs.converters import optional
 
 from vqa_engine_adapters.options import Wording
 
-MOST_CROPS = 16
+_MOST_CROPS = 16
 """What Phi-3.5-vision was trained with at most (its model card)."""
 
 
@@ -21,8 +21,8 @@ def _switch(value: Any) -> bool:
 
 
 def _crops(_instance: Any, _attribute: Any, value: int) -> None:
-    if not 1 <= value <= MOST_CROPS:
-        raise ValueError(f"it is from 1 to {MOST_CROPS}, not {value}")
+    if not 1 <= value <= _MOST_CROPS:
+        raise ValueError(f"it is from 1 to {_MOST_CROPS}, not {value}")
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ from vqa_engine_adapters.mlx.loading import Loaded, special
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.reuse import Key
 
-REMEMBERED = 32
+_REMEMBERED = 32
 """Prompts whose ids behind the image are kept: a batch is weighed, then answered."""
 
 
@@ -38,7 +38,7 @@ class Prompts:
         if prompt not in self._said:
             ids = self._family.tail(self._loaded.processor, prompt, special=special(self._loaded))
             self._said[prompt] = ids
-            if len(self._said) > REMEMBERED:
+            if len(self._said) > _REMEMBERED:
                 self._said.popitem(last=False)
         return self._said[prompt]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from attrs import define, frozen
 
-MOST_IMAGES = 4
+_MOST_IMAGES = 4
 """Images whose prefix is kept. Questions come ordered by image, so one would nearly do;
 a few more serve a caller who asks in turn about several."""
 
-MOST_BYTES = 256 * 2**20
+_MOST_BYTES = 256 * 2**20
 """Bytes kept in all, unless one image alone takes more: then it is kept by itself.
 SmolVLM-256M takes 24 MB for 17 tiles, a 7B model 300 MB and more for one image."""
 
@@ -62,7 +62,7 @@ class Prefixes:
     answered. So whatever goes wrong in between, no half-written state is left behind.
     """
 
-    def __init__(self, most_images: int = MOST_IMAGES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_images: int = _MOST_IMAGES, most_bytes: int = _MOST_BYTES) -> None:
         self._kept: dict[Key, Prefix] = {}
         self._most_images, self._most_bytes = most_images, most_bytes
 

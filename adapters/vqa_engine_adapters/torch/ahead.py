@@ -24,7 +24,7 @@ from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, continued, prepare
 from vqa_engine_adapters.turns import QuickTurns
 
-WORKERS = 2
+_WORKERS = 2
 """Threads: one prepares 70 pictures a second for LLaVA, and a GPU answers 40 questions in it
 (docs/facts/gpu.md); SmolVLM's pictures cost four times as much. More would only keep the
 interpreter from the thread that launches the GPU's work."""
@@ -70,7 +70,7 @@ class Ahead:
         self._largest = 0
         self._mine, self._turns = local(), QuickTurns()
         self._pool = ThreadPoolExecutor(
-            min(WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare"
+            min(_WORKERS, os.cpu_count() or 1), thread_name_prefix="prepare"
         )
 
     def offer(self, upcoming: Sequence[Question], edge: int | None) -> None:
@@ -83,7 +83,7 @@ class Ahead:
         known = {source(job.question) for job in self._jobs.values()}
         for question in upcoming:
             waiting = len(self._jobs) + 1
-            if waiting > WORKERS and waiting * (self._largest or self._limit) > self._limit:
+            if waiting > _WORKERS and waiting * (self._largest or self._limit) > self._limit:
                 return
             if source(question) not in known:
                 known.add(source(question))

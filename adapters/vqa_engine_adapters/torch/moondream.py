@@ -41,7 +41,7 @@ from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.loading import require, unloadable
 from vqa_engine_adapters.torch.options import Options
 
-RELEASE = "2025-06-21"
+_RELEASE = "2025-06-21"
 """The release that this adapter was written for; others have other methods."""
 
 REVISION = "9a7d4024050840e001defacec2b00727e89149e6"
@@ -81,7 +81,7 @@ class _Encoded:
 
 
 class Moondream2(ModelAdapter):
-    """moondream2 at `RELEASE`, on torch. Its code runs only with `trust_remote_code`.
+    """moondream2 at `_RELEASE`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
     ids and accepts neither a seed nor a prefill step; the answer's plan has none.
@@ -226,7 +226,7 @@ def _allowed(model: ModelRef) -> ModelRef:
     if not model.trust_remote_code:
         raise ConfigurationError(
             "moondream2 runs code that comes with its checkpoint, and that was not allowed. "
-            f"Read it on the hub (vikhyatk/moondream2, revision {RELEASE}); if you trust it, "
+            f"Read it on the hub (vikhyatk/moondream2, revision {_RELEASE}); if you trust it, "
             "say --trust-remote-code."
         )
     return model
@@ -251,7 +251,7 @@ def _load(checkpoint: Checkpoint) -> Any:
             checkpoint.name,
             (),
             f"its model has no {' and no '.join(missing)}",
-            f"This adapter is for revision {RELEASE}.",
+            f"This adapter is for revision {_RELEASE}.",
         )
     return model.eval()
 

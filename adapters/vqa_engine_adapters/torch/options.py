@@ -11,13 +11,13 @@ from attrs import converters, field, frozen, validators
 from vqa_engine.adapter import MemoryProfile
 from vqa_engine_adapters.options import Wording, text
 
-DTYPES = ("float32", "float16", "bfloat16")
+_DTYPES = ("float32", "float16", "bfloat16")
 
-PREFIX_CACHE = 256 * 2**20
+_PREFIX_CACHE = 256 * 2**20
 """Bytes of prefixes kept by default at least: a dozen images of a small model. Questions come
 ordered by image, so one is enough; the others serve mixed orders."""
 
-SHORTHANDS: Mapping[str, Mapping[str, Any]] = {
+_SHORTHANDS: Mapping[str, Mapping[str, Any]] = {
     "4bit": {"quant_method": "bitsandbytes", "load_in_4bit": True},
     "8bit": {"quant_method": "bitsandbytes", "load_in_8bit": True},
 }
@@ -33,7 +33,7 @@ def _quantization(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        value = SHORTHANDS.get(value) or json.loads(value)
+        value = _SHORTHANDS.get(value) or json.loads(value)
     return dict(value)
 
 
@@ -41,14 +41,14 @@ def _quantization(value: Any) -> dict[str, Any] | None:
 class Options(Wording):
     """How to load and ask a model; None leaves a choice to the driver.
 
-    `device` is torch's name (`cuda:1`), `dtype` one of `DTYPES`. `attn_implementation` and
+    `device` is torch's name (`cuda:1`), `dtype` one of `_DTYPES`. `attn_implementation` and
     `quantization` (a `quantization_config`, `4bit` or `8bit`) go to transformers as they
     are. `prefix_cache` bounds the bytes kept for images asked about again; 0 keeps none.
     `batch` bounds the questions that are answered together; 1 asks one by one.
     """
 
     device: str | None = text()
-    dtype: str | None = field(default=None, validator=validators.optional(validators.in_(DTYPES)))
+    dtype: str | None = field(default=None, validator=validators.optional(validators.in_(_DTYPES)))
     attn_implementation: str | None = text()
     quantization: dict[str, Any] | None = field(default=None, converter=_quantization)
     prefix_cache: int | None = field(
@@ -66,4 +66,4 @@ class Options(Wording):
             return self.prefix_cache
         image = profile.image_tokens
         largest = 0 if image is None else image.most * (profile.kv_per_token or 0)
-        return max(PREFIX_CACHE, 2 * largest)
+        return max(_PREFIX_CACHE, 2 * largest)

@@ -18,7 +18,7 @@ from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
 
-TRIAL = GenerationPlan(max_tokens=4)
+_TRIAL = GenerationPlan(max_tokens=4)
 """How the drawn pictures are asked about: the length of a short answer."""
 
 TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
@@ -109,8 +109,8 @@ def same_together(loaded: Loaded, asked: Sequence[Prepared]) -> bool:
     """
     if loaded.model.config.is_encoder_decoder:
         return False
-    alone = [generate_whole(loaded, [one], TRIAL)[0].ids for one in asked]
-    return [one.ids for one in generate_whole(loaded, asked, TRIAL)] == alone
+    alone = [generate_whole(loaded, [one], _TRIAL)[0].ids for one in asked]
+    return [one.ids for one in generate_whole(loaded, asked, _TRIAL)] == alone
 
 
 def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -> list[Generated]:

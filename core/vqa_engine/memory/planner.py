@@ -32,7 +32,7 @@ _TEMPLATE_TOKENS = 48
 
 _HALF_BITS = 16
 
-LOSSLESS: tuple[Lever, Lever] = ("prefill_step", "encoder_batch")
+_LOSSLESS: tuple[Lever, Lever] = ("prefill_step", "encoder_batch")
 
 
 @frozen
@@ -157,7 +157,7 @@ class Planner:
         """
         if self._blind:
             return None
-        steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
+        steps, tiles = (widths(plan, lever, self._levers) for lever in _LOSSLESS)
         fewest = tiles[-1]
         pairs = ((plan, step, fewest) for step in steps)
         found = _first((self._with(*one) for one in pairs), room)
@@ -167,7 +167,7 @@ class Planner:
         return _first((self._with(plan, step, many) for many in tiles), room)
 
     def _narrowest(self, plan: GenerationPlan) -> Planned:
-        steps, tiles = (widths(plan, lever, self._levers) for lever in LOSSLESS)
+        steps, tiles = (widths(plan, lever, self._levers) for lever in _LOSSLESS)
         return self._with(plan, steps[-1], tiles[-1])
 
     def _with(self, plan: GenerationPlan, step: int | None, tiles: int | None) -> Planned:

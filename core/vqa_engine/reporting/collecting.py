@@ -21,7 +21,7 @@ from vqa_engine.runs.journal import Tally
 from vqa_engine.scoring import Metric
 from vqa_engine.scoring.cluster import cluster_of
 
-MOST_DETAIL = 4_000
+_MOST_DETAIL = 4_000
 """Characters of a failure's detail that are kept, its last ones."""
 
 _EXACT = 1 << 53
@@ -214,7 +214,7 @@ def _add_failure(columns: dict[str, Column], place: int, failure: Failure, corpu
     columns["message"].put(place, failure.message)
     if failure.attempts:
         columns["attempts"].put(place, _text([_attempt(one) for one in failure.attempts]))
-    detail = failure.detail[-MOST_DETAIL:]
+    detail = failure.detail[-_MOST_DETAIL:]
     if detail and len(detail) <= corpus.details_left:
         columns["detail"].put(place, detail)
         corpus.details_left -= len(detail)
@@ -239,7 +239,7 @@ def _prompt(corpus: Corpus, known: Column, prompt: str | None, question: str) ->
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "cause": attempt.cause,
-        "message": attempt.message[:MOST_DETAIL],
+        "message": attempt.message[:_MOST_DETAIL],
         "plan": _plan(attempt.plan),
     }
 

@@ -15,13 +15,13 @@ from vqa_engine.scoring import ScoreTable
 RIGHT = 0.5
 """An answer counts as right from this score on, where an answer is either right or wrong."""
 
-ALL_DETAIL = 4_000_000
+_ALL_DETAIL = 4_000_000
 """Characters of details in one report; later failures keep their message."""
 
 ALL_PROMPTS = 4_000_000
 """Characters of different prompts in one report, what only repeats the question left out."""
 
-FIGURES = (
+_FIGURES = (
     "prompt_tokens",
     "image_tokens",
     "reused_tokens",
@@ -37,7 +37,7 @@ FIGURES = (
 )
 """Columns of tokens, milliseconds and bytes; all but the tokens have three digits."""
 
-FACTS = (
+_FACTS = (
     "answer",
     "finish",
     "plan",
@@ -73,7 +73,7 @@ class Contender:
 
     def __attrs_post_init__(self) -> None:
         scores = (f"score.{name}" for name in self.metrics)
-        self.columns = {name: Column() for name in (*FACTS, *FIGURES, "seconds", *scores)}
+        self.columns = {name: Column() for name in (*_FACTS, *_FIGURES, "seconds", *scores)}
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Corpus:
     truths: Lists = field(factory=Lists)
     clusters: Column = field(factory=Column)
     """What is not independent (`vqa_engine.scoring.cluster`); the page does without."""
-    details_left: int = ALL_DETAIL
+    details_left: int = _ALL_DETAIL
     prompts_left: int = ALL_PROMPTS
 
     def __len__(self) -> int:

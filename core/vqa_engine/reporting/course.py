@@ -18,7 +18,7 @@ from vqa_engine.runs.timeline import Summary, summarise
 POINTS = 160
 """Points of a course: as many as a drawing of this width can show."""
 
-RESTART = "fresh worker"
+_RESTART = "fresh worker"
 """The strategy whose event is that a worker was started again (`vqa_engine.session.host`)."""
 
 _HELD = re.compile(rf"{BUDGET}\((\d{{1,18}})\)")
@@ -79,7 +79,7 @@ class _Marks:
             if found := _HELD.fullmatch(event.call):
                 self.budget = int(found[1])
             place = self.places.get(stored.key(event.question_id))
-            if place is not None and event.strategy == RESTART:
+            if place is not None and event.strategy == _RESTART:
                 self.restarts[place // self.width] += 1
             elif place is not None and event.call != VERDICT:
                 self.cleanups[place // self.width] += 1

@@ -24,7 +24,7 @@ from vqa_engine.reporting.sections.parts import card
 from vqa_engine.reporting.sections.places import places
 from vqa_engine.reporting.sections.setup import setup
 
-SCRIPTS = ("data.js", "filters.js", "list.js", "opened.js", "main.js")
+_SCRIPTS = ("data.js", "filters.js", "list.js", "opened.js", "main.js")
 """The parts of the page's one script, in order."""
 
 
@@ -44,7 +44,7 @@ class Content:
 def data(content: Content, level: int = 6) -> bytes:
     """The rows, packed for the page's script (`vqa_engine.reporting.coded.packed`)."""
     corpus = content.corpus
-    pictures = evolve_values(corpus.pictures, content.addresses)
+    pictures = _evolve_values(corpus.pictures, content.addresses)
     facts: dict[str, Any] = {
         "contenders": [one.label for one in corpus.contenders],
         "metrics": list(corpus.metrics),
@@ -54,7 +54,7 @@ def data(content: Content, level: int = 6) -> bytes:
     return packed({**corpus.columns(), "picture": pictures}, facts, level)
 
 
-def evolve_values(column: Column, new: Mapping[str, str]) -> Column:
+def _evolve_values(column: Column, new: Mapping[str, str]) -> Column:
     """The column with other values at the same places; None for one that has no other."""
     return evolve(column, values=[new.get(value) for value in column.values])
 
@@ -76,7 +76,7 @@ def document(content: Content, *, live: str | None = None) -> str:
         summary(content),
         _asset("rows.html"),
         tag("script", rows, type="application/octet-stream", id="data") if rows else None,
-        tag("script", _asset(*SCRIPTS)),
+        tag("script", _asset(*_SCRIPTS)),
         data_live=1 if live is not None else None,
         data_version=live,
     )
@@ -119,7 +119,7 @@ def policy(live: bool) -> str:
     """
     asks = "connect-src 'self'; " if live else ""
     return (
-        f"default-src 'none'; script-src {_hash(_asset(*SCRIPTS))}; "
+        f"default-src 'none'; script-src {_hash(_asset(*_SCRIPTS))}; "
         f"style-src {_hash(_asset('page.css'))}; img-src data: 'self'; {asks}"
         "base-uri 'none'; form-action 'none'"
     )

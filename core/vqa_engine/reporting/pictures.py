@@ -31,7 +31,7 @@ Pictures = Literal["beside", "embed", "none"]
 EDGE = 256
 """Longest edge of an embedded picture, in pixels."""
 
-MOST_EMBEDDED = 300
+_MOST_EMBEDDED = 300
 """Embedded pictures in one page; 300 photos of 256 pixels are about 2 MB."""
 
 VIEWED_EDGE = 1280
@@ -110,10 +110,10 @@ class Gallery:
         raise ImageError("this version draws it otherwise", image=key)
 
     def embedded(self, keys: Iterable[str | None]) -> dict[str, str]:
-        """`data:` addresses of the first `MOST_EMBEDDED` pictures that can be opened, by key."""
+        """`data:` addresses of the first `_MOST_EMBEDDED` pictures that can be opened, by key."""
         found: dict[str, str] = {}
         for key in keys:
-            if len(found) >= MOST_EMBEDDED:
+            if len(found) >= _MOST_EMBEDDED:
                 break
             if key is None or key in found:
                 continue

@@ -52,7 +52,7 @@ SHARE = 0.1
 QUICK = 1
 """How well the rows are compressed: they go no further than this machine."""
 
-NO_PICTURE = "It is in none of the folders that may be shown; add its folder with --images."
+_NO_PICTURE = "It is in none of the folders that may be shown; add its folder with --images."
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Viewer:
             corpus=corpus,
             title=title(corpus),
             addresses={key: f"picture?key={quote(key, safe='')}" for key in keys},
-            no_picture=NO_PICTURE,
+            no_picture=_NO_PICTURE,
         )
         version = str(self._number)
         page = document(content, live=version)

@@ -16,13 +16,13 @@ from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
-SAME = ("question_digest", "task", "card")
+_SAME = ("question_digest", "task", "card")
 """Settings of a run, by the beginning of their names, that two runs must share."""
 
-PLANNED = ("prompt", "system")
+_PLANNED = ("prompt", "system")
 """Settings of a plan that change what a model is asked."""
 
-PROMPTS = ("instruction", "prompt", "system")
+_PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
 
 _SHOWN = 40
@@ -104,9 +104,9 @@ def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:
     """The settings that decide what was asked."""
     settings = {
         name: value for name, value in asdict(manifest, recurse=False).items()
-        if name.startswith(SAME)
+        if name.startswith(_SAME)
     }  # fmt: skip
     record = manifest.adapters.get(label)
     options, own = (record.options, record.settings) if record else ({}, {})
-    settings |= {name: own.get(name, getattr(manifest.plan, name)) for name in PLANNED}
-    return settings | {f"option {name}": options[name] for name in PROMPTS if name in options}
+    settings |= {name: own.get(name, getattr(manifest.plan, name)) for name in _PLANNED}
+    return settings | {f"option {name}": options[name] for name in _PROMPTS if name in options}

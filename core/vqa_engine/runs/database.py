@@ -11,7 +11,7 @@ from time import monotonic
 
 from vqa_engine.errors import JournalError
 
-FORMAT = 3
+_FORMAT = 3
 """SQLite's `user_version` of a journal. Format 1 had none."""
 
 _APPLICATION = int.from_bytes(b"VQAE")
@@ -30,7 +30,7 @@ CREATE TABLE in_flight (
 ) WITHOUT ROWID;
 CREATE TABLE events (adapter TEXT, time REAL, record BLOB);
 PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {FORMAT};
+PRAGMA user_version = {_FORMAT};
 COMMIT;
 """
 _SETTINGS = """
@@ -131,7 +131,7 @@ def _text(stored: bytes) -> str:
 
 def _check_format(path: Path | None, db: sqlite3.Connection) -> None:
     """See that the file has our tables and nothing else: a view or a trigger would run."""
-    if _mark(db) != (_APPLICATION, FORMAT):
+    if _mark(db) != (_APPLICATION, _FORMAT):
         raise unusable(path, f"The journal {path} was not written by this version of vqa-engine")
     if _schema(db) != _own_schema():
         raise unusable(path, f"The journal {path} has tables, views or triggers that are not ours")

@@ -35,7 +35,7 @@ LONGEST = 60
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 """The name at the start of a requirement (PEP 508)."""
 
-CODE = (".py", *EXTENSION_SUFFIXES)
+_CODE = (".py", *EXTENSION_SUFFIXES)
 
 
 @frozen(kw_only=True)
@@ -153,7 +153,7 @@ def _below(module: Path) -> Iterator[tuple[str, Path]]:
     """The code of a package, or of the package that a module is in."""
     folder = module if module.is_dir() else module.parent
     for file in folder.rglob("*"):
-        if file.name.endswith(CODE) and file.is_file():
+        if file.name.endswith(_CODE) and file.is_file():
             yield file.relative_to(folder).as_posix(), file
 
 

@@ -107,10 +107,10 @@ def _both(row: Row) -> tuple[Row, bytes, bytes]:
     """A row with its question's record and its own."""
     if row.answer is None and row.failure is None:
         raise ValueError("it has neither an answer nor a failure")
-    return row, encoded_question(row.question), encoded_row(row)
+    return row, _encoded_question(row.question), _encoded_row(row)
 
 
-def encoded_question(question: Question) -> bytes:
+def _encoded_question(question: Question) -> bytes:
     """The question's record, read back once to be sure of it."""
     image, *images = map(_path, question.all_images)
     stored = _StoredQuestion(
@@ -131,7 +131,7 @@ def encoded_question(question: Question) -> bytes:
     return _checked(stored, _decoded_question)
 
 
-def encoded_row(row: Row) -> bytes:
+def _encoded_row(row: Row) -> bytes:
     """The row's record, read back once to be sure of it."""
     stored = _StoredRow(
         seconds=row.seconds,
@@ -243,7 +243,7 @@ def _failed(row: Row, error: Exception) -> Row:
     """The row as a failure that can be stored."""
     question, what = row.question, "answer"
     try:
-        encoded_question(question)
+        _encoded_question(question)
     except UNSTORABLE:
         question, what = _readable_question(question), "question"
     message = f"the {what} cannot be stored: {_reason(error)}"

@@ -115,7 +115,7 @@ def number(question: Question) -> int:
         ) from None
 
 
-def text_id(question: Question) -> str:
+def _text_id(question: Question) -> str:
     """The id as text."""
     return str(question.question_id)
 
@@ -128,7 +128,7 @@ def letter_of(question: Question, text: str) -> str:
 
 def _by_id(answered: Iterable[Answered]) -> Iterator[bytes]:
     """An object of letters or texts by id (MMMU)."""
-    yield _encode({text_id(one): letter_of(one, text) for one, text in answered}) + b"\n"
+    yield _encode({_text_id(one): letter_of(one, text) for one, text in answered}) + b"\n"
 
 
 def _aokvqa(answered: Iterable[Answered]) -> Iterator[bytes]:
@@ -137,13 +137,13 @@ def _aokvqa(answered: Iterable[Answered]) -> Iterator[bytes]:
     for one, text in answered:
         choice = read_choice(text, one.choices).choice if one.choices else None
         said = text if choice is None else one.choices[choice]
-        found[text_id(one)] = {"multiple_choice" if one.choices else "direct_answer": said}
+        found[_text_id(one)] = {"multiple_choice" if one.choices else "direct_answer": said}
     yield _encode(found) + b"\n"
 
 
 def _seed(answered: Iterable[Answered]) -> Iterator[bytes]:
     for one, text in answered:
-        yield _encode({"question_id": text_id(one), "prediction": letter_of(one, text)}) + b"\n"
+        yield _encode({"question_id": _text_id(one), "prediction": letter_of(one, text)}) + b"\n"
 
 
 def _mmbench(answered: Iterable[Answered]) -> Iterator[bytes]:
@@ -151,7 +151,7 @@ def _mmbench(answered: Iterable[Answered]) -> Iterator[bytes]:
     yield _line(["index", "question", "A", "B", "C", "D", "prediction"])
     for one, text in answered:
         choices: Sequence[str] = (*one.choices, "", "", "", "")[:4]
-        yield _line([text_id(one), one.text, *choices, text])
+        yield _line([_text_id(one), one.text, *choices, text])
 
 
 def _line(cells: Sequence[str]) -> bytes:
@@ -171,7 +171,7 @@ TEXTVQA = Submission(
     encode=listed("question_id", "answer", number),
 )
 VIZWIZ = Submission(
-    server="VizWiz's server (EvalAI)", counts=(8000,), encode=listed("image", "answer", text_id)
+    server="VizWiz's server (EvalAI)", counts=(8000,), encode=listed("image", "answer", _text_id)
 )
 DOCVQA = Submission(
     server="the RRC server",
@@ -181,7 +181,7 @@ DOCVQA = Submission(
 GQA = Submission(
     server="GQA's server (EvalAI)",
     counts=(),
-    encode=listed("questionId", "prediction", text_id),
+    encode=listed("questionId", "prediction", _text_id),
 )
 MMMU = Submission(server="MMMU's server (EvalAI)", counts=(10500,), encode=_by_id)
 MMBENCH = Submission(server="MMBench's server", counts=(1784, 6666), encode=_mmbench)

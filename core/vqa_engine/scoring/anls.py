@@ -12,7 +12,7 @@ from collections import defaultdict
 
 from vqa_engine.scoring.metric import BestRule, Metric
 
-THRESHOLD = 0.5
+_THRESHOLD = 0.5
 """The normalised distance from which on an answer is wrong."""
 
 
@@ -26,7 +26,7 @@ def anls_inclusive() -> Metric:
     return BestRule(name="anls-inclusive", compare=_inclusive)
 
 
-def similarity(one: str, other: str) -> float:
+def _similarity(one: str, other: str) -> float:
     """1 - NL of two strings, in 0..1; two empty ones are alike."""
     one, other = _folded(one), _folded(other)
     longer = max(len(one), len(other))
@@ -59,13 +59,13 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def _strict(prediction: str, answer: str) -> float:
-    found = similarity(prediction, answer)
-    return found if found > 1 - THRESHOLD else 0.0
+    found = _similarity(prediction, answer)
+    return found if found > 1 - _THRESHOLD else 0.0
 
 
 def _inclusive(prediction: str, answer: str) -> float:
-    found = similarity(prediction, answer)
-    return found if found >= 1 - THRESHOLD else 0.0
+    found = _similarity(prediction, answer)
+    return found if found >= 1 - _THRESHOLD else 0.0
 
 
 def _folded(text: str) -> str:

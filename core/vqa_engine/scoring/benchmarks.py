@@ -12,10 +12,10 @@ from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, labe
 from vqa_engine.scoring.cluster import cluster_of
 from vqa_engine.scoring.metric import Grade
 
-SUBTASK = "subtask"
+_SUBTASK = "subtask"
 """The label of MME's subtask; without it, `question_type` is taken."""
 
-COGNITION = (
+_COGNITION = (
     "commonsense_reasoning",
     "numerical_calculation",
     "text_translation",
@@ -34,7 +34,7 @@ class Mme(Sums):
 
     def add(self, tally: Tally, question: Question, grade: Grade) -> None:
         """As `Aggregate.add`."""
-        subtask = question.labels.get(SUBTASK) or question.question_type or "all"
+        subtask = question.labels.get(_SUBTASK) or question.question_type or "all"
         pair = cluster_of(question) if question.group is None else question.group
         tally.setdefault((subtask, pair), []).append(grade.value)
 
@@ -54,7 +54,7 @@ class Mme(Sums):
         points = {subtask: _points(subtask, counts) for subtask in _subtasks(counts)}
         sums: dict[str, float] = defaultdict(float)
         for subtask, earned in points.items():
-            sums["cognition" if subtask in COGNITION else "perception"] += earned
+            sums["cognition" if subtask in _COGNITION else "perception"] += earned
         total = {"perception + cognition": sum(sums.values())} if len(sums) > 1 else {}
         return {**total, **dict(sorted(sums.items(), reverse=True)), **points}
 

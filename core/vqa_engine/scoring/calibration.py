@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-BINS = 10
+_BINS = 10
 
 
 @frozen(kw_only=True)
@@ -45,9 +45,9 @@ class Calibration:
 
 def calibration(answers: Iterable[tuple[float, float]]) -> Calibration:
     """Of (probability, score) of each answer, both 0..1."""
-    found: list[list[tuple[float, float]]] = [[] for _ in range(BINS)]
+    found: list[list[tuple[float, float]]] = [[] for _ in range(_BINS)]
     for probability, score in answers:
-        found[max(0, math.ceil(probability * BINS) - 1)].append((probability, score))
+        found[max(0, math.ceil(probability * _BINS) - 1)].append((probability, score))
     bins = tuple(_bin(number, pairs) for number, pairs in enumerate(found))
     count = sum(one.count for one in bins)
     gaps = sum(one.count * abs(one.gap) for one in bins if one.count)
@@ -57,8 +57,8 @@ def calibration(answers: Iterable[tuple[float, float]]) -> Calibration:
 def _bin(number: int, pairs: list[tuple[float, float]]) -> Bin:
     count = len(pairs)
     return Bin(
-        low=number / BINS,
-        high=(number + 1) / BINS,
+        low=number / _BINS,
+        high=(number + 1) / _BINS,
         count=count,
         probability=sum(one for one, _ in pairs) / count if count else math.nan,
         accuracy=sum(one for _, one in pairs) / count if count else math.nan,

@@ -11,10 +11,10 @@ from attrs import frozen
 from vqa_engine.adapter import Question
 from vqa_engine.scoring.metric import Grade, Rule, truths
 
-DATASET = "dataset"
+_DATASET = "dataset"
 """The label that names the part of OCRBench a question is from."""
 
-FORMULAS = "HME100k"
+_FORMULAS = "HME100k"
 
 
 @frozen(kw_only=True)
@@ -26,7 +26,7 @@ class OcrBenchContains(Rule):
 
     def grade(self, prediction: str, question: Question) -> Grade:
         """As `Metric.grade`."""
-        prepared = _formula if question.labels.get(DATASET) == FORMULAS else _text
+        prepared = _formula if question.labels.get(_DATASET) == _FORMULAS else _text
         said = prepared(prediction)
         return Grade(float(any(prepared(truth) in said for truth in truths(question))))
 

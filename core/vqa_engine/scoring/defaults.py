@@ -27,7 +27,7 @@ _WHY: dict[Kind, str] = {
     "answers": "the questions have one to nine accepted answers",
 }
 
-LOOKED_AT = 1000
+_LOOKED_AT = 1000
 """Questions at the beginning of a set that decide; reading a whole set would be slow."""
 
 
@@ -41,7 +41,7 @@ class Default:
 
 def default_metric(questions: Iterable[Question]) -> Default:
     """The metric for these questions; a mixed set is graded by what each question has."""
-    kinds = {kind: None for kind in map(kind_of, islice(questions, LOOKED_AT)) if kind}
+    kinds = {kind: None for kind in map(_kind_of, islice(questions, _LOOKED_AT)) if kind}
     if not kinds:
         return Default(metric(METRIC["votes"]), "the questions have no ground truths")
     if len(kinds) > 1:
@@ -50,7 +50,7 @@ def default_metric(questions: Iterable[Question]) -> Default:
     return Default(metric(METRIC[kind]), _WHY[kind])
 
 
-def kind_of(question: Question) -> Kind | None:
+def _kind_of(question: Question) -> Kind | None:
     """What the question can be scored by; None for one without ground truths."""
     if question.choices and right_choice(question) is not None:
         return "choice"
@@ -70,7 +70,7 @@ class ByQuestion(Rule):
 
     def grade(self, prediction: str, question: Question) -> Grade:
         """As `Metric.grade`."""
-        kind = kind_of(question)
+        kind = _kind_of(question)
         if kind is None:
             raise ScoringError("A question without ground truths cannot be scored.")
         return self._metrics[kind].grade(prediction, question)

@@ -18,7 +18,7 @@ FORMATS = get_args(Format)
 
 Tables = Mapping[str, Sequence[ScoreTable]]
 
-DECIMALS = 1
+_DECIMALS = 1
 """Of percentages: a run of 10,000 questions is known to about one point."""
 
 _SPECIAL = str.maketrans(
@@ -117,12 +117,12 @@ def _csv(figures: Sequence[Mapping[str, object]]) -> str:
 def _interval(score: Score) -> str:
     if not score.count:
         return "–"
-    return f"{_percent(score)} ({score.low:.{DECIMALS}f}–{score.high:.{DECIMALS}f})"
+    return f"{_percent(score)} ({score.low:.{_DECIMALS}f}–{score.high:.{_DECIMALS}f})"
 
 
 def _percent(score: Score | None) -> str:
-    return "–" if score is None or not score.count else f"{score.percent:.{DECIMALS}f}"
+    return "–" if score is None or not score.count else f"{score.percent:.{_DECIMALS}f}"
 
 
 def _rounded(percent: float) -> float | None:
-    return None if math.isnan(percent) else round(percent, DECIMALS)
+    return None if math.isnan(percent) else round(percent, _DECIMALS)

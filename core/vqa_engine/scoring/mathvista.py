@@ -18,7 +18,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.scoring.choice import Choice
 from vqa_engine.scoring.metric import Grade, Status, truths
 
-PRECISION = "precision"
+_PRECISION = "precision"
 """The label that says to how many decimals a float is compared."""
 
 _NUMBER = re.compile(
@@ -63,7 +63,7 @@ def _normaliser(question: Question) -> Callable[[str], str | None]:
     if question.answer_type == "integer":
         return _integer
     if question.answer_type == "float":
-        precision = int(float(question.labels.get(PRECISION, "2")))
+        precision = int(float(question.labels.get(_PRECISION, "2")))
         return lambda text: str(round(_float(text), precision))
     return str.strip
 

@@ -85,7 +85,7 @@ def official_choice(prediction: str, choices: Sequence[str]) -> int | None:
     return _last(text.lower(), [choice.lower() for choice in choices])
 
 
-def open_candidates(prediction: str) -> list[Normal]:
+def _open_candidates(prediction: str) -> list[Normal]:
     """The candidate answers that the official parser finds in the response to an open question."""
     parts = list(_tails(prediction)) or [_trimmed(prediction)]
     numbers = [one for part in parts for form in _NUMBERS for one in form.findall(part)]
@@ -94,7 +94,7 @@ def open_candidates(prediction: str) -> list[Normal]:
 
 def _open(prediction: str, question: Question) -> Grade:
     wanted = [normal for truth in truths(question) for normal in _normals(truth)]
-    said = open_candidates(prediction)
+    said = _open_candidates(prediction)
     right = any(
         (isinstance(one, str) and isinstance(other, str) and other in one) or one == other
         for one in said

@@ -15,7 +15,7 @@ from vqa_engine.scoring.normaliser import normalised
 ENOUGH = 3
 """Matches that count as fully right (Antol et al., VQA, ICCV 2015)."""
 
-DIFFICULT = "difficult_direct_answer"
+_DIFFICULT = "difficult_direct_answer"
 """The label, "true", of A-OKVQA's questions that its direct-answer task leaves out."""
 
 
@@ -56,6 +56,6 @@ class AokvqaDirect(Rule):
 
     def grade(self, prediction: str, question: Question) -> Grade:
         """As `Metric.grade`."""
-        if question.labels.get(DIFFICULT, "").casefold() == "true":
+        if question.labels.get(_DIFFICULT, "").casefold() == "true":
             raise ScoringError("A-OKVQA scores no direct answers to difficult questions.")
         return Grade(min(1.0, truths(question).count(prediction) / ENOUGH))

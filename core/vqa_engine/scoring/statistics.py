@@ -24,7 +24,7 @@ POWER = 2.8
 MANY = 100
 """Clusters from which on the variance between them is trusted also where it is small."""
 
-RESAMPLES = 2000
+_RESAMPLES = 2000
 MOST_UNITS = 1000
 """Units that are drawn again; more clusters are joined at random into so many, which changes
 the standard error by some 2 % (Wolter, Introduction to Variance Estimation, chapter 2)."""
@@ -142,7 +142,7 @@ def bootstrap(
     clusters: Sequence[Counts],
     figures: Callable[[Counts], Mapping[str, float]],
     *,
-    resamples: int = RESAMPLES,
+    resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
     """The 95 % percentile interval of each figure, by drawing clusters with replacement.

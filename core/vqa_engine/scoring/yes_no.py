@@ -35,32 +35,32 @@ class YesNoRule(Rule):
 
     def grade(self, prediction: str, question: Question) -> Grade:
         """As `Metric.grade`."""
-        truth = truth_of(question)
+        truth = _truth_of(question)
         said, status = self.read(prediction)
         return Grade(float(said == truth), said, status)
 
 
 def pope() -> Metric:
     """`yes-no-pope`: what is no `no` is a yes, even an empty answer (RUCAIBox/POPE)."""
-    return YesNoRule(name="yes-no-pope", read=read_pope)
+    return YesNoRule(name="yes-no-pope", read=_read_pope)
 
 
 def words() -> Metric:
     """`yes-no-words`: exactly one of the words `yes` and `no`, in any case."""
-    return YesNoRule(name="yes-no-words", read=read_words)
+    return YesNoRule(name="yes-no-words", read=_read_words)
 
 
 def mme() -> Metric:
     """`mme`: the first four characters decide (MME's calculation.py)."""
-    return YesNoRule(name="mme", read=read_mme, aggregates=("mme", "yes-no"))
+    return YesNoRule(name="mme", read=_read_mme, aggregates=("mme", "yes-no"))
 
 
 def hallusion() -> Metric:
     """`hallusion`: HallusionBench by rule instead of by GPT-4, read as `yes-no-words`."""
-    return YesNoRule(name="hallusion", read=read_words, aggregates=("hallusion", "yes-no"))
+    return YesNoRule(name="hallusion", read=_read_words, aggregates=("hallusion", "yes-no"))
 
 
-def truth_of(question: Question) -> YesNo:
+def _truth_of(question: Question) -> YesNo:
     """The ground truth.
 
     Raises:
@@ -72,13 +72,13 @@ def truth_of(question: Question) -> YesNo:
     return truth
 
 
-def read_pope(prediction: str) -> Reading:
+def _read_pope(prediction: str) -> Reading:
     """Text up to the first full stop, split at single spaces: `No`, `no` or `not` is a no."""
     said = prediction.partition(".")[0].replace(",", "").split(" ")
     return ("no" if {"No", "no", "not"} & set(said) else "yes"), "parsed"
 
 
-def read_words(prediction: str) -> Reading:
+def _read_words(prediction: str) -> Reading:
     """The one of the two words that is there; both are ambiguous."""
     said = set(_WORDS.findall(prediction.lower())) & {"yes", "no"}
     if len(said) == 2:
@@ -88,7 +88,7 @@ def read_words(prediction: str) -> Reading:
     return ("yes" if "yes" in said else "no"), "parsed"
 
 
-def read_mme(prediction: str) -> Reading:
+def _read_mme(prediction: str) -> Reading:
     """`yes` or `no` within the first four characters, `yes` first."""
     beginning = prediction.lower()[:_PREFIX]
     if "yes" in beginning:
@@ -106,7 +106,7 @@ class Binary(Sums):
     def add(self, tally: Tally, question: Question, grade: Grade) -> None:
         """As `Aggregate.add`."""
         count(tally, "all")
-        count(tally, f"{truth_of(question)}, said {grade.parsed or 'neither'}")
+        count(tally, f"{_truth_of(question)}, said {grade.parsed or 'neither'}")
 
     def figures(self, counts: Counts) -> dict[str, float]:
         """As `Aggregate.figures`."""

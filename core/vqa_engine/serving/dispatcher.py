@@ -24,7 +24,7 @@ from vqa_engine.serving.sharing import Holding, needed, share, victims
 from vqa_engine.serving.waiting import Ticket, shared_images
 from vqa_engine.session.protocol import Settled
 
-LONGEST_RETRY = 60
+_LONGEST_RETRY = 60
 """Seconds; openai-python waits no longer for a Retry-After (`_base_client.py`)."""
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class Dispatcher:
 
     def _seconds_to_wait(self) -> int:
         """When about half of the line is through, at the pace of late."""
-        return max(1, min(LONGEST_RETRY, math.ceil(self.waiting * self._pace / 2)))
+        return max(1, min(_LONGEST_RETRY, math.ceil(self.waiting * self._pace / 2)))
 
 
 def _image_id(images: Sequence[bytes]) -> str:

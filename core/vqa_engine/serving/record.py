@@ -17,7 +17,7 @@ from vqa_engine.runs import manifest
 from vqa_engine.runs.directory import RunDirectory
 from vqa_engine.runs.manifest import Manifest
 
-QUESTION_SET = "served"
+_QUESTION_SET = "served"
 """What the manifest of served requests calls its question set, which nobody knows beforehand."""
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ def served_manifest(specs: Sequence[AdapterSpec], plan: GenerationPlan) -> Manif
         python=python,
         adapters={spec.label: manifest.adapter_record(spec) for spec in specs},
         plan=plan,
-        question_set=QUESTION_SET,
+        question_set=_QUESTION_SET,
         question_count=0,
-        question_digest=hashlib.sha256(msgspec.json.encode(QUESTION_SET)).hexdigest(),
+        question_digest=hashlib.sha256(msgspec.json.encode(_QUESTION_SET)).hexdigest(),
         metrics=(),
     )
 

@@ -31,9 +31,9 @@ from vqa_engine.worker import Timeouts, WorkerSession
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-KEY_VARIABLE = "VQA_ENGINE_API_KEY"
+_KEY_VARIABLE = "VQA_ENGINE_API_KEY"
 
-KEEP_ALIVE = 75
+_KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep theirs, so that none
 sends a request into a closing one."""
 
@@ -60,7 +60,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8931
     names: Sequence[str] = ()
-    key_variable: str = KEY_VARIABLE
+    key_variable: str = _KEY_VARIABLE
     most_waiting: int = 512
     most_tokens: int = 512
     instruction: bool = False
@@ -104,7 +104,7 @@ def serve(
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=_KEEP_ALIVE,
             ws="none",
         )
         server = uvicorn.Server(configuration)

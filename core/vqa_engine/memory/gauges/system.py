@@ -11,11 +11,11 @@ from vqa_engine.memory.gauges.base import Figure, Gauge
 from vqa_engine.memory.gauges.cgroup import CgroupGauge
 from vqa_engine.memory.gauges.process import process_gauge
 
-LEVELS = {1: "normal", 2: "warn", 4: "critical"}
+_LEVELS = {1: "normal", 2: "warn", 4: "critical"}
 """`kern.memorystatus_vm_pressure_level` (docs/facts/memory.md, "Pressure signals")."""
 
 
-STALLED = 10.0
+_STALLED = 10.0
 """Per cent of the last ten seconds in which some task (short of memory) or all of them (very
 short) waited for it. systemd-oomd kills at 60 % of the latter (oomd.conf,
 `DefaultMemoryPressureLimit`), so cleaning at a sixth of that comes well before."""
@@ -125,7 +125,7 @@ class PressureLevelGauge:
             level = self._ask("kern.memorystatus_vm_pressure_level")
         except OSError as error:
             return (Figure(self.name, missing=str(error), unit="level"),)
-        return (Figure(self.name, level, unit=LEVELS.get(level, "level")),)
+        return (Figure(self.name, level, unit=_LEVELS.get(level, "level")),)
 
 
 class System:
@@ -157,8 +157,8 @@ def _stage(figure: Figure) -> int:
     """0, 1 or 2 for a figure of one of the pressure gauges."""
     value = figure.value or 0
     if figure.name == PressureLevelGauge.name:
-        return {"warn": 1, "critical": 2}.get(LEVELS.get(int(value), ""), 0)
-    return {"psi some": 1, "psi full": 2}.get(figure.name, 0) if value >= STALLED else 0
+        return {"warn": 1, "critical": 2}.get(_LEVELS.get(int(value), ""), 0)
+    return {"psi some": 1, "psi full": 2}.get(figure.name, 0) if value >= _STALLED else 0
 
 
 def pressure_gauges() -> tuple[Gauge, ...]:

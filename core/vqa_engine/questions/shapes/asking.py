@@ -33,13 +33,13 @@ class Ask:
     answer: str
 
 
-def ask_colour(scene: Scene, rng: random.Random) -> Ask:
+def _ask_colour(scene: Scene, rng: random.Random) -> Ask:
     """The colour of the only thing of its shape."""
     thing = rng.choice(_alone(scene.things, _shape))
     return Ask("colour", "colour of shape", thing.shape, "", thing.colour)
 
 
-def ask_shape(scene: Scene, rng: random.Random) -> Ask:
+def _ask_shape(scene: Scene, rng: random.Random) -> Ask:
     """The shape of the only thing of its colour."""
     thing = rng.choice(_alone(scene.things, _colour))
     return Ask("shape", "shape of colour", thing.colour, "", thing.shape)
@@ -62,7 +62,7 @@ def ask_yes_no(scene: Scene, rng: random.Random) -> Ask:
     return Ask("yes/no", form, a, b, answer)
 
 
-def ask_position(scene: Scene, rng: random.Random) -> Ask:
+def _ask_position(scene: Scene, rng: random.Random) -> Ask:
     """In which half of the picture a thing lies, or on which side of another thing."""
     return (ask_half if rng.random() < _HALVES_SHARE else ask_relation)(scene, rng)
 
@@ -78,11 +78,11 @@ def ask_relation(scene: Scene, rng: random.Random) -> Ask:
 
 
 KINDS: Mapping[str, Callable[[Scene, random.Random], Ask]] = {
-    "colour": ask_colour,
-    "shape": ask_shape,
+    "colour": _ask_colour,
+    "shape": _ask_shape,
     "count": ask_count,
     "yes/no": ask_yes_no,
-    "position": ask_position,
+    "position": _ask_position,
 }
 """The kinds of question, in the order in which the set asks them."""
 

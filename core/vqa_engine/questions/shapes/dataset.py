@@ -21,7 +21,7 @@ from vqa_engine.questions.shapes.scenes import (
 )
 from vqa_engine.questions.shapes.wording import annotate, word
 
-QUESTIONS_PER_SCENE = len(KINDS)
+_QUESTIONS_PER_SCENE = len(KINDS)
 
 _ANSWER_TYPES = {"yes/no": "yes/no", "count": "number"}
 
@@ -55,10 +55,10 @@ class ShapesSet:
 
         A scene is drawn once for as long as its questions follow each other.
         """
-        scenes = groupby(places, lambda place: place // QUESTIONS_PER_SCENE)
+        scenes = groupby(places, lambda place: place // _QUESTIONS_PER_SCENE)
         for scene, wanted in scenes:
             questions = tuple(self.scene_questions(scene))
-            yield from (questions[place % QUESTIONS_PER_SCENE] for place in wanted)
+            yield from (questions[place % _QUESTIONS_PER_SCENE] for place in wanted)
 
     def digest(self) -> str:
         """SHA-256 over what determines the content: seed, count and drawing version."""
@@ -77,7 +77,7 @@ class ShapesSet:
         self, index: int, number: int, image: bytes, ask: Ask, rng: random.Random
     ) -> Question:
         return Question(
-            question_id=index * QUESTIONS_PER_SCENE + number,
+            question_id=index * _QUESTIONS_PER_SCENE + number,
             image=image,
             text=word(ask, rng),
             answers=annotate(ask.answer, rng),

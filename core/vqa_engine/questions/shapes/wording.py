@@ -50,7 +50,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 """Other honest answers a person might write down instead of the canonical one."""
 
-ANNOTATORS = 10
+_ANNOTATORS = 10
 _MOST_DISSENTERS = 2
 
 
@@ -68,6 +68,6 @@ def annotate(answer: str, rng: random.Random) -> tuple[str, ...]:
     others = SYNONYMS.get(answer, ())
     dissenters = rng.randrange(_MOST_DISSENTERS + 1) if others else 0
     answers = [rng.choice(others) for _ in range(dissenters)]
-    answers += [answer] * (ANNOTATORS - dissenters)
+    answers += [answer] * (_ANNOTATORS - dissenters)
     rng.shuffle(answers)
     return tuple(answers)

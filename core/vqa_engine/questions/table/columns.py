@@ -81,7 +81,7 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         )
 
 
-GUESSES: Mapping[str, tuple[str, ...]] = {
+_GUESSES: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "image_path", "img", "picture", "photo", "file", "filename", "file_name"),
     "question": ("question", "text", "query"),
     "answers": ("answers", "answer", "label", "ground_truth", "gt"),
@@ -109,7 +109,7 @@ def guessed(known: Iterable[str], given: Mapping[str, str]) -> Columns:
     _check(given, header)
     found: dict[str, object] = {}
     lower = {name.strip().lower(): name for name in reversed(header)}
-    for part, guesses in GUESSES.items():
+    for part, guesses in _GUESSES.items():
         match = given.get(part) or next((lower[one] for one in guesses if one in lower), None)
         if match is not None:
             found[part] = match
@@ -139,9 +139,9 @@ def _used(wanted: Cell) -> set[str]:
 
 def _check(given: Mapping[str, str], header: list[str]) -> None:
     for part, column in given.items():
-        if part not in GUESSES:
+        if part not in _GUESSES:
             raise ConfigurationError(
-                f"{part!r} is not a part of a question; --columns takes {', '.join(GUESSES)}."
+                f"{part!r} is not a part of a question; --columns takes {', '.join(_GUESSES)}."
             )
         if column not in header:
             raise ConfigurationError(

@@ -28,7 +28,7 @@ _BOMS = (
 )
 _SEPARATORS = ",;\t|"
 
-SHORTEST = 64
+_SHORTEST = 64
 """Characters; a shorter image cell is a path or another row's index (VLMEvalKit's rule)."""
 
 
@@ -136,7 +136,7 @@ class _Base64:
 
 def _is_base64(cell: str) -> bool:
     """Whether a cell holds an encoded file; JPEG, PNG, GIF, WebP and BMP begin like this."""
-    return len(cell) >= SHORTEST and cell.startswith(("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk"))
+    return len(cell) >= _SHORTEST and cell.startswith(("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk"))
 
 
 def _decoded(cell: str) -> bytes:

@@ -13,7 +13,7 @@ from vqa_engine.questions.table.columns import Columns, Derived
 from vqa_engine.questions.table.reading import Row
 from vqa_engine.questions.table.table_set import Files, Pictures
 
-SUFFIXES = frozenset(
+_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".mpo")
 )
 """Files that count as pictures: the formats that `vqa_engine.images` reads."""
@@ -22,7 +22,7 @@ _COCO = re.compile(r"(?:COCO_\w+_)?0*([0-9]{1,12})")
 """COCO's names (`COCO_val2014_000000000042`, `000000000042`) hold the image's id."""
 
 COLUMNS = Columns(image="image", question="question", id="image", image_id="image_id")
-COCO_COLUMNS = Columns(
+_COCO_COLUMNS = Columns(
     image="image", question="question", id=Derived("image_id", form="int"), image_id="image_id"
 )
 
@@ -46,7 +46,7 @@ class Folder:
         found = sorted(
             path.relative_to(folder).as_posix()
             for path in folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
         )
         if not found:
             raise QuestionSetError("no picture is in this folder", file=folder)
@@ -61,7 +61,7 @@ class Folder:
     def columns(self) -> Columns:
         """The id of each question is COCO's number where every name is COCO's, else the path."""
         coco = all(_COCO.fullmatch(Path(image).stem) for image in self.images)
-        return COCO_COLUMNS if coco and len(self.images) > 1 else COLUMNS
+        return _COCO_COLUMNS if coco and len(self.images) > 1 else COLUMNS
 
     def rows(self, columns: Columns) -> Iterator[tuple[int, Row]]:
         """As `Table.rows`."""

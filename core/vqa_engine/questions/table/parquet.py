@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-TEXT_ROWS = 1024
+_TEXT_ROWS = 1024
 """Rows of text read at a time."""
 
-OPEN_FILES = 4
+_OPEN_FILES = 4
 """Files that stay open: questions come in file order, but for a few about earlier images."""
 
-IMAGE_ROWS = 8
+_IMAGE_ROWS = 8
 """Rows of images read at a time: a few MB."""
 
 
@@ -80,7 +80,7 @@ class Parquet:
             wanted = columns.names() & set(self.header)
             leaves = _text_leaves(source, wanted)
             bytes_alone: Row = {name: {} for name in wanted - set(leaves.values())}
-            for batch in _batches(file, source, TEXT_ROWS, leaves):
+            for batch in _batches(file, source, _TEXT_ROWS, leaves):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, {**row, **bytes_alone}
@@ -114,7 +114,7 @@ class PackedImages:
     def __init__(self, files: Sequence[Path], columns: Sequence[str], store: ImageStore) -> None:
         self._columns, self._store = columns, store
         # opening a file for each of its row groups costs more than reading them, and memory
-        self._opened = lru_cache(OPEN_FILES)(opened)
+        self._opened = lru_cache(_OPEN_FILES)(opened)
         self._groups: list[tuple[Path, int]] = []
         self._starts = array("Q")
         self._copied: dict[int, tuple[bytearray, array[int]]] = {}
@@ -149,7 +149,7 @@ class PackedImages:
         digests, ends = bytearray(), array("I")
         source = self._opened(file)
         leaves = _byte_leaves(source, self._columns)
-        for batch in _batches(file, source, IMAGE_ROWS, leaves, [group]):
+        for batch in _batches(file, source, _IMAGE_ROWS, leaves, [group]):
             columns = [batch.column(name) for name in self._columns]
             for row in range(batch.num_rows):
                 for column in columns:
@@ -171,7 +171,7 @@ class JoinedImages:
         self._rows: dict[str, int] = {}
         for file in table.files:
             source = opened(file)
-            for batch in _batches(file, source, TEXT_ROWS, {table.key: table.key}):
+            for batch in _batches(file, source, _TEXT_ROWS, {table.key: table.key}):
                 for key in batch.column(0).to_pylist():
                     self._rows.setdefault(str(key), len(self._rows))
 

@@ -14,7 +14,7 @@ from vqa_engine.questions import templates
 from vqa_engine.questions.tasks.card import Prompt, Wording
 from vqa_engine.questions.view import View
 
-OPTION = "\n{letter}. {text}"
+_OPTION = "\n{letter}. {text}"
 DEFAULT = "default"
 NONE = "none"
 
@@ -72,7 +72,7 @@ def worded(question: Question, wording: Wording) -> Question:
         return question
     values = defaultdict(str, question.labels)
     values["question"] = question.text
-    values["options"] = _options(question, wording.option or OPTION)
+    values["options"] = _options(question, wording.option or _OPTION)
     text = templates.fill(_without_empty_lines(template, values), values)
     return evolve(question, text=text, worded=True)
 

@@ -15,7 +15,7 @@ from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranke
 from vqa_engine.scoring import Score, ScoreTable
 from vqa_engine.scoring.comparable import comparable
 
-MOST_TYPES = 18
+_MOST_TYPES = 18
 """Types that are shown at once; the others are behind a click."""
 
 
@@ -118,10 +118,10 @@ def _group(title: str, filter_: str, tables: Sequence[Mapping[str, Score]]) -> M
     counts = {name: max(t[name].count for t in tables if name in t) for t in tables for name in t}
     names = sorted(counts, key=lambda name: (-counts[name], name))
     blocks = [_type(name, filter_, counts[name], tables) for name in names]
-    more = blocks[MOST_TYPES:]
+    more = blocks[_MOST_TYPES:]
     return join(
         tag("h3", title, class_="group"),
-        tag("div", *blocks[:MOST_TYPES], class_="types"),
+        tag("div", *blocks[:_MOST_TYPES], class_="types"),
         tag(
             "details",
             tag("summary", f"{noun(len(more), 'further type')}"),

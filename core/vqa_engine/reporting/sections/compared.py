@@ -13,7 +13,7 @@ from vqa_engine.reporting.pairs import Pair, pairs
 from vqa_engine.reporting.sections.parts import colour, link, named, noun, ranked
 from vqa_engine.scoring import Figure
 
-MOST_PAIRS = 10
+_MOST_PAIRS = 10
 """Pairs of contenders that are compared; five contenders have ten."""
 
 
@@ -28,11 +28,11 @@ def comparisons(corpus: Corpus) -> Markup | None:
         "95 %, paired by question and clustered by image. An answer is "
         f"right if it scores at least {100 * RIGHT:.0f} %. Each figure is a link to its rows."
     )
-    hidden = len(found) - MOST_PAIRS
+    hidden = len(found) - _MOST_PAIRS
     return join(
         tag("h2", "Question by question"),
         tag("p", note, class_="note"),
-        tag("div", *(_pair(pair, corpus) for pair in found[:MOST_PAIRS]), class_="pairs"),
+        tag("div", *(_pair(pair, corpus) for pair in found[:_MOST_PAIRS]), class_="pairs"),
         tag("p", f"{noun(hidden, 'further pair')} not shown.", class_="note")
         if hidden > 0
         else None,
