@@ -14,12 +14,12 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionId
 from vqa_engine.doctor.machine import Machine, inspect
-from vqa_engine.doctor.probe.report import PluginReport, report
 from vqa_engine.engine import Engine
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.observer import Observer
 from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.probe.report import PluginReport, report
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions import load_questions
 from vqa_engine.results import Loaded, Row
