@@ -18,7 +18,7 @@ from vqa_engine.engine import Engine
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.observer import Observer
-from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.entry_points import ADAPTERS, OURS
 from vqa_engine.plugins.probe.report import PluginReport, report
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions import load_questions
@@ -28,9 +28,6 @@ from vqa_engine.runs.checkpoint import hub_commit
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 
 NOT_HERE = "not on this machine; --download fetches them, or vqa-engine pull NAME"
-
-OURS = "vqa-engine"
-"""The distribution whose adapters are tried where none is named."""
 
 
 @frozen(kw_only=True)

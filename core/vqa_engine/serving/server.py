@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.plugins.entry_points import ADAPTERS, find
+from vqa_engine.plugins.entry_points import ADAPTERS, OURS, find
 from vqa_engine.plugins.resolution import resolve
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Note
@@ -42,9 +42,6 @@ sends a request into a closing one."""
 GRACE = 10
 """Seconds in which requests under way may still be answered once the server is told to end;
 the question that a model is answering then is waited for, all others are dropped."""
-
-OURS = "vqa-engine"
-"""The distribution whose adapters have the option `instruction`."""
 
 log = logging.getLogger(__name__)
 

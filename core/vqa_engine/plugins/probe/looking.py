@@ -50,12 +50,21 @@ def look(plugin: Plugin, *, bind: bool) -> PluginReport:
         return evolve(found, state="broken", reason=reason(error), remedy=remedy)
     if found.group in _CHECKED:
         return _checked(found, _CHECKED[found.group])
+    if found.group == plugins.MEMORY_BACKENDS:
+        return _backend(found)
     if found.group != plugins.ADAPTERS:
         return found if callable(made) else _invalid(found, f"{made!r} is not callable")
     try:
         return _adapter(found, made, bind=bind)
     except AdapterInvalid as error:
         return _invalid(found, *error.problems)
+
+
+def _backend(found: PluginReport) -> PluginReport:
+    try:
+        return evolve(found, library=backends.load(found.name).library)
+    except BackendError as error:
+        return _invalid(found, str(error))
 
 
 _CHECKED: dict[str, Callable[[str], object]] = {

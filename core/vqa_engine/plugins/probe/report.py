@@ -10,6 +10,7 @@ from attrs import frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
+from vqa_engine.memory.backend import Library
 from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, remedy
 
 LONGEST = 20.0
@@ -34,7 +35,8 @@ class PluginReport:
     `revision` its default checkpoint, None where nobody knows; `calls` are its cleanup
     strategies, where the backend was asked whether it has what they call; `absent` says how to
     install the library of that backend where it is missing, which is no fault. `scores` is
-    whether an adapter can score choices (`ChoiceScorer`).
+    whether an adapter can score choices (`ChoiceScorer`), `library` what a memory backend says of
+    its library.
     """
 
     group: str
@@ -51,6 +53,7 @@ class PluginReport:
     remedy: str = ""
     absent: str = ""
     scores: bool = False
+    library: Library | None = None
     calls: tuple[Binding, ...] = ()
 
     @property
