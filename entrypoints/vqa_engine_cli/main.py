@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
+from vqa_engine_cli.adopting import adopting
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
 from vqa_engine_cli.compare import compare
@@ -165,7 +166,8 @@ def main() -> None:
         # A terminal or a pipe may be ASCII only; a "?" is better than a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    cli(prog_name="vqa-engine")
+    with adopting():
+        cli(prog_name="vqa-engine")
 
 
 def _untold(record: logging.LogRecord) -> bool:

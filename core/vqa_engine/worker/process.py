@@ -61,6 +61,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+"""Workers of this process, so that nobody else waits for them."""
+
+
 class WorkerDied(Exception):
     """The worker is gone. `verdict` says why, `said` is the end of what it printed."""
 
@@ -306,7 +310,7 @@ def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
 def _popen(
     interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...], mark: str
 ) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         interpreter.command(_CHILD, descriptors),
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
@@ -315,6 +319,8 @@ def _popen(
         start_new_session=True,
         env={**interpreter.environment(), MARK: mark},
     )
+    started.add(process)
+    return process
 
 
 def _discard(ends: _Ends) -> None:
