@@ -189,7 +189,7 @@ class TorchAdapter(ModelAdapter):
             (prepared,) = self._prepared((question,), plan)
             if isinstance(prepared, VqaEngineError):
                 raise prepared
-            ids = option_ids(loaded.tokenizer, prepared.prompt, options)
+            ids = option_ids(loaded.tokenizer, prepared.prompt, [*map(self._plain, options)])
             found = self._scored(loaded, prepared, ids, plan)
         finally:
             self._ahead.forget((question,))
