@@ -99,8 +99,7 @@ class Child:
     def _load(self, load: Load) -> Ready | Refused:
         if load.path is not None:
             sys.path[:] = load.path
-        if load.log_level < logging.INFO:
-            logging.getLogger().setLevel(load.log_level)
+        logging.getLogger().setLevel(load.log_level)
         spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
         try:
             resident = Resident(
