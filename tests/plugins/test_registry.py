@@ -12,10 +12,10 @@ from stevedore import NamedExtensionManager
 from tests.builders import a_distribution
 from tests.fakes import Instant
 from vqa_engine.adapter import ModelAdapter
-from vqa_engine.doctor.probe import PluginReport, report
 from vqa_engine.errors import AdapterBroken, AdapterClash, AdapterInvalid, AdapterNotInstalled
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.probe import PluginReport, report
 from vqa_engine.plugins.spec import AdapterSpec
 
 GOOD = "from tests.fakes import Instant as Adapter"

@@ -23,6 +23,7 @@ from vqa_engine.adapter.model import (
     ModelAware,
     Sizable,
     Traceable,
+    default_checkpoint,
     facts_of,
     images_per_question,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "Traceable",
     "Transfer",
     "as_image",
+    "default_checkpoint",
     "describe",
     "facts_of",
     "images_per_question",
