@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from tests.fakes import Instant, Scoring
+from tests.fakes import Confident, Instant, Scoring, Unreachable
 from vqa_engine import Engine, Question
 from vqa_engine.adapter import ChoiceScores, GenerationPlan
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.outcome import open_run
+from vqa_engine.questions.choices import ordered
+from vqa_engine.questions.given import as_question_set
 from vqa_engine.results import Row
 
 CHOICES = ("ant", "bee", "zebra")
@@ -76,5 +80,82 @@ def test_the_choice_is_journaled_and_scored_through_a_worker(tmp_path: Path) -> 
     [record] = result.records()
     assert row.answer is not None
     assert (row.answer.text, row.answer.choice) == ("C", 2)
-    assert record["probability"] == row.answer.probability
+    assert (record["probability"], record["logprob"]) == (row.answer.probability, -33.0)
+    assert (record["chosen"], row.chosen) == ("zebra", "zebra")
     assert result.accuracy() == 0
+
+
+@pytest.mark.parametrize("isolation", ["inline", pytest.param("process", marks=pytest.mark.slow)])
+def test_one_question_may_be_answered_by_likelihood(isolation: Any) -> None:
+    with Engine(Confident, isolation=isolation) as engine:
+        chosen = engine.ask(b"", "What is it?", choices=CHOICES, choose="likelihood-text")
+        assert (chosen.text, chosen.choice) == ("zebra", 2)
+        said = engine.ask(b"", "What is it?", choices=CHOICES, logprobs=True)
+        assert (said.text, said.choice, said.logprob) == ("yes", None, -0.5)
+        assert engine.ask(b"", "What is it?").logprob is None
+
+
+@pytest.mark.parametrize(
+    ("choices", "settings", "message"),
+    [
+        (CHOICES, {"choose": "likelihood"}, "cannot score choices"),
+        ((), {"choose": "likelihood"}, "nothing to choose from"),
+        (CHOICES, {"max_tokens": 0}, "'max_tokens' must be >= 1"),
+        (CHOICES, {"chose": "likelihood"}, "'chose'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_loaded(
+    choices: Any, settings: Any, message: str
+) -> None:
+    with (
+        Engine(Unreachable, isolation="inline") as engine,
+        pytest.raises(ConfigurationError, match=message),
+    ):
+        engine.ask(b"", "What is it?", choices=choices, **settings)
+
+
+LETTERS = ("C", "A", "B")
+"""Texts that read as the letters of other choices, as in diagrams with lettered parts."""
+
+
+@pytest.mark.parametrize("choose", ["likelihood", "likelihood-text"])
+def test_a_chosen_text_is_not_read_as_the_letter_of_another_choice(choose: Any) -> None:
+    class Knowing(Instant):
+        """Knows that the first choice is right, which is the text "C"."""
+
+        def score_choices(
+            self, question: Question, options: Sequence[str], plan: GenerationPlan
+        ) -> ChoiceScores:
+            return ChoiceScores(loglikelihoods=tuple(-float(at) for at in range(len(options))))
+
+    plan = GenerationPlan(choose=choose)
+    with Engine(Knowing, plan=plan, isolation="inline") as engine:
+        result = engine.run([evolve(question(choices=LETTERS), right=0)])
+    assert result.accuracy() == 100
+    assert [wrong.wrong for wrong in result.graded()] == [False]
+
+
+@pytest.mark.parametrize("choose", ["likelihood", "likelihood-text"])
+@pytest.mark.parametrize(
+    ("choices", "count"), [("given", 1), ("shuffled:3", 1), ("circular", 3), ("all", 6)]
+)
+def test_the_choice_is_that_of_the_order_that_was_asked(
+    choose: Any, choices: str, count: int
+) -> None:
+    """The adapter prefers a text wherever it comes, or else its letter."""
+
+    class Fond(Instant):
+        def score_choices(
+            self, question: Question, options: Sequence[str], plan: GenerationPlan
+        ) -> ChoiceScores:
+            liked = question.choices.index("bee")
+            return ChoiceScores(
+                loglikelihoods=tuple(-100.0 * (at != liked) for at in range(len(options)))
+            )
+
+    asked = ordered(as_question_set([question(choices=CHOICES)]), choices)
+    plan = GenerationPlan(choose=choose)
+    with Engine(Fond, plan=plan, isolation="inline") as engine:
+        result = engine.run(asked)
+    assert [row.chosen for row in result.rows()] == ["bee"] * count
+    assert result.accuracy() == 100

@@ -23,8 +23,8 @@ def check_scorers(adapters: Sequence[ResolvedAdapter]) -> None:
         if adapter.spec.python is None and not isinstance(adapter.make(), ChoiceScorer):
             known = ", ".join(_names()) or "none"
             raise ConfigurationError(
-                f"The adapter {adapter.label!r} cannot score choices by likelihood; leave out "
-                f"--choose, or use an adapter that can: {known}."
+                f"The adapter {adapter.label!r} cannot score choices by likelihood; ask it without "
+                f"--choose (GenerationPlan.choose), or use an adapter that can: {known}."
             )
 
 
