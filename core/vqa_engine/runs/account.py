@@ -130,4 +130,5 @@ def score(row: Row, boards: Iterable[Scoreboard]) -> None:
         if row.answer is None:
             board.add_error(row.question)
         else:
-            board.add(stated(row.answer, row.question), row.question)
+            said = stated(row.answer, row.question)
+            board.add(said, row.question, row.answer.probability)
