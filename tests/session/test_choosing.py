@@ -12,8 +12,8 @@ from attrs import evolve
 
 from tests.fakes import Confident, Instant, Scoring, Unreachable
 from vqa_engine import Engine, Question
-from vqa_engine.adapter import ChoiceScores, GenerationPlan
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, QuestionId
+from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
 from vqa_engine.outcome import open_run
 from vqa_engine.questions.choices import ordered
 from vqa_engine.questions.given import as_question_set
@@ -159,3 +159,73 @@ def test_the_choice_is_that_of_the_order_that_was_asked(
         result = engine.run(asked)
     assert [row.chosen for row in result.rows()] == ["bee"] * count
     assert result.accuracy() == 100
+
+
+class Together(Scoring):
+    """Scores and answers as many as it is offered, and keeps what came together."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[QuestionId]] = []
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return len(upcoming)
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> list[Answer]:
+        self.batches.append([one.question_id for one in questions])
+        return [Answer("yes") for _ in questions]
+
+    def score_choices_batch(
+        self, questions: Sequence[Question], options: Sequence[Sequence[str]], plan: GenerationPlan
+    ) -> list[ChoiceScores | VqaEngineError]:
+        self.batches.append([one.question_id for one in questions])
+        return [
+            AnswerError("the question is not for me")
+            if one.text == "?"
+            else self.score_choices(one, each, plan)
+            for one, each in zip(questions, options, strict=True)
+        ]
+
+
+def test_questions_with_choices_are_scored_together_where_the_adapter_can() -> None:
+    adapter = Together()
+    texts = ["What is it?", "What is it?", "?", "Who?", "Who?", "What is it?"]
+    asked = [
+        evolve(question(choices=() if text == "Who?" else CHOICES), question_id=number, text=text)
+        if text != "Who?"
+        else Question(question_id=number, image=b"", text=text)
+        for number, text in enumerate(texts)
+    ]
+    found = rows("likelihood", *asked, adapter=adapter)
+    assert adapter.batches == [[0, 1, 2], [3, 4]]
+    assert [row.chosen for row in found] == ["zebra", "zebra", None, None, None, "zebra"]
+    assert [row.failure.message if row.failure else "" for row in found] == [
+        *("", "", "the question is not for me", "", "", "")
+    ]
+
+
+def test_too_many_choices_for_letters_cost_their_own_question_alone() -> None:
+    many = tuple(f"number {number}" for number in range(27))
+    asked = [
+        evolve(question(choices=each), question_id=number)
+        for number, each in enumerate((CHOICES, many, CHOICES))
+    ]
+    found = rows("likelihood", *asked, adapter=Together())
+    assert [row.chosen for row in found] == ["zebra", None, "zebra"]
+    assert found[1].failure is not None
+    assert "27 choices and letters for 26" in found[1].failure.message
+    assert [row.chosen for row in rows("likelihood-text", *asked, adapter=Together())] == [
+        *("zebra", "number 0", "zebra")
+    ]
+
+
+@pytest.mark.parametrize("scores", [(math.nan, 0.0, 0.0), (-math.inf,) * 3, (math.inf, 0.0, 0.0)])
+def test_scores_that_cannot_be_compared_cost_the_question(scores: tuple[float, ...]) -> None:
+    class Odd(Instant):
+        def score_choices(self, *_: object) -> ChoiceScores:
+            return ChoiceScores(loglikelihoods=scores)
+
+    [row] = rows("likelihood", question(choices=CHOICES), adapter=Odd)
+    assert row.failure is not None
+    assert "one log-likelihood for each" in row.failure.message
