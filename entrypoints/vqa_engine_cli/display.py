@@ -89,8 +89,13 @@ def show_result_json(result: RunResult) -> None:
 
 
 def show_scores(rescored: Rescored) -> None:
-    """Score tables side by side."""
-    tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
+    """Score tables side by side, and how far probabilities can be trusted."""
+    tables = score_tables(
+        rescored.scores,
+        why=rescored.why,
+        comparisons=rescored.comparisons,
+        reliability=True,
+    )
     _console().print(tables)
 
 
