@@ -46,7 +46,13 @@ from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
-from vqa_engine.questions.question_set import QuestionSet, Scored, Worded, most_images
+from vqa_engine.questions.question_set import (
+    Downloaded,
+    QuestionSet,
+    Scored,
+    Worded,
+    most_images,
+)
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
@@ -284,6 +290,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
+            question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
             metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 

@@ -22,6 +22,7 @@ _LEFT_OUT = (
     "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
     "choice is answered by generating unless a run says --choose likelihood."
 )
+_NEWEST = "not pinned: the newest is downloaded once"
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
 
@@ -95,7 +96,8 @@ def _show_list(found: list[Task]) -> None:
         line = f"{shown}  {textwrap.shorten(licence, max(room, 8), placeholder='…')}"
         echo(style(line.rstrip(), bold=licence is HEADINGS[-1]))
     free = [task.name for task in found if task.card.data.hub and not task.card.data.revision]
-    _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
+    if free:
+        _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
     _say(_LEFT_OUT)
     echo(
         "\nOne question as the model gets it: vqa-engine tasks show NAME"
@@ -136,9 +138,8 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
     yield "task", f"{task.name}, version {card.version}: {card.title}"
     where = f"{data.hub}, " if data.hub else ""
     yield "data", f"{where}{', '.join(data.files)}"
-    pinned = data.revision or ("not pinned: the newest is downloaded once" if data.hub else "")
-    if pinned:
-        yield "revision", pinned
+    if data.hub:
+        yield "revision", data.revision or _unpinned(task)
     yield "licence", card.licence
     yield "metrics", ", ".join(score.metrics)
     if score.headline:
@@ -148,6 +149,13 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
         yield "page", card.page
     if card.note:
         yield "note", card.note
+
+
+def _unpinned(task: Task) -> str:
+    from vqa_engine.questions.tasks.task_set import data_commit
+
+    here = data_commit(task)
+    return f"not pinned; downloaded from {here}" if here else _NEWEST
 
 
 def _show_question(task: Task, adapter: str | None, download: bool) -> None:
