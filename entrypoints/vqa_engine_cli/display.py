@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -19,6 +18,7 @@ from vqa_engine.scoring.formats import FORMATS, formatted
 from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer, print_json
+from vqa_engine_cli.terminal import echo
 
 UNLIMITED = 10_000
 """Columns of a file."""
@@ -111,7 +111,7 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
 def show_formatted(tables: Mapping[str, Sequence[ScoreTable]], form: str) -> None:
     """Score tables in a format of `vqa_engine.scoring.formats`."""
     wanted = next(one for one in FORMATS if one == form)
-    sys.stdout.write(formatted(tables, wanted))
+    echo(formatted(tables, wanted), nl=False)
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
@@ -124,7 +124,7 @@ def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> 
     if as_json:
         print_json({"adapter": label, **msgspec.to_builtins(answer)})
     else:
-        sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
+        echo(f"{label}: {answer.text}" if several else answer.text)
 
 
 def _failures(result: RunResult) -> Iterator[dict[str, object]]:
@@ -150,12 +150,13 @@ def show_trace(label: str, answer: Answer) -> None:
     """What the model was given, on stderr; the answer alone goes to stdout."""
     seen = answer.trace
     if seen is None:
-        sys.stderr.write(f"{label}: this adapter does not show what its model is given\n")
+        echo(f"{label}: this adapter does not show what its model is given", err=True)
         return
     start, count = seen.image_positions or (0, 0)
     width, height = seen.image_size or (0, 0)
-    sys.stderr.write(f"{label}: prompt, {len(seen.prompt_ids):,} tokens:\n{seen.prompt}\n")
-    sys.stderr.write(
+    echo(f"{label}: prompt, {len(seen.prompt_ids):,} tokens:\n{seen.prompt}", err=True)
+    echo(
         f"{label}: image {width}x{height}, {count:,} tokens from position {start:,} on, "
-        f"pixels {' x '.join(map(str, seen.pixel_shape))}\n"
+        f"pixels {' x '.join(map(str, seen.pixel_shape))}",
+        err=True,
     )
