@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -36,6 +37,7 @@ from vqa_engine_cli.selftest import selftest
 from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
+from vqa_engine_cli.streams import ReaderGone, Unwritten, prepare
 from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
@@ -106,10 +108,10 @@ class Commands(DefaultGroup):
         except KeyboardInterrupt as stop:
             _say_stopped(stop)
             ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of our stdout (`| head`) went away: that is its right.
-            sys.stderr.close()
+        except ReaderGone:
             ctx.exit(0)
+        except Unwritten:
+            raise  # to `main`: there is no stdout to put JSON on
         except click.ClickException as error:
             if not ctx.meta["json"]:
                 raise
@@ -117,7 +119,7 @@ class Commands(DefaultGroup):
             ctx.exit(error.exit_code)
         except Exception as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
             if not _is_ours(error):
-                error = _unforeseen(error)
+                error = _surroundings(error) or _unforeseen(error)
             _show(error, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
 
@@ -143,6 +145,7 @@ def cli(log_level: str) -> None:
     The default command is `run`; without options it runs the demo: the built-in questions,
     put to the embedded model.
     """
+    _check_folder()
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: not hasattr(record, "noted"))  # an observer shows those
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
@@ -161,11 +164,28 @@ cli.add_command(help_command)
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe may be ASCII only; a "?" is better than a traceback.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    cli(prog_name="vqa-engine")
+    prepare()
+    try:
+        cli(prog_name="vqa-engine")
+    except ReaderGone:  # of --help
+        sys.exit(0)
+    except Unwritten as error:
+        _show(error, as_json=False)
+        sys.exit(_EXIT_ERROR)
+
+
+def _check_folder() -> None:
+    """See that there is a current folder: all relative paths start from it.
+
+    Raises:
+        ClickException: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise click.ClickException(
+            f"The current folder cannot be used: {error.strerror}. Change to another one."
+        ) from error
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -191,19 +211,30 @@ def _show(error: Exception, *, as_json: bool) -> None:
         echo(f"    {line}", err=True)
 
 
+def _surroundings(error: Exception) -> Exception | None:
+    """What the disk or the system did, wherever it was met."""
+    if not isinstance(error, OSError):
+        return None
+    from vqa_engine.files import surroundings
+
+    return surroundings(error)
+
+
 def _unforeseen(error: Exception) -> Exception:
     """What nobody thought of, as one sentence; its traceback goes to a file."""
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
-    ) as file:
-        file.write("".join(traceback.format_exception(error)))
-    return RuntimeError(
-        f"vqa-engine failed with {type(error).__name__}, which is a bug. "
-        f"Report it with the file {file.name}"
-    )
+    text = "".join(traceback.format_exception(error))
+    what = f"vqa-engine failed with {type(error).__name__}, which is a bug. Report it with "
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
+        ) as file:
+            file.write(text)
+    except OSError:  # there is no room for it
+        return RuntimeError(f"{what}its last lines: {' '.join(text.split())[-500:]}")
+    return RuntimeError(f"{what}the file {file.name}")
 
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -53,3 +54,10 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
         text = text.replace(mark, control)
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
+
+
+def write(pieces: Iterable[bytes]) -> None:
+    """Write bytes to stdout as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(pieces)
+    sys.stdout.buffer.flush()
