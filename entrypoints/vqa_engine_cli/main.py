@@ -117,10 +117,11 @@ class Commands(DefaultGroup):
                 raise
             _print_error(type(error).__name__, error.format_message())
             ctx.exit(error.exit_code)
-        except Exception as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
-            if not _is_ours(error):
-                error = _surroundings(error) or _unforeseen(error)
-            _show(error, as_json=ctx.meta["json"])
+        except (click.exceptions.Exit, click.Abort, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
+            shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
+            _show(shown, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
 
 
@@ -199,7 +200,7 @@ def _say_stopped(stop: KeyboardInterrupt) -> None:
     echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
 
 
-def _show(error: Exception, *, as_json: bool) -> None:
+def _show(error: BaseException, *, as_json: bool) -> None:
     detail = getattr(error, "detail", "")
     if as_json:
         _print_error(type(error).__name__, str(error), detail)
@@ -211,7 +212,7 @@ def _show(error: Exception, *, as_json: bool) -> None:
         echo(f"    {line}", err=True)
 
 
-def _surroundings(error: Exception) -> Exception | None:
+def _surroundings(error: BaseException) -> Exception | None:
     """What the disk or the system did, wherever it was met."""
     if not isinstance(error, OSError):
         return None
@@ -220,21 +221,10 @@ def _surroundings(error: Exception) -> Exception | None:
     return surroundings(error)
 
 
-def _unforeseen(error: Exception) -> Exception:
-    """What nobody thought of, as one sentence; its traceback goes to a file."""
-    import tempfile
-    import traceback
+def _bug(ctx: click.Context, error: BaseException) -> Exception:
+    from vqa_engine_cli.unforeseen import unforeseen
 
-    text = "".join(traceback.format_exception(error))
-    what = f"vqa-engine failed with {type(error).__name__}, which is a bug. Report it with "
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
-        ) as file:
-            file.write(text)
-    except OSError:  # there is no room for it
-        return RuntimeError(f"{what}its last lines: {' '.join(text.split())[-500:]}")
-    return RuntimeError(f"{what}the file {file.name}")
+    return unforeseen(ctx, error)
 
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:
@@ -242,7 +232,7 @@ def _print_error(kind: str, message: str, detail: str = "") -> None:
     echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """Whether it is in our tree; without the tree loaded, it cannot be."""
     errors = sys.modules.get("vqa_engine.errors")
     return errors is not None and isinstance(error, errors.VqaEngineError)
