@@ -8,6 +8,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,18 @@ def test_circular_wants_every_rotation_and_leaves_out_what_is_cut() -> None:
     found = values(table)
     assert (found["circular"], found["rotation 0"]) == (50, 100)
     assert found["incomplete groups (not counted)"] == 1
+
+
+@pytest.mark.parametrize(("answered", "groups"), [("AAA", 1), ("AA", 0), ("A", 0)])
+def test_circular_knows_choices_that_stay_where_they_are(answered: str, groups: int) -> None:
+    orders = (("x", "y", "z", "none"), ("z", "x", "y", "none"), ("y", "z", "x", "none"))
+    rows = [
+        (said, evolve(chosen(turn, 0), choices=order, group="q", labels={"rotation": str(turn)}))
+        for turn, (said, order) in enumerate(zip(answered, orders, strict=False))
+    ]
+    found = values(scored("circular", *rows))
+    assert found.get("circular") == (100 if groups else None)
+    assert found.get("incomplete groups (not counted)", 0) == 1 - groups
 
 
 def test_letters_are_counted_and_constants_are_baselines() -> None:
