@@ -144,9 +144,10 @@ def cli(log_level: str) -> None:
     put to the embedded model.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_untold)
+    handler.addFilter(lambda record: not hasattr(record, "noted"))  # an observer shows those
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=log_level.upper(), handlers=[handler])
+    handler.setLevel(log_level.upper())
+    logging.basicConfig(level=min(logging.INFO, handler.level), handlers=[handler])
 
 
 for command in (
@@ -165,12 +166,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     cli(prog_name="vqa-engine")
-
-
-def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; until a session was made, none can."""
-    notes = sys.modules.get("vqa_engine.session.notes")
-    return notes is None or not notes.noted(record)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

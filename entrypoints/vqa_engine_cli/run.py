@@ -235,9 +235,9 @@ def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) ->
     from vqa_engine.questions.tasks import TaskSet
 
     if isinstance(questions, TaskSet):
-        for label, family in running.families.items():
-            if label not in result.scores:
+        for label in result.scores:
+            if label in result.errors:
                 continue
-            name, wording = questions.wording_for(family)
+            name, wording = questions.wording_for(running.family(label))
             source = f", worded by {wording.source}" if wording.source else ""
             echo(f"{label}: prompt {name!r}{source}")

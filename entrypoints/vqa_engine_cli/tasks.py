@@ -159,18 +159,26 @@ def _unpinned(task: Task) -> str:
 
 
 def _show_question(task: Task, adapter: str | None, download: bool) -> None:
-    from vqa_engine.plugins.resolution import resolve
     from vqa_engine.questions.question_set import worded
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
         echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
-    found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
+    found, family = load_task(task), _family(adapter) if adapter else ""
     name, wording = found.wording_for(family)
     echo(f"digest    sha256:{found.data_digest()}")
     echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
+
+
+def _family(adapter: str) -> str:
+    from vqa_engine import AdapterSpec
+    from vqa_engine.plugins.resolution import resolve
+    from vqa_engine.worker.apart import sight_of
+
+    (one,) = resolve(AdapterSpec.parse(adapter))
+    return sight_of(one.spec).family or one.spec.name
 
 
 def _show_one(question: Question) -> None:

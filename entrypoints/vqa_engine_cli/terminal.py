@@ -20,6 +20,12 @@ def _visible(text: str) -> str:
     return visible(text)
 
 
+def log_level() -> int:
+    """The level from which on records are shown, see `--log-level`."""
+    chosen = click.get_current_context().find_root().params.get("log_level", "warning")
+    return logging.getLevelNamesMapping()[chosen.upper()]
+
+
 class VisibleFormatter(logging.Formatter):
     """Log lines with their names and paths made visible."""
 

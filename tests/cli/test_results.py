@@ -113,6 +113,9 @@ def test_the_documented_events_are_those_that_come(shell: Shell) -> None:
     assert {event["event"] for event in events} | rare == documented
     answer = next(event for event in events if event["event"] == "answer")
     assert all(f"`{key}`" in table for key in answer if key != "event")
+    result = events[-1]
+    assert all(f"`{key}`" in table for key in result if key != "event")
+    assert all(f"`{key}`" in table for each in result["scores"].values() for key in each[0])
     last = [event for event in events if event["event"] == "progress"][-1]
     assert (last["done"], last["total"]) == (2, 2)
 

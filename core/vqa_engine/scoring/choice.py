@@ -10,7 +10,7 @@ from collections.abc import Hashable
 
 from attrs import field, frozen
 
-from vqa_engine.adapter import Question
+from vqa_engine.adapter import Answer, Question
 from vqa_engine.errors import ScoringError
 from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, ratio
 from vqa_engine.scoring.letters import LETTERS, letter_of, read_choice
@@ -42,6 +42,19 @@ def needed_choice(question: Question) -> int:
     if right is None:
         raise ScoringError("A question without choices and a right one cannot be scored by letter.")
     return right
+
+
+def stated(answer: Answer, question: Question) -> str:
+    """What metrics read of an answer: its text as a rule.
+
+    The text of an option that was chosen by likelihood may be read as another choice, such as
+    the text "B" of choice A; there it is the option's letter.
+    """
+    chosen = answer.choice
+    if chosen is None or chosen >= len(LETTERS):
+        return answer.text
+    read = read_choice(answer.text, question.choices).choice
+    return answer.text if read == chosen else letter_of(chosen)
 
 
 @frozen(kw_only=True)

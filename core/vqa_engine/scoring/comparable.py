@@ -45,4 +45,4 @@ def comparable(metrics: Iterable[str]) -> Iterator[str]:
         known = COMPARABLE.get(metric.rpartition(">")[2].partition("+")[0])
         if known:
             plain = known.replace("`", "").replace("; see below", "")
-            yield f"Compare {metric} with {plain}."
+            yield f"{metric} is comparable with {plain}."
