@@ -6,6 +6,7 @@ of its choices are answered right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 
 from attrs import field, frozen
@@ -133,8 +134,11 @@ class _Group:
 
     @property
     def complete(self) -> bool:
-        """Whether every rotation was answered."""
-        return len(self.grades) in {len(self.choices), len(self.moved)}
+        """Whether every rotation was answered; of more orders than that, every order."""
+        size, asked = len(self.choices), len(self.grades)
+        if any(turn.isdigit() and int(turn) >= size for turn in self.grades):
+            return asked == math.factorial(size)
+        return asked in {size, len(self.moved)}
 
 
 def _group(question: Question) -> Hashable:
