@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import templates
-from vqa_engine.questions.choices import ordered
+from vqa_engine.questions.choices import OrderedChoices, ordered
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
 from vqa_engine.questions.table.delimited import Delimited
@@ -81,11 +81,13 @@ class TaskSet(View):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The card's metrics; the first has the figures by label."""
+        """The card's metrics; the first has the figures by label, and those over orders."""
         score = self.task.card.score
         take = f"{score.take}>" if score.take else ""
         first, *others = (f"{take}{name}" for name in score.metrics)
-        return (first + "".join(f"+by:{label}" for label in score.by), *others)
+        rotated = isinstance(self._of, OrderedChoices) and self._of.kind != "shuffled"
+        more = [*(["circular"] if rotated else []), *(f"by:{label}" for label in score.by)]
+        return ("+".join((first, *more)), *others)
 
     def worded_for(self, family: str) -> QuestionSet:
         """The questions as a family of models gets them."""
