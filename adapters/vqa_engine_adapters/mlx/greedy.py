@@ -36,7 +36,7 @@ def continued(
         with mx.stream(generation_stream):
             logits = model(inputs=ids, cache=cache).logits[0, -1]
             token = mx.argmax(logits - mx.logsumexp(logits))
-            mx.async_eval(token, logits)
+            mx.async_eval(token, logits)  # type: ignore[no-untyped-call]  # in its stubs
         return token, logits
 
     with mx.stream(generation_stream), _last_place(model):

@@ -8,7 +8,7 @@ from typing import Any
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine_adapters.mlx.generation import Prepared, is_image, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded
-from vqa_engine_adapters.mlx.prefill import steps
+from vqa_engine_adapters.mlx.prefill import DEFAULT_PREFILL, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 _STEP = 256
@@ -85,9 +85,10 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
     with mx.stream(generation_stream):
         with prepared.encoding():
             embeddings = _embeddings(loaded, prepared, ids)
-            mx.eval(embeddings)
+            positions = int(embeddings.shape[1])
+            if positions > (plan.prefill_step or DEFAULT_PREFILL):
+                mx.eval(embeddings)  # all at once they go on into the prefill, with no wait
         prepared.let_go()
-        positions = int(embeddings.shape[1])
         _prefill(loaded, ids, embeddings, cache, plan)
     known = tuple(ids[0].tolist())
     text = sum(not is_image(loaded, token) for token in known)
