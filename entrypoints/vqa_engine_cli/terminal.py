@@ -23,8 +23,9 @@ def _visible(text: str) -> str:
 
 def log_level() -> int:
     """The level from which on records are shown, see `--log-level`."""
-    chosen = click.get_current_context().find_root().params.get("log_level", "warning")
-    return logging.getLevelNamesMapping()[chosen.upper()]
+    here = click.get_current_context(silent=True)
+    chosen = here.find_root().params.get("log_level") if here else None
+    return logging.getLevelNamesMapping()[(chosen or "warning").upper()]
 
 
 class VisibleFormatter(logging.Formatter):
