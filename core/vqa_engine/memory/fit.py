@@ -18,7 +18,7 @@ from vqa_engine.adapter.strategy import CleanupStrategy, Described, describe
 from vqa_engine.errors import AdapterInvalid, OutOfMemory
 from vqa_engine.memory.backends import installed
 from vqa_engine.memory.budget import Budget, expected, shown
-from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
+from vqa_engine.memory.estimator import MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.ladder import lossless
 from vqa_engine.memory.ladder import lossy as lossy_plans
@@ -179,7 +179,7 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
     degraded = lossy_plans(plan, levers) if lossy else []
     plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
-    needs = {one: _need(profile, cost, one, FIRST_MARGIN) for one in plans}
+    needs = {one: _need(profile, cost, one, MARGIN) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
     refused = None
     if found is None:
