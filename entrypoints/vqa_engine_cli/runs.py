@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="List the runs under a folder, the latest first.")
 @click.argument("folder", type=FOLDER, default="runs")
 @options(
     click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),

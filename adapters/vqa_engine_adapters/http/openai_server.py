@@ -304,15 +304,20 @@ def _picture(question: Question) -> object:
 
 
 def _counts(usage: Any) -> TokenCounts | None:
+    """The counts as far as a server gives them; few give the image's share of the prompt."""
     if not isinstance(usage, Mapping):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    details = usage.get("prompt_tokens_details")
-    reused = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    given = usage.get("prompt_tokens_details")
+    details = given if isinstance(given, Mapping) else {}
+    reused, image = details.get("cached_tokens"), details.get("image_tokens")
     return TokenCounts(
-        prompt=prompt, completion=completion, reused=reused if isinstance(reused, int) else 0
+        prompt=prompt,
+        completion=completion,
+        image=image if isinstance(image, int) else None,
+        reused=reused if isinstance(reused, int) else 0,
     )
 
 

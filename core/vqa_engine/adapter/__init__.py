@@ -24,6 +24,7 @@ from vqa_engine.adapter.model import (
     ModelAware,
     Sizable,
     Traceable,
+    default_checkpoint,
     facts_of,
     images_per_question,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "Traceable",
     "Transfer",
     "as_image",
+    "default_checkpoint",
     "describe",
     "facts_of",
     "images_per_question",

@@ -64,6 +64,18 @@ def images_per_question(adapter: ModelAdapter) -> int:
     return int(getattr(adapter, "images_per_question", 1))
 
 
+def default_checkpoint(adapter: ModelAdapter) -> tuple[str | None, str | None]:
+    """The model that an adapter loads when none is named, and its revision, as far as it says.
+
+    They are its attributes `default_model`, a name or a `ModelRef`, and `default_revision`.
+    """
+    model = getattr(adapter, "default_model", None)
+    named = model.model if isinstance(model, ModelRef) else model
+    found = (named, getattr(adapter, "default_revision", None))
+    name, revision = (one if isinstance(one, str) else None for one in found)
+    return name, revision
+
+
 @runtime_checkable
 class CostAware(Protocol):
     """An adapter that can say what questions cost before they run. Optional."""

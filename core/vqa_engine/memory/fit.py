@@ -28,6 +28,9 @@ from vqa_engine.memory.policy import MemoryPolicy
 QUESTION = "What is the object to the left of the person in the middle of the picture?"
 """A long question; VQA v2 averages six words."""
 
+ELSEWHERE = "none"
+"""The memory backend of a model that holds nothing here, as behind another server."""
+
 
 @frozen(kw_only=True)
 class Fit:
@@ -199,6 +202,13 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
         sure=profile.exact,
         refused=refused,
     )
+
+
+def needed(profile: MemoryProfile, plan: GenerationPlan) -> int | None:
+    """The bytes that a model needs for its most expensive image; None if nobody knows."""
+    if profile.weights is None:
+        return 0 if profile.backend == ELSEWHERE else None
+    return examine(profile, Budget(None, ""), plan, lossy=False).peak
 
 
 def _smallest(image: ImageTokens | None) -> ImageTokens | None:

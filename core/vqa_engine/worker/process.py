@@ -31,6 +31,7 @@ from vqa_engine.worker.messages import (
     Fetching,
     Hello,
     Load,
+    Look,
     Ready,
     Said,
     ToChild,
@@ -195,7 +196,7 @@ class Worker:
                     self._waiting = seconds * count
                     until = monotonic() + self._waiting
                     on_begun(count)
-                case Fetching(transfer=transfer) if isinstance(message, Load):
+                case Fetching(transfer=transfer) if isinstance(message, Load | Look):
                     if transfer.done > done:
                         until, done = monotonic() + seconds, transfer.done
                     on_transfer(transfer)

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.builders import a_distribution
 from tests.questions.tables.builders import picture
-from vqa_engine.doctor.probe.looking import look
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.probe.looking import look
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import TaskSet, find, load_task
 from vqa_engine.scoring import metrics
@@ -133,6 +134,7 @@ def test_every_card_that_ships_is_valid(name: str) -> None:
     assert metrics(TaskSet(of=None, task=task).metrics)  # type: ignore[arg-type]
     assert task.card.prompt.text
     assert task.card.prompt.source
+    assert name == "okvqa" or re.fullmatch("[0-9a-f]{40}", task.card.data.revision or "")
 
 
 def package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:

@@ -66,11 +66,13 @@ class TaskSet(View):
     """A task's questions; each model gets them in its family's words (`worded_for`).
 
     `prompt` names the wording for all adapters, or is itself one as a template; `none`
-    leaves it to each adapter.
+    leaves it to each adapter. `data_commit` is where the card's data was downloaded from,
+    `owner/name@commit`.
     """
 
     task: Task
     prompt: str | None = None
+    data_commit: str | None = None
 
     @property
     def name(self) -> str:
@@ -142,7 +144,8 @@ def load_task(  # noqa: PLR0913 - one keyword per command-line option
         _check_movable(task)
     base = questions if questions is not None else data_of(task, offline=offline)
     chosen = select(base, limit=limit, sample=sample, seed=seed)
-    return TaskSet(ordered(chosen, choices), task, prompt)
+    commit = data_commit(task) if questions is None else None
+    return TaskSet(ordered(chosen, choices), task, prompt, commit)
 
 
 def _check_movable(task: Task) -> None:
@@ -176,6 +179,13 @@ def is_here(task: Task) -> bool:
     if data.hub is None:
         return any(True for pattern in data.files for _ in task.folder.glob(pattern))
     return hub.cached(data.hub, data.revision, patterns(data)) is not None
+
+
+def data_commit(task: Task) -> str | None:
+    """The data set and commit of a task's download, None for local files or before it."""
+    data = task.card.data
+    found = data.hub and hub.commit(data.hub, data.revision, patterns(data))
+    return f"{data.hub}@{found}" if found else None
 
 
 def data_of(task: Task, *, offline: bool = False) -> TableSet:
