@@ -26,7 +26,7 @@ _NEWEST = "not pinned: the newest is downloaded once"
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List the tasks: benchmarks by name.")
 @options(json_option)
 @click.pass_context
 def tasks(ctx: click.Context, as_json: bool) -> None:
