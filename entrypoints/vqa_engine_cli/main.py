@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
+from vqa_engine_cli.adopting import adopting
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
 from vqa_engine_cli.compare import compare
@@ -167,7 +168,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     prepare()
     try:
-        cli(prog_name="vqa-engine")
+        with adopting():
+            cli(prog_name="vqa-engine")
     except ReaderGone:  # of --help
         sys.exit(0)
     except Unwritten as error:
