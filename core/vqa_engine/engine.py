@@ -17,6 +17,7 @@ from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
+    Choose,
     GenerationPlan,
     ImageSource,
     Question,
@@ -45,7 +46,13 @@ from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
-from vqa_engine.questions.question_set import QuestionSet, Scored, Worded, most_images
+from vqa_engine.questions.question_set import (
+    Downloaded,
+    QuestionSet,
+    Scored,
+    Worded,
+    most_images,
+)
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
@@ -75,6 +82,8 @@ class Settings(TypedDict, total=False):
     temperature: float
     seed: int
     stop: tuple[str, ...]
+    choose: Choose | None
+    logprobs: bool
 
 
 class Engine:
@@ -178,15 +187,21 @@ class Engine:
 
         `image` is a path, an encoded file's bytes, an open binary file, or a PIL image. The
         model stays loaded for the next question. `settings` are fields of the plan for this
-        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`.
+        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`,
+        `choose`, `logprobs`.
 
         Raises:
+            ConfigurationError: there is no such adapter, the settings are not valid, or
+                the adapter cannot score choices as they ask.
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
         source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         named = self._named(adapter)
+        if settings.get("choose"):
+            _check_choices(choices)
+            self._sights.check_scorer(named)
         with self._turn:
             reply = self._holder.ask(named, self._terms(named), question, settings)
         if reply.answer is None:
@@ -275,6 +290,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
+            question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
             metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
@@ -540,6 +556,11 @@ class Engine:
             self._journal.record_events(label, events)
         for event in events:
             self._observer.memory(label, event)
+
+
+def _check_choices(choices: Sequence[str]) -> None:
+    if not choices:
+        raise ConfigurationError("There is nothing to choose from; give the question's choices.")
 
 
 def _snapshot(image: ImageSource) -> ImageSource:

@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -37,6 +38,7 @@ from vqa_engine_cli.selftest import selftest
 from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
+from vqa_engine_cli.streams import ReaderGone, Unwritten, prepare
 from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
@@ -107,10 +109,10 @@ class Commands(DefaultGroup):
         except KeyboardInterrupt as stop:
             _say_stopped(stop)
             ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of our stdout (`| head`) went away: that is its right.
-            sys.stderr.close()
+        except ReaderGone:
             ctx.exit(0)
+        except Unwritten:
+            raise  # to `main`: there is no stdout to put JSON on
         except click.ClickException as error:
             if not ctx.meta["json"]:
                 raise
@@ -119,7 +121,7 @@ class Commands(DefaultGroup):
         except (click.exceptions.Exit, click.Abort, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
-            shown = error if _is_ours(error) else _bug(ctx, error)
+            shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
             _show(shown, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
 
@@ -145,10 +147,12 @@ def cli(log_level: str) -> None:
     The default command is `run`; without options it runs the demo: the built-in questions,
     put to the embedded model.
     """
+    _check_folder()
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_untold)
+    handler.addFilter(lambda record: not hasattr(record, "noted"))  # an observer shows those
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=log_level.upper(), handlers=[handler])
+    handler.setLevel(log_level.upper())
+    logging.basicConfig(level=min(logging.INFO, handler.level), handlers=[handler])
 
 
 for command in (
@@ -162,18 +166,29 @@ cli.add_command(help_command)
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe may be ASCII only; a "?" is better than a traceback.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    with adopting():
-        cli(prog_name="vqa-engine")
+    prepare()
+    try:
+        with adopting():
+            cli(prog_name="vqa-engine")
+    except ReaderGone:  # of --help
+        sys.exit(0)
+    except Unwritten as error:
+        _show(error, as_json=False)
+        sys.exit(_EXIT_ERROR)
 
 
-def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; until a session was made, none can."""
-    notes = sys.modules.get("vqa_engine.session.notes")
-    return notes is None or not notes.noted(record)
+def _check_folder() -> None:
+    """See that there is a current folder: all relative paths start from it.
+
+    Raises:
+        ClickException: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise click.ClickException(
+            f"The current folder cannot be used: {error.strerror}. Change to another one."
+        ) from error
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -197,6 +212,15 @@ def _show(error: BaseException, *, as_json: bool) -> None:
     echo(f"{style('Error:', fg='red', bold=True)} {error}", err=True)
     for line in excerpt(detail):
         echo(f"    {line}", err=True)
+
+
+def _surroundings(error: BaseException) -> Exception | None:
+    """What the disk or the system did, wherever it was met."""
+    if not isinstance(error, OSError):
+        return None
+    from vqa_engine.files import surroundings
+
+    return surroundings(error)
 
 
 def _bug(ctx: click.Context, error: BaseException) -> Exception:

@@ -119,6 +119,7 @@ def test_weights_that_are_pickled_alone_are_refused(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["got", "internvl_chat", "inkling", "phi3_v"])
 def test_a_model_type_that_mlx_vlm_trusts_runs_nothing_either(
     tmp_path: Path, model_type: str

@@ -160,6 +160,7 @@ def test_help_groups_commands_and_options(shell: Shell) -> None:
     assert shell("-V") == shell("--version")
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_scores_alone(shell: Shell) -> None:
     out, err = shell("-q", "-a", "instant", "--questions", shell.jsonl(2))
     assert err == ""

@@ -15,6 +15,7 @@ from vqa_engine.adapter.memory import (
 )
 from vqa_engine.adapter.model import (
     BatchAdapter,
+    BatchChoiceScorer,
     CacheHolder,
     ChoiceScorer,
     CostAware,
@@ -67,6 +68,7 @@ __all__ = [
     "VERDICT",
     "Answer",
     "BatchAdapter",
+    "BatchChoiceScorer",
     "Bound",
     "CacheHolder",
     "ChoiceScorer",

@@ -187,6 +187,31 @@ class ChoiceScorer(Protocol):
 
 
 @runtime_checkable
+class BatchChoiceScorer(ChoiceScorer, Protocol):
+    """A `BatchAdapter` that scores the options of several questions together. Optional.
+
+    Its `batch_size` says how many of the questions that come next go together, under a plan
+    whose `choose` is set; all of those have choices.
+    """
+
+    @abstractmethod
+    def score_choices_batch(
+        self,
+        questions: Sequence[Question],
+        options: Sequence[Sequence[str]],
+        plan: GenerationPlan,
+    ) -> Sequence[ChoiceScores | VqaEngineError]:
+        """What `score_choices` gives for each question and its options, in their order.
+
+        The error of a question that concerns it alone comes in its place.
+
+        Raises:
+            OutOfMemory: together they do not fit; one by one they may.
+            VqaEngineError: another fault that concerns them all.
+        """
+
+
+@runtime_checkable
 class CacheHolder(Protocol):
     """An adapter that keeps something between questions on purpose. Optional.
 

@@ -47,6 +47,6 @@ class Sights:
         if not self.of(adapter).scores:
             known = ", ".join(one.name for one in report() if one.scores) or "none"
             raise ConfigurationError(
-                f"The adapter {adapter.label!r} cannot score choices by likelihood; leave out "
-                f"--choose, or use an adapter that can: {known}."
+                f"The adapter {adapter.label!r} cannot score choices by likelihood; ask it without "
+                f"--choose (GenerationPlan.choose), or use an adapter that can: {known}."
             )

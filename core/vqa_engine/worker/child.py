@@ -220,8 +220,7 @@ def _prepared(load: Load) -> AdapterSpec:
     """The spec of an adapter, where it is found as in the host."""
     if load.path is not None:
         sys.path[:] = load.path
-    if load.log_level < logging.INFO:
-        logging.getLogger().setLevel(load.log_level)
+    logging.getLogger().setLevel(load.log_level)
     return AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
 
 

@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 
 from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
+from vqa_engine.files import unwritable
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
@@ -189,7 +190,7 @@ class WorkerPlace:
             self._log = self._log or WorkerLog(self._log_directory, label)
             self._log.header(f"{label} under {self._interpreter.python}")
         except OSError as error:
-            message = f"The log of {label!r} cannot be written: {error}"
+            message = unwritable(f"The log of {label!r}", error)
             raise WorkerError(message, label=label, cause="backend") from error
         return self._log
 
