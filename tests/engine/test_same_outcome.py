@@ -56,7 +56,7 @@ def outcome(isolation: Any) -> tuple[list[str], list[tuple[object, ...]], int]:
     with Engine([spec, Good], **facts) as engine:
         result = engine.run(asked)
         errors = [type(error).__name__ for error in result.errors.values()]
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (row.question.question_id, row.answer and row.answer.text,
              row.failure and row.failure.cause)
             for row in result.rows("subject")
