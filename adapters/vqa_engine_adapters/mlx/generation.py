@@ -188,14 +188,22 @@ def behind(suffix: Sequence[int]) -> Prepared:
     )
 
 
+@frozen
+class Likelihood:
+    """The sum of an option's log-probabilities, and the positions that its prompt took."""
+
+    total: float
+    positions: int | None
+
+
 def likelihood_of(
     loaded: Loaded,
     prepared: Prepared,
     option: Sequence[int],
     plan: GenerationPlan,
     cache: list[Any] | None = None,
-) -> float:
-    """The sum of the log-probabilities of these ids behind a prepared prompt.
+) -> Likelihood:
+    """How likely these ids are behind a prepared prompt.
 
     The model is made to say them; that works with every model that can generate.
     """
@@ -210,9 +218,12 @@ def likelihood_of(
 
     cache = make_prompt_cache(loaded.model.language_model) if cache is None else cache
     with prepared.encoding(), closing(_scored(loaded, prepared, plan, cache, forced)) as steps:
-        total = sum(_logprob(scores, token) for token, (_, scores) in zip(option, steps))  # noqa: B905  as many as there are steps
+        _, scores = next(steps)
+        positions, total = _positions(cache), _logprob(scores, option[0])
+        for token, (_, scores) in zip(option[1:], steps, strict=True):
+            total += _logprob(scores, token)
     mx.synchronize(generation_stream)
-    return total
+    return Likelihood(total, positions)
 
 
 def _logprob(scores: Any, token: int) -> float:
