@@ -225,6 +225,12 @@ class Row:
             place=place,
         )
 
+    @property
+    def chosen(self) -> str | None:
+        """The text of the option that was chosen by likelihood, None where none was."""
+        chosen = None if self.answer is None else self.answer.choice
+        return None if chosen is None else self.question.choices[chosen]
+
 
 def _is_lossier(used: GenerationPlan, asked: GenerationPlan) -> bool:
     """Whether a plan may change the text where the one asked for would not.

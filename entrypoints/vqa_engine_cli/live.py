@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -27,6 +26,7 @@ from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.downloads import Downloads
 from vqa_engine_cli.excerpt import excerpt
+from vqa_engine_cli.terminal import log_level, write
 
 _PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -52,7 +52,7 @@ def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = Fals
         return JsonLines()
     if as_json or quiet:
         return _details(console, verbose)
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         return Live(console, verbose=verbose)
     return Plain(console, verbose=verbose)
 
@@ -119,7 +119,7 @@ class Warnings(Observer):
     """A line on stderr for each warning that was logged, and the progress of a download."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self._console, self._log_level = console, log_level()
         self._downloads = Downloads(console)
 
     def fetching(self, label: str, transfer: Transfer) -> None:
@@ -129,7 +129,7 @@ class Warnings(Observer):
         self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
-        if note.level >= min(logging.WARNING, logging.getLogger().getEffectiveLevel()):
+        if note.level >= min(logging.WARNING, self._log_level):
             level = logging.getLevelName(note.level).lower()
             style = "yellow" if note.level >= logging.WARNING else ""
             self._print(f"{label}: {level}: {note.text}", style)
@@ -413,6 +413,4 @@ def print_json(value: object) -> None:
         text = msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, in the id of a memory event
         text = json.dumps(msgspec.to_builtins(value)).encode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.buffer.flush()
+    write([text, b"\n"])

@@ -29,6 +29,7 @@ PLACES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", PLACES, ids=str)
 def test_it_is_on_the_row_and_in_the_manifest(where: dict[str, Any], tmp_path: Path) -> None:
     with Engine(Bounded, **where) as engine:

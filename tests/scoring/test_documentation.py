@@ -36,7 +36,7 @@ def test_scores_say_what_they_compare_with() -> None:
     (official,) = comparable(["after:Answer:>vqa-v2-official+macro:subject"])
     assert official.endswith("were normalised first: vqa-v2-normalised.")
     assert list(comparable(["of-somebody", "exact", "exact"])) == [
-        "Compare exact with no published figure: it is for your own sets."
+        "exact is comparable with no published figure: it is for your own sets."
     ]
 
 

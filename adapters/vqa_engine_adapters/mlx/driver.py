@@ -21,6 +21,7 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
     Timings,
+    TokenCounts,
     Trace,
     Transfer,
 )
@@ -190,13 +191,14 @@ class MlxAdapter(ModelAdapter):
         ids = option_ids(loaded.tokenizer, prompt, options)
         try:
             with self._careful():
-                found = self._score(question, prompt, ids, plan)
+                found, tokens = self._score(question, prompt, ids, plan)
             size = self._picture(question, plan).image.size
         finally:
             self._preparation.clear()
         return ChoiceScores(
             loglikelihoods=tuple(found),
             prompt=prompt,
+            tokens=tokens,
             timings=Timings(prefill=perf_counter() - started),
             image_size=size,
         )
@@ -363,7 +365,7 @@ class MlxAdapter(ModelAdapter):
 
     def _score(
         self, question: Question, prompt: str, ids: Sequence[Sequence[int]], plan: GenerationPlan
-    ) -> list[float]:
+    ) -> tuple[list[float], TokenCounts]:
         """As `_generate`: the arrays live in this frame."""
         assert self._answering is not None
         return self._answering.score(prompt, ids, self._picture(question, plan), plan)

@@ -189,7 +189,7 @@ class GenerationPlan:
     trace: bool = False
     prompt: str | None = field(default=None)
     system: str | None = None
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] = field(default=(), converter=_as_texts)
     choose: Choose | None = field(
         default=None, validator=validators.optional(validators.in_(get_args(Choose)))
     )

@@ -17,7 +17,7 @@ from vqa_engine.adapter.strategy import CleanupStrategy, Described, describe
 from vqa_engine.errors import AdapterInvalid, OutOfMemory
 from vqa_engine.memory.backends import installed
 from vqa_engine.memory.budget import Budget, expected, shown
-from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
+from vqa_engine.memory.estimator import MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.ladder import lossless
 from vqa_engine.memory.ladder import lossy as lossy_plans
@@ -26,6 +26,9 @@ from vqa_engine.memory.policy import MemoryPolicy
 
 QUESTION = "What is the object to the left of the person in the middle of the picture?"
 """A long question; VQA v2 averages six words."""
+
+ELSEWHERE = "none"
+"""The memory backend of a model that holds nothing here, as behind another server."""
 
 
 @frozen(kw_only=True)
@@ -177,7 +180,7 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
     degraded = lossy_plans(plan, levers) if lossy else []
     plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
-    needs = {one: _need(profile, one, FIRST_MARGIN) for one in plans}
+    needs = {one: _need(profile, one, MARGIN) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
     refused = None
     if found is None:
@@ -202,6 +205,13 @@ def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, los
         sure=profile.exact,
         refused=refused,
     )
+
+
+def needed(profile: MemoryProfile, plan: GenerationPlan) -> int | None:
+    """The bytes that a model needs for its most expensive image; None if nobody knows."""
+    if profile.weights is None:
+        return 0 if profile.backend == ELSEWHERE else None
+    return examine(profile, Budget(None, ""), plan, lossy=False).peak
 
 
 def _smallest(image: ImageTokens | None) -> ImageTokens | None:

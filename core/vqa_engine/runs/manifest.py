@@ -26,6 +26,7 @@ FILE = "manifest.json"
 _EDGE, _NO_EDGE = "image_longest_edge", "none"
 
 _VERSION = re.compile(r"^adapters\..*\.(version|sha256|libraries\.[^.]+|libraries)$")
+_COMMITS = (".commit", "question_data")
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -74,7 +75,9 @@ class Change:
 class Manifest:
     """Everything that decides the answers of a run, and the names of its scores.
 
-    `changes` were accepted while it went on.
+    `question_data` is the data set and commit that the questions were downloaded from: their
+    digest holds the names of packed pictures, not the pictures. `changes` were accepted while
+    it went on.
     """
 
     vqa_engine: str
@@ -85,6 +88,7 @@ class Manifest:
     question_count: int
     question_digest: str
     metrics: tuple[str, ...]
+    question_data: str | None = None
     changes: tuple[Change, ...] = ()
 
     @property
@@ -135,7 +139,7 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
         name: (before.get(name), after.get(name))
         for name in names
         if before.get(name) != after.get(name)
-        and not (name.endswith(".commit") and before.get(name) is None)
+        and not (name.endswith(_COMMITS) and before.get(name) is None)
     }
 
 

@@ -61,7 +61,7 @@ def comparable(metrics: Iterable[str], adapters: Iterable[str] = ()) -> Iterator
         known = COMPARABLE.get(name)
         if known:
             plain = known.replace("`", "").replace("; see below", "")
-            yield f"Compare {metric} with {plain}.{_published(name, adapters)}"
+            yield f"{metric} is comparable with {plain}.{_published(name, adapters)}"
 
 
 def _published(metric: str, adapters: Sequence[str]) -> str:
