@@ -184,3 +184,12 @@ def test_a_run_without_a_row_is_begun_anew_with_other_settings(tmp_path: Path) -
         engine.run(questions(3), tmp_path / "r")
     assert run(tmp_path / "r", Instant(), count=2) == 2
     assert set(read_manifest(tmp_path / "r").adapters) == {"instant"}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    folders = [tmp_path / parent / "run" for parent in ("monday", "tuesday")]
+    for folder in folders:
+        folder.parent.mkdir()
+        run(folder, First())
+    merged = score_runs([*folders, folders[0]])
+    assert list(merged.scores) == [f"{folder}/first" for folder in folders]
