@@ -87,9 +87,11 @@ def snippets(client: str) -> list[tuple[str, str]]:
 def environment(folder: Path, client: str, kit: Path | None) -> dict[str, str]:
     """Variables under which a client's own programs come first; it is installed if need be."""
     place = folder / client.lower()
-    if not (place / "bin" / "python").exists():
-        venv.create(place, with_pip=True)
+    installed = place / "installed"  # an install that was interrupted begins again
+    if not installed.exists():
+        venv.create(place, clear=True, with_pip=True)
         _install(place, CLIENTS[client], kit)
+        installed.touch()
     kept = {key: value for key, value in os.environ.items() if "API_KEY" not in key}
     return {**kept, "PATH": f"{place / 'bin'}:{kept['PATH']}", "LLM_USER_PATH": str(place / "llm")}
 

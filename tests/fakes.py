@@ -49,6 +49,13 @@ class Scoring(Instant):
         return ChoiceScores(loglikelihoods=tuple(float(ord(one[0]) - 100) for one in options))
 
 
+class Confident(Scoring):
+    """Says "yes" with a log-probability of -0.5, where that is asked for."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer("yes", logprob=-0.5 if plan.logprobs else None)
+
+
 class Looking(Instant):
     """Opens the image, and says how large it is."""
 

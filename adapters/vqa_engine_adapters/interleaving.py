@@ -12,6 +12,12 @@ def parts(text: str, images: int) -> list[int | str]:
 
     A picture is its place in `Question.all_images`. Where the text names each of several
     pictures once (`<image 1>`, `<image 2>`, …), they lie there; otherwise all are in front.
+
+    A single picture is in front and its name stays text, as benchmarks that have such texts
+    ask: MMMU's own code (mmmu/utils/model_utils.py), lmms-eval's tasks for MMMU
+    (`interleaved_format: false`) and MMStar, VLMEvalKit's for MMStar and its prompts of MMMU for
+    Qwen and SmolVLM. VLMEvalKit moves the picture of an MMMU question only for models without
+    a prompt of their own (dataset/image_mcq.py, `split_MMMU`), lmms-eval only in its chat models.
     """
     named = [int(number) - 1 for number in _PLACE.findall(text)]
     if images < 2 or sorted(named) != list(range(images)):

@@ -2,14 +2,18 @@
 
 The folder has, as they lie in the repositories: `eval_tool.zip`
 (BradyFU/Awesome-Multimodal-Large-Language-Models, branch Evaluation, tools/) with LaVIN's
-answers to MME, and `llava_next_yi_34b_MMStar.xlsx` (MMStar-Benchmark/MMStar, eval/submits/).
+answers to MME, `llava_next_yi_34b_MMStar.xlsx` (MMStar-Benchmark/MMStar, eval/submits/), and those
+that `benchmarks.scorers.llava` names. MMMU's and BLINK's are scored with the repositories they
+are in (`benchmarks.scorers.files`). No answers to HallusionBench with a published score by rules
+are known to us: the sample of 254 in its repository has none, and GPT-4 judged the others.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks.scorers import llava
 
 from vqa_engine.adapter import Question
 from vqa_engine.scoring import Scoreboard, metric
@@ -21,30 +25,32 @@ _LETTERS = "ABCD"
 
 def published(folder: Path) -> Iterator[str]:
     """One line for each file that is there: ours beside the published figure."""
-    for name, scored in ((_MME, mme), (_MMSTAR, mmstar)):
+    scorers = {
+        _MME: mme,
+        _MMSTAR: mmstar,
+        llava.SCIENCEQA: llava.scienceqa,
+        llava.POPE: llava.pope,
+        llava.MME: llava.mme,
+        llava.MMBENCH: llava.mmbench,
+    }
+    for name, scored in scorers.items():
         yield from scored(folder / name) if (folder / name).exists() else (f"{name}: not there",)
 
 
 def mme(file: Path) -> Iterator[str]:
     """LaVIN's 2,374 answers: 963.61 perception and 249.64 cognition by the official tool."""
     board, count = Scoreboard(metric("mme")), 0
-    with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            if "/LaVIN/" not in name or not name.endswith(".txt"):
-                continue
-            for line in archive.read(name).decode().splitlines():
-                image, text, truth, said = line.split("\t")
-                subtask = Path(name).stem
-                question = Question(
-                    question_id=count,
-                    image=b"",
-                    text=text,
-                    answers=truth,
-                    group=f"{subtask}/{image}",
-                    labels={"subtask": subtask},
-                )
-                board.add(said, question)
-                count += 1
+    for subtask, image, text, truth, said in llava.lavin(file):
+        question = Question(
+            question_id=count,
+            image=b"",
+            text=text,
+            answers=truth,
+            group=f"{subtask}/{image}",
+            labels={"subtask": subtask},
+        )
+        board.add(said, question)
+        count += 1
     figures = board.snapshot().figures
     ours = ", ".join(f"{figures[part].value:.2f}" for part in ("perception", "cognition"))
     yield f"MME LaVIN: {count} answers, published 963.61, 249.64; mme {ours}"

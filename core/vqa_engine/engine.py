@@ -17,6 +17,7 @@ from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
+    Choose,
     GenerationPlan,
     ImageSource,
     Question,
@@ -28,6 +29,7 @@ from vqa_engine.crew.holder import Holder, Isolation
 from vqa_engine.crew.job import Job
 from vqa_engine.crew.opening import OpenPlaces, check_portable
 from vqa_engine.crew.place import Terms
+from vqa_engine.crew.sights import Sights
 from vqa_engine.crew.work import Work
 from vqa_engine.errors import (
     AnswerError,
@@ -42,11 +44,16 @@ from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.observer import SILENT, Observer
 from vqa_engine.outcome import RunResult
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
-from vqa_engine.plugins.scorers import check_scorers
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
 from vqa_engine.questions.presence import check_images
-from vqa_engine.questions.question_set import QuestionSet, Scored, Worded, most_images
+from vqa_engine.questions.question_set import (
+    Downloaded,
+    QuestionSet,
+    Scored,
+    Worded,
+    most_images,
+)
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
 from vqa_engine.runs import manifest
@@ -76,6 +83,8 @@ class Settings(TypedDict, total=False):
     temperature: float
     seed: int
     stop: tuple[str, ...]
+    choose: Choose | None
+    logprobs: bool
 
 
 class Engine:
@@ -132,12 +141,15 @@ class Engine:
         if places:
             check_portable(self._adapters, isolation)
         self._plan = plan or GenerationPlan()
-        check_scorers([a for a in self._adapters if a.spec.planned(self._plan).choose])
         self._metrics = () if metrics is None else wanted_metrics(metrics)
         if isolation not in get_args(Isolation):
             raise ConfigurationError(
                 f"isolation is {isolation!r}; it must be one of {', '.join(get_args(Isolation))}."
             )
+        self._sights = Sights(isolation)
+        for adapter in self._adapters:
+            if adapter.spec.planned(self._plan).choose:
+                self._sights.check_scorer(adapter)
         self._policy = MemoryPolicy(budget=memory_budget, lossy=lossy, saver=memory_saver)
         self._observer = observer
         self._same_failures, self._max_failures = same_failures, max_failures
@@ -159,10 +171,13 @@ class Engine:
         """What rows and tables call the adapters, in the order they run."""
         return tuple(adapter.label for adapter in self._adapters)
 
-    @property
-    def families(self) -> dict[str, str]:
-        """What task cards call the family of each adapter's model, by the adapter's label."""
-        return {adapter.label: adapter.family for adapter in self._adapters}
+    def family(self, label: str) -> str:
+        """What task cards call the family of an adapter's model.
+
+        Raises:
+            VqaEngineError: the adapter cannot be asked.
+        """
+        return self._sights.family(self._named(label))
 
     def ask(
         self,
@@ -177,15 +192,21 @@ class Engine:
 
         `image` is a path, an encoded file's bytes, an open binary file, or a PIL image. The
         model stays loaded for the next question. `settings` are fields of the plan for this
-        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`.
+        question alone: `prompt`, `system`, `max_tokens`, `temperature`, `seed`, `stop`,
+        `choose`, `logprobs`.
 
         Raises:
+            ConfigurationError: there is no such adapter, the settings are not valid, or
+                the adapter cannot score choices as they ask.
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
         source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         named = self._named(adapter)
+        if settings.get("choose"):
+            _check_choices(choices)
+            self._sights.check_scorer(named)
         with self._turn:
             reply = self._holder.ask(named, self._terms(named), question, settings)
         if reply.answer is None:
@@ -274,6 +295,7 @@ class Engine:
             question_set=questions.name,
             question_count=len(questions),
             question_digest=questions.digest(),
+            question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
             metrics=tuple(one.name for one in self._scored_by(questions)[0]),
         )
 
@@ -311,7 +333,7 @@ class Engine:
             yield from self._answers_in_places(asked)
             return
         for adapter in self._adapters:
-            pairs, stopped = enumerate(_for(adapter, asked)), self._stop.is_set
+            pairs, stopped = enumerate(self._for(adapter, asked)), self._stop.is_set
             records = self._holder.ask_all(adapter, self._terms(adapter), pairs, stopped=stopped)
             yield from (row for _, row, _ in records)
 
@@ -386,7 +408,7 @@ class Engine:
             for adapter, account in adapters:
                 try:
                     jobs.append(self._job(adapter, questions, account.has))
-                except ConfigurationError as error:  # it concerns this adapter alone
+                except VqaEngineError as error:  # it concerns this adapter alone
                     self._fail(adapter.label, error, errors)
             records = ending.enter_context(closing(self._crew(jobs).records()))
             for job, record in records:
@@ -418,7 +440,7 @@ class Engine:
         questions: QuestionSet,
         skip: Callable[[int], bool] | None = None,
     ) -> Job:
-        return Job(self._terms(adapter), Work(in_groups(_for(adapter, questions), skip)))
+        return Job(self._terms(adapter), Work(in_groups(self._for(adapter, questions), skip)))
 
     def _crew(self, jobs: Sequence[Job]) -> Crew:
         def commit() -> None:
@@ -469,7 +491,7 @@ class Engine:
             self._observer.failed(label, error)
 
     def _ask_all(self, adapter: ResolvedAdapter, questions: QuestionSet, account: Account) -> None:
-        alike, pairs = self._alike(account), by_image(_for(adapter, questions), account.has)
+        alike, pairs = self._alike(account), by_image(self._for(adapter, questions), account.has)
         records = self._holder.ask_all(
             adapter, self._terms(adapter), pairs, account, stopped=self._stop.is_set
         )
@@ -498,6 +520,24 @@ class Engine:
             self._observer.memory(account.label, event)
         self._observer.answered(stored, account.progress())
         return stored
+
+    def _for(self, adapter: ResolvedAdapter, questions: QuestionSet) -> QuestionSet:
+        """The questions in the words of the adapter's family.
+
+        Raises:
+            ConfigurationError: they have more images than the model handles.
+            VqaEngineError: the adapter cannot be asked what it handles.
+        """
+        most = most_images(questions)
+        if most > 1 and most > (allowed := self._sights.of(adapter).images):
+            raise ConfigurationError(
+                f"{questions.name} has questions with {most} images, and the adapter "
+                f"{adapter.label!r} handles {allowed} per question; use an adapter that handles "
+                "more."
+            )
+        if isinstance(questions, Worded):
+            return questions.worded_for(self._sights.family(adapter))
+        return questions
 
     def _named(self, label: str | None) -> ResolvedAdapter:
         for adapter in self._adapters:
@@ -537,23 +577,11 @@ def _check_kind(value: object, kind: type, name: str) -> None:
         raise ConfigurationError(f"{name} is {value!r:.100}; it must be a {kind.__name__}.")
 
 
+def _check_choices(choices: Sequence[str]) -> None:
+    if not choices:
+        raise ConfigurationError("There is nothing to choose from; give the question's choices.")
+
+
 def _snapshot(image: ImageSource) -> ImageSource:
     """A PIL image as it is now: a worker takes the same object for the same picture."""
     return image if isinstance(image, (Path, bytes)) else image.copy()
-
-
-def _for(adapter: ResolvedAdapter, questions: QuestionSet) -> QuestionSet:
-    """The questions in the words of the adapter's family.
-
-    Raises:
-        ConfigurationError: they have more images than the model handles. An adapter of
-            another interpreter cannot be looked at here.
-    """
-    most = most_images(questions)
-    known = adapter.facts() if most > 1 else None
-    if known is not None and most > (allowed := known.images):
-        raise ConfigurationError(
-            f"{questions.name} has questions with {most} images, and the adapter "
-            f"{adapter.label!r} handles {allowed} per question; use an adapter that handles more."
-        )
-    return questions.worded_for(adapter.family) if isinstance(questions, Worded) else questions

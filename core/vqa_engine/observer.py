@@ -51,7 +51,11 @@ class Observer:
         """The engine did something about memory."""
 
     def note(self, label: str, note: Note) -> None:
-        """The engine or the adapter logged something, from level info on."""
+        """The engine or the adapter logged something.
+
+        From a worker come records of level info and above; inline, those that the loggers let
+        through: `logging.getLogger("vqa_engine").setLevel("INFO")` asks for the same.
+        """
 
     def released(self, label: str, released: Released) -> None:
         """A model was let go."""

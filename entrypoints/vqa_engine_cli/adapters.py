@@ -16,8 +16,8 @@ from vqa_engine_cli.terminal import echo, style
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vqa_engine.doctor.probe import PluginReport
-    from vqa_engine.plugins.description import Description
+    from vqa_engine.plugins.probe import PluginReport
+    from vqa_engine.worker.description import Description
 
 HEADINGS = ("adapter", "state", "package", "backend", "default checkpoint")
 COLOURS = {"healthy": "green"}
@@ -45,7 +45,7 @@ def adapters(name: str | None, timeout: float, as_json: bool) -> None:
     if name is not None:
         _describe(name, as_json)
         return
-    from vqa_engine.doctor.probe import report
+    from vqa_engine.plugins.probe import report
 
     found = report(longest=timeout)
     if as_json:
@@ -55,17 +55,13 @@ def adapters(name: str | None, timeout: float, as_json: bool) -> None:
 
 
 def _describe(name: str, as_json: bool) -> None:
-    from attrs import evolve
+    from vqa_engine.worker.apart import described
 
-    from vqa_engine.adapter import portable
-    from vqa_engine.plugins.description import describe
-
-    one = describe(name)
+    one = described(name)
     if as_json:
         import msgspec
 
-        plain = evolve(one, profile=portable(one.profile))
-        echo(msgspec.json.encode(plain, enc_hook=repr).decode())
+        echo(msgspec.json.encode(one, enc_hook=repr).decode())
         return
     for line in _facts(one):
         echo(line)
@@ -87,9 +83,17 @@ def _facts(one: Description) -> Iterator[str]:
         return
     yield "Options, each as --adapter-option NAME=VALUE:"
     for option in one.options:
-        yield f"  {option.name:<22}{option.type}  [default: {option.default}]"
-    yield ""
-    yield one.notes
+        yield f"  {option.name:<22}{option.type}  [default: {_default(option.default)}]"
+    for paragraph in one.notes.split("\n\n"):
+        yield ""
+        yield textwrap.fill(" ".join(paragraph.split()), shutil.get_terminal_size().columns)
+
+
+def _default(value: object) -> str:
+    """A default as it would be typed."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else str(value) or "''"
 
 
 def show(found: Sequence[PluginReport]) -> None:

@@ -48,6 +48,8 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
     from vqa_engine.plugins.resolution import DEMO
     from vqa_engine_cli.display import observer, show_answer, show_trace
 
+    if given["choose"] and not given["choices"]:
+        raise click.UsageError("--choose needs options to choose from; give them as --choice.")
     if has_demo(given):
         echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
     show_prompt = given.pop("show_prompt")

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 
 from vqa_engine import Answer, RunResult
+from vqa_engine.adapter import TokenCounts, Trace
 from vqa_engine.console import PlainConsole
 from vqa_engine.runs.journal import Tally
 from vqa_engine.runs.rescoring import Rescored
@@ -89,8 +90,13 @@ def show_result_json(result: RunResult) -> None:
 
 
 def show_scores(rescored: Rescored) -> None:
-    """Score tables side by side."""
-    tables = score_tables(rescored.scores, why=rescored.why, comparisons=rescored.comparisons)
+    """Score tables side by side, and how far probabilities can be trusted."""
+    tables = score_tables(
+        rescored.scores,
+        why=rescored.why,
+        comparisons=rescored.comparisons,
+        reliability=True,
+    )
     _console().print(tables)
 
 
@@ -148,15 +154,27 @@ def _console() -> Console:
 
 def show_trace(label: str, answer: Answer) -> None:
     """What the model was given, on stderr; the answer alone goes to stdout."""
-    seen = answer.trace
-    if seen is None:
-        echo(f"{label}: this adapter does not show what its model is given", err=True)
-        return
-    start, count = seen.image_positions or (0, 0)
-    width, height = seen.image_size or (0, 0)
-    echo(f"{label}: prompt, {len(seen.prompt_ids):,} tokens:\n{seen.prompt}", err=True)
-    echo(
-        f"{label}: image {width}x{height}, {count:,} tokens from position {start:,} on, "
-        f"pixels {' x '.join(map(str, seen.pixel_shape))}",
-        err=True,
-    )
+    seen, counts = answer.trace or Trace(), answer.tokens
+    length = len(seen.prompt_ids) or (counts and counts.prompt)
+    known = f"{length:,} tokens" if length else "its number of tokens is not known"
+    lines = [f"prompt, {known}:\n{seen.prompt}"]
+    if not seen.prompt:
+        lines = [f"this adapter does not show the prompt; {known}"]
+    lines.append(f"image {_size(seen.image_size or answer.image_size)}, {_image(seen, counts)}")
+    lines[-1] += f", pixels {' x '.join(map(str, seen.pixel_shape))}" if seen.pixel_shape else ""
+    for line in lines:
+        echo(f"{label}: {line}", err=True)
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return "of unknown size" if size is None else "{}x{}".format(*size)
+
+
+def _image(seen: Trace, counts: TokenCounts | None) -> str:
+    """How many of the prompt's tokens are the image's, as far as anybody says so."""
+    if seen.image_positions is not None:
+        start, count = seen.image_positions
+        return f"{count:,} tokens from position {start:,} on"
+    if counts is None or counts.image is None:
+        return "its number of tokens is not known"
+    return f"{counts.image:,} tokens"

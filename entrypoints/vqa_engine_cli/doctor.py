@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from vqa_engine.doctor import Examination
     from vqa_engine.doctor.machine import Machine
-    from vqa_engine.doctor.probe import PluginReport
+    from vqa_engine.plugins.probe import PluginReport
 
 LABEL = 16
 

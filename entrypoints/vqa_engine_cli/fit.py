@@ -28,11 +28,11 @@ def fit(**given: Any) -> None:
       vqa-engine fit --adapter phi35_vision --memory-budget 6GiB
     """
 
-    from vqa_engine.doctor.probe.fitting import fit_apart
+    from vqa_engine.worker.apart import fit_of
 
     findings = []
     for spec in specs(given):
-        finding = fit_apart(spec, plan(given), policy(given))
+        finding = fit_of(spec, plan(given), policy(given))
         echo("\n  ".join((f"{spec.label}:", *finding.lines)))
         findings.append(finding)
     if not all(finding.fits for finding in findings):

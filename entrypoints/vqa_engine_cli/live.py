@@ -26,7 +26,7 @@ from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.downloads import Downloads
 from vqa_engine_cli.excerpt import excerpt
-from vqa_engine_cli.terminal import write
+from vqa_engine_cli.terminal import log_level, write
 
 _PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -119,7 +119,7 @@ class Warnings(Observer):
     """A line on stderr for each warning that was logged, and the progress of a download."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self._console, self._log_level = console, log_level()
         self._downloads = Downloads(console)
 
     def fetching(self, label: str, transfer: Transfer) -> None:
@@ -129,7 +129,7 @@ class Warnings(Observer):
         self._downloads.close()
 
     def note(self, label: str, note: Note) -> None:
-        if note.level >= min(logging.WARNING, logging.getLogger().getEffectiveLevel()):
+        if note.level >= min(logging.WARNING, self._log_level):
             level = logging.getLevelName(note.level).lower()
             style = "yellow" if note.level >= logging.WARNING else ""
             self._print(f"{label}: {level}: {note.text}", style)

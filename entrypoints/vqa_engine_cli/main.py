@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
+from vqa_engine_cli.adopting import adopting
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
 from vqa_engine_cli.compare import compare
@@ -117,10 +118,11 @@ class Commands(DefaultGroup):
                 raise
             _print_error(type(error).__name__, error.format_message())
             ctx.exit(error.exit_code)
-        except Exception as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
-            if not _is_ours(error):
-                error = _surroundings(error) or _unforeseen(error)
-            _show(error, as_json=ctx.meta["json"])
+        except (click.exceptions.Exit, click.Abort, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
+            shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
+            _show(shown, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
 
 
@@ -147,9 +149,10 @@ def cli(log_level: str) -> None:
     """
     _check_folder()
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_untold)
+    handler.addFilter(lambda record: not hasattr(record, "noted"))  # an observer shows those
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=log_level.upper(), handlers=[handler])
+    handler.setLevel(log_level.upper())
+    logging.basicConfig(level=min(logging.INFO, handler.level), handlers=[handler])
 
 
 for command in (
@@ -165,7 +168,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     prepare()
     try:
-        cli(prog_name="vqa-engine")
+        with adopting():
+            cli(prog_name="vqa-engine")
     except ReaderGone:  # of --help
         sys.exit(0)
     except Unwritten as error:
@@ -187,12 +191,6 @@ def _check_folder() -> None:
         ) from error
 
 
-def _untold(record: logging.LogRecord) -> bool:
-    """Whether no observer shows it; until a session was made, none can."""
-    notes = sys.modules.get("vqa_engine.session.notes")
-    return notes is None or not notes.noted(record)
-
-
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Leave through the `finally` clauses, so that no worker stays behind."""
     raise Terminated
@@ -204,7 +202,7 @@ def _say_stopped(stop: KeyboardInterrupt) -> None:
     echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
 
 
-def _show(error: Exception, *, as_json: bool) -> None:
+def _show(error: BaseException, *, as_json: bool) -> None:
     detail = getattr(error, "detail", "")
     if as_json:
         _print_error(type(error).__name__, str(error), detail)
@@ -216,7 +214,7 @@ def _show(error: Exception, *, as_json: bool) -> None:
         echo(f"    {line}", err=True)
 
 
-def _surroundings(error: Exception) -> Exception | None:
+def _surroundings(error: BaseException) -> Exception | None:
     """What the disk or the system did, wherever it was met."""
     if not isinstance(error, OSError):
         return None
@@ -225,21 +223,10 @@ def _surroundings(error: Exception) -> Exception | None:
     return surroundings(error)
 
 
-def _unforeseen(error: Exception) -> Exception:
-    """What nobody thought of, as one sentence; its traceback goes to a file."""
-    import tempfile
-    import traceback
+def _bug(ctx: click.Context, error: BaseException) -> Exception:
+    from vqa_engine_cli.unforeseen import unforeseen
 
-    text = "".join(traceback.format_exception(error))
-    what = f"vqa-engine failed with {type(error).__name__}, which is a bug. Report it with "
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
-        ) as file:
-            file.write(text)
-    except OSError:  # there is no room for it
-        return RuntimeError(f"{what}its last lines: {' '.join(text.split())[-500:]}")
-    return RuntimeError(f"{what}the file {file.name}")
+    return unforeseen(ctx, error)
 
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:
@@ -247,7 +234,7 @@ def _print_error(kind: str, message: str, detail: str = "") -> None:
     echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """Whether it is in our tree; without the tree loaded, it cannot be."""
     errors = sys.modules.get("vqa_engine.errors")
     return errors is not None and isinstance(error, errors.VqaEngineError)

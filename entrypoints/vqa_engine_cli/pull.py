@@ -13,7 +13,7 @@ _NOT_FETCHABLE = (
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Download a checkpoint.")
 @click.argument("what", metavar="ADAPTER[@MODEL]|MODEL")
 @click.option("--revision", help="Branch, tag or commit of the model on the hub.")
 @click.option(
@@ -31,24 +31,25 @@ def pull(what: str, revision: str | None, trust_remote_code: bool) -> None:
       vqa-engine pull mlx-community/Qwen2.5-VL-3B-Instruct-4bit
     """
 
-    from vqa_engine.adapter import Fetchable, ModelRef
+    from vqa_engine.adapter import ModelRef
     from vqa_engine.console import PlainConsole
-    from vqa_engine.plugins import registry
     from vqa_engine.plugins.spec import AdapterSpec
+    from vqa_engine.worker.apart import fetched
     from vqa_engine_cli.downloads import Downloads
 
     name, _, model = what.partition("@")
     if "/" in name:
         name, model = _any_adapter(), what
-    adapter = registry.make(AdapterSpec(name=name))
-    if not isinstance(adapter, Fetchable) or not (model or getattr(adapter, "default_model", None)):
-        raise click.UsageError(_NOT_FETCHABLE.format(name=name))
     downloads = Downloads(PlainConsole(stderr=True, soft_wrap=True))
     wanted = ModelRef(model=model or None, revision=revision, trust_remote_code=trust_remote_code)
     try:
-        adapter.fetch(wanted, lambda transfer: downloads.show(what, transfer))
+        done = fetched(
+            AdapterSpec(name=name, model=wanted), lambda transfer: downloads.show(what, transfer)
+        )
     finally:
         downloads.close()
+    if not done:
+        raise click.UsageError(_NOT_FETCHABLE.format(name=name))
     echo(f"{what}: the checkpoint is on this machine.")
 
 

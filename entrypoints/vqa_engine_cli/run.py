@@ -29,6 +29,7 @@ from vqa_engine_cli.options import (
 )
 from vqa_engine_cli.streams import ReaderGone
 from vqa_engine_cli.terminal import echo
+from vqa_engine_cli.unforeseen import remember
 
 if TYPE_CHECKING:
     from vqa_engine import Engine, QuestionSet, RunResult
@@ -119,6 +120,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     try:
         with _engine(given, as_json, verbose) as running:
             directory = output or _default_directory(running, questions)
+            remember(click.get_current_context(), directory)
             results = [_run(running, questions, directory, given)]
             if given["blind"]:
                 results.append(_run(running, blinded(questions), _beside(directory), given))
@@ -241,9 +243,9 @@ def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) ->
     from vqa_engine.questions.tasks import TaskSet
 
     if isinstance(questions, TaskSet):
-        for label, family in running.families.items():
-            if label not in result.scores:
+        for label in result.scores:
+            if label in result.errors:
                 continue
-            name, wording = questions.wording_for(family)
+            name, wording = questions.wording_for(running.family(label))
             source = f", worded by {wording.source}" if wording.source else ""
             echo(f"{label}: prompt {name!r}{source}")

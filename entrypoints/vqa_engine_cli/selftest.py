@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EXIT_FAILED = 1
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Ask each default model questions with known answers.")
 @click.option(
     "--adapter",
     "-a",

@@ -22,10 +22,11 @@ _LEFT_OUT = (
     "Left out: benchmarks that need a judge model (MM-Vet, LLaVA-Bench), and videos. Multiple "
     "choice is answered by generating unless a run says --choose likelihood."
 )
+_NEWEST = "not pinned: the newest is downloaded once"
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List the tasks: benchmarks by name.")
 @options(json_option)
 @click.pass_context
 def tasks(ctx: click.Context, as_json: bool) -> None:
@@ -96,7 +97,8 @@ def _show_list(found: list[Task]) -> None:
         line = f"{shown}  {textwrap.shorten(licence, max(room, 8), placeholder='…')}"
         echo(style(line.rstrip(), bold=licence is HEADINGS[-1]))
     free = [task.name for task in found if task.card.data.hub and not task.card.data.revision]
-    _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
+    if free:
+        _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
     _say(_LEFT_OUT)
     echo(
         "\nOne question as the model gets it: vqa-engine tasks show NAME"
@@ -137,9 +139,8 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
     yield "task", f"{task.name}, version {card.version}: {card.title}"
     where = f"{data.hub}, " if data.hub else ""
     yield "data", f"{where}{', '.join(data.files)}"
-    pinned = data.revision or ("not pinned: the newest is downloaded once" if data.hub else "")
-    if pinned:
-        yield "revision", pinned
+    if data.hub:
+        yield "revision", data.revision or _unpinned(task)
     yield "licence", card.licence
     yield "metrics", ", ".join(score.metrics)
     if score.headline:
@@ -151,19 +152,34 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
         yield "note", card.note
 
 
+def _unpinned(task: Task) -> str:
+    from vqa_engine.questions.tasks.task_set import data_commit
+
+    here = data_commit(task)
+    return f"not pinned; downloaded from {here}" if here else _NEWEST
+
+
 def _show_question(task: Task, adapter: str | None, download: bool) -> None:
-    from vqa_engine.plugins.resolution import resolve
     from vqa_engine.questions.question_set import worded
     from vqa_engine.questions.tasks import load_task
 
     if not (download or _is_here(task)):
         echo("\nThe data is not on this machine; --download gets it and shows a question.")
         return
-    found, family = load_task(task), resolve(adapter)[0].family if adapter else ""
+    found, family = load_task(task), _family(adapter) if adapter else ""
     name, wording = found.wording_for(family)
     echo(f"digest    sha256:{found.data_digest()}")
     echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
+
+
+def _family(adapter: str) -> str:
+    from vqa_engine import AdapterSpec
+    from vqa_engine.plugins.resolution import resolve
+    from vqa_engine.worker.apart import sight_of
+
+    (one,) = resolve(AdapterSpec.parse(adapter))
+    return sight_of(one.spec).family or one.spec.name
 
 
 def _show_one(question: Question) -> None:

@@ -21,6 +21,13 @@ def _visible(text: str) -> str:
     return visible(text)
 
 
+def log_level() -> int:
+    """The level from which on records are shown, see `--log-level`."""
+    here = click.get_current_context(silent=True)
+    chosen = here.find_root().params.get("log_level") if here else None
+    return logging.getLevelNamesMapping()[(chosen or "warning").upper()]
+
+
 class VisibleFormatter(logging.Formatter):
     """Log lines with their names and paths made visible."""
 

@@ -126,7 +126,7 @@ def test_a_tokenizer_that_code_fetches_is_the_pinned_one(
 ) -> None:
     from tokenizers import Tokenizer, models
 
-    from vqa_engine_adapters.torch.moondream import TOKENIZERS, _local_tokenizers
+    from vqa_engine_adapters.torch.moondream_code import TOKENIZERS, _local_tokenizers
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     ((name, commit),) = TOKENIZERS.items()

@@ -105,6 +105,7 @@ def test_a_checkpoint_with_planted_code_answers_and_none_of_it_runs(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["got", "internvl_chat", "inkling", "phi3_v"])
 def test_a_model_type_that_mlx_vlm_trusts_runs_nothing_either(
     tmp_path: Path, model_type: str

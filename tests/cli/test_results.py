@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.builders import a_question, png, questions
 from tests.cli.test_cli import ROOT, Shell, shell, site
-from tests.fakes import First, Raising, Second
+from tests.fakes import First, Raising, Scoring, Second
 from vqa_engine import Answer, Engine, GenerationPlan, Question, RunResult, open_run
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.scoring.formats import formatted
@@ -76,6 +76,16 @@ def test_show_chooses_what_is_worth_a_look(shell: Shell, result: RunResult) -> N
     assert "and 1 more" in err
 
 
+def test_show_has_the_choices_and_how_sure_a_chosen_one_is(shell: Shell, tmp_path: Path) -> None:
+    plan = GenerationPlan(choose="likelihood-text")
+    asked = [a_question(1, choices=("ant", "bee"), right=0)]
+    with Engine(Scoring(), isolation="inline", plan=plan) as engine:
+        engine.run(asked, tmp_path / "r")
+    out, _ = shell("show", str(tmp_path / "r"))
+    assert "choices  A. ant  B. bee" in out
+    assert "scoring: bee, 58 % sure  (0)" in out.replace("✗ ", "")
+
+
 def test_export_has_picture_prompt_score_and_filters(shell: Shell, result: RunResult) -> None:
     out, _ = shell("export", str(result.directory), "--wrong")
     first, _ = [json.loads(line) for line in out.splitlines()]
@@ -113,6 +123,9 @@ def test_the_documented_events_are_those_that_come(shell: Shell) -> None:
     assert {event["event"] for event in events} | rare == documented
     answer = next(event for event in events if event["event"] == "answer")
     assert all(f"`{key}`" in table for key in answer if key != "event")
+    result = events[-1]
+    assert all(f"`{key}`" in table for key in result if key != "event")
+    assert all(f"`{key}`" in table for each in result["scores"].values() for key in each[0])
     last = [event for event in events if event["event"] == "progress"][-1]
     assert (last["done"], last["total"]) == (2, 2)
 

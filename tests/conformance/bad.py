@@ -459,3 +459,15 @@ class SpoilsItsCache(Scores):
     ) -> ChoiceScores:
         self.seen = " ".join(options)
         return super().score_choices(question, options, plan)
+
+
+class ScoresTogether(Scores, Batches):
+    """Scores several questions, and the options of each behind those of the one before."""
+
+    def score_choices_batch(
+        self, questions: Sequence[Question], options: Sequence[Sequence[str]], plan: GenerationPlan
+    ) -> list[ChoiceScores | VqaEngineError]:
+        return [
+            ChoiceScores(loglikelihoods=tuple(-float(number + len(one)) for one in each))
+            for number, each in enumerate(options)
+        ]

@@ -105,26 +105,27 @@ def rule(**facts: Any) -> StringRule:
     return StringRule(**{"name": "x", "score": lambda said, truths: float(said in truths), **facts})
 
 
+DEPENDS = "a grade depends on what was graded before, or on chance"
 BAD = [
-    (Counting(), "test_a_grade_depends_on_its_answer_alone"),
-    (chance, "test_a_grade_depends_on_its_answer_alone"),
-    (percent, "test_every_answer_gets_a_grade"),
-    (brittle, "test_every_answer_gets_a_grade"),
-    (generous, "test_what_was_not_understood_is_not_right"),
-    (indifferent, "test_a_question_without_a_truth_is_left_out"),
-    (looking, "test_the_picture_is_not_looked_at"),
-    (rule(score=lambda _said, _truths: 1.0), "test_examples_get_their_value"),
-    (rule(name="a+b"), "test_it_is_a_metric"),
-    (rule(version=0), "test_it_is_a_metric"),
-    (rule(aggregates=("no-such",)), "test_it_is_a_metric"),
-    ("no-such-metric", "test_it_is_a_metric"),
-    (int, "test_it_is_a_metric"),
+    (Counting(), "test_a_grade_depends_on_its_answer_alone", DEPENDS),
+    (chance, "test_a_grade_depends_on_its_answer_alone", DEPENDS),
+    (percent, "test_every_answer_gets_a_grade", "'cat' gets 100.0"),
+    (brittle, "test_every_answer_gets_a_grade", "'' raises ValueError: invalid literal"),
+    (generous, "test_what_was_not_understood_is_not_right", "'cat' was unparsed"),
+    (indifferent, "test_a_question_without_a_truth_is_left_out", "without a ground truth gets"),
+    (looking, "test_the_picture_is_not_looked_at", "a grade needs the picture: .*no such file"),
+    (rule(score=lambda _said, _truths: 1.0), "test_examples_get_their_value", "expected value"),
+    (rule(name="a+b"), "test_it_is_a_metric", "in a name stand for something else"),
+    (rule(version=0), "test_it_is_a_metric", "versions count from 1"),
+    (rule(aggregates=("no-such",)), "test_it_is_a_metric", "no aggregate 'no-such'"),
+    ("no-such-metric", "test_it_is_a_metric", "no metric 'no-such-metric'"),
+    (int, "test_it_is_a_metric", "does not implement Metric"),
 ]
 
 
-@pytest.mark.parametrize(("metric", "test"), BAD)
-def test_a_bad_one_fails(metric: Any, test: str) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011  whatever the metric raises fails a test
+@pytest.mark.parametrize(("metric", "test", "why"), BAD)
+def test_a_bad_one_fails(metric: Any, test: str, why: str) -> None:
+    with pytest.raises(AssertionError, match=why):
         getattr(suite(metric), test)()
 
 

@@ -71,6 +71,7 @@ def texts(directory: Path) -> dict[int | str, str]:
         journal.close()
 
 
+@pytest.mark.slow
 def test_a_run_in_two_places_gives_what_one_gives(tmp_path: Path) -> None:
     with Engine(adapters=[Slow]) as engine:
         engine.run(pictured(12), tmp_path / "one")
@@ -162,6 +163,7 @@ def test_one_question_is_asked_at_the_first_place() -> None:
         assert str(engine.ask(png(), "Which?")) == "3"
 
 
+@pytest.mark.slow
 def test_a_worker_for_a_gpu_sees_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "7,GPU-abc")
     with Engine(adapters=[Where], places=["cuda:0", "cuda:1"]) as engine:

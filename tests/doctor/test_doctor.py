@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from tests.builders import a_distribution
 from tests.environments import ROOT, Environment
 from vqa_engine.doctor import examine
-from vqa_engine.doctor.probe import PluginReport, report
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.probe import PluginReport, report
 from vqa_engine_cli.main import cli
 
 GOOD = "from tests.fakes import Instant as Adapter"

@@ -71,6 +71,7 @@ def test_a_death_costs_one_question_one_more_try(tmp_path: Path) -> None:
     assert "restart the worker" in [event.call for event in events.seen]
 
 
+@pytest.mark.slow
 def test_a_question_that_kills_three_workers_is_a_row_and_the_run_goes_on(tmp_path: Path) -> None:
     asked = questions(5, text=str(tmp_path / "mark"))
     with Engine(adapters=[Doomed]) as engine:

@@ -68,7 +68,7 @@ class Telling(Echo):
 def test_a_model_gets_the_words_of_its_family_whatever_runs_it(tmp_path: Path) -> None:
     telling = Telling()
     with Engine(telling, isolation="inline") as engine:
-        assert engine.families == {"telling": "seven_b"}
+        assert engine.family("telling") == "seven_b"
         engine.run(pets(tmp_path))
     assert [one.text for one in telling.asked] == ["Which? Seven words."]
 

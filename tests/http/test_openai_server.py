@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.http.scripted import KEY, Reply, Script, serving
 from vqa_engine import Engine
-from vqa_engine.adapter import Answer, BatchAdapter, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, BatchAdapter, GenerationPlan, ModelRef, Question, TokenCounts
 from vqa_engine.errors import (
     AnswerError,
     BackendGone,
@@ -138,15 +138,23 @@ class TestRequest:
         answer = opened(reply)[0].answer(ask(), PLAN)
         assert (answer.text, answer.finish_reason) == (text, reason)
 
-    def test_tokens_that_the_server_had_cached(self, opened: Opened) -> None:
-        usage = {"prompt_tokens": 9, "completion_tokens": 1}
-        usage_with = {**usage, "prompt_tokens_details": {"cached_tokens": 5}}
+    @pytest.mark.parametrize(
+        ("details", "image", "reused"),
+        [
+            (None, None, 0),
+            ({"cached_tokens": 5}, None, 5),
+            ({"image_tokens": 6, "cached_tokens": None}, 6, 0),
+        ],
+    )
+    def test_tokens_as_far_as_the_server_counts_them(
+        self, opened: Opened, details: Any, image: int | None, reused: int
+    ) -> None:
+        usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": details}
         choices = [{"message": {"content": "a"}}]
-        for given, reused in ((usage, 0), (usage_with, 5)):
-            adapter, _ = opened(Reply(text=json.dumps({"choices": choices, "usage": given})))
-            tokens = adapter.answer(ask(), PLAN).tokens
-            assert tokens is not None
-            assert (tokens.prompt, tokens.reused) == (9, reused)
+        adapter, _ = opened(Reply(text=json.dumps({"choices": choices, "usage": usage})))
+        answer = adapter.answer(ask(), PLAN)
+        assert answer.tokens == TokenCounts(prompt=9, completion=1, image=image, reused=reused)
+        assert answer.image_size is not None
 
     @pytest.mark.parametrize(
         ("message", "reason"),

@@ -121,6 +121,7 @@ def test_a_leak_that_fills_the_budget_is_cured_by_a_fresh_start() -> None:
     assert adapter.loads > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [Filling, FillingAlone, FillingTogether])
 def test_a_leak_loses_no_question_in_a_worker(adapter: type[Filling]) -> None:
     asked = [a_question(number, image=b"%d" % (number // 5)) for number in range(24)]

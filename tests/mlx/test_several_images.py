@@ -43,6 +43,11 @@ def test_images_lie_where_the_text_names_them(model: MlxAdapter) -> None:
     assert [prompt.count(marker), single.count(marker)] == [2, 1]
 
 
+def test_the_name_of_a_single_image_stays_text(model: MlxAdapter) -> None:
+    named, bare = (model.prompt(ask(ONE, text)) for text in ("<image 1> A pin?", " A pin?"))
+    assert named == bare.replace(" A pin?", "<image 1> A pin?")
+
+
 def test_each_image_counts(model: MlxAdapter) -> None:
     asked = both("Is <image 1> like <image 2>?"), both("Is <image 1> like <image 2>?", OTHER, ONE)
     answers = [model.answer(question, PLAN) for question in asked]

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from vqa_engine.errors import AdapterNotInstalled
-from vqa_engine.plugins.description import describe
+from vqa_engine.worker.apart import described
 
 
 def test_an_adapter_names_its_options_needs_and_licence() -> None:
-    found = describe("smolvlm-torch")
+    found = described("smolvlm-torch")
     assert found.name == "smolvlm_torch"
     assert found.licence == "MIT"
     options = {option.name: option.default for option in found.options}
     assert options["prefix_cache"] is None
     assert "`dtype`" in found.notes
     assert found.profile.weights
-
-
-def test_describing_imports_no_model_library() -> None:
-    code = (
-        "import sys\nfrom vqa_engine.plugins.description import describe\n"
-        "for name in ('smolvlm', 'openai_server', 'transformers', 'mlx_vlm'): describe(name)\n"
-        "print({'mlx_vlm', 'mlx', 'torch', 'transformers'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
 
 
 def test_its_checkpoints_in_the_hub_cache_are_listed(
@@ -41,11 +29,11 @@ def test_its_checkpoints_in_the_hub_cache_are_listed(
         snapshot = tmp_path / f"models--{name}" / "snapshots" / "1"
         snapshot.mkdir(parents=True)
         (snapshot / "config.json").write_text(json.dumps({"model_type": kind}))
-    assert describe("smolvlm").cached == ("a/small",)
-    assert describe("mlx_vlm").cached == ("a/small", "b/other")
-    assert describe("openai_server").cached is None
+    assert described("smolvlm").cached == ("a/small",)
+    assert described("mlx_vlm").cached == ("a/small", "b/other")
+    assert described("openai_server").cached is None
 
 
 def test_a_mistyped_adapter_is_corrected() -> None:
     with pytest.raises(AdapterNotInstalled, match="Did you mean 'smolvlm'"):
-        describe("smolvml")
+        described("smolvml")

@@ -12,10 +12,10 @@ from stevedore import NamedExtensionManager
 from tests.builders import a_distribution
 from tests.fakes import Instant
 from vqa_engine.adapter import ModelAdapter
-from vqa_engine.doctor.probe import PluginReport, report
 from vqa_engine.errors import AdapterBroken, AdapterClash, AdapterInvalid, AdapterNotInstalled
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.probe import PluginReport, report
 from vqa_engine.plugins.spec import AdapterSpec
 
 GOOD = "from tests.fakes import Instant as Adapter"
@@ -88,6 +88,7 @@ def test_a_plugin_whose_import_fails_is_broken_not_missing(
     assert (caught.value.distribution, caught.value.version) == ("bad", "1.0")
 
 
+@pytest.mark.slow
 def test_broken_plugins_are_listed_beside_healthy_ones(site: Path) -> None:
     a_distribution(site, "bad2", {"bad2": "bad2_mod:Adapter"}, modules={"bad2_mod": "exit(3)"})
     a_distribution(site, "good2", {"good2": "good2_mod:Adapter"}, modules={"good2_mod": GOOD})

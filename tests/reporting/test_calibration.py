@@ -28,7 +28,7 @@ def test_probabilities_are_drawn_without_a_script(tmp_path: Path) -> None:
     error = (2 * (1 - 0.92) + 0.62) / 3
     assert f"{100 * error:.1f} % expected calibration error, 3 answers" in before
     assert 'class="reliability"' in before
-    assert "90 – 100 %" in before
+    assert "90–100 %" in before
 
 
 def test_a_run_without_probabilities_has_no_such_part(tmp_path: Path) -> None:

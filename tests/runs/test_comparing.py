@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from tests import fakes
 from tests.builders import questions
@@ -12,6 +13,8 @@ from vqa_engine import AdapterSpec, Engine, ModelRef, Question
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine.errors import ConfigurationError, NotComparable
 from vqa_engine.runs.comparing import Side, compare_runs
+from vqa_engine.runs.directory import read_manifest
+from vqa_engine.runs.manifest import FILE
 from vqa_engine.runs.rescoring import score_run
 
 
@@ -64,6 +67,16 @@ def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None
         compare_runs(Side(first), Side(second))
     found = compare_runs(Side(first), Side(second), anyway=True)
     assert (found.count, found.unpaired) == (3, 2)
+
+
+def test_the_same_questions_about_other_data_are_refused(tmp_path: Path) -> None:
+    sides = [Side(run(tmp_path / name, questions(3), fakes.Oracle)) for name in "abc"]
+    for side, commit in zip(sides, ("1", "2", None), strict=True):
+        noted = evolve(read_manifest(side.run), question_data=commit and f"owner/pets@{commit}")
+        (side.run / FILE).write_bytes(noted.encode())
+    with pytest.raises(NotComparable, match="question_data: owner/pets@1 and owner/pets@2"):
+        compare_runs(sides[0], sides[1])
+    assert compare_runs(sides[0], sides[2]).count == 3  # a run that noted none yet
 
 
 def test_other_prompts_are_refused(tmp_path: Path) -> None:

@@ -13,11 +13,29 @@ from tests.fakes import First, Instant, Second
 from vqa_engine import Engine
 from vqa_engine.errors import RunMismatch, ScoringError
 from vqa_engine.questions.given import GivenQuestions
+from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import extends, select
+from vqa_engine.questions.tasks import find, load_task, presented
 from vqa_engine.runs import manifest
 from vqa_engine.runs.directory import matching, read_manifest
 from vqa_engine.runs.rescoring import score_runs
 from vqa_engine_cli.run import run_name
+
+CARD = """
+task = "pets"
+title = "Pets"
+version = 1
+[data]
+files = ["pets.csv"]
+[columns]
+image = "image"
+question = "question"
+choices = "choices"
+[prompt]
+text = "{question}{options}"
+[score]
+metrics = ["choice"]
+"""
 
 
 def run(folder: Path, *adapters: Instant, count: int = 3, limit: int | None = None) -> int:
@@ -63,6 +81,35 @@ def test_other_questions_are_another_run(tmp_path: Path) -> None:
 def test_a_sample_is_extended_by_no_other_sample() -> None:
     few, more = (select(GivenQuestions(questions(40)), sample=n) for n in (5, 9))
     assert not extends(more, len(few), few.digest())
+
+
+CHOICES = ("ant", "bee", "yes")
+
+
+def put(folder: Path, form: str, count: int, limit: int | None) -> QuestionSet:
+    """The first `count` questions of a set in this form, or `limit` of them."""
+    given = GivenQuestions(questions(count, choices=CHOICES, right=2))
+    orders, _, prompt = form.partition(" ")
+    if not orders.startswith("task"):
+        return presented(given, orders, prompt or None, limit=limit)
+    (folder / "card.toml").write_text(CARD)
+    task = find.task(str(folder / "card.toml"))
+    return load_task(task, questions=given, choices=orders.removeprefix("task-"), limit=limit)
+
+
+@pytest.mark.parametrize(
+    "form", ["circular", "shuffled:3", "given {question}{options}", "task-given", "task-circular"]
+)
+@pytest.mark.parametrize(
+    ("before", "now"), [((9, 4), (9, None)), ((9, 4), (9, 7)), ((4, None), (9, None))]
+)
+def test_a_set_in_another_form_grows_as_well(
+    tmp_path: Path, form: str, before: tuple[int, int | None], now: tuple[int, int | None]
+) -> None:
+    few, more = put(tmp_path, form, *before), put(tmp_path, form, *now)
+    assert extends(more, len(few), few.digest())
+    assert not extends(more, len(few) - 1, few.digest())
+    assert not extends(more, len(few), put(tmp_path, "shuffled:4", *before).digest())
 
 
 def changed(folder: Path, name: str, value: str) -> None:

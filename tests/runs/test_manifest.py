@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from vqa_engine import Engine, GenerationPlan
 from vqa_engine.adapter import ModelRef
 from vqa_engine.plugins.spec import AdapterSpec
@@ -30,6 +32,13 @@ def test_a_difference_is_named_with_both_values() -> None:
         "adapters.instant.options.instruction": (None, "short"),
         "adapters.instant.options": ({}, None),
     }
+
+
+def test_another_commit_of_the_data_is_another_run_but_a_new_note_of_it_is_not() -> None:
+    unnoted = a_manifest()
+    first, second = (evolve(unnoted, question_data=f"owner/pets@{one}") for one in "ab")
+    assert differences(first, second) == {"question_data": ("owner/pets@a", "owner/pets@b")}
+    assert differences(unnoted, first) == {}
 
 
 def test_a_key_given_as_an_option_does_not_lie_on_disk() -> None:

@@ -36,8 +36,16 @@ def test_scores_say_what_they_compare_with() -> None:
     (official,) = comparable(["after:Answer:>vqa-v2-official+macro:subject"])
     assert official.endswith("were normalised first: vqa-v2-normalised.")
     assert list(comparable(["of-somebody", "exact", "exact"])) == [
-        "Compare exact with no published figure: it is for your own sets."
+        "exact is comparable with no published figure: it is for your own sets."
     ]
+
+
+def test_a_models_published_figures_are_for_that_model() -> None:
+    for label in ("llava_mlx", "mlx_vlm@mlx-community/LLaVA-1.5"):
+        (sentence,) = comparable(["vqa-v2-normalised"], [label, "demo"])
+        assert "LLaVA 1.5 7B has 78.5" in sentence
+    (sentence,) = comparable(["vqa-v2-normalised"], ["demo"])
+    assert "LLaVA" not in sentence
 
 
 def test_every_aggregate_has_a_row() -> None:

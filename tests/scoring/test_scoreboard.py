@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import tracemalloc
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +89,30 @@ def test_circular_wants_every_rotation_and_leaves_out_what_is_cut() -> None:
     found = values(table)
     assert (found["circular"], found["rotation 0"]) == (50, 100)
     assert found["incomplete groups (not counted)"] == 1
+
+
+@pytest.mark.parametrize(("answered", "groups"), [("AAA", 1), ("AA", 0), ("A", 0)])
+def test_circular_knows_choices_that_stay_where_they_are(answered: str, groups: int) -> None:
+    orders = (("x", "y", "z", "none"), ("z", "x", "y", "none"), ("y", "z", "x", "none"))
+    rows = [
+        (said, evolve(chosen(turn, 0), choices=order, group="q", labels={"rotation": str(turn)}))
+        for turn, (said, order) in enumerate(zip(answered, orders, strict=False))
+    ]
+    found = values(scored("circular", *rows))
+    assert found.get("circular") == (100 if groups else None)
+    assert found.get("incomplete groups (not counted)", 0) == 1 - groups
+
+
+@pytest.mark.parametrize(("said", "groups"), [("ABBCAB", 1), ("ABBCA", 0)])
+def test_circular_counts_every_order_where_more_than_rotations_are_asked(
+    said: str, groups: int
+) -> None:
+    rows = []
+    orders = itertools.permutations(("x", "y", "z"))
+    for turn, (one, order) in enumerate(zip(said, orders, strict=False)):
+        asked = chosen(turn, 0, group="q", labels={"rotation": str(turn)})
+        rows.append((one, evolve(asked, choices=order, right=order.index("x"))))
+    assert values(scored("circular", *rows)).get("incomplete groups (not counted)", 0) == 1 - groups
 
 
 def test_letters_are_counted_and_constants_are_baselines() -> None:
@@ -287,6 +313,7 @@ def test_a_metric_named_twice_is_used_once() -> None:
         ([question()], "vqa-v2-normalised"),
         ([question(answers=("couch", "sofa"))], "exact"),
         ([chosen(1, 0)], "choice"),
+        ([chosen(1, 0, labels={"rotation": "0"})], "circular"),
         ([question(choices=TWO, answers=("a cat",))], "choice"),
         ([question(choices=TWO, answers=("B",))], "choice"),
         ([question(choices=TWO, answers=("a horse",))], "exact"),

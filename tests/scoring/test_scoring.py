@@ -218,6 +218,7 @@ def test_wilson_holds_the_mean(mean: float, count: int) -> None:
 ROWS = st.lists(st.tuples(SAID, TEN, st.sampled_from(["a", "b", "c"])), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @BOTH
 @given(rows=ROWS)
 def test_the_parts_make_the_whole(profile: Votes, rows: list[tuple[str, list[str], str]]) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from vqa_engine import selftest as test
-from vqa_engine.doctor.probe.report import PluginReport
+from vqa_engine.plugins.probe.report import PluginReport
 from vqa_engine.questions import load_questions
 from vqa_engine_cli.selftest import selftest
 

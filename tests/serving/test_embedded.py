@@ -47,8 +47,9 @@ def test_questions_about_one_picture_share_its_prefix() -> None:
         first, second = (client.ask(QUESTION, model="smolvlm").json() for _ in range(2))
     assert first["choices"][0]["message"]["content"] == "red"
     assert first["choices"] == second["choices"]
-    cached = [one["usage"]["prompt_tokens_details"]["cached_tokens"] for one in (first, second)]
-    assert cached[0] == 0 < cached[1]
+    details = [one["usage"]["prompt_tokens_details"] for one in (first, second)]
+    assert details[0]["cached_tokens"] == 0 < details[1]["cached_tokens"]
+    assert details[0]["image_tokens"] == details[1]["image_tokens"] > 0
     assert first["system_fingerprint"] == second["system_fingerprint"]
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.builders import a_question
 from vqa_engine.adapter import GenerationPlan, MemoryProfile
-from vqa_engine.serving.sharing import Holding, needed, share, victims
+from vqa_engine.memory.fit import needed
+from vqa_engine.serving.sharing import Holding, share, victims
 from vqa_engine.serving.waiting import Ticket, upcoming
 
 PLANS = [GenerationPlan(max_tokens=n) for n in (8, 16)]

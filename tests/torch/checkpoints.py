@@ -20,16 +20,79 @@ MOONDREAM = """
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+CROP, POSITIONS, WORDS = 8, 9, 64
+
 
 class TinyConfig(PretrainedConfig):
     model_type = "tiny_moondream"
 
 
 class Encoded:
-    def __init__(self, mean, device):
-        self.mean = mean
+    def __init__(self, colour, device):
+        self.colour, self.pos = colour, 1 + POSITIONS
         keys, values = torch.zeros(2, 1, 2, 3, 4, device=device).unbind()
         self.caches = [(keys, values)]
+
+
+class Words:
+    "A tokenizer of whole words; those that it has not met get the next number."
+
+    def __init__(self):
+        self.known = ["<bos>", "<ask>", "<answer>"]
+
+    def encode(self, text):
+        for word in text.split(" "):
+            if word not in self.known:
+                self.known.append(word)
+        return [self.known.index(word) for word in text.split(" ")]
+
+    def decode(self, ids, skip_special_tokens=True):
+        words = [self.known[n] for n in ids if n > 2 or not skip_special_tokens]
+        return " ".join(words)
+
+
+class Inner(torch.nn.Module):
+    "Repeats the picture's colour and the question, one word at a time."
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.empty(1))
+        self.tokenizer = Words()
+        self.config = type("Config", (), {"tokenizer": type("Ids", (), {"bos_id": 0})})
+
+    def _vis_enc(self, crops):
+        return crops.mean((0, 2, 3))
+
+    def encode_image(self, image):
+        wide, high = (max(1, side // CROP) for side in image.size)
+        colour = torch.tensor(image.resize((1, 1)).getpixel((0, 0)), dtype=torch.float32)
+        crops = colour[None, :, None, None].expand(1 + wide * high, 3, CROP, CROP)
+        red, green, blue = self._vis_enc(crops).int().tolist()
+        return Encoded(f"#{red:02x}{green:02x}{blue:02x}", self.scale.device)
+
+    def _prefill_prompt(self, ids, pos, temperature, top_p):
+        logits = torch.nn.functional.one_hot(torch.tensor([self.answer[0]]), WORDS).float()
+        return logits, None, torch.tensor([[self.answer[0]]]), pos + ids.shape[1]
+
+    def _decode_one_tok(self, place):
+        return self.answer[place] if place < len(self.answer) else 0
+
+    def query(self, image, question, stream=False, settings=None):
+        self.answer = self.tokenizer.encode(f"{image.colour} {question}")
+        ids = torch.tensor([[1, *self.tokenizer.encode(question), 2]])
+        _, _, token, _ = self._prefill_prompt(ids, image.pos, settings["temperature"], 0.3)
+        parts = self._parts(token.item(), settings["max_tokens"])
+        return {"answer": parts if stream else "".join(parts)}
+
+    def _parts(self, token, most):
+        "Holds each word back until the next one begins, as moondream2 does."
+        said = []
+        while token and len(said) < most:
+            if said:
+                yield said[-1] + " "
+            said.append(self.tokenizer.decode([token]))
+            token = self._decode_one_tok(len(said))
+        yield said[-1]
 
 
 class TinyMoondream(PreTrainedModel):
@@ -37,22 +100,20 @@ class TinyMoondream(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.scale = torch.nn.Parameter(torch.empty(1))
         self.register_buffer("table", torch.arange(3.0), persistent=False)
-        self.encoded = 0
+        self.model = Inner()
 
     def encode_image(self, image):
-        self.encoded += 1
-        red, green, blue = image.resize((1, 1)).getpixel((0, 0))
-        return Encoded((red, green, blue), self.scale.device)
+        return self.model.encode_image(image)
 
-    def query(self, image, question, settings=None):
-        assert self.table.tolist() == [0.0, 1.0, 2.0] and self.scale.item() == 1.0
-        return {"answer": f" {image.mean} {question!r} {settings} {self.encoded}\\n"}
+    def query(self, *given, **named):
+        assert self.table.tolist() == [0.0, 1.0, 2.0] and self.model.scale.item() == 1.0
+        return self.model.query(*given, **named)
 """
-"""A model whose code comes with it, with moondream2's two methods.
+"""A model whose code comes with it, with the methods of moondream2 that matter here.
 
-Like that one it never calls `post_init`, and has a buffer that no file holds.
+Like that one it never calls `post_init`, has a buffer that no file holds, gives an image
+positions but no tokens, and computes the next token before it sees whether that is the last.
 """
 
 
@@ -238,7 +299,9 @@ def _moondream(folder: Path, seed: int) -> None:
     auto = {"AutoConfig": "tiny.TinyConfig", "AutoModelForCausalLM": "tiny.TinyMoondream"}
     write_json(folder, "config.json", {"model_type": "tiny_moondream", "auto_map": auto})
     (folder / "tiny.py").write_text(MOONDREAM)
-    save_file({"scale": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {"model.scale": torch.ones(1)}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
 
 
 def _save(

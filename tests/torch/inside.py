@@ -90,6 +90,21 @@ def _failed(error: VqaEngineError) -> Failed:
     return Failed(type(error).__name__, str(error), facts)
 
 
+def passes(target: str, method: str, *arguments: Any) -> int:
+    """How often the whole model runs forward during a call."""
+    count = [0]
+
+    def counted(*_: Any) -> None:
+        count[0] += 1
+
+    hook = _ADAPTERS[target]._ready().model.register_forward_hook(counted)
+    try:
+        call(target, method, *arguments)
+    finally:
+        hook.remove()
+    return count[0]
+
+
 def reference(target: str, question: Question, plan: GenerationPlan) -> tuple[int, ...]:
     """The ids that `generate` makes of the adapter's prompt, without the end token."""
     import torch

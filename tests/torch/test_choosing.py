@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from tests.asking import reply_to
-from tests.mlx.builders import ask, picture
+from tests.mlx.builders import ask, picture, turned
 from tests.torch import inside
 from tests.torch.conftest import Folder
 from tests.torch.inside import Failed, Remote
@@ -51,6 +51,48 @@ def test_torch_scores_as_a_plain_forward_pass(
         assert answer.logprob < 0
     finally:
         remote.call("release")
+
+
+OTHERS = (
+    QUESTION,
+    ask(QUESTION.image, "Who?", choices=("dog", "a large cat")),
+    ask(turned(), "How many dogs are there?", choices=("two", "twenty-two", "2")),
+)
+"""Two questions about one picture and one about another, with unequal options."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["idefics3", "llava", "idefics2"])
+@pytest.mark.parametrize("plan", [LETTERS, TEXTS], ids=["letters", "texts"])
+def test_questions_are_scored_together_as_alone(
+    process: ProcessPoolExecutor, folder: Folder, kind: str, plan: GenerationPlan
+) -> None:
+    remote = Remote(process, TARGETS[kind])
+    assert remote.load(folder(kind)) is None
+    options = [one.choices if plan is TEXTS else tuple("ABCDEFGHIJ") for one in OTHERS]
+    try:
+        together = remote.call("score_choices_batch", OTHERS, options, plan)
+        alone = [
+            remote.call("score_choices", *pair, plan) for pair in zip(OTHERS, options, strict=True)
+        ]
+    finally:
+        remote.call("release")
+    for one, other in zip(together, alone, strict=True):
+        assert one.loglikelihoods == pytest.approx(other.loglikelihoods, abs=NEAR)
+        assert (one.tokens.prompt, one.tokens.completion) == (other.tokens.prompt, 0)
+
+
+@pytest.mark.slow
+def test_options_are_one_batch_behind_the_kept_prefix(smol: Remote) -> None:
+    def passes(method: str, *arguments: Any) -> int:
+        return smol.pool.submit(inside.passes, smol.target, method, *arguments).result()
+
+    smol.call("drop_caches")
+    pictures_then_options, options_alone = 2, 1
+    for plan in (TEXTS, LETTERS):
+        assert passes("score_choices_batch", OTHERS, [CHOICES] * 3, plan) == pictures_then_options
+        assert passes("score_choices", QUESTION, CHOICES, plan) == options_alone
+        smol.call("drop_caches")
 
 
 @pytest.fixture(scope="module", params=["smolvlm", "smolvlm_torch"])

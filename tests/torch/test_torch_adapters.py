@@ -19,7 +19,7 @@ from tests.mlx.builders import ask, picture
 from tests.torch import inside
 from tests.torch.conftest import Folder
 from tests.torch.inside import Remote
-from vqa_engine.adapter import LEVERS, GenerationPlan, ModelRef
+from vqa_engine.adapter import LEVERS, GenerationPlan, ModelRef, TokenCounts
 from vqa_engine_adapters.torch.llava import LlavaTorch
 
 PLAN = GenerationPlan(max_tokens=6)
@@ -196,7 +196,7 @@ class TestPlan:
         remote.load(folder("idefics2"))
         asked = evolve(PLAN, prefill_step=32, encoder_batch=2)
         plan = remote.call("answer", ask(picture()), asked).plan
-        assert plan == evolve(PLAN, image_longest_edge=1536)
+        assert plan == PLAN
         remote.call("release")
 
 
@@ -367,6 +367,13 @@ class TestMoondream:
 
     TARGET = "vqa_engine_adapters.torch.moondream:Moondream2"
 
+    @pytest.fixture
+    def moondream(self, process: ProcessPoolExecutor, folder: Folder) -> Iterator[Remote]:
+        remote = Remote(process, self.TARGET)
+        assert remote.load(folder("moondream2"), trust=True, dtype="bfloat16") is None
+        yield remote
+        remote.call("release")
+
     def test_wants_to_hear_that_its_code_is_trusted(
         self, process: ProcessPoolExecutor, folder: Folder
     ) -> None:
@@ -375,21 +382,52 @@ class TestMoondream:
         assert "--trust-remote-code" in failed.text
         assert "2025-06-21" in failed.text
 
-    def test_answers_and_encodes_an_image_once(
-        self, process: ProcessPoolExecutor, folder: Folder
-    ) -> None:
-        remote = Remote(process, self.TARGET)
-        assert remote.load(folder("moondream2"), trust=True, dtype="bfloat16") is None
+    def test_answers_and_encodes_an_image_once(self, moondream: Remote) -> None:
         red = Image.new("RGB", (8, 8), (255, 0, 0))
-        first = remote.call("answer", ask(red, "Is it red?"), PLAN)
-        assert first.text.startswith(r"(255, 0, 0) 'Is it red?\nAnswer briefly.'")
-        assert "'max_tokens': 6" in first.text
-        assert first.image_size == red.size
-        assert remote.call("answer", ask(red, "Who?"), PLAN).text.endswith(" 1")
-        assert remote.call("answer", ask(picture()), PLAN).text.endswith(" 2")
-        assert remote.call("cached_bytes") == 2 * 24 * 4
-        remote.call("release")
-        assert remote.call("cached_bytes") == 0
+        first = moondream.call("answer", ask(red, "Is it red?"), PLAN)
+        assert first.text == "#ff0000 Is it red?"
+        again = moondream.call("answer", ask(red, "Who?"), PLAN)
+        other = moondream.call("answer", ask(picture()), PLAN)
+        assert [one.tokens.reused for one in (first, again, other)] == [0, 10, 0]
+        assert moondream.call("cached_bytes") == 2 * 24 * 4
+        moondream.call("release")
+        assert moondream.call("cached_bytes") == 0
+
+    def test_counts_what_its_code_does_not_return(self, moondream: Remote) -> None:
+        """One start token, nine positions of the image, and the question between two marks."""
+        red = Image.new("RGB", (24, 16), (255, 0, 0))
+        answer = moondream.call("answer", ask(red, "Is it red?"), PLAN)
+        assert answer.tokens == TokenCounts(prompt=10 + 6, completion=5, image=9)
+        assert (answer.image_size, answer.finish_reason) == (red.size, "stop")
+        assert answer.prompt == "<ask> Is it red?\nAnswer briefly. <answer>"
+        trace = moondream.call("trace", ask(red, "Is it red?"), PLAN)
+        assert len(trace.prompt_ids) == answer.tokens.prompt
+        assert (trace.image_positions, trace.pixel_shape) == ((1, 9), (1 + 3 * 2, 3, 8, 8))
+        assert trace.first[0][1] == max(score for _, score in trace.first)
+
+    @pytest.mark.parametrize(
+        ("most", "stop", "text", "count", "reason"),
+        [
+            (2, (), "#ff0000 Is", 2, "length"),
+            (9, ("it",), "#ff0000 Is it", 4, "stop"),
+            (9, ("briefly",), "#ff0000 Is it red?", 5, "stop"),
+        ],
+    )
+    def test_ends_where_the_plan_says(  # noqa: PLR0913, PLR0917  what a case consists of
+        self,
+        moondream: Remote,
+        most: int,
+        stop: tuple[str, ...],
+        text: str,
+        count: int,
+        reason: str,
+    ) -> None:
+        """Its code says a word when it has begun the next one, which is counted as well."""
+        red = Image.new("RGB", (8, 8), (255, 0, 0))
+        plan = GenerationPlan(max_tokens=most, stop=stop)
+        answer = moondream.call("answer", ask(red, "Is it red?"), plan)
+        assert (answer.text.strip(), answer.finish_reason) == (text, reason)
+        assert answer.tokens.completion == count
 
     def test_pins_its_default(self) -> None:
         from vqa_engine_adapters.torch.moondream import FAMILY, REVISION, _pinned

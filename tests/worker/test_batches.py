@@ -62,6 +62,7 @@ def test_a_question_that_cannot_cross_costs_no_neighbour(
     assert [reply.answer is None for reply in replies] == [False, True] + [False] * 7
 
 
+@pytest.mark.slow
 def test_a_batch_that_dies_is_asked_one_by_one(open_session: Opener) -> None:
     session = open_session("TogetherDies")
     session.load()

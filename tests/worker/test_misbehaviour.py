@@ -156,6 +156,7 @@ def test_a_load_that_is_killed_is_tried_again(open_session: Opener, tmp_path: Pa
     assert reply_to(session, ask("good"), PLAN).answer
 
 
+@pytest.mark.slow
 def test_a_load_that_is_always_killed_stops_with_the_cause(
     open_session: Opener, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_load_that_is_always_killed_stops_with_the_cause(
     assert count.read_text() == "3"
 
 
+@pytest.mark.slow
 def test_a_crash_loop_is_counted_by_images(open_session: Opener) -> None:
     session = open_session("Aborts", limits=Limits(images=3))
     session.load()

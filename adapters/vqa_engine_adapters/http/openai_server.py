@@ -221,6 +221,7 @@ class OpenAiServer(ModelAdapter):
             "temperature": plan.temperature,
             "seed": plan.seed,
             **({"stop": list(plan.stop)} if plan.stop else {}),
+            **({"logprobs": True} if plan.logprobs else {}),
             **self._options.extra,
         }
 
@@ -245,6 +246,7 @@ class OpenAiServer(ModelAdapter):
             finish_reason="length" if ended == "length" else "stop",
             tokens=_counts(reply.get("usage")),
             timings=timings,
+            logprob=_logprob(choice.get("logprobs")) if plan.logprobs else None,
         )
 
 
@@ -302,13 +304,28 @@ def _picture(question: Question) -> object:
 
 
 def _counts(usage: Any) -> TokenCounts | None:
+    """The counts as far as a server gives them; few give the image's share of the prompt."""
     if not isinstance(usage, Mapping):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    details = usage.get("prompt_tokens_details")
-    reused = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    given = usage.get("prompt_tokens_details")
+    details = given if isinstance(given, Mapping) else {}
+    reused, image = details.get("cached_tokens"), details.get("image_tokens")
     return TokenCounts(
-        prompt=prompt, completion=completion, reused=reused if isinstance(reused, int) else 0
+        prompt=prompt,
+        completion=completion,
+        image=image if isinstance(image, int) else None,
+        reused=reused if isinstance(reused, int) else 0,
     )
+
+
+def _logprob(given: Any) -> float | None:
+    """The sum of the tokens' log-probabilities; None where the server gives none."""
+    tokens = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    each = [one.get("logprob") if isinstance(one, Mapping) else None for one in tokens]
+    known = [float(one) for one in each if isinstance(one, float | int)]
+    return sum(known) if len(known) == len(each) else None

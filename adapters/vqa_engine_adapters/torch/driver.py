@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from attrs import evolve
 
@@ -37,7 +37,13 @@ from vqa_engine_adapters.options import read
 from vqa_engine_adapters.plain import Plain
 from vqa_engine_adapters.torch import batches, profile
 from vqa_engine_adapters.torch.ahead import Ahead
-from vqa_engine_adapters.torch.generation import Generated, generate, kept, score
+from vqa_engine_adapters.torch.generation import (
+    Generated,
+    OptionIds,
+    counted,
+    generate,
+    score,
+)
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.prefixes import Prefixes
@@ -56,8 +62,13 @@ PICTURES = 32
 same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
 
 
-OPTIONS = 8
-"""Options of a question that are scored at once: each is a row with a copy of the prefix."""
+Outcome = TypeVar("Outcome")
+
+Asked = Sequence[tuple[Question, Prepared]]
+"""Questions that can be asked, each made ready."""
+
+Make = Callable[[Asked, GenerationPlan], Sequence[Outcome]]
+"""What computes the outcome of each, all of them together."""
 
 
 class TorchAdapter(ModelAdapter):
@@ -149,7 +160,8 @@ class TorchAdapter(ModelAdapter):
         loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
         if plan.temperature and loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
-        return batches.together(upcoming, self._growth.size, self._each, self._rows)
+        count = batches.together(upcoming, self._growth.size, self._each, self._rows)
+        return batches.within(upcoming[:count], plan, self._rows)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
@@ -163,13 +175,7 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or several questions failed together.
         """
-        plan = self._possible(plan)
-        assert self._ahead is not None
-        self._system = plan.system
-        try:
-            return self._together(questions, plan)
-        finally:
-            self._ahead.forget(questions)
+        return self._whole_batch(questions, plan, self._answers)
 
     def score_choices(
         self, question: Question, options: Sequence[str], plan: GenerationPlan
@@ -182,25 +188,30 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or this one question failed.
         """
-        loaded, plan, started = self._ready(), self._possible(plan), perf_counter()
-        assert self._ahead is not None
-        self._system = plan.system
-        try:
-            (prepared,) = self._prepared((question,), plan)
-            if isinstance(prepared, VqaEngineError):
-                raise prepared
-            ids = option_ids(loaded.tokenizer, prepared.prompt, options)
-            found = self._scored(loaded, prepared, ids, plan)
-        finally:
-            self._ahead.forget((question,))
-        return ChoiceScores(
-            loglikelihoods=tuple(found),
-            prompt=prepared.prompt,
-            timings=Timings(
-                prepare=prepared.seconds, prefill=perf_counter() - started - prepared.seconds
-            ),
-            image_size=prepared.size,
-        )
+        (outcome,) = self.score_choices_batch((question,), (options,), plan)
+        if isinstance(outcome, VqaEngineError):
+            raise outcome
+        return outcome
+
+    def score_choices_batch(
+        self,
+        questions: Sequence[Question],
+        options: Sequence[Sequence[str]],
+        plan: GenerationPlan,
+    ) -> list[ChoiceScores | VqaEngineError]:
+        """The options of all these questions as rows of one batch; as `answer_batch`.
+
+        Raises:
+            OutOfMemory: not even one of them fits.
+            BackendError: the device failed.
+            AnswerError: nothing is loaded, or several questions failed together.
+        """
+        wanted = {id(one): each for one, each in zip(questions, options, strict=True)}
+
+        def scores(asked: Asked, plan: GenerationPlan) -> list[ChoiceScores | VqaEngineError]:
+            return self._scores(asked, [wanted[id(question)] for question, _ in asked], plan)
+
+        return self._whole_batch(questions, plan, scores)
 
     def release(self) -> None:
         """Let go of the model and of torch's pool; calling it twice is safe."""
@@ -251,9 +262,12 @@ class TorchAdapter(ModelAdapter):
         """
         self._system = plan.system
         outcomes = self._prepared(questions, self._possible(plan))
-        askable = [one for one in outcomes if isinstance(one, Prepared)]
-        if plan.choose and questions[0].choices:
-            askable *= min(len(questions[0].choices), OPTIONS, self._rows)
+        askable = [
+            one
+            for question, one in zip(questions, outcomes, strict=True)
+            if isinstance(one, Prepared)
+            for _ in range(batches.rows(question, plan))
+        ][: max(self._rows, len(questions))]
         if not askable:
             raise next(one for one in outcomes if isinstance(one, VqaEngineError))
         return batches.cost(askable, plan)
@@ -315,11 +329,23 @@ class TorchAdapter(ModelAdapter):
         images = [open_image(question, place) for place in self._order(question)]
         return trace(loaded, self.prompt(question, plan.system), images, plan.image_longest_edge)
 
-    def _together(
-        self, questions: Sequence[Question], plan: GenerationPlan
-    ) -> list[Answer | VqaEngineError]:
+    def _whole_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
+    ) -> list[Outcome | VqaEngineError]:
+        """What `make` makes of the questions that can be asked, and the errors of the others."""
+        plan = self._possible(plan)
+        assert self._ahead is not None
+        self._system = plan.system
         try:
-            return self._outcomes(questions, plan)
+            return self._together(questions, plan, make)
+        finally:
+            self._ahead.forget(questions)
+
+    def _together(
+        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
+    ) -> list[Outcome | VqaEngineError]:
+        try:
+            return self._outcomes(questions, plan, make)
         except OutOfMemory:
             if len(questions) == 1:
                 raise
@@ -328,31 +354,73 @@ class TorchAdapter(ModelAdapter):
         half = len(questions) // 2
         self._rows = min(self._rows, half)
         log.info("%d questions did not fit together; trying half of them", len(questions))
-        return self._together(questions[:half], plan) + self._together(questions[half:], plan)
+        first = self._together(questions[:half], plan, make)
+        return first + self._together(questions[half:], plan, make)
 
     def _outcomes(
-        self, questions: Sequence[Question], plan: GenerationPlan
-    ) -> list[Answer | VqaEngineError]:
+        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
+    ) -> list[Outcome | VqaEngineError]:
         """What cannot be asked is an error at its place; the rest is answered together."""
-        loaded, outcomes = self._ready(), self._prepared(questions, plan)
-        askable = [one for one in outcomes if isinstance(one, Prepared)]
+        outcomes = self._prepared(questions, plan)
+        pairs = zip(questions, outcomes, strict=True)
+        asked = [(question, one) for question, one in pairs if isinstance(one, Prepared)]
         started = perf_counter()
         try:
-            said = iter(self._generate(loaded, askable, plan) if askable else ())
+            made = iter(make(asked, plan) if asked else ())
         except Exception as error:
             forget(error)
             self.drop_caches()
             raise classify(error, "transformers") from error
         seconds = perf_counter() - started
-        sound = [
-            one for one, made in zip(questions, outcomes, strict=True) if isinstance(made, Prepared)
-        ]
-        self._growth.answered(batches.size(sound, self._each), seconds)
+        self._growth.answered(batches.size([one for one, _ in asked], self._each), seconds)
+        return [next(made) if isinstance(one, Prepared) else one for one in outcomes]
+
+    def _answers(self, asked: Asked, plan: GenerationPlan) -> list[Answer | VqaEngineError]:
+        """Generated answers; the tensors live in this frame, so that `forget` lets go of them."""
+        loaded = self._ready()
+        said = self._generate(loaded, [one for _, one in asked], plan)
         return [
-            self._answer(loaded, question, one, next(said), plan)
-            if isinstance(one, Prepared)
-            else one
-            for question, one in zip(questions, outcomes, strict=True)
+            self._answer(loaded, question, one, generated, plan)
+            for (question, one), generated in zip(asked, said, strict=True)
+        ]
+
+    def _scores(
+        self, asked: Asked, options: Sequence[Sequence[str]], plan: GenerationPlan
+    ) -> list[ChoiceScores | VqaEngineError]:
+        """The options' log-likelihoods; a question with an option that has no token fails."""
+        loaded, started = self._ready(), perf_counter()
+        ids = [
+            _ids_or_error(loaded, one, each) for (_, one), each in zip(asked, options, strict=True)
+        ]
+        sound = [
+            (one, each)
+            for (_, one), each in zip(asked, ids, strict=True)
+            if not isinstance(each, VqaEngineError)
+        ]
+        found = iter(self._likelihoods(loaded, sound, plan))
+        share = (perf_counter() - started) / max(1, len(sound))
+        return [
+            each
+            if isinstance(each, VqaEngineError)
+            else ChoiceScores(
+                loglikelihoods=tuple(next(found)),
+                prompt=one.prompt,
+                tokens=counted(loaded, one, 0),
+                timings=Timings(prepare=one.seconds, prefill=share),
+                image_size=one.size,
+            )
+            for (_, one), each in zip(asked, ids, strict=True)
+        ]
+
+    def _likelihoods(
+        self, loaded: Loaded, asked: Sequence[tuple[Prepared, OptionIds]], plan: GenerationPlan
+    ) -> list[list[float]]:
+        """As `_generate`: what can be cut at its image goes together, the rest one by one."""
+        cut = [pair for pair in asked if pair[0].split]
+        together = iter(score(loaded, cut, plan, self._prefixes, self._rows) if cut else ())
+        return [
+            next(together) if one.split else score_whole(loaded, one, ids, plan)
+            for one, ids in asked
         ]
 
     def _answer(
@@ -376,27 +444,6 @@ class TorchAdapter(ModelAdapter):
             prompt=prepared.prompt,
             image_size=prepared.size,
         )
-
-    def _scored(
-        self,
-        loaded: Loaded,
-        prepared: Prepared,
-        ids: Sequence[Sequence[int]],
-        plan: GenerationPlan,
-    ) -> list[float]:
-        """Whole batches of options; where the device fails, its error is classified."""
-        try:
-            if not prepared.split:
-                return score_whole(loaded, prepared, ids, plan)
-            rows, found = min(OPTIONS, self._rows), list[float]()
-            for start in range(0, len(ids), rows):
-                found += score(loaded, prepared, ids[start : start + rows], plan, self._prefixes)
-                prepared = kept(prepared, self._prefixes)
-            return found
-        except Exception as error:
-            forget(error)
-            self.drop_caches()
-            raise classify(error, "transformers") from error
 
     def _generate(
         self, loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan
@@ -437,12 +484,8 @@ class TorchAdapter(ModelAdapter):
         return [one for one in outcomes if isinstance(one, Prepared)]
 
     def _possible(self, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do, and with the family's own bound.
-
-        The answer records it like that.
-        """
-        edge = plan.image_longest_edge or self._family.longest_edge
-        plan = evolve(plan, kv_bits=None, image_longest_edge=edge)
+        """The plan without what this model cannot do; the answer records it like that."""
+        plan = evolve(plan, kv_bits=None)
         steps = self._ready().steps is not None
         return plan if steps else evolve(plan, prefill_step=None, encoder_batch=None)
 
@@ -450,6 +493,15 @@ class TorchAdapter(ModelAdapter):
         if self._loaded is None:
             raise AnswerError("The model is not loaded: call load first.", cause="adapter")
         return self._loaded
+
+
+def _ids_or_error(
+    loaded: Loaded, prepared: Prepared, options: Sequence[str]
+) -> OptionIds | AnswerError:
+    try:
+        return option_ids(loaded.tokenizer, prepared.prompt, options)
+    except AnswerError as error:
+        return error
 
 
 def _has_template(loaded: Loaded) -> bool:

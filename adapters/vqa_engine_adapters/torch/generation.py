@@ -68,29 +68,85 @@ def generate(
     ]
 
 
+OptionIds = Sequence[Sequence[int]]
+"""The token ids of each option of a question."""
+
+_LOGITS = 512
+"""Positions whose logits are computed at once: 150 MB in half precision for a vocabulary of
+150,000."""
+
+
+@frozen
+class Row:
+    """What the log-likelihoods of options are read from: a prompt with the beginning of some.
+
+    `options` are the places of those options, which begin alike and end in one more token.
+    Options of one token each, such as letters, need no more than the prompt.
+    """
+
+    asked: int
+    begun: tuple[int, ...]
+    options: tuple[int, ...]
+
+    def read(self, logits: Any, options: OptionIds, found: list[float]) -> None:
+        """Put the log-likelihoods of the row's options where `found` has those of all.
+
+        `logits` has the shape (tokens that it begins with and one more, vocabulary).
+        """
+        wide = _torch().log_softmax(logits.float(), dim=-1)
+        begun = sum(float(wide[place, token]) for place, token in enumerate(self.begun))
+        for place in self.options:
+            found[place] = begun + float(wide[-1, options[place][-1]])
+
+
+def rows_of(options: Sequence[OptionIds]) -> list[Row]:
+    """The rows for the options of several questions."""
+    places: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for number, each in enumerate(options):
+        for place, option in enumerate(each):
+            places.setdefault((number, tuple(option[:-1])), []).append(place)
+    return [Row(number, begun, tuple(found)) for (number, begun), found in places.items()]
+
+
 def score(
     loaded: Loaded,
-    prepared: Prepared,
-    options: Sequence[Sequence[int]],
+    asked: Sequence[tuple[Prepared, OptionIds]],
     plan: GenerationPlan,
     prefixes: Prefixes,
-) -> list[float]:
-    """The sum of each option's log-probabilities behind a prepared prompt.
+    most: int,
+) -> list[list[float]]:
+    """The sum of the log-probabilities of each prepared question's options, behind its prompt.
 
-    The options are rows of one batch behind the question's one prefix.
+    They are rows of one batch behind the questions' prefixes, at most `most` at a time.
     """
+    options = [each for _, each in asked]
+    every, found = rows_of(options), [[0.0] * len(each) for each in options]
+    most = max(1, min(most, _LOGITS // max(1 + len(row.begun) for row in every)))
+    for start in range(0, len(every), most):
+        part = every[start : start + most]
+        ready = [kept(one, prefixes) if start else one for one, _ in asked]
+        for row, logits in zip(part, _scores(loaded, ready, part, plan, prefixes), strict=True):
+            row.read(logits, options[row.asked], found[row.asked])
+    return found
+
+
+def _scores(
+    loaded: Loaded,
+    asked: Sequence[Prepared],
+    part: Sequence[Row],
+    plan: GenerationPlan,
+    prefixes: Prefixes,
+) -> list[Any]:
+    """For each row the logits of what it begins with and of the token behind that."""
     torch = _torch()
     bound(loaded, plan)
-    asked = [evolve(prepared, ids=(*prepared.ids, *option[:-1])) for option in options]
+    begun = [evolve(asked[row.asked], ids=(*asked[row.asked].ids, *row.begun)) for row in part]
+    keep = 1 + max(len(row.begun) for row in part)
     with torch.inference_mode():
-        batch = _Batch(loaded, asked, evolve(plan, max_tokens=1), prefixes)
-        logits = batch.prefill(keep=max(map(len, options)))
-        found = [
-            float(logprobs(row.reshape(-1, row.shape[-1])[-len(option) :], option).sum())
-            for row, option in zip(logits, options, strict=True)
-        ]
+        batch = _Batch(loaded, begun, evolve(plan, max_tokens=1), prefixes)
+        logits = batch.prefill(keep).reshape(len(part), keep, -1)
         synchronise(torch, loaded.device)
-    return found
+    return [one[keep - len(row.begun) - 1 :] for row, one in zip(part, logits, strict=True)]
 
 
 def logprobs(logits: Any, tokens: Sequence[int]) -> Any:
@@ -168,15 +224,13 @@ class _Batch:
         new = fresh(self._asked)
         groups = list(stacks(list(new.values())[::-1]))
         if len(groups) == 1 and len(groups[0]) == len(self._asked) > 1:
-            return self._straight(groups[0])
+            return self._straight(groups[0], keep)
         computed = {one: made for group in groups for one, made in self._prefixes(group).items()}
         self._keep(computed)
         found = {key(one): one.prefix for one in self._asked if one.prefix is not None} | computed
         mine = [found[key(one)] for one in self._asked]
         self._before = padded(_torch(), self._loaded, [one.ids for one in mine])
         self._cache = mine[0].continued() if len(mine) == 1 else rows.behind(mine, self._room)
-        if keep > 1 and self._loaded.steps is not None:
-            self._loaded.steps.step = None  # the last step alone would hold fewer positions
         return self._follow(self._rest, keep)
 
     def decode(self, logits: Any) -> tuple[list[list[int]], list[float]]:
@@ -208,14 +262,14 @@ class _Batch:
                 padded(_torch(), self._loaded, [(said[number][-1],) for number in running])
             )
 
-    def _straight(self, group: Sequence[Prepared]) -> Any:
+    def _straight(self, group: Sequence[Prepared], keep: int) -> Any:
         """Each question has a new image of its own: its prefix's row is already the question's."""
         ids = [one.ids[: one.split] for one in group]
         self._before = padded(_torch(), self._loaded, ids)
         self._cache = rows.empty(_depth(self._loaded), self._before.length + self._room)
         self._compute(group, self._before, self._cache)
         self._keep(self._cut(group, self._cache, self._before.length))
-        return self._follow(self._rest)
+        return self._follow(self._rest, keep)
 
     def _prefixes(self, group: Sequence[Prepared]) -> dict[Key, Prefix]:
         """The prefixes of pictures that can be stacked."""
@@ -251,6 +305,8 @@ class _Batch:
     def _follow(self, new: Padded, keep: int = 1) -> Any:
         """Logits after more tokens of each row; what came before hides its padding."""
         places = new.arguments(self._before)
+        if keep > 1 and self._loaded.steps is not None:
+            self._loaded.steps.step = None  # the last step alone would hold fewer positions
         logits = _forward(self._loaded, new.ids, self._cache, places, keep=keep)
         self._before = self._before.and_then(new)
         return logits

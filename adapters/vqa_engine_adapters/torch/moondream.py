@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -12,25 +11,26 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import (
     Answer,
     GenerationPlan,
+    ImageTokens,
     MemoryProfile,
     ModelAdapter,
     ModelFacts,
     ModelRef,
     Question,
     Timings,
+    Trace,
     Transfer,
 )
 from vqa_engine.errors import AnswerError, CheckpointError, ConfigurationError
 from vqa_engine.failures import classify, forget
 from vqa_engine.images import bounded, content_hash, open_image
 from vqa_engine_adapters.checkpoints import hub
-from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolve, weight_files
+from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint, fetch, resolve
 from vqa_engine_adapters.checkpoints.facts import facts_of
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.families.family import Family, with_system
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.plain import Plain
-from vqa_engine_adapters.swapping import swapped
 from vqa_engine_adapters.torch.device import (
     WHOLE,
     choose_device,
@@ -39,6 +39,7 @@ from vqa_engine_adapters.torch.device import (
 )
 from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.loading import require, unloadable
+from vqa_engine_adapters.torch.moondream_code import TOKENIZERS, Query, made, trace
 from vqa_engine_adapters.torch.options import Options
 
 _RELEASE = "2025-06-21"
@@ -46,9 +47,6 @@ _RELEASE = "2025-06-21"
 
 REVISION = "9a7d4024050840e001defacec2b00727e89149e6"
 """That release's commit: a tag can be moved, and code that runs here must not change by itself."""
-
-TOKENIZERS = {"moondream/starmie-v1": "35192e10a54e36eabe0a7cc57a2c1aab371cafc5"}
-"""What that release's code fetches while it loads, and the commit that is used of it."""
 
 BRIEF = "\nAnswer briefly."
 
@@ -62,6 +60,7 @@ FAMILY = Family(
         backend="torch",
         weights=3_850_000_000,
         kv_per_token=2 * 24 * 32 * 64 * 2,
+        image_tokens=ImageTokens(per_tile=729, tile_edge=378),  # however many crops it encodes
         levers=WHOLE,
     ),
 )
@@ -84,7 +83,8 @@ class Moondream2(ModelAdapter):
     """moondream2 at `_RELEASE`, on torch. Its code runs only with `trust_remote_code`.
 
     The last image stays encoded for the next question about it. Its code gives no token
-    ids and accepts neither a seed nor a prefill step; the answer's plan has none.
+    ids and accepts neither a seed nor a prefill step; the answer's plan has none. Tokens are
+    counted while that code runs (`moondream_code.Query`).
     """
 
     default_model = FAMILY.model
@@ -188,22 +188,39 @@ class Moondream2(ModelAdapter):
         """Let go of the encoded image."""
         self._encoded = None
 
+    def trace(self, question: Question, plan: GenerationPlan) -> Trace:
+        """What the model's code is given for a question, and what it makes of it.
+
+        Raises:
+            ImageError: the question's image cannot be used.
+        """
+        import torch
+
+        with torch.inference_mode():
+            image = bounded(open_image(question), plan.image_longest_edge)
+            return trace(self._model, image, self._said(question, plan))
+
     def _query(self, question: Question, plan: GenerationPlan) -> Answer:
         import torch
 
-        started = perf_counter()
+        started, before = perf_counter(), self._encoded
+        query = Query(stop=plan.stop)
+        settings = {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
         with torch.inference_mode():
             encoded = self._image(question, plan)
             prepared = perf_counter()
-            said = with_system(self._ask(question), plan.system)
-            settings = {"temperature": plan.temperature, "max_tokens": plan.max_tokens}
-            text = self._model.query(encoded.value, said, settings=settings)["answer"]
+            said = self._said(question, plan)
+            text = query.run(self._model, encoded.value, said, settings)
         synchronise(torch, self._device)
-        timings = Timings(prepare=prepared - started, decode=perf_counter() - prepared)
         brief = self._options.instruction is None and not question.worded
-        cleaned = FAMILY.clean(str(text), brief=brief)
         return Answer(
-            text=cleaned, plan=plan, timings=timings, prompt=said, image_size=encoded.size
+            text=FAMILY.clean(text, brief=brief),
+            plan=plan,
+            finish_reason="length" if query.generated == plan.max_tokens else "stop",
+            tokens=query.tokens(encoded.value, reused=encoded is before),
+            timings=Timings(prepare=prepared - started, decode=perf_counter() - prepared),
+            prompt=query.prompt(self._model) or said,
+            image_size=encoded.size,
         )
 
     def _image(self, question: Question, plan: GenerationPlan) -> _Encoded:
@@ -215,6 +232,10 @@ class Moondream2(ModelAdapter):
             value = self._model.encode_image(image)
             self._encoded = _Encoded(image=name, size=image.size, value=value)
         return self._encoded
+
+    def _said(self, question: Question, plan: GenerationPlan) -> str:
+        """What `query` is told: the question with the texts around it."""
+        return with_system(self._ask(question), plan.system)
 
     def _ask(self, question: Question) -> str:
         """The question with its instruction (docs/facts/models.md)."""
@@ -242,7 +263,7 @@ def _pinned(model: ModelRef) -> ModelRef:
 def _load(checkpoint: Checkpoint) -> Any:
     try:
         with quiet():
-            model = _made(checkpoint)
+            model = made(checkpoint)
     except Exception as error:  # code of others may raise anything
         raise unloadable(checkpoint, error) from error
     missing = [name for name in ("encode_image", "query") if not hasattr(type(model), name)]
@@ -260,48 +281,3 @@ def _tensors(model: Any) -> Iterator[Any]:
     """All that the loaded model keeps: its parameters, and the tables beside them."""
     yield from model.parameters()
     yield from model.buffers()
-
-
-def _made(checkpoint: Checkpoint) -> Any:
-    """The model of the checkpoint's own code, its weights read by us.
-
-    That code is written for transformers 4. Version 5 builds a model without memory first:
-    it asks for an attribute that this one lacks (`all_tied_weights_keys`), and leaves the
-    buffers that no file holds, the attention mask and the rotary table, uninitialised.
-
-    It is bfloat16 on every device: that is what its code makes of a picture (vision.py,
-    `prepare_crops`).
-    """
-    import torch
-    from safetensors.torch import load_file
-    from transformers import AutoConfig
-    from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
-    config = AutoConfig.from_pretrained(
-        checkpoint.folder, trust_remote_code=True, local_files_only=True
-    )
-    made = get_class_from_dynamic_module(
-        config.auto_map["AutoModelForCausalLM"], str(checkpoint.folder), local_files_only=True
-    )
-    with _local_tokenizers():
-        model = made(config)
-    weights: dict[str, Any] = {}
-    for file in weight_files(checkpoint.name, checkpoint.folder):
-        weights |= load_file(file)
-    model.load_state_dict(weights, assign=True)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(torch.bfloat16)
-    return model
-
-
-@contextmanager
-def _local_tokenizers() -> Iterator[None]:
-    """Have code that fetches a tokenizer while it loads find the pinned one in the cache."""
-    from tokenizers import Tokenizer
-
-    def local(name: str, *_given: Any, **_options: Any) -> Any:
-        file = hub.small_file(name, "tokenizer.json", TOKENIZERS.get(name))
-        return Tokenizer.from_file(str(file))
-
-    with swapped(Tokenizer, "from_pretrained", staticmethod(local)):
-        yield

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from vqa_engine.adapter import GenerationPlan, Timings
 from vqa_engine_adapters.stopping import ended_by
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, bound, counted, logprobs
+from vqa_engine_adapters.torch.generation import Generated, bound, counted, logprobs, rows_of
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
 from vqa_engine_adapters.torch.preparing import Prepared
@@ -66,13 +66,18 @@ def generate_whole(
 def score_whole(
     loaded: Loaded, prepared: Prepared, options: Sequence[Sequence[int]], plan: GenerationPlan
 ) -> list[float]:
-    """The sum of each option's log-probabilities; the model is made to say one after another."""
-    return [_score(loaded, prepared, option, plan) for option in options]
+    """The sum of each option's log-probabilities.
+
+    The model is made to say the options, those that begin alike at once.
+    """
+    found = [0.0] * len(options)
+    for row in rows_of([options]):
+        row.read(_logits(loaded, prepared, options[row.options[0]], plan), options, found)
+    return found
 
 
-def _score(
-    loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan
-) -> float:
+def _logits(loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan) -> Any:
+    """The logits of each step while the model says these ids, shape (tokens, vocabulary)."""
     import torch
 
     rest = iter(option)
@@ -86,9 +91,8 @@ def _score(
             prefix_allowed_tokens_fn=lambda _row, _ids: [next(rest)],
             **_RAW,
         )
-        total = float(logprobs(torch.cat(output.logits), option).sum())
     synchronise(torch, loaded.device)
-    return total
+    return torch.cat(output.logits)
 
 
 def pictures() -> list[Image.Image]:

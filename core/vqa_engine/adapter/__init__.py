@@ -15,6 +15,7 @@ from vqa_engine.adapter.memory import (
 )
 from vqa_engine.adapter.model import (
     BatchAdapter,
+    BatchChoiceScorer,
     CacheHolder,
     ChoiceScorer,
     CostAware,
@@ -23,6 +24,7 @@ from vqa_engine.adapter.model import (
     ModelAware,
     Sizable,
     Traceable,
+    default_checkpoint,
     facts_of,
     images_per_question,
 )
@@ -66,6 +68,7 @@ __all__ = [
     "VERDICT",
     "Answer",
     "BatchAdapter",
+    "BatchChoiceScorer",
     "Bound",
     "CacheHolder",
     "ChoiceScorer",
@@ -98,6 +101,7 @@ __all__ = [
     "Traceable",
     "Transfer",
     "as_image",
+    "default_checkpoint",
     "describe",
     "facts_of",
     "images_per_question",

@@ -64,6 +64,18 @@ def images_per_question(adapter: ModelAdapter) -> int:
     return int(getattr(adapter, "images_per_question", 1))
 
 
+def default_checkpoint(adapter: ModelAdapter) -> tuple[str | None, str | None]:
+    """The model that an adapter loads when none is named, and its revision, as far as it says.
+
+    They are its attributes `default_model`, a name or a `ModelRef`, and `default_revision`.
+    """
+    model = getattr(adapter, "default_model", None)
+    named = model.model if isinstance(model, ModelRef) else model
+    found = (named, getattr(adapter, "default_revision", None))
+    name, revision = (one if isinstance(one, str) else None for one in found)
+    return name, revision
+
+
 @runtime_checkable
 class CostAware(Protocol):
     """An adapter that can say what questions cost before they run. Optional."""
@@ -171,6 +183,31 @@ class ChoiceScorer(Protocol):
         Raises:
             ImageError: the question's image cannot be used.
             OutOfMemory: the backend said so; what was computed is gone.
+        """
+
+
+@runtime_checkable
+class BatchChoiceScorer(ChoiceScorer, Protocol):
+    """A `BatchAdapter` that scores the options of several questions together. Optional.
+
+    Its `batch_size` says how many of the questions that come next go together, under a plan
+    whose `choose` is set; all of those have choices.
+    """
+
+    @abstractmethod
+    def score_choices_batch(
+        self,
+        questions: Sequence[Question],
+        options: Sequence[Sequence[str]],
+        plan: GenerationPlan,
+    ) -> Sequence[ChoiceScores | VqaEngineError]:
+        """What `score_choices` gives for each question and its options, in their order.
+
+        The error of a question that concerns it alone comes in its place.
+
+        Raises:
+            OutOfMemory: together they do not fit; one by one they may.
+            VqaEngineError: another fault that concerns them all.
         """
 
 

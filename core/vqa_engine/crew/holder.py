@@ -70,10 +70,13 @@ class Holder:
         """Ask one question, with settings of its own; the model stays loaded for the next.
 
         Raises:
+            ConfigurationError: the settings are not those of a plan; no model is loaded.
             VqaEngineError: the model cannot be loaded.
         """
+        spec = evolve(terms.spec, settings={**terms.spec.settings, **(settings or {})})
+        asked = spec.planned(self._plan)
         held = self._hold(adapter, terms)
-        plan = held.loaded.planned(evolve(terms.spec.planned(self._plan), **(settings or {})))
+        plan = held.loaded.planned(asked)
         [(_, reply)] = held.session.ask([question], plan)
         self._report_notes()
         return reply

@@ -8,10 +8,10 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from vqa_engine.doctor.machine import Machine, inspect
-from vqa_engine.doctor.probe import LONGEST, PluginReport, report
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.plugins.entry_points import ADAPTERS, KINDS
+from vqa_engine.plugins.probe import LONGEST, PluginReport, report
 
 
 @frozen(kw_only=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterable
 from functools import cache
 
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.backend import Library, MemoryBackend, TextCause
 from vqa_engine.plugins import entry_points as plugins
-from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
+from vqa_engine.plugins.entry_points import MEMORY_BACKENDS, OURS
+from vqa_engine.plugins.probe.report import report
+from vqa_engine.strays import MARK
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +58,38 @@ def load(name: str) -> type[MemoryBackend]:
     return kind
 
 
+@cache
 def libraries() -> dict[str, Library]:
     """What each usable backend says about its library, by the backend's name, sorted.
 
-    A backend that cannot be imported is logged and left out: what is asked here is asked
+    Other packages' backends are imported in processes of their own, once, unless this is a
+    worker. One that cannot be imported is logged and left out: what is asked here is asked
     about all of them, and no model needs that one.
     """
+    offered = plugins.find(MEMORY_BACKENDS)
+    apart = MARK not in os.environ and any(one.distribution != OURS for one in offered)
+    here = {one.name for one in offered if one.distribution == OURS or not apart}
+    found = _found_here(sorted(here)) | (_found_apart() if apart else {})
+    return dict(sorted(found.items()))
+
+
+def _found_here(names: Iterable[str]) -> dict[str, Library]:
     found = {}
-    for name in installed():
+    for name in names:
         try:
             found[name] = load(name).library
         except BackendError as error:
             log.warning("%s", error)
+    return found
+
+
+def _found_apart() -> dict[str, Library]:
+    found = {}
+    for one in report((MEMORY_BACKENDS,)):
+        if one.library is not None:
+            found[one.name] = one.library
+        else:
+            log.warning("The memory backend %r cannot be used: %s.", one.name, one.reason)
     return found
 
 

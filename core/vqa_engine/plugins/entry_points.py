@@ -45,6 +45,9 @@ KINDS = {
 }
 """The groups, and what messages call a plugin of each."""
 
+OURS = "vqa-engine"
+"""The distribution of the engine and of its own plugins."""
+
 FAILURES = (Exception, SystemExit)
 """What an import may raise without ending the process."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import BUILTIN, ModelAdapter, ModelFacts, ModelRef, facts_of
+from vqa_engine.adapter import BUILTIN, ModelAdapter, ModelRef
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS, select
@@ -38,16 +38,6 @@ class ResolvedAdapter:
     def label(self) -> str:
         """What rows and tables call it."""
         return self.spec.label
-
-    def facts(self) -> ModelFacts | None:
-        """What its adapter says of its model before loading it; None from another interpreter."""
-        return None if self.spec.python else facts_of(self.make(), self.spec.model)
-
-    @property
-    def family(self) -> str:
-        """What task cards call its model's family: the adapter's name where it is not known."""
-        known = self.facts()
-        return (known and known.family) or self.spec.name
 
 
 def resolve(adapters: Adapter | Iterable[Adapter] | None) -> tuple[ResolvedAdapter, ...]:

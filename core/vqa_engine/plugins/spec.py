@@ -40,7 +40,7 @@ class AdapterSpec:
             return evolve(plan, **self.settings)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"The settings of {self.label!r} are not those of a plan: {error}."
+                f"The settings of {self.label!r} are not valid: {error.args[0]}."
             ) from error
 
     @classmethod

@@ -20,6 +20,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions.ordering import image_keys
 from vqa_engine.questions.question_set import QuestionSet, most_images
+from vqa_engine.questions.selection import earlier
 
 Kind = Literal["shuffled", "circular", "all"]
 
@@ -123,6 +124,14 @@ class OrderedChoices:
         """SHA-256 (hex) over the set behind it and the orders."""
         said = f"{self._of.digest()} choices {self.kind} {self.seed}"
         return hashlib.sha256(said.encode()).hexdigest()
+
+    def earlier(self, count: int) -> Iterator[QuestionSet]:
+        """All orders of what the set behind it may have been."""
+        behind = self._places[count]
+        if behind > self._places[count - 1]:  # else it would have had only some of the orders
+            yield from (
+                OrderedChoices.of(one, self.kind, self.seed) for one in earlier(self._of, behind)
+            )
 
     def _ordered(self, question: Question, number: int) -> Question:
         size = len(question.choices)

@@ -87,6 +87,16 @@ class Scored(Protocol):
         """Names of metrics, the headline's first."""
 
 
+@runtime_checkable
+class Downloaded(Protocol):
+    """A question set whose data may be from the hub."""
+
+    @property
+    @abstractmethod
+    def data_commit(self) -> str | None:
+        """The data set and its commit, `owner/name@commit`; None for other data."""
+
+
 def worded(questions: QuestionSet, family: str) -> QuestionSet:
     """The questions as a family of models gets them."""
     return questions.worded_for(family) if isinstance(questions, Worded) else questions

@@ -6,7 +6,7 @@ import hashlib
 import random
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -47,11 +47,27 @@ def extends(questions: QuestionSet, count: int, digest: str) -> bool:
     """
     if count >= len(questions):
         return False
-    bases = [questions, questions._of] if isinstance(questions, Selection) else [questions]
-    return (
-        any(select(one, limit=count).digest() == digest for one in bases)
-        or digest_of(islice(questions, count)) == digest
-    )
+    return any(one.digest() == digest for one in earlier(questions, count))
+
+
+@runtime_checkable
+class MadeOfAnother(Protocol):
+    """A question set that shows another one in some form, and can show a part of it so."""
+
+    def earlier(self, count: int) -> Iterator[QuestionSet]:
+        """What it may have been when it had `count` questions (`earlier`)."""
+
+
+def earlier(questions: QuestionSet, count: int) -> Iterator[QuestionSet]:
+    """What these questions may have been when there were only the first `count` of them.
+
+    Their `at` is that of these questions, and their digest what it was then.
+    """
+    if isinstance(questions, MadeOfAnother):
+        yield from questions.earlier(count)
+    else:
+        yield select(questions, limit=count)
+        yield _Whole(questions, array("Q", range(count)))
 
 
 def _selected(questions: QuestionSet, places: array[int]) -> Selection:
@@ -109,6 +125,21 @@ class Selection:
         """SHA-256 (hex) over the other set's digest and the places."""
         places = ",".join(map(str, self._places))
         return hashlib.sha256(f"{self._of.digest()} at {places}".encode()).hexdigest()
+
+    def earlier(self, count: int) -> Iterator[QuestionSet]:
+        """Fewer of the selection, or of the other set."""
+        yield select(self, limit=count)
+        yield select(self._of, limit=count)
+        yield _Whole(self, array("Q", range(count)))
+
+
+@frozen(eq=False)
+class _Whole(Selection):
+    """All questions of a file that had no more of them then."""
+
+    def digest(self) -> str:
+        """As that of the file, whose digest is over its questions (`digest_of`)."""
+        return digest_of(self)
 
 
 @frozen(eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.questions.ordering import image_keys
 from vqa_engine.questions.question_set import KnowsGroups, QuestionSet, most_images
+from vqa_engine.questions.selection import earlier
 
 
 @frozen(eq=False)
@@ -53,6 +54,10 @@ class View:
     def digest(self) -> str:
         """SHA-256 (hex) over the set behind it and what the view makes of it."""
         raise NotImplementedError
+
+    def earlier(self, count: int) -> Iterator[QuestionSet]:
+        """The same form of what the set behind it may have been."""
+        return (evolve(self, of=one) for one in earlier(self._of, count))
 
     def _shown(self, question: Question) -> Question:
         raise NotImplementedError

@@ -45,6 +45,7 @@ def _given(row: Row) -> dict[str, Any]:
         "prompt": answer.prompt if answer else None,
         "image_size": answer.image_size if answer else None,
         "answer": answer.text if answer else None,
+        "chosen": row.chosen,
         "logprob": answer.logprob if answer else None,
         "probability": answer.probability if answer else None,
         "cause": failure.cause if failure else None,

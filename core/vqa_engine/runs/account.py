@@ -11,6 +11,7 @@ from vqa_engine.runs import stored
 from vqa_engine.runs.database import unusable
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
+from vqa_engine.scoring.choice import stated
 
 
 class Account:
@@ -129,4 +130,5 @@ def score(row: Row, boards: Iterable[Scoreboard]) -> None:
         if row.answer is None:
             board.add_error(row.question)
         else:
-            board.add(row.answer.text, row.question)
+            said = stated(row.answer, row.question)
+            board.add(said, row.question, row.answer.probability)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
 from vqa_engine.runs.directory import open_journal, read_manifest
@@ -16,8 +16,8 @@ from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
-_SAME = ("question_digest", "task", "card")
-"""Settings of a run, by the beginning of their names, that two runs must share."""
+_SAME = ("question_digest", "question_data")
+"""Settings of a run that two runs must share, where both have them."""
 
 _PLANNED = ("prompt", "system")
 """Settings of a plan that change what a model is asked."""
@@ -85,13 +85,19 @@ def _names(sides: tuple[Side, Side], labels: list[str]) -> list[str]:
 def _check(first: Side, second: Side, labels: list[str]) -> None:
     manifests = read_manifest(first.run), read_manifest(second.run)
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    names = [name for name in sorted(old.keys() | new.keys()) if _differ(name, old, new)]
     if names:
         found = "; ".join(f"{name}: {_shown(old, name)} and {_shown(new, name)}" for name in names)
         raise NotComparable(
             f"{first.run} and {second.run} did not ask the same: {found}. "
             "Compare them all the same with --anyway."
         )
+
+
+def _differ(name: str, old: Mapping[str, object], new: Mapping[str, object]) -> bool:
+    """Whether a setting differs; of these two, only where both runs have it."""
+    values = old.get(name), new.get(name)
+    return values[0] != values[1] and not (name in _SAME and None in values)
 
 
 def _shown(settings: Mapping[str, object], name: str) -> str:
@@ -102,10 +108,7 @@ def _shown(settings: Mapping[str, object], name: str) -> str:
 
 def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:
     """The settings that decide what was asked."""
-    settings = {
-        name: value for name, value in asdict(manifest, recurse=False).items()
-        if name.startswith(_SAME)
-    }  # fmt: skip
+    settings: dict[str, object] = {name: getattr(manifest, name) for name in _SAME}
     record = manifest.adapters.get(label)
     options, own = (record.options, record.settings) if record else ({}, {})
     settings |= {name: own.get(name, getattr(manifest.plan, name)) for name in _PLANNED}

@@ -16,7 +16,7 @@ from vqa_engine.scoring.normaliser import normalised
 
 _COLUMNS = (
     *("adapter", "question_id", "image", "question", "ground_truths"),
-    *("prompt", "answer", "error", "seconds"),
+    *("prompt", "answer", "chosen", "probability", "logprob", "error", "seconds"),
 )
 """What a spreadsheet gets of a row."""
 
@@ -40,6 +40,7 @@ def record(row: Row, scores: Mapping[str, float | None] | None = None) -> dict[s
         "answer_type": question.answer_type,
         "prompt": answer.prompt if answer else None,
         "answer": answer.text if answer else None,
+        "chosen": row.chosen,
         "logprob": answer.logprob if answer else None,
         "probability": answer.probability if answer else None,
         "scores": dict(scores or {}),

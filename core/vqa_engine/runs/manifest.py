@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import NO_EDGE, GenerationPlan
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Loaded
 from vqa_engine.runs import provenance
@@ -23,7 +23,10 @@ from vqa_engine.runs.provenance import Origin
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
 
+_EDGE, _NO_EDGE = "image_longest_edge", "none"
+
 _VERSION = re.compile(r"^adapters\..*\.(version|sha256|libraries\.[^.]+|libraries)$")
+_COMMITS = (".commit", "question_data")
 _SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 
 
@@ -72,7 +75,9 @@ class Change:
 class Manifest:
     """Everything that decides the answers of a run, and the names of its scores.
 
-    `changes` were accepted while it went on.
+    `question_data` is the data set and commit that the questions were downloaded from: their
+    digest holds the names of packed pictures, not the pictures. `changes` were accepted while
+    it went on.
     """
 
     vqa_engine: str
@@ -83,6 +88,7 @@ class Manifest:
     question_count: int
     question_digest: str
     metrics: tuple[str, ...]
+    question_data: str | None = None
     changes: tuple[Change, ...] = ()
 
     @property
@@ -95,7 +101,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The manifest as readable JSON, keys in a fixed order."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2)
+        return msgspec.json.format(msgspec.json.encode(_shown(self), order="sorted"), indent=2)
 
 
 def decode(data: bytes) -> Manifest:
@@ -104,7 +110,20 @@ def decode(data: bytes) -> Manifest:
     Raises:
         msgspec.MsgspecError: it is no manifest of this version.
     """
-    return msgspec.json.decode(data, type=Manifest)
+    raw = msgspec.json.decode(data, type=dict[str, Any])
+    plan = raw.get("plan")
+    if isinstance(plan, dict) and plan.get(_EDGE) == _NO_EDGE:
+        plan[_EDGE] = NO_EDGE
+    return msgspec.convert(raw, Manifest)
+
+
+def _shown(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain values, as people read it: no bound on pictures is "none"."""
+    found: dict[str, Any] = msgspec.to_builtins(manifest)
+    for one in (found["plan"], *(adapter["settings"] for adapter in found["adapters"].values())):
+        if one.get(_EDGE) == NO_EDGE:
+            one[_EDGE] = _NO_EDGE
+    return found
 
 
 def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]]:
@@ -120,7 +139,7 @@ def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]
         name: (before.get(name), after.get(name))
         for name in names
         if before.get(name) != after.get(name)
-        and not (name.endswith(".commit") and before.get(name) is None)
+        and not (name.endswith(_COMMITS) and before.get(name) is None)
     }
 
 
@@ -159,7 +178,7 @@ def _still_known(
 def _compared(manifest: Manifest, labels: Set[str]) -> dict[str, object]:
     adapters = {label: one for label, one in manifest.adapters.items() if label in labels}
     adapters = _unloaded(adapters)
-    return _flat(asdict(evolve(manifest, adapters=adapters, metrics=(), changes=())))
+    return _flat(_shown(evolve(manifest, adapters=adapters, metrics=(), changes=())))
 
 
 def with_commits(manifest: Manifest) -> Manifest:

@@ -18,14 +18,14 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from vqa_engine.errors import AdapterError, InterpreterError
+from vqa_engine.errors import AdapterError, InterpreterError, VqaEngineError
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
-from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker.apart import sight_of
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +45,13 @@ class Origin:
     `distribution` and `version` are None for a class that is no plugin. `sha256` (hex) is
     over the code files beside the adapter's module, its package's folder and all below it,
     or over the module alone when it is in no package. `libraries` are the versions of Python
-    and of the packages that can change an answer, `default_model` the checkpoint that the
-    adapter loads when none is named, if that was asked for, at its `default_revision`.
+    and of the packages that can change an answer.
     """
 
     distribution: str | None = None
     version: str | None = None
     sha256: str | None = None
     libraries: Mapping[str, str] = field(factory=dict)
-    default_model: str | None = None
-    default_revision: str | None = None
 
 
 def origin(spec: AdapterSpec) -> Origin:
@@ -64,12 +61,13 @@ def origin(spec: AdapterSpec) -> Origin:
 
 @cache
 def default_model(name: str, python: Path | None) -> tuple[str | None, str | None]:
-    """The checkpoint that a plugin loads when none is named, and its revision, as far as known.
-
-    A process of its own imports the plugin, so that this one does not.
-    """
-    found = _asked(AdapterSpec(name=name, python=python))
-    return found.default_model, found.default_revision
+    """The checkpoint that a plugin loads when none is named, and its revision, as far as known."""
+    try:
+        seen = sight_of(AdapterSpec(name=name, python=python))
+    except VqaEngineError as error:
+        log.info("the default model of %s is not known: %s", name, error)
+        return None, None
+    return seen.default_model, seen.default_revision
 
 
 def libraries(distribution: metadata.Distribution | None = None) -> dict[str, str]:
@@ -169,22 +167,7 @@ def _asked(spec: AdapterSpec) -> Origin:
         return Origin()
 
 
-def _with_default(found: Origin, spec: AdapterSpec) -> Origin:
-    """With the default checkpoint of the adapter, which this imports and makes."""
-    try:
-        adapter = registry.make(spec)
-    except Exception as error:  # noqa: BLE001  its worker says so, and what to do
-        log.info("%s cannot be made: %s", spec.name, error)
-        return found
-    model = getattr(adapter, "default_model", None)
-    return evolve(
-        found,
-        default_model=model if isinstance(model, str) else None,
-        default_revision=getattr(adapter, "default_revision", None),
-    )
-
-
 if __name__ == "__main__":
     _name, _target = sys.argv[1:3]
     _spec = AdapterSpec(name=_name, target=_target or None)
-    say(_with_default(origin(_spec), _spec))
+    say(origin(_spec))

@@ -13,6 +13,7 @@ from vqa_engine.errors import ScoringError
 from vqa_engine.results import Row
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric
+from vqa_engine.scoring.choice import stated
 
 Only = Literal["wrong", "failed", "differ"]
 
@@ -80,7 +81,7 @@ def _score(row: Row, metric: Metric) -> float | None:
     if row.answer is None:
         return None
     try:
-        return metric.grade(row.answer.text, row.question).value
+        return metric.grade(stated(row.answer, row.question), row.question).value
     except ScoringError:
         return None
     except Exception:  # noqa: BLE001  another package's metric; the table says why it failed

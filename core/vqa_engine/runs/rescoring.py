@@ -16,6 +16,7 @@ from vqa_engine.runs.account import score
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
+from vqa_engine.scoring.choice import stated
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
 
@@ -89,7 +90,9 @@ def comparisons(
 
 def answered(rows: Iterable[Row]) -> Iterator[Answered]:
     """Each row's question with its answer."""
-    return ((row.question, row.answer.text if row.answer else None) for row in rows)
+    return (
+        (row.question, stated(row.answer, row.question) if row.answer else None) for row in rows
+    )
 
 
 def score_runs(

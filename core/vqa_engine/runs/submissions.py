@@ -20,6 +20,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.results import Row
+from vqa_engine.runs.rescoring import answered
 from vqa_engine.scoring.letters import read_choice
 
 Answered = tuple[Question, str]
@@ -67,17 +68,17 @@ def submitted(
         ScoringError: questions are missing or have no answer, the set is not one that the
             server scores, or an id is not of the form that it wants.
     """
-    answered = [(row.question, row.answer.text if row.answer else None) for row in rows]
-    _check_count(form, len(answered))
-    failed = [question.question_id for question, text in answered if text is None]
+    found = list(answered(rows))
+    _check_count(form, len(found))
+    failed = [question.question_id for question, text in found if text is None]
     if failed and not errors_as_empty:
         shown = ", ".join([*map(repr, failed[:_SHOWN]), *(["…"] if failed[_SHOWN:] else [])])
         raise ScoringError(
-            f"{len(failed)} of {len(answered)} questions have no answer ({shown}), "
+            f"{len(failed)} of {len(found)} questions have no answer ({shown}), "
             f"and {form.server} scores whole sets; run the command again to ask them, or write "
             "them as empty answers with --errors-as-empty."
         )
-    pieces = list(form.encode((question, text or "") for question, text in answered))
+    pieces = list(form.encode((question, text or "") for question, text in found))
     return iter(pieces)
 
 

@@ -8,9 +8,8 @@ accuracy in each bin, weighted by its share of the answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 _BINS = 10
 
@@ -19,7 +18,7 @@ _BINS = 10
 class Bin:
     """Answers whose probability is above `low` and at most `high`; 0 is in the first bin.
 
-    `probability` and `accuracy` are means (0..1), NaN without answers.
+    `probability` and `accuracy` are means (0..1).
     """
 
     low: float
@@ -33,33 +32,56 @@ class Bin:
         """Accuracy less mean probability: below 0 the model is too sure of itself."""
         return self.accuracy - self.probability
 
+    @property
+    def name(self) -> str:
+        """Its bounds in per cent."""
+        return f"{100 * self.low:.0f}–{100 * self.high:.0f} %"
+
 
 @frozen(kw_only=True)
 class Calibration:
-    """The bins, and the expected calibration error (0..1, NaN without answers)."""
+    """The bins that have answers, how many these are, and the expected calibration error (0..1)."""
 
     bins: tuple[Bin, ...]
     count: int
     error: float
 
 
-def calibration(answers: Iterable[tuple[float, float]]) -> Calibration:
-    """Of (probability, score) of each answer, both 0..1."""
-    found: list[list[tuple[float, float]]] = [[] for _ in range(_BINS)]
-    for probability, score in answers:
-        found[max(0, math.ceil(probability * _BINS) - 1)].append((probability, score))
-    bins = tuple(_bin(number, pairs) for number, pairs in enumerate(found))
-    count = sum(one.count for one in bins)
-    gaps = sum(one.count * abs(one.gap) for one in bins if one.count)
-    return Calibration(bins=bins, count=count, error=gaps / count if count else math.nan)
+@define
+class _Sums:
+    count: int = 0
+    probability: float = 0.0
+    score: float = 0.0
 
 
-def _bin(number: int, pairs: list[tuple[float, float]]) -> Bin:
-    count = len(pairs)
+@define
+class Reliability:
+    """Collects answers with a probability, one by one; it keeps ten bins and no answer."""
+
+    _sums: tuple[_Sums, ...] = field(factory=lambda: tuple(_Sums() for _ in range(_BINS)))
+
+    def add(self, probability: float, score: float) -> None:
+        """Take in one answer; both numbers are in 0..1."""
+        sums = self._sums[max(0, math.ceil(probability * _BINS) - 1)]
+        sums.count += 1
+        sums.probability += probability
+        sums.score += score
+
+    def calibration(self) -> Calibration | None:
+        """That of all answers so far; None without any."""
+        bins = tuple(_bin(number, sums) for number, sums in enumerate(self._sums) if sums.count)
+        count = sum(one.count for one in bins)
+        if not count:
+            return None
+        error = sum(one.count * abs(one.gap) for one in bins) / count
+        return Calibration(bins=bins, count=count, error=error)
+
+
+def _bin(number: int, sums: _Sums) -> Bin:
     return Bin(
         low=number / _BINS,
         high=(number + 1) / _BINS,
-        count=count,
-        probability=sum(one for one, _ in pairs) / count if count else math.nan,
-        accuracy=sum(one for _, one in pairs) / count if count else math.nan,
+        count=sums.count,
+        probability=sums.probability / sums.count,
+        accuracy=sums.score / sums.count,
     )

@@ -10,19 +10,25 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
-from vqa_engine.scoring.choice import right_choice
+from vqa_engine.scoring.choice import ROTATION, right_choice
 from vqa_engine.scoring.metric import Grade, Metric, Rule
 from vqa_engine.scoring.registry import metric
 
-Kind = Literal["choice", "votes", "answers"]
+Kind = Literal["choice", "orders", "votes", "answers"]
 
 VOTES = 10
 """As many answers as this are the votes of annotators; fewer are accepted answers."""
 
-METRIC: dict[Kind, str] = {"choice": "choice", "votes": "vqa-v2-normalised", "answers": "exact"}
+METRIC: dict[Kind, str] = {
+    "choice": "choice",
+    "orders": "circular",
+    "votes": "vqa-v2-normalised",
+    "answers": "exact",
+}
 
 _WHY: dict[Kind, str] = {
     "choice": "the questions have choices and a right one",
+    "orders": "each question is asked with its choices in several orders",
     "votes": "the questions have ten answers each, the votes of annotators",
     "answers": "the questions have one to nine accepted answers",
 }
@@ -53,7 +59,7 @@ def default_metric(questions: Iterable[Question]) -> Default:
 def _kind_of(question: Question) -> Kind | None:
     """What the question can be scored by; None for one without ground truths."""
     if question.choices and right_choice(question) is not None:
-        return "choice"
+        return "orders" if ROTATION in question.labels else "choice"
     if not question.answers:
         return None
     return "votes" if len(question.answers) >= VOTES else "answers"

@@ -21,6 +21,11 @@ Tables = Mapping[str, Sequence[ScoreTable]]
 _DECIMALS = 1
 """Of percentages: a run of 10,000 questions is known to about one point."""
 
+_BLANK: Mapping[str, object] = dict.fromkeys(
+    ("kind", "name", "percent", "low", "high", "questions", "no_answer", "mean_probability")
+)
+"""What each figure has, in the order of the columns."""
+
 _SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -52,7 +57,9 @@ def _grid(tables: Tables) -> tuple[list[str], list[list[str]]]:
     kinds = sorted(
         {kind for each in tables.values() for one in each for kind in one.by_answer_type}
     )
+    sure = any(one.calibration for each in tables.values() for one in each)
     heading = ["model", "metric", "accuracy, % (95 % interval)", *kinds, "questions", "no answer"]
+    heading += ["calibration error, %"] if sure else []
     lines = [
         [
             name,
@@ -61,6 +68,7 @@ def _grid(tables: Tables) -> tuple[list[str], list[list[str]]]:
             *(_percent(one.by_answer_type.get(kind)) for kind in kinds),
             str(one.overall.count),
             str(one.errors),
+            *([_error(one)] if sure else ()),
         ]
         for name, each in zip(apart(list(tables)), tables.values(), strict=True)
         for one in each
@@ -72,22 +80,41 @@ def _figures(tables: Tables) -> Iterator[dict[str, object]]:
     """Every figure by itself, as spreadsheets want it."""
     for label, each in tables.items():
         for table in each:
-            parts = {("overall", ""): table.overall}
-            parts |= {("question type", name): one for name, one in table.by_question_type.items()}
-            parts |= {("answer type", name): one for name, one in table.by_answer_type.items()}
-            for (kind, name), score in parts.items():
-                yield {
-                    "model": label,
-                    "metric": table.metric,
-                    "version": table.version,
-                    "kind": kind,
-                    "name": name,
-                    "percent": _rounded(score.percent),
-                    "low": _rounded(score.low),
-                    "high": _rounded(score.high),
-                    "questions": score.count,
-                    "no_answer": table.errors if kind == "overall" else None,
-                }
+            known = {"model": label, "metric": table.metric, "version": table.version}
+            for figure in _of(table):
+                yield {**known, **_BLANK, **figure}
+
+
+def _of(table: ScoreTable) -> Iterator[dict[str, object]]:
+    """What there is to say of one metric: means, then calibration."""
+    parts = {("overall", ""): table.overall}
+    parts |= {("question type", name): one for name, one in table.by_question_type.items()}
+    parts |= {("answer type", name): one for name, one in table.by_answer_type.items()}
+    for (kind, name), score in parts.items():
+        yield {
+            "kind": kind,
+            "name": name,
+            "percent": _rounded(score.percent),
+            "low": _rounded(score.low),
+            "high": _rounded(score.high),
+            "questions": score.count,
+            "no_answer": table.errors if kind == "overall" else None,
+        }
+    if made := table.calibration:
+        yield {
+            "kind": "calibration",
+            "name": "expected error",
+            "percent": _rounded(100 * made.error),
+            "questions": made.count,
+        }
+        for one in made.bins:
+            yield {
+                "kind": "probability",
+                "name": one.name,
+                "percent": _rounded(100 * one.accuracy),
+                "questions": one.count,
+                "mean_probability": _rounded(100 * one.probability),
+            }
 
 
 def _markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -122,6 +149,11 @@ def _interval(score: Score) -> str:
 
 def _percent(score: Score | None) -> str:
     return "–" if score is None or not score.count else f"{score.percent:.{_DECIMALS}f}"
+
+
+def _error(table: ScoreTable) -> str:
+    made = table.calibration
+    return "–" if made is None else f"{100 * made.error:.{_DECIMALS}f}"
 
 
 def _rounded(percent: float) -> float | None:

@@ -28,8 +28,11 @@ def score_tables(
     title: str | None = None,
     why: str = "",
     comparisons: Sequence[Comparison] = (),
+    reliability: bool = False,
 ) -> Group:
     """Score tables for people: overall, other figures, each type, and what was not scored.
+
+    With `reliability` each adapter whose answers have probabilities gets a table of its bins.
 
     One adapter has a column for each metric; several have a table for each metric, with a
     column for each adapter. `why` says why these metrics, where the engine chose. The last
@@ -40,10 +43,11 @@ def score_tables(
         shown.append(_table(columns, heading))
         shown.extend(Text(line) for line in _remarks(columns))
     shown.extend([comparison_table(comparisons)] if comparisons else [])
+    shown.extend(_reliability_tables(tables) if reliability else [])
     names = _metric_names(tables)
     if why and tables:
         shown.append(Text(f"Scored by {', '.join(names)}: {why} (--metric for others)."))
-    shown.extend(map(Text, comparable(names)))
+    shown.extend(map(Text, comparable(names, tables)))
     return Group(*shown)
 
 
@@ -111,9 +115,28 @@ def _table(columns: Sequence[Column], title: str | None) -> Table:
     _add_types(shown, "question type", [table.by_question_type for table in each])
     _add_types(shown, "answer type", [table.by_answer_type for table in each])
     for name, cell, always in _COUNTS:
-        if always or any(cell(table) != "0" for table in each):
+        if always or any(cell(table) not in {"0", NONE} for table in each):
             shown.add_row(name, *map(cell, each))
     return shown
+
+
+def _reliability_tables(tables: Mapping[str, Sequence[ScoreTable]]) -> Iterator[Table]:
+    """By the first metric: how often an adapter is right where it is how sure."""
+    for label, (first, *_) in tables.items():
+        if first.calibration is None:
+            continue
+        shown = Table(title=f"calibration of {label}, {_name(first)}", title_justify="left")
+        for heading in ("probability", "answers", "mean", "accuracy, %", "difference"):
+            shown.add_column(heading, justify="right")
+        for one in first.calibration.bins:
+            mean, accuracy, gap = (100 * part for part in (one.probability, one.accuracy, one.gap))
+            shown.add_row(one.name, str(one.count), f"{mean:.1f}", f"{accuracy:.1f}", f"{gap:+.1f}")
+        yield shown
+
+
+def _calibration_error(table: ScoreTable) -> str:
+    made = table.calibration
+    return NONE if made is None else f"{100 * made.error:.1f} %"
 
 
 def _share_unread(table: ScoreTable) -> str:
@@ -129,6 +152,7 @@ _COUNTS: Sequence[tuple[str, Callable[[ScoreTable], str], bool]] = (
     ("  of these credited by the rule", lambda table: str(table.credited), False),
     ("no answer (error)", lambda table: str(table.errors), True),
     ("no ground truth", lambda table: str(table.unscored), False),
+    ("expected calibration error", _calibration_error, False),
 )
 
 

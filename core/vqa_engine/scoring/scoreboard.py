@@ -12,6 +12,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
 from vqa_engine.plugins.entry_points import reason
 from vqa_engine.scoring.aggregate import Aggregate, Tally
+from vqa_engine.scoring.calibration import Calibration, Reliability
 from vqa_engine.scoring.cluster import cluster_of
 from vqa_engine.scoring.metric import Grade, Metric
 from vqa_engine.scoring.registry import aggregate
@@ -56,6 +57,7 @@ class ScoreTable:
     part in any score. `unparsed` and `ambiguous` count scored answers that the metric could
     not understand, and `credited` those of them that it credits all the same. A question
     without a type is missing from that breakdown. `failure` says why a metric has no scores.
+    `calibration` is that of the answers that have a probability, None without any.
     """
 
     metric: str
@@ -70,6 +72,7 @@ class ScoreTable:
     ambiguous: int = 0
     credited: int = 0
     failure: str = ""
+    calibration: Calibration | None = None
 
 
 _Kind = tuple[str, str | None]
@@ -151,12 +154,15 @@ class Scoreboard:
     _unparsed: int = field(default=0, init=False)
     _ambiguous: int = field(default=0, init=False)
     _credited: int = field(default=0, init=False)
+    _reliability: Reliability = field(factory=Reliability, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._figures = tuple(_Figures(aggregate(name)) for name in self.metric.aggregates)
 
-    def add(self, prediction: str, question: Question) -> Grade | None:
-        """Grade one answer; None where there is no grade.
+    def add(
+        self, prediction: str, question: Question, probability: float | None = None
+    ) -> Grade | None:
+        """Grade one answer, which may have a probability (0..1); None where there is no grade.
 
         With nothing to compare with it is counted as unscored.
         """
@@ -173,6 +179,8 @@ class Scoreboard:
             self.failure = f"question {question.question_id!r}: {reason(error)}"
             return None
         self._count(question, grade)
+        if probability is not None:
+            self._reliability.add(probability, grade.value)
         return grade
 
     def add_error(self, question: Question) -> None:
@@ -206,6 +214,7 @@ class Scoreboard:
             ambiguous=self._ambiguous,
             credited=self._credited,
             failure=self.failure,
+            calibration=None if self.failure else self._reliability.calibration(),
         )
 
     def _count(self, question: Question, grade: Grade) -> None:

@@ -14,12 +14,12 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, QuestionId
 from vqa_engine.doctor.machine import Machine, inspect
-from vqa_engine.doctor.probe.report import PluginReport, report
 from vqa_engine.engine import Engine
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.observer import Observer
-from vqa_engine.plugins.entry_points import ADAPTERS
+from vqa_engine.plugins.entry_points import ADAPTERS, OURS
+from vqa_engine.plugins.probe.report import PluginReport, report
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions import load_questions
 from vqa_engine.results import Loaded, Row
@@ -28,9 +28,6 @@ from vqa_engine.runs.checkpoint import hub_commit
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 
 NOT_HERE = "not on this machine; --download fetches them, or vqa-engine pull NAME"
-
-OURS = "vqa-engine"
-"""The distribution whose adapters are tried where none is named."""
 
 
 @frozen(kw_only=True)

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.errors import OutOfMemory, RequestError, VqaEngineError
+from vqa_engine.memory.fit import needed
 from vqa_engine.results import Loaded, Released, Row
 from vqa_engine.serving.model import Model
 from vqa_engine.serving.record import Record
 from vqa_engine.serving.requests import ChatRequest
-from vqa_engine.serving.sharing import Holding, needed, share, victims
+from vqa_engine.serving.sharing import Holding, share, victims
 from vqa_engine.serving.waiting import Ticket, shared_images
 from vqa_engine.session.protocol import Settled
 

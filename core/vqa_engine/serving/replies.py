@@ -133,11 +133,14 @@ def _delta(delta: dict[str, str], ended: str | None = None) -> dict[str, Any]:
 def _usage(tokens: TokenCounts | None) -> dict[str, Any] | None:
     if tokens is None:
         return None
+    details = {"cached_tokens": tokens.reused}
+    if tokens.image is not None:
+        details["image_tokens"] = tokens.image  # an extension that several providers have
     return {
         "prompt_tokens": tokens.prompt,
         "completion_tokens": tokens.completion,
         "total_tokens": tokens.prompt + tokens.completion,
-        "prompt_tokens_details": {"cached_tokens": tokens.reused},
+        "prompt_tokens_details": details,
     }
 
 

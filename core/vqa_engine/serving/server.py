@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,20 +14,21 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import GenerationPlan, facts_of
+from vqa_engine.adapter import GenerationPlan
 from vqa_engine.errors import BackendError, ConfigurationError
 from vqa_engine.memory.policy import MemoryPolicy
-from vqa_engine.plugins import registry
-from vqa_engine.plugins.entry_points import ADAPTERS, find
+from vqa_engine.plugins.entry_points import ADAPTERS, OURS, find
 from vqa_engine.plugins.resolution import resolve
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Note
 from vqa_engine.runs.directory import RunDirectory
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.serving.record import Record, fingerprints, served_manifest
-from vqa_engine.serving.sharing import expected_need, whole
+from vqa_engine.serving.sharing import whole
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker import Timeouts, WorkerSession
+from vqa_engine.worker.apart import needs_of
+from vqa_engine.worker.looking import Need
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -40,9 +42,6 @@ sends a request into a closing one."""
 GRACE = 10
 """Seconds in which requests under way may still be answered once the server is told to end;
 the question that a model is answering then is waited for, all others are dropped."""
-
-OURS = "vqa-engine"
-"""The distribution whose adapters have the option `instruction`."""
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +124,13 @@ def _application(specs: Sequence[AdapterSpec], settings: Settings, ending: ExitS
     known = served_manifest(specs, plan)
     directory = _directory(settings, known, ending)
     logs = directory.logs if directory else None
-    needs = {spec.label: expected_need(spec, plan) for spec in specs}
+    needs = _needs(specs, plan)
     models = [
-        Model(spec.label, needs[spec.label], _starter(spec, settings, logs), _images(spec))
-        for spec in specs
+        Model(spec.label, need.bytes, _starter(spec, settings, logs), need.images)
+        for spec, need in zip(specs, needs, strict=True)
     ]
-    budget = settings.policy.budget if len(specs) == 1 else whole(settings.policy, specs)
+    limits = (need.limit for need in needs)
+    budget = settings.policy.budget if len(specs) == 1 else whole(settings.policy, limits)
     dispatcher = Dispatcher(
         models,
         budget=budget,
@@ -171,9 +171,10 @@ def _starter(
     return start
 
 
-def _images(spec: AdapterSpec) -> int:
-    """How many pictures a question may have; one where only another interpreter could say."""
-    return 1 if spec.python is not None else facts_of(registry.make(spec), spec.model).images
+def _needs(specs: Sequence[AdapterSpec], plan: GenerationPlan) -> list[Need]:
+    """What each adapter says of its model, asked side by side."""
+    with ThreadPoolExecutor(len(specs)) as threads:
+        return list(threads.map(lambda spec: needs_of(spec, plan), specs))
 
 
 def _served(spec: AdapterSpec, settings: Settings) -> AdapterSpec:

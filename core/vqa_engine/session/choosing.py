@@ -13,8 +13,15 @@ import math
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from vqa_engine.adapter import Answer, ChoiceScorer, ChoiceScores, GenerationPlan, Question
-from vqa_engine.errors import AnswerError
+from vqa_engine.adapter import (
+    Answer,
+    BatchChoiceScorer,
+    ChoiceScorer,
+    ChoiceScores,
+    GenerationPlan,
+    Question,
+)
+from vqa_engine.errors import AnswerError, VqaEngineError
 
 
 def is_chosen(question: Question, plan: GenerationPlan) -> bool:
@@ -22,25 +29,46 @@ def is_chosen(question: Question, plan: GenerationPlan) -> bool:
     return plan.choose is not None and bool(question.choices)
 
 
-def choose(adapter: object, question: Question, plan: GenerationPlan) -> Answer:
-    """The likeliest option as an answer, with its probability among the options.
+def choose(
+    adapter: object, questions: Sequence[Question], plan: GenerationPlan
+) -> list[Answer | VqaEngineError]:
+    """For each question the likeliest option as an answer, with its probability among the options.
 
-    The probability is the softmax over the compared scores.
+    The probability is the softmax over the compared scores. What is wrong with one of several
+    questions is an error in its place.
 
     Raises:
-        AnswerError: the adapter cannot score options, the question has more than 26 of them
-            for its letters, or a score is not a number.
+        AnswerError: the adapter cannot score options; of a single question, it has more than 26
+            of them for its letters, or a score is not a number.
         VqaEngineError: whatever the adapter raises.
     """
-    if not isinstance(adapter, ChoiceScorer):
-        raise AnswerError(
-            f"{type(adapter).__name__} cannot score choices by likelihood (ChoiceScorer); run it "
-            "without --choose.",
-            cause="adapter",
-        )
-    options = _options(question, plan)
-    scored = adapter.score_choices(question, options, plan)
-    return _answer(options, scored, plan)
+    options = [_options(question, plan) for question in questions]
+    return [
+        _answer(each, scored, plan)
+        for each, scored in zip(options, _scored(adapter, questions, options, plan), strict=True)
+    ]
+
+
+def _scored(
+    adapter: object,
+    questions: Sequence[Question],
+    options: Sequence[Sequence[str]],
+    plan: GenerationPlan,
+) -> Sequence[ChoiceScores | VqaEngineError]:
+    if len(questions) > 1 and isinstance(adapter, BatchChoiceScorer):
+        return adapter.score_choices_batch(questions, options, plan)
+    if isinstance(adapter, ChoiceScorer):
+        return [adapter.score_choices(questions[0], options[0], plan)]
+    raise AnswerError(
+        f"{type(adapter).__name__} cannot score choices by likelihood (ChoiceScorer); run it "
+        "without --choose.",
+        cause="adapter",
+    )
+
+
+def _comparable(known: Sequence[float]) -> bool:
+    """Whether one is the greatest; some options may be impossible, but not all."""
+    return not any(map(math.isnan, known)) and math.isfinite(max(known))
 
 
 def _options(question: Question, plan: GenerationPlan) -> tuple[str, ...]:
@@ -55,10 +83,14 @@ def _options(question: Question, plan: GenerationPlan) -> tuple[str, ...]:
     return tuple(ascii_uppercase[: len(question.choices)])
 
 
-def _answer(options: Sequence[str], scored: ChoiceScores, plan: GenerationPlan) -> Answer:
+def _answer(
+    options: Sequence[str], scored: ChoiceScores | VqaEngineError, plan: GenerationPlan
+) -> Answer | VqaEngineError:
+    if isinstance(scored, VqaEngineError):
+        return scored
     known = scored.loglikelihoods
-    if len(known) != len(options) or any(math.isnan(one) for one in known):
-        raise AnswerError(
+    if len(known) != len(options) or not _comparable(known):
+        return AnswerError(
             f"score_choices gave {known} for {len(options)} options; it must give one "
             "log-likelihood for each.",
             cause="adapter",

@@ -13,6 +13,7 @@ from attrs import evolve
 from vqa_engine.adapter import (
     Answer,
     BatchAdapter,
+    BatchChoiceScorer,
     Fetchable,
     GenerationPlan,
     MemoryReading,
@@ -72,6 +73,7 @@ class Resident:
     ) -> None:
         self._adapter, self._model, self._on_transfer = adapter, model, on_transfer
         self._batches: BatchAdapter | None = None
+        self._chooses_together = False
         self._policy = policy or MemoryPolicy()
         self._governor: Governor | None = None
         self._verdict = LeakVerdict()
@@ -95,6 +97,7 @@ class Resident:
             events = called(governor.bind, loaded_profile(self._adapter))
             # Once: asking a protocol's `isinstance` costs tens of microseconds.
             self._batches = self._adapter if isinstance(self._adapter, BatchAdapter) else None
+            self._chooses_together = isinstance(self._adapter, BatchChoiceScorer)
         except BaseException:
             self._abandon()
             raise
@@ -178,13 +181,14 @@ class Resident:
 
     def _together(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of these the adapter answers together."""
-        alone = (
+        chosen = is_chosen(upcoming[0], plan)
+        others = (
             place
             for place, one in enumerate(upcoming)
-            if self._crowded(one) or is_chosen(one, plan)
+            if self._crowded(one) or is_chosen(one, plan) != chosen
         )
-        upcoming = upcoming[: next(alone, None)]
-        if self._batches is None or len(upcoming) < 2:
+        upcoming = upcoming[: next(others, None)]
+        if self._batches is None or len(upcoming) < 2 or (chosen and not self._chooses_together):
             return 1
         try:
             size = int(called(self._batches.batch_size, upcoming, plan))
@@ -199,7 +203,7 @@ class Resident:
         """A reply for each, or the failure that concerns them all."""
         try:
             if is_chosen(asked[0], plan):
-                outcomes: list[object] = [called(choose, self._adapter, asked[0], plan)]
+                outcomes: list[object] = [*called(choose, self._adapter, asked, plan)]
             elif self._batches is None:
                 outcomes = [called(self._adapter.answer, asked[0], plan)]
             else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from vqa_engine.adapter import ChoiceScorer, ChoiceScores
+from vqa_engine.adapter import BatchChoiceScorer, ChoiceScorer, ChoiceScores, Question
 from vqa_engine.testing import pictures
 from vqa_engine.testing.bench import Bench, shown
 
@@ -39,6 +39,23 @@ class ChoiceTests:
             "Return the log-likelihood of each option, not its share among the options."
         )
 
+    def test_questions_are_scored_together_as_alone(self) -> None:
+        """The options of several questions have the log-likelihoods that each has alone."""
+        adapter = self._scorer()
+        if not isinstance(adapter, BatchChoiceScorer):
+            pytest.skip("the adapter scores one question at a time (no BatchChoiceScorer)")
+        plan, each = self.bench.capabilities.plan, (OPTIONS, OPTIONS[:1], OPTIONS[::-1])
+        asked = [self._question() for _ in each]
+        outcomes = adapter.score_choices_batch(asked, each, plan)
+        found = [one.loglikelihoods for one in outcomes if isinstance(one, ChoiceScores)]
+        assert len(found) == len(each), (
+            "score_choices_batch() returns ChoiceScores for each question, in their order."
+        )
+        alone = [pytest.approx(self._scores(options), abs=NEAR) for options in each]
+        assert [list(one) for one in found] == alone, (
+            "A batch gives each question the log-likelihoods that it has alone."
+        )
+
     def test_scoring_changes_no_answer(self) -> None:
         """The same question about the same picture is answered as before."""
         self._scorer()
@@ -58,14 +75,16 @@ class ChoiceTests:
 
     def _scores(self, options: Sequence[str]) -> list[float]:
         """The log-likelihoods of these options of the same question."""
-        question = pictures.question(
-            pictures.picture(), self.bench.capabilities.question, choices=OPTIONS
-        )
         adapter = self._scorer()
         try:
-            scored = adapter.score_choices(question, options, self.bench.capabilities.plan)
+            scored = adapter.score_choices(self._question(), options, self.bench.capabilities.plan)
         except Exception as error:  # noqa: BLE001  an adapter may raise anything
             self.bench.let_go()
             pytest.fail(f"score_choices() raised {shown(error)}.", pytrace=False)
         assert isinstance(scored, ChoiceScores), "score_choices() returns ChoiceScores."
         return list(scored.loglikelihoods)
+
+    def _question(self) -> Question:
+        return pictures.question(
+            pictures.picture(), self.bench.capabilities.question, choices=OPTIONS
+        )

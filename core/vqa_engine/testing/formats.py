@@ -79,7 +79,7 @@ class FormatConformance:
         """A second iteration gives the same, also while the first one is under way."""
         found = self._load(self.source(tmp_path))
         first, second = _known(iter(found)), _known(iter(found))
-        assert first == second
+        assert first == second, "a second iteration gives other questions"
         together = list(zip(found, found, strict=True))
         assert all(one == other for one, other in map(_pair, together))
 
@@ -88,7 +88,8 @@ class FormatConformance:
         found = self._load(self.source(tmp_path))
         whole, last = _known(iter(found)), len(found) - 1
         places = [last, 0, last]
-        assert _known(found.at(places)) == [whole[place] for place in places]
+        there = [whole[place] for place in places]
+        assert _known(found.at(places)) == there, "at() gives other questions, or another order"
         assert _known(found.at([])) == []
 
     def test_pictures_stay_closed_until_they_are_asked_about(
@@ -112,13 +113,19 @@ class FormatConformance:
         """Every image of every question is one."""
         for question in self._load(self.source(tmp_path)):
             for place in range(len(question.all_images)):
-                assert min(open_image(question, place).size) > 0
+                try:
+                    assert min(open_image(question, place).size) > 0
+                except VqaEngineError as error:
+                    what = f"question {question.question_id!r}: image {place} cannot be opened"
+                    raise AssertionError(f"{what}: {error}") from error
 
     def test_a_path_cannot_leave_the_folder_of_the_images(self, tmp_path: Path) -> None:
         """A question with a path has an `image_root`: a file from outside names no other."""
         for question in self._load(self.source(tmp_path)):
             if any(isinstance(image, Path) for image in question.all_images):
-                assert question.image_root is not None, f"{question.question_id!r} has none"
+                assert question.image_root is not None, (
+                    f"question {question.question_id!r} has no image_root"
+                )
 
     def test_the_digest_is_of_what_is_asked(self, tmp_path: Path) -> None:
         """It is a SHA-256 in hex, and the same when the files are loaded again elsewhere."""
@@ -146,6 +153,8 @@ class FormatConformance:
             count = len(list(self._load(source)))
         except VqaEngineError as error:
             noticed = str(error)
+        except Exception as error:
+            raise AssertionError(f"a damaged file raises {type(error).__name__}") from error
         if not noticed:
             assert damage == "half" and count, "a damaged file is not noticed"  # noqa: PT018
         else:

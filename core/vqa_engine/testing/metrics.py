@@ -62,7 +62,10 @@ class MetricConformance:
         assert type(made.version) is int and made.version >= 1, "versions count from 1"  # noqa: PT018
         assert made.decimals is None or made.decimals >= 0
         for name in made.aggregates:
-            aggregate(name)
+            try:
+                aggregate(name)
+            except ConfigurationError as error:
+                raise AssertionError(str(error)) from error
 
     def test_examples_get_their_value(self) -> None:
         """Each example gets its value; one is right, and one is not."""
@@ -78,7 +81,10 @@ class MetricConformance:
     def test_every_answer_gets_a_grade(self) -> None:
         """Whatever a model says gets a value in 0..1 and a status; nothing is raised."""
         for said, question in self._asked():
-            grade = self._grade(said, question)
+            try:
+                grade = self._grade(said, question)
+            except Exception as error:
+                raise AssertionError(f"{said!r} raises {type(error).__name__}: {error}") from error
             assert isinstance(grade, Grade), f"{said!r} gets {grade!r}, which is not a Grade"
             assert 0 <= grade.value <= 1, f"{said!r} gets {grade.value}"
             assert grade.status in get_args(Status), f"{said!r} gets the status {grade.status!r}"
@@ -104,7 +110,11 @@ class MetricConformance:
         """A grade needs no picture: answers are scored again where the pictures are not."""
         for said, question, _ in self.examples:
             gone = evolve(question, image=Path("/nowhere/at/all.png"), image_root=None)
-            assert self._grade(said, gone) == self._grade(said, question)
+            try:
+                grade = self._grade(said, gone)
+            except Exception as error:
+                raise AssertionError(f"a grade needs the picture: {error}") from error
+            assert grade == self._grade(said, question), "a grade depends on the picture"
 
     def test_a_question_without_a_truth_is_left_out(self) -> None:
         """It raises `ScoringError` where there is nothing to compare with."""

@@ -19,32 +19,38 @@ from types import FrameType
 from typing import NoReturn
 
 from attrs import evolve
-from msgspec import Raw
+from msgspec import DecodeError, Raw
 
 from vqa_engine.adapter import Question, Transfer, portable
 from vqa_engine.adapter.crossing import called
+from vqa_engine.errors import AdapterInvalid
 from vqa_engine.interpreter import version
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Failure, Note, Released, Reply
+from vqa_engine.session.notes import Notes
 from vqa_engine.session.resident import Resident
 from vqa_engine.worker.evidence import vitals
 from vqa_engine.worker.exit import WIRE_LOST
 from vqa_engine.worker.guard import follow, out_of_reach
+from vqa_engine.worker.looking import VALUES, Topic, found
 from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
     Begun,
     Fetching,
+    Found,
     Hello,
     Leave,
     Left,
     Load,
+    Look,
     Ready,
     Refused,
     Said,
     ToChild,
     ToHost,
+    decode_found,
     decode_in_child,
     encode_to_host,
 )
@@ -91,17 +97,15 @@ class Child:
         match message:
             case Load():
                 return self._load(message)
+            case Look():
+                return self._look(message)
             case Ask():
                 return self._ask(message)
             case Leave():
                 return self._release()
 
     def _load(self, load: Load) -> Ready | Refused:
-        if load.path is not None:
-            sys.path[:] = load.path
-        if load.log_level < logging.INFO:
-            logging.getLogger().setLevel(load.log_level)
-        spec = AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
+        spec = _prepared(load)
         try:
             resident = Resident(
                 called(registry.make, spec),
@@ -116,6 +120,22 @@ class Child:
         self._resident = resident
         ready = evolve(loaded, profile=portable(loaded.profile))
         return Ready(ready, vitals(), self._notes())
+
+    def _look(self, look: Look) -> Found | Refused:
+        spec = _prepared(look.load)
+        notes: Notes | None = None
+        try:
+            adapter = called(registry.make, spec)
+            notes = Notes(adapter, self._heard.append)
+            notes.open()
+            value = encode_to_host(found(adapter, spec, look.topic, self._fetching))
+            _fits(spec.name, look.topic, value)
+        except Exception as error:  # noqa: BLE001  as above
+            return refusal(error, self._notes())
+        finally:
+            if notes is not None:
+                notes.close()
+        return Found(Raw(value), self._notes())
 
     def _fetching(self, transfer: Transfer) -> None:
         self._wire.send(encode_to_host(Fetching(transfer)))
@@ -194,6 +214,26 @@ def _let_go(wire: Wire, *others: int) -> None:
     wire.close()
     for descriptor in others:
         close(descriptor)
+
+
+def _prepared(load: Load) -> AdapterSpec:
+    """The spec of an adapter, where it is found as in the host."""
+    if load.path is not None:
+        sys.path[:] = load.path
+    logging.getLogger().setLevel(load.log_level)
+    return AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
+
+
+def _fits(name: str, topic: Topic, value: bytes) -> None:
+    """See that what an adapter says of itself is what was asked, before it goes out.
+
+    Raises:
+        AdapterInvalid: it is not.
+    """
+    try:
+        decode_found(VALUES[type(topic)], value)
+    except DecodeError as error:
+        raise AdapterInvalid(name, [f"what it says of itself does not fit: {error}"]) from error
 
 
 class _Ended(KeyboardInterrupt):

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Raw, Struct, ValidationError, field, msgpack
 
@@ -18,8 +18,11 @@ from vqa_engine.adapter import GenerationPlan, ModelRef, QuestionId, Transfer, r
 from vqa_engine.adapter.crossing import plain_value
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
+from vqa_engine.worker.looking import Topic
 
-PROTOCOL = 6
+T = TypeVar("T")
+
+PROTOCOL = 7
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -50,6 +53,13 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     target: str | None = None
     path: tuple[str, ...] | None = None
     log_level: int = logging.INFO
+
+
+class Look(Struct, frozen=True, tag="look"):
+    """Make the adapter of `load`, load no model, and find out what `topic` asks."""
+
+    load: Load
+    topic: Topic
 
 
 class PathImage(Struct, frozen=True, tag="path"):
@@ -139,9 +149,16 @@ class Begun(Struct, frozen=True, tag="begun"):
 
 
 class Fetching(Struct, frozen=True, tag="fetching"):
-    """The checkpoint is on its way; the reply to `Load` follows once it is here."""
+    """The checkpoint is on its way; the reply to `Load` or `Look` follows once it is here."""
 
     transfer: Transfer
+
+
+class Found(Struct, frozen=True, tag="found", omit_defaults=True):
+    """What a `Look` asked, as `vqa_engine.worker.looking` makes it."""
+
+    value: Raw
+    notes: tuple[Note, ...] = ()
 
 
 class Said(Struct, frozen=True, tag="said", omit_defaults=True):
@@ -168,7 +185,7 @@ class Left(Struct, frozen=True, tag="left", omit_defaults=True):
 
 
 class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
-    """Loading raised. `kind` is the exception's class, `facts` its attributes."""
+    """Loading or looking raised. `kind` is the exception's class, `facts` its attributes."""
 
     kind: str
     message: str
@@ -178,8 +195,8 @@ class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
     notes: tuple[Note, ...] = ()
 
 
-ToChild = Load | Ask | Leave
-ToHost = Hello | Ready | Begun | Fetching | Said | Left | Refused
+ToChild = Load | Look | Ask | Leave
+ToHost = Hello | Ready | Found | Begun | Fetching | Said | Left | Refused
 
 
 def _exact(value: object) -> object:
@@ -218,7 +235,7 @@ decode_asked: Callable[[bytes], Asked] = msgpack.Decoder(
 ).decode
 """Raises msgspec.DecodeError."""
 
-encode_to_host: Callable[[ToHost | Reply], bytes] = msgpack.Encoder(enc_hook=_lenient).encode
+encode_to_host: Callable[[object], bytes] = msgpack.Encoder(enc_hook=_lenient).encode
 """As `encode_to_child`, but what is not plain data crosses as its number or its repr."""
 
 decode_in_child: Callable[[bytes], ToChild] = msgpack.Decoder(
@@ -235,3 +252,8 @@ decode_reply: Callable[[bytes], Reply] = msgpack.Decoder(
     Reply, ext_hook=_extension, dec_hook=_restored
 ).decode
 """Raises msgspec.ValidationError when an adapter's answer does not fit its record."""
+
+
+def decode_found(kind: type[T], data: bytes) -> T:
+    """The value of a `Found`; raises as `decode_reply`."""
+    return msgpack.decode(data, type=kind, ext_hook=_extension, dec_hook=_restored)

@@ -34,15 +34,18 @@ def refusal(error: Exception, notes: tuple[Note, ...] = ()) -> Refused:
     )
 
 
-def raised_again(refused: Refused, label: str) -> VqaEngineError:
+def raised_again(
+    refused: Refused, label: str, what: str = "could not load its model"
+) -> VqaEngineError:
     """The exception to raise in the host.
 
     One of ours comes back as its own class with the same text and attributes, so that
-    nobody above can tell a worker from an inline session. Any other is a `WorkerError`.
+    nobody above can tell a worker from an inline session. Any other is a `WorkerError`, which
+    says `what` the adapter did.
     """
     kind = next((k for k in _kinds(VqaEngineError) if k.__name__ == refused.kind), None)
     if kind is None or issubclass(kind, _NOT_A_MODELS) or not _has_facts(kind, refused.facts):
-        message = f"The adapter {label!r} could not load its model: {refused.message}"
+        message = f"The adapter {label!r} {what}: {refused.message}"
         return WorkerError(message, label=label, cause=refused.cause, detail=refused.detail)
     # Not through __init__: its arguments are not the message.
     error = kind.__new__(kind, refused.message)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.builders import a_distribution
 from tests.questions.tables.builders import picture
-from vqa_engine.doctor.probe.looking import look
+from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.probe.looking import look
+from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import TaskSet, find, load_task
 from vqa_engine.scoring import metrics
@@ -121,6 +124,19 @@ def test_the_right_digest_passes(tmp_path: Path) -> None:
     assert len(loaded(tmp_path, text)) == 2
 
 
+@pytest.mark.parametrize(
+    ("choices", "first"),
+    [("given", "choice"), ("shuffled:1", "choice"), ("circular", "choice+circular")],
+)
+def test_a_task_that_is_asked_in_several_orders_says_how_often_all_are_right(
+    choices: str, first: str
+) -> None:
+    asked = GivenQuestions(
+        [Question(question_id=1, image=b"", text="?", choices=("a", "b"), right=0)]
+    )
+    assert load_task(find.task("ai2d"), questions=asked, choices=choices).metrics[0] == first
+
+
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'textvqa'"):
         find.task("text-vqa")
@@ -133,6 +149,7 @@ def test_every_card_that_ships_is_valid(name: str) -> None:
     assert metrics(TaskSet(of=None, task=task).metrics)  # type: ignore[arg-type]
     assert task.card.prompt.text
     assert task.card.prompt.source
+    assert name == "okvqa" or re.fullmatch("[0-9a-f]{40}", task.card.data.revision or "")
 
 
 def package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:

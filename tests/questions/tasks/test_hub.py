@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import fakes
 from tests.questions.tables.builders import (
     COMMIT,
     DatasetHub,
@@ -14,8 +15,9 @@ from tests.questions.tables.builders import (
     picture,
     serving,
 )
+from vqa_engine import Engine
 from vqa_engine.errors import QuestionSetError
-from vqa_engine.questions.tasks import Task, TaskSet, find, is_here, load_task
+from vqa_engine.questions.tasks import Task, TaskSet, blinded, find, is_here, load_task
 from vqa_engine.questions.tasks.pin import pinned
 
 CARD = """
@@ -159,6 +161,13 @@ def test_a_pinned_card_names_the_commit_and_the_digest(tmp_path: Path, hub: Data
     assert len(load_task(find.task(str(target)))) == 9
     assert hub.calls == []  # it is the download that was pinned
     assert pinned(find.task(str(target)), target) == target.read_text()
+
+
+def test_a_run_notes_the_commit_that_an_unpinned_card_got(tmp_path: Path, hub: DatasetHub) -> None:
+    questions = load_task(task(tmp_path), limit=2)
+    with Engine(adapters=[fakes.Instant], isolation="inline") as engine:
+        assert engine.manifest(questions).question_data == f"owner/new@{COMMIT}"
+        assert engine.manifest(blinded(questions)).question_data == f"owner/new@{COMMIT}"
 
 
 def test_other_data_than_the_pinned_stops(tmp_path: Path, hub: DatasetHub) -> None:

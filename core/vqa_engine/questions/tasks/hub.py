@@ -163,7 +163,10 @@ def _why(error: Exception) -> str:
 
     known: tuple[tuple[type[Exception], str], ...] = (
         (errors.GatedRepoError, "its terms have to be accepted on its page, then hf auth login"),
-        (errors.RevisionNotFoundError, "the hub has no such revision"),
+        (
+            errors.RevisionNotFoundError,
+            "the hub no longer has the card's revision; run a copy of the card with another",
+        ),
         (errors.RepositoryNotFoundError, "the hub has no such data set, or it is private"),
         (errors.OfflineModeIsEnabled, "downloads are switched off (HF_HUB_OFFLINE)"),
     )

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 from vqa_engine.errors import ConfigurationError
-from vqa_engine.questions.tasks import hub
-from vqa_engine.questions.tasks.card import Data, Task, read
-from vqa_engine.questions.tasks.task_set import data_of, patterns
+from vqa_engine.questions.tasks.card import Task, read
+from vqa_engine.questions.tasks.task_set import data_commit, data_of
 
 _TABLE = re.compile(r"^\[data\][^\S\n]*(?:#.*)?$", re.MULTILINE)
 _NEXT = re.compile(r"^\[", re.MULTILINE)
@@ -32,15 +31,17 @@ def pinned(task: Task, target: Path) -> str:
     found = data_of(task)
     values = {"questions": str(len(found)), "digest": f'"sha256:{found.digest()}"'}
     if data.hub is not None:
-        values = {"revision": f'"{_commit(data)}"', **values}
+        values = {"revision": f'"{_commit(task)}"', **values}
     return _edited(task, values)
 
 
-def _commit(data: Data) -> str:
-    commit = data.hub and hub.commit(data.hub, data.revision, patterns(data))
-    if not commit:
-        raise ConfigurationError(f"The hub gave no commit for {data.hub}, so it cannot be pinned.")
-    return commit
+def _commit(task: Task) -> str:
+    found = data_commit(task)
+    if found is None:
+        raise ConfigurationError(
+            f"The hub gave no commit for {task.card.data.hub}, so it cannot be pinned."
+        )
+    return found.partition("@")[2]
 
 
 def _edited(task: Task, values: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import templates
-from vqa_engine.questions.choices import ordered
+from vqa_engine.questions.choices import OrderedChoices, ordered
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
 from vqa_engine.questions.table.delimited import Delimited
@@ -66,11 +66,13 @@ class TaskSet(View):
     """A task's questions; each model gets them in its family's words (`worded_for`).
 
     `prompt` names the wording for all adapters, or is itself one as a template; `none`
-    leaves it to each adapter.
+    leaves it to each adapter. `data_commit` is where the card's data was downloaded from,
+    `owner/name@commit`.
     """
 
     task: Task
     prompt: str | None = None
+    data_commit: str | None = None
 
     @property
     def name(self) -> str:
@@ -79,11 +81,13 @@ class TaskSet(View):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The card's metrics; the first has the figures by label."""
+        """The card's metrics; the first has the figures by label, and those over orders."""
         score = self.task.card.score
         take = f"{score.take}>" if score.take else ""
         first, *others = (f"{take}{name}" for name in score.metrics)
-        return (first + "".join(f"+by:{label}" for label in score.by), *others)
+        rotated = isinstance(self._of, OrderedChoices) and self._of.kind != "shuffled"
+        more = [*(["circular"] if rotated else []), *(f"by:{label}" for label in score.by)]
+        return ("+".join((first, *more)), *others)
 
     def worded_for(self, family: str) -> QuestionSet:
         """The questions as a family of models gets them."""
@@ -142,7 +146,8 @@ def load_task(  # noqa: PLR0913 - one keyword per command-line option
         _check_movable(task)
     base = questions if questions is not None else data_of(task, offline=offline)
     chosen = select(base, limit=limit, sample=sample, seed=seed)
-    return TaskSet(ordered(chosen, choices), task, prompt)
+    commit = data_commit(task) if questions is None else None
+    return TaskSet(ordered(chosen, choices), task, prompt, commit)
 
 
 def _check_movable(task: Task) -> None:
@@ -176,6 +181,13 @@ def is_here(task: Task) -> bool:
     if data.hub is None:
         return any(True for pattern in data.files for _ in task.folder.glob(pattern))
     return hub.cached(data.hub, data.revision, patterns(data)) is not None
+
+
+def data_commit(task: Task) -> str | None:
+    """The data set and commit of a task's download, None for local files or before it."""
+    data = task.card.data
+    found = data.hub and hub.commit(data.hub, data.revision, patterns(data))
+    return f"{data.hub}@{found}" if found else None
 
 
 def data_of(task: Task, *, offline: bool = False) -> TableSet:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from vqa_engine.reporting.corpus import Contender, Corpus
+from vqa_engine.reporting.corpus import Corpus
 from vqa_engine.reporting.markup import Markup, join, tag
 from vqa_engine.reporting.sections.parts import colour, named, noun, ranked
 from vqa_engine.scoring.calibration import Bin, Calibration
-from vqa_engine.scoring.calibration import calibration as computed
 
 _TITLES = ("probability", "answers", "mean probability", "accuracy", "difference")
 _SIDE = 100
@@ -15,8 +14,11 @@ _SIDE = 100
 
 def calibration(corpus: Corpus) -> Markup | None:
     """A drawing and a table for each contender whose answers have a probability."""
-    found = [(number, one, _of(one)) for number, one in ranked(corpus)]
-    shown = [_part(number, one, made) for number, one, made in found if made.count]
+    shown = [
+        _part(number, one.label, made)
+        for number, one in ranked(corpus)
+        if (made := one.tables[0].calibration)
+    ]
     if not shown:
         return None
     note = (
@@ -27,35 +29,26 @@ def calibration(corpus: Corpus) -> Markup | None:
     return join(tag("h2", "Calibration"), tag("p", note, class_="note"), *shown)
 
 
-def _of(one: Contender) -> Calibration:
-    pairs = zip(one.columns["probability"], one.scores(), strict=True)
-    return computed(
-        (sure, score) for sure, score in pairs if sure is not None and score is not None
-    )
-
-
-def _part(number: int, one: Contender, made: Calibration) -> Markup:
+def _part(number: int, label: str, made: Calibration) -> Markup:
     figure = f"{100 * made.error:.1f} % expected calibration error, {noun(made.count, 'answer')}"
     return join(
         tag(
             "div",
-            named(number, one.label),
+            named(number, label),
             tag("span", figure, class_="figure"),
             class_="line",
         ),
         tag(
             "div",
             tag("div", _drawing(made), class_=colour(number)),
-            tag(
-                "div", _table(made), class_="scroll", tabindex=0, role="group", aria_label=one.label
-            ),
+            tag("div", _table(made), class_="scroll", tabindex=0, role="group", aria_label=label),
             class_="calibration",
         ),
     )
 
 
 def _drawing(made: Calibration) -> Markup:
-    bars = (_bar(one) for one in made.bins if one.count)
+    bars = map(_bar, made.bins)
     return tag(
         "svg",
         tag("rect", class_="track", x=0, y=0, width=_SIDE, height=_SIDE),
@@ -72,7 +65,7 @@ def _bar(one: Bin) -> Markup:
     height = _SIDE * one.accuracy
     return tag(
         "rect",
-        tag("title", f"{_range(one)}: {100 * one.accuracy:.1f} % of {noun(one.count, 'answer')}"),
+        tag("title", f"{one.name}: {100 * one.accuracy:.1f} % of {noun(one.count, 'answer')}"),
         class_="bar",
         x=f"{_SIDE * one.low + 0.5:.1f}",
         y=f"{_SIDE - height:.2f}",
@@ -86,7 +79,7 @@ def _table(made: Calibration) -> Markup:
         tag("th", title, scope="col", class_="number" if at else None)
         for at, title in enumerate(_TITLES)
     )
-    body = (_row(one) for one in made.bins if one.count)
+    body = map(_row, made.bins)
     return tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
 
 
@@ -99,10 +92,6 @@ def _row(one: Bin) -> Markup:
     )
     return tag(
         "tr",
-        tag("th", _range(one), scope="row"),
+        tag("th", one.name, scope="row"),
         *(tag("td", cell, class_="number") for cell in cells),
     )
-
-
-def _range(one: Bin) -> str:
-    return f"{100 * one.low:.0f} – {100 * one.high:.0f} %"

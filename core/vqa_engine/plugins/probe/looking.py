@@ -7,16 +7,23 @@ from typing import Any
 
 from attrs import evolve
 
-from vqa_engine.adapter import CleanupStrategy, MemoryProfile, ModelAdapter, ModelRef
-from vqa_engine.doctor.probe.report import Binding, PluginReport
+from vqa_engine.adapter import (
+    ChoiceScorer,
+    CleanupStrategy,
+    MemoryProfile,
+    ModelAdapter,
+    default_checkpoint,
+)
 from vqa_engine.errors import AdapterInvalid, BackendError, ConfigurationError
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget
 from vqa_engine.memory.controls import MemoryControls
+from vqa_engine.memory.fit import loaded_profile
 from vqa_engine.memory.gauges import System
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import Plugin, reason
+from vqa_engine.plugins.probe.report import Binding, PluginReport
 from vqa_engine.questions.tasks.find import task
 from vqa_engine.runs.submissions import submission
 
@@ -43,12 +50,21 @@ def look(plugin: Plugin, *, bind: bool) -> PluginReport:
         return evolve(found, state="broken", reason=reason(error), remedy=remedy)
     if found.group in _CHECKED:
         return _checked(found, _CHECKED[found.group])
+    if found.group == plugins.MEMORY_BACKENDS:
+        return _backend(found)
     if found.group != plugins.ADAPTERS:
         return found if callable(made) else _invalid(found, f"{made!r} is not callable")
     try:
         return _adapter(found, made, bind=bind)
     except AdapterInvalid as error:
         return _invalid(found, *error.problems)
+
+
+def _backend(found: PluginReport) -> PluginReport:
+    try:
+        return evolve(found, library=backends.load(found.name).library)
+    except BackendError as error:
+        return _invalid(found, str(error))
 
 
 _CHECKED: dict[str, Callable[[str], object]] = {
@@ -74,20 +90,16 @@ def _invalid(found: PluginReport, *problems: str) -> PluginReport:
 def _adapter(found: PluginReport, factory: Any, *, bind: bool) -> PluginReport:
     adapter = registry.made(found.name, registry.check(found.name, factory))
     try:
-        profile = adapter.memory_profile()
-        known = evolve(found, backend=profile.backend, weights=profile.weights)
+        profile = loaded_profile(adapter)
+        scores = isinstance(adapter, ChoiceScorer)
+        known = evolve(found, backend=profile.backend, weights=profile.weights, scores=scores)
+        model, revision = default_checkpoint(adapter)
+    except AdapterInvalid:
+        raise
     except BaseException as error:  # noqa: BLE001  the process is this plugin's alone
         return _invalid(found, f"memory_profile() before load failed: {reason(error)}")
-    revision = getattr(adapter, "default_revision", None)
-    known = evolve(known, model=_model(adapter), revision=revision)
+    known = evolve(known, model=model, revision=revision)
     return _bound_to_backend(known, adapter, profile) if bind else known
-
-
-def _model(adapter: ModelAdapter) -> str | None:
-    """The default checkpoint, where the adapter has a `default_model`."""
-    default = getattr(adapter, "default_model", None)
-    name = default.model if isinstance(default, ModelRef) else default
-    return name if isinstance(name, str) else None
 
 
 def _bound_to_backend(

@@ -11,10 +11,9 @@ from typing import Any
 
 from attrs import NOTHING, Attribute, fields, frozen, has
 
-from vqa_engine.adapter import MemoryProfile
-from vqa_engine.plugins import registry
+from vqa_engine.adapter import MemoryProfile, ModelAdapter, default_checkpoint, portable
+from vqa_engine.memory.fit import loaded_profile
 from vqa_engine.plugins.entry_points import ADAPTERS, select
-from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.runs.checkpoint import hub_cache
 
 _UNSTATED = "not stated"
@@ -48,15 +47,14 @@ class Description:
     cached: tuple[str, ...] | None
 
 
-def describe(name: str) -> Description:
+def describe(adapter: ModelAdapter, name: str) -> Description:
     """Describe an installed adapter: an optional class attribute `options` is an attrs class
     of what `ModelRef.options` may hold, `model_types` are the `config.json` types it runs.
 
     Raises:
-        AdapterError: it is not installed, or cannot be imported.
+        AdapterError: it is not installed.
     """
     plugin = select(ADAPTERS, name)
-    adapter = registry.make(AdapterSpec(name=plugin.name))
     kind = getattr(adapter, "options", None)
     typed = kind if inspect.isclass(kind) and has(kind) else None
     types = getattr(adapter, "model_types", None)
@@ -65,10 +63,10 @@ def describe(name: str) -> Description:
         source=plugin.source,
         licence=_licence(plugin.entry_point),
         about=_first(type(adapter)),
-        model=getattr(adapter, "default_model", None),
-        profile=adapter.memory_profile(),
+        model=default_checkpoint(adapter)[0],
+        profile=portable(loaded_profile(adapter)),
         options=tuple(map(_option, fields(typed))) if typed else (),
-        notes=inspect.getdoc(typed) or "" if typed else "",
+        notes=_notes(typed) if typed else "",
         cached=None if types is None else tuple(_cached(tuple(types))),
     )
 
@@ -78,6 +76,13 @@ def _option(one: Attribute[Any]) -> Option:
     default = factory() if factory else one.default
     shown = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", one.type)
     return Option(name=one.name, type=str(shown), default=None if default is NOTHING else default)
+
+
+def _notes(options: type) -> str:
+    """What the class of the options and those that it extends say of them, below their titles."""
+    texts = [inspect.cleandoc(one.__doc__ or "") for one in reversed(options.__mro__) if has(one)]
+    bodies = [text.partition("\n\n")[2] for text in texts]
+    return "\n\n".join(filter(None, bodies)) or texts[-1]
 
 
 def _licence(entry: metadata.EntryPoint) -> str:

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
+from vqa_engine.memory.backend import Library
 from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, remedy
 
 LONGEST = 20.0
@@ -33,7 +34,9 @@ class PluginReport:
     `backend` and `weights` (bytes) are an adapter's estimate before loading, `model` and
     `revision` its default checkpoint, None where nobody knows; `calls` are its cleanup
     strategies, where the backend was asked whether it has what they call; `absent` says how to
-    install the library of that backend where it is missing, which is no fault.
+    install the library of that backend where it is missing, which is no fault. `scores` is
+    whether an adapter can score choices (`ChoiceScorer`), `library` what a memory backend says of
+    its library.
     """
 
     group: str
@@ -49,6 +52,8 @@ class PluginReport:
     reason: str = ""
     remedy: str = ""
     absent: str = ""
+    scores: bool = False
+    library: Library | None = None
     calls: tuple[Binding, ...] = ()
 
     @property
@@ -124,7 +129,7 @@ def _asked(  # noqa: PLR0913  what is asked
 ) -> tuple[PluginReport, ...]:
     arguments = (str(longest), str(int(bind)), only, *groups)
     return asked.ask(
-        "vqa_engine.doctor.probe.forks",
+        "vqa_engine.plugins.probe.forks",
         *arguments,
         kind=tuple[PluginReport, ...],
         longest=_START + longest * (2 + many // _AT_ONCE),
