@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [*range(25), 140, 249])
+@pytest.mark.parametrize("seed", [*range(25), 140, 249, 50137])
 def test_a_damaged_run_is_read_or_refused(made: Path, seed: int) -> None:
     assert fuzz.attempt(made, seed) == ""
 
