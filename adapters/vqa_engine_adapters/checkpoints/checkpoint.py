@@ -86,7 +86,7 @@ def describe(family: Family, model: ModelRef) -> Description:
     name, tried = _named(family, model), list[str]()
     found: Description | None = _local(family, model, name, tried)
     if found is None:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(prefix="vqa-engine-") as folder:
             tensors = hub.headers(name, model, Path(folder), tried)
             config, settings = _configuration(name, Path(folder))
         found = Description(name=name, config=config, settings=settings, tensors=tensors)
