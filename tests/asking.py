@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vqa_engine.adapter import GenerationPlan, Question
-from vqa_engine.results import Reply
+from vqa_engine.adapter import GenerationPlan, MemoryProfile, MemoryReading, Question
+from vqa_engine.results import Loaded, Reply
 from vqa_engine.session.protocol import Session
 
 WINDOW = 32
@@ -33,3 +33,8 @@ def replies_to(
         for question, reply in settled:
             found[id(left.pop(id(question)))] = reply
     return [found[id(question)] for question in asked]
+
+
+def planned(profile: MemoryProfile, plan: GenerationPlan) -> GenerationPlan:
+    """The plan as the engine gives it to a loaded adapter of this profile."""
+    return Loaded(profile=profile, seconds=0.0, memory=MemoryReading()).planned(plan)

@@ -22,6 +22,10 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command what is done when the reader left; rich would exit with 1."""
+        raise BrokenPipeError
+
     def render_str(self, text: str, **options: Any) -> Text:
         """The string as text."""
         return super().render_str(visible(text), **options)

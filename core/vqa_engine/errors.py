@@ -2,6 +2,7 @@
 
     VqaEngineError
     ├── ConfigurationError       an option, a TOML file or an argument is wrong
+    ├── OutputError              a file cannot be written
     ├── EngineBusy               another thread is using this engine
     ├── AdapterError             facts: adapter
     │   ├── AdapterNotInstalled  no entry point has this name
@@ -43,6 +44,14 @@ class VqaEngineError(Exception):
 
 class ConfigurationError(VqaEngineError):
     """An option, a TOML file or an argument is wrong; the text says which."""
+
+
+class OutputError(VqaEngineError):
+    """A file cannot be written. `path` is what it is called."""
+
+    def __init__(self, path: Path | str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class EngineBusy(VqaEngineError):

@@ -1,7 +1,9 @@
-"""Files from outside: regular ones only, looked at once they are open and before they are read.
+"""Reading files from outside, and writing files of ours.
 
-Opening a pipe waits for its other end, a device may never end, and a path can come to mean
-something else between a look and the opening.
+Only regular files are read, looked at once they are open: opening a pipe waits for its other
+end, a device may never end, and a path can come to mean something else between a look and the
+opening. A file is written whole or not at all, and one that cannot be written is one error
+that says what to do.
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
 from attrs import frozen
+
+from vqa_engine.errors import OutputError
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -21,6 +27,17 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+_ROOM = "Make room and run the same command again."
+_OTHER = "Make it writable, or name another place."
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _OTHER),
+    errno.EIO: "Its disk fails: name another place.",
+    errno.ENAMETOOLONG: "Give a shorter name.",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Allow more open files (ulimit -n)."),
+}
+"""What to do about an error of the system, by its number. None of them is a bug of ours."""
 
 
 @frozen
@@ -41,6 +58,11 @@ class Stamp:
         """
         found = os.stat(file)  # noqa: PTH116  a descriptor has no path
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def at_home(path: str | Path) -> Path:
+    """The path with `~` replaced; as it is where nobody knows that home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises RuntimeError
 
 
 class NotRegular(OSError):
@@ -79,6 +101,61 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than the {most:,} bytes that are read")
     return content
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Turn the system's errors into one that says what cannot be written, and what to do.
+
+    Raises:
+        OutputError: an `OSError` left the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(path, unwritable(path, error)) from error
+
+
+def unwritable(path: Path | str, error: OSError) -> str:
+    """The sentence for what cannot be written."""
+    remedy = _REMEDIES.get(error.errno or 0, "Name another place.")
+    return f"{path} cannot be written: {error.strerror or error}. {remedy}"
+
+
+def surroundings(error: OSError) -> OutputError | None:
+    """What an error that nobody caught says of the disk or the system; None if it may be a bug."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    if remedy is None:
+        return None
+    what = error.filename or "A file"
+    return OutputError(what, f"{what} cannot be used: {error.strerror}. {remedy}")
+
+
+def replace(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool = False) -> None:
+    """Write a file whole or not at all; links are followed, a pipe or device is written into.
+
+    What is written comes beside the file first, so that an old one is replaced whole; with
+    `durable` not before it is on the disk.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path):
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:  # a device or a pipe must never be replaced
+                stream.writelines(pieces)
+            return
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            with part.open("xb") as stream:
+                stream.writelines(pieces)
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _check(path: Path, mode: int) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
+from vqa_engine.files import at_home
 from vqa_engine.strays import MARK, end_marked, new_mark
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Interpreter:
     ) -> Interpreter:
         """The interpreter at a path, None for our own; a bare `~` is the home folder."""
         own = os.path.abspath(sys.executable)  # noqa: PTH100  Path.resolve follows links
-        asked = own if python is None else os.path.abspath(python.expanduser())  # noqa: PTH100
+        asked = own if python is None else os.path.abspath(at_home(python))  # noqa: PTH100
         return cls(label, asked, asked == own, variables or {})
 
     def command(self, module: str, descriptors: Sequence[int]) -> list[str]:

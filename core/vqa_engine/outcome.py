@@ -113,7 +113,7 @@ class RunResult:
         """Write the run as one HTML file (`vqa_engine.reporting.write`), and return its path.
 
         Raises:
-            ConfigurationError: it cannot be written.
+            OutputError: it cannot be written.
         """
         from vqa_engine import reporting
 

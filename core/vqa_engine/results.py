@@ -6,7 +6,14 @@ from typing import Literal, Self
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, MemoryReading, Question
+from vqa_engine.adapter import (
+    NO_EDGE,
+    Answer,
+    GenerationPlan,
+    MemoryProfile,
+    MemoryReading,
+    Question,
+)
 
 Cause = Literal[
     "image",
@@ -157,10 +164,12 @@ class Loaded:
     window: int = 1
 
     def planned(self, plan: GenerationPlan) -> GenerationPlan:
-        """The plan with the bound on pictures that the model has of its own."""
-        if plan.image_longest_edge is not None:
-            return plan
-        return evolve(plan, image_longest_edge=self.profile.image_longest_edge)
+        """The plan with the bound on pictures that the model has of its own.
+
+        A plan that lifts it (`NO_EDGE`) has none afterwards.
+        """
+        edge = plan.image_longest_edge or self.profile.image_longest_edge
+        return evolve(plan, image_longest_edge=None if edge == NO_EDGE else edge)
 
 
 @frozen(kw_only=True)

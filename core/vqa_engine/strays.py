@@ -6,6 +6,7 @@ program that is started with an environment made from nothing escapes it.
 
 from __future__ import annotations
 
+import os
 import uuid
 from time import monotonic, sleep
 
@@ -18,6 +19,11 @@ MARK = "VQA_ENGINE_STARTED"
 def new_mark() -> str:
     """A mark that no other process has."""
     return uuid.uuid4().hex
+
+
+def is_marked() -> bool:
+    """Whether this process was started for one adapter alone, or by one that was."""
+    return MARK in os.environ
 
 
 def end_marked(mark: str, seconds: float = 2.0) -> bool:

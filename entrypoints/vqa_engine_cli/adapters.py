@@ -83,9 +83,17 @@ def _facts(one: Description) -> Iterator[str]:
         return
     yield "Options, each as --adapter-option NAME=VALUE:"
     for option in one.options:
-        yield f"  {option.name:<22}{option.type}  [default: {option.default}]"
-    yield ""
-    yield one.notes
+        yield f"  {option.name:<22}{option.type}  [default: {_default(option.default)}]"
+    for paragraph in one.notes.split("\n\n"):
+        yield ""
+        yield textwrap.fill(" ".join(paragraph.split()), shutil.get_terminal_size().columns)
+
+
+def _default(value: object) -> str:
+    """A default as it would be typed."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else str(value) or "''"
 
 
 def show(found: Sequence[PluginReport]) -> None:

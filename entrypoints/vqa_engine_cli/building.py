@@ -11,6 +11,9 @@ import click
 MAX_TOKENS = 32
 """Tokens of an answer where neither the command nor a task says how many."""
 
+_LARGEST_PROMPT = 1 << 20
+"""Bytes of a file with the wording of a question."""
+
 if TYPE_CHECKING:
     from vqa_engine import AdapterSpec, Engine, GenerationPlan, Observer, QuestionSet
     from vqa_engine.memory.policy import MemoryPolicy
@@ -152,7 +155,20 @@ def _wording(given: dict[str, Any], labels: set[str]) -> str | None:
         return None if text is None else text.replace("\\n", "\n")
     if text is not None:
         raise click.UsageError("Give the prompt once: as --prompt or as --prompt-file.")
-    return file.read_text("utf-8").rstrip("\n")
+    return _text_of(file).rstrip("\n")
+
+
+def _text_of(file: Path) -> str:
+    from vqa_engine.files import read_regular
+
+    try:
+        return read_regular(file, _LARGEST_PROMPT).decode()
+    except OSError as error:
+        raise click.UsageError(
+            f"--prompt-file: {file} cannot be read: {error.strerror}."
+        ) from error
+    except UnicodeError as error:
+        raise click.UsageError(f"--prompt-file: {file} is not UTF-8.") from error
 
 
 def _is_plain(text: str) -> bool:

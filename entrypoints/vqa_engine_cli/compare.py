@@ -12,7 +12,7 @@ from vqa_engine_cli.options import json_option, options
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Compare two runs, or two adapters of one, with a test.")
 @click.argument("first", metavar="RUN_A", type=RUN)
 @click.argument("second", metavar="[RUN_B]", type=RUN, required=False)
 @options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,33 @@ def _setting(ctx: click.Context, file: Path, key: str, value: object) -> tuple[s
     """The parameter that a key sets, and its value; one value is a list of one where needed."""
     option = _option(ctx, file, key)
     values = value if isinstance(value, list) and option.multiple else [value]
-    if any(isinstance(one, dict | list) for one in values):
-        form = "a value or a list of values" if option.multiple else "a single value"
-        raise click.UsageError(f"{file}: {key!r} must be {form}.")
+    for one in values:
+        if wrong := _wrong(ctx, option, one):
+            raise click.UsageError(f"{file}: {key!r} {wrong}")
     return option.name or "", values if option.multiple else value
+
+
+def _wrong(ctx: click.Context, option: click.Option, value: object) -> str:
+    """What is wrong with one value, "" if nothing: click itself would make 1 of `true`, and 8
+    of 8.9."""
+    several = "a value or a list of values" if option.multiple else "a single value"
+    endless = isinstance(value, float) and not math.isfinite(value)
+    whole = isinstance(option.type, click.IntRange) or option.type is click.INT
+    rules = (
+        (isinstance(value, dict | list), f"be {several}"),
+        (isinstance(value, bool) and not option.is_flag, "not be true or false"),
+        (option.is_flag and not isinstance(value, bool), "be true or false"),
+        (not isinstance(value, str | int | float), "be a text or a number"),
+        (endless, "be a finite number"),
+        (whole and isinstance(value, float), "be a whole number"),
+    )
+    if rule := next((rule for broken, rule in rules if broken), ""):
+        return f"must {rule}."
+    try:
+        option.type.convert(value, option, ctx)
+    except click.BadParameter as error:
+        return f"cannot be {value!r:.100}: {error.message}"
+    return ""
 
 
 def _option(ctx: click.Context, file: Path, key: str) -> click.Option:
@@ -72,7 +96,7 @@ def _option(ctx: click.Context, file: Path, key: str) -> click.Option:
     known = {
         flag.lstrip("-"): option
         for option in ctx.command.params
-        if isinstance(option, click.Option)
+        if isinstance(option, click.Option) and not option.is_eager
         for flag in (*option.opts, *option.secondary_opts)
         if flag.startswith("--")
     }

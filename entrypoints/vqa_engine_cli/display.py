@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -20,6 +19,7 @@ from vqa_engine.scoring.formats import FORMATS, formatted
 from vqa_engine.scoring.report import comparison_table, score_tables
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.live import observer, print_json
+from vqa_engine_cli.terminal import echo
 
 UNLIMITED = 10_000
 """Columns of a file."""
@@ -117,7 +117,7 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
 def show_formatted(tables: Mapping[str, Sequence[ScoreTable]], form: str) -> None:
     """Score tables in a format of `vqa_engine.scoring.formats`."""
     wanted = next(one for one in FORMATS if one == form)
-    sys.stdout.write(formatted(tables, wanted))
+    echo(formatted(tables, wanted), nl=False)
 
 
 def show_scores_json(tables: Mapping[str, Sequence[ScoreTable]]) -> None:
@@ -130,7 +130,7 @@ def show_answer(label: str, answer: Answer, *, as_json: bool, several: bool) -> 
     if as_json:
         print_json({"adapter": label, **msgspec.to_builtins(answer)})
     else:
-        sys.stdout.write(f"{label}: {answer.text}\n" if several else f"{answer.text}\n")
+        echo(f"{label}: {answer.text}" if several else answer.text)
 
 
 def _failures(result: RunResult) -> Iterator[dict[str, object]]:
@@ -162,7 +162,8 @@ def show_trace(label: str, answer: Answer) -> None:
         lines = [f"this adapter does not show the prompt; {known}"]
     lines.append(f"image {_size(seen.image_size or answer.image_size)}, {_image(seen, counts)}")
     lines[-1] += f", pixels {' x '.join(map(str, seen.pixel_shape))}" if seen.pixel_shape else ""
-    sys.stderr.writelines(f"{label}: {line}\n" for line in lines)
+    for line in lines:
+        echo(f"{label}: {line}", err=True)
 
 
 def _size(size: tuple[int, int] | None) -> str:

@@ -50,7 +50,7 @@ class Downloads:
             f"{label}: first use: downloading {transfer.name}, {_gigabytes(transfer.total)}, "
             f"to {transfer.folder} ({_gigabytes(transfer.free)} free)"
         )
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, only_options, options, salvage_option
-from vqa_engine_cli.terminal import echo
+from vqa_engine_cli.terminal import echo, write
 
 if TYPE_CHECKING:
     from vqa_engine.runs.journal import Journal
@@ -155,26 +154,9 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:
     """Write to stdout, into what is no file, or over a file all at once."""
+    from vqa_engine.files import replace
+
     if output is None:
-        sys.stdout.buffer.writelines(pieces)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        target = output.resolve()
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:  # a device or a pipe must never be replaced
-                stream.writelines(pieces)
-        else:
-            _replace(target, pieces)
-    except OSError as error:
-        from vqa_engine.errors import ConfigurationError
-
-        raise ConfigurationError(f"{output} cannot be written: {error}.") from error
-
-
-def _replace(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write beside the file and rename, so that an old export is replaced whole."""
-    part = target.with_name(f"{target.name}.part")
-    with part.open("wb") as stream:
-        stream.writelines(pieces)
-    part.replace(target)
+        write(pieces)
+    else:
+        replace(output, pieces)

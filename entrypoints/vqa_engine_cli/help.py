@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vqa_engine_cli.terminal import echo
+from vqa_engine_cli.unforeseen import remember_paths
 
 _SECTIONS = {
     "Ask": ("run", "ask", "tasks", "serve", "selftest"),
@@ -25,6 +26,10 @@ _OPTION_SECTIONS: dict[str, str] = {}
 
 class Command(click.Command):
     """A command whose help lists its options under headings."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        remember_paths(ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found: dict[str, list[tuple[str, str]]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -27,7 +26,7 @@ from vqa_engine.runs.timeline import line
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.downloads import Downloads
 from vqa_engine_cli.excerpt import excerpt
-from vqa_engine_cli.terminal import log_level
+from vqa_engine_cli.terminal import log_level, write
 
 _PLAIN_INTERVAL = 10.0
 """Seconds between the lines of a run whose output is piped."""
@@ -53,7 +52,7 @@ def observer(*, as_json: bool = False, verbose: bool = False, quiet: bool = Fals
         return JsonLines()
     if as_json or quiet:
         return _details(console, verbose)
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         return Live(console, verbose=verbose)
     return Plain(console, verbose=verbose)
 
@@ -414,6 +413,4 @@ def print_json(value: object) -> None:
         text = msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, in the id of a memory event
         text = json.dumps(msgspec.to_builtins(value)).encode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.buffer.flush()
+    write([text, b"\n"])

@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from click.shell_completion import CompletionItem
 from click_default_group import DefaultGroup
 
 from vqa_engine_cli.adapters import adapters
+from vqa_engine_cli.adopting import adopting
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
 from vqa_engine_cli.compare import compare
@@ -36,6 +38,7 @@ from vqa_engine_cli.selftest import selftest
 from vqa_engine_cli.serve import serve
 from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
+from vqa_engine_cli.streams import ReaderGone, Unwritten, prepare
 from vqa_engine_cli.tasks import tasks
 from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 from vqa_engine_cli.view import view
@@ -106,19 +109,20 @@ class Commands(DefaultGroup):
         except KeyboardInterrupt as stop:
             _say_stopped(stop)
             ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of our stdout (`| head`) went away: that is its right.
-            sys.stderr.close()
+        except ReaderGone:
             ctx.exit(0)
+        except Unwritten:
+            raise  # to `main`: there is no stdout to put JSON on
         except click.ClickException as error:
             if not ctx.meta["json"]:
                 raise
             _print_error(type(error).__name__, error.format_message())
             ctx.exit(error.exit_code)
-        except Exception as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
-            if not _is_ours(error):
-                error = _unforeseen(error)
-            _show(error, as_json=ctx.meta["json"])
+        except (click.exceptions.Exit, click.Abort, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
+            shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
+            _show(shown, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
 
 
@@ -143,6 +147,7 @@ def cli(log_level: str) -> None:
     The default command is `run`; without options it runs the demo: the built-in questions,
     put to the embedded model.
     """
+    _check_folder()
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: not hasattr(record, "noted"))  # an observer shows those
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
@@ -161,11 +166,29 @@ cli.add_command(help_command)
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe may be ASCII only; a "?" is better than a traceback.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    cli(prog_name="vqa-engine")
+    prepare()
+    try:
+        with adopting():
+            cli(prog_name="vqa-engine")
+    except ReaderGone:  # of --help
+        sys.exit(0)
+    except Unwritten as error:
+        _show(error, as_json=False)
+        sys.exit(_EXIT_ERROR)
+
+
+def _check_folder() -> None:
+    """See that there is a current folder: all relative paths start from it.
+
+    Raises:
+        ClickException: it was deleted.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise click.ClickException(
+            f"The current folder cannot be used: {error.strerror}. Change to another one."
+        ) from error
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -179,7 +202,7 @@ def _say_stopped(stop: KeyboardInterrupt) -> None:
     echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
 
 
-def _show(error: Exception, *, as_json: bool) -> None:
+def _show(error: BaseException, *, as_json: bool) -> None:
     detail = getattr(error, "detail", "")
     if as_json:
         _print_error(type(error).__name__, str(error), detail)
@@ -191,19 +214,19 @@ def _show(error: Exception, *, as_json: bool) -> None:
         echo(f"    {line}", err=True)
 
 
-def _unforeseen(error: Exception) -> Exception:
-    """What nobody thought of, as one sentence; its traceback goes to a file."""
-    import tempfile
-    import traceback
+def _surroundings(error: BaseException) -> Exception | None:
+    """What the disk or the system did, wherever it was met."""
+    if not isinstance(error, OSError):
+        return None
+    from vqa_engine.files import surroundings
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
-    ) as file:
-        file.write("".join(traceback.format_exception(error)))
-    return RuntimeError(
-        f"vqa-engine failed with {type(error).__name__}, which is a bug. "
-        f"Report it with the file {file.name}"
-    )
+    return surroundings(error)
+
+
+def _bug(ctx: click.Context, error: BaseException) -> Exception:
+    from vqa_engine_cli.unforeseen import unforeseen
+
+    return unforeseen(ctx, error)
 
 
 def _print_error(kind: str, message: str, detail: str = "") -> None:
@@ -211,7 +234,7 @@ def _print_error(kind: str, message: str, detail: str = "") -> None:
     echo(json.dumps({"event": "error", "error": kind, "message": message, "detail": detail}))
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """Whether it is in our tree; without the tree loaded, it cannot be."""
     errors = sys.modules.get("vqa_engine.errors")
     return errors is not None and isinstance(error, errors.VqaEngineError)

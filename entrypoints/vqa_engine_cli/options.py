@@ -280,6 +280,7 @@ question_options = (
     ),
     click.option(
         "--columns",
+        "--column",
         multiple=True,
         metavar="PART=COLUMN",
         help="Column of a part (image, question, answers, id, choices, right) where its name "

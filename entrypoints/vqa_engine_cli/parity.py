@@ -31,7 +31,7 @@ FEW = 20
 """Questions that are asked unless --limit or --sample says otherwise."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Find the stage at which two adapters part ways.")
 @click.argument("one", metavar="ADAPTER[@MODEL]")
 @click.argument("other", metavar="ADAPTER[@MODEL]")
 @options(

@@ -13,7 +13,7 @@ _NOT_FETCHABLE = (
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Download a checkpoint.")
 @click.argument("what", metavar="ADAPTER[@MODEL]|MODEL")
 @click.option("--revision", help="Branch, tag or commit of the model on the hub.")
 @click.option(

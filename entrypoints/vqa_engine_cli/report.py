@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vqa_engine.reporting import Pictures
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Write one run or several as one HTML file.")
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @options(
     click.option(

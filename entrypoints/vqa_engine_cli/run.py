@@ -27,7 +27,9 @@ from vqa_engine_cli.options import (
     quiet_option,
     verbose_option,
 )
+from vqa_engine_cli.streams import ReaderGone
 from vqa_engine_cli.terminal import echo
+from vqa_engine_cli.unforeseen import remember
 
 if TYPE_CHECKING:
     from vqa_engine import Engine, QuestionSet, RunResult
@@ -114,17 +116,23 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     questions = question_set(given)
     if not (as_json or given["quiet"]):
         _say_demo(given)
-    with _engine(given, as_json, verbose) as running:
-        directory = output or _default_directory(running, questions)
-        results = [_run(running, questions, directory, given)]
+    complete = False
+    try:
+        with _engine(given, as_json, verbose) as running:
+            directory = output or _default_directory(running, questions)
+            remember(click.get_current_context(), directory)
+            results = [_run(running, questions, directory, given)]
+            if given["blind"]:
+                results.append(_run(running, blinded(questions), _beside(directory), given))
+        complete = all(result.complete for result in results)
+        for result in results:
+            _show(result, questions, running, as_json, given)
         if given["blind"]:
-            results.append(_run(running, blinded(questions), _beside(directory), given))
-    for result in results:
-        _show(result, questions, running, as_json, given)
-    if given["blind"]:
-        metrics = given["metrics"] or getattr(questions, "metrics", ())
-        _show_gain(*results, metrics=metrics, as_json=as_json)
-    if not all(result.complete for result in results):
+            metrics = given["metrics"] or getattr(questions, "metrics", ())
+            _show_gain(*results, metrics=metrics, as_json=as_json)
+    except ReaderGone:
+        pass  # what is not asked yet stays open
+    if not complete:
         sys.exit(_EXIT_INCOMPLETE)
 
 

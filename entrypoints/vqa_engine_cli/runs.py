@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="List the runs under a folder, the latest first.")
 @click.argument("folder", type=FOLDER, default="runs")
 @options(
     click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),
@@ -57,9 +57,11 @@ def _prune(folder: Path, yes: bool) -> None:
     from vqa_engine.reporting.watching import found
     from vqa_engine.runs.directory import is_empty, remove
 
-    for directory in found(folder):
+    directories, empty = found(folder), 0
+    for directory in directories:
         try:
             wanted = is_empty(directory)
+            empty += wanted
             if wanted and (yes or click.confirm(f"Remove {directory}, which has no row?")):
                 gone = remove(directory)
                 echo(
@@ -69,6 +71,8 @@ def _prune(folder: Path, yes: bool) -> None:
                 )
         except RunError as error:
             echo(f"{directory}: {error}", err=True)
+    if not empty:
+        echo(f"Every run under {folder} has rows; there is nothing to remove.")
 
 
 def _show(watched: Watched) -> None:

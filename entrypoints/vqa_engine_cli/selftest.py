@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EXIT_FAILED = 1
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Ask each default model questions with known answers.")
 @click.option(
     "--adapter",
     "-a",
@@ -128,8 +128,10 @@ def _table(ran: Sequence[Tried]) -> Table:
 def _write(found: SelfTest, output: Path) -> None:
     import msgspec
 
+    from vqa_engine.files import replace
+
     data = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    output.write_bytes(data)
+    replace(output, [data])
     versions = ", ".join(f"{name} {one}" for name, one in found.machine.libraries.items())
     echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
     if not found.tried:

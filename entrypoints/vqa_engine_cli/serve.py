@@ -19,7 +19,7 @@ _TIMES_AND_PYTHON = tuple(process_options[1:])
 """Not --isolation: a server always has its models in workers."""
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Serve adapters behind an OpenAI-compatible address.")
 @options(
     adapter_options,
     memory_options,

@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 import click
@@ -83,6 +84,9 @@ def _lines(rows: Sequence[Graded]) -> Iterator[str]:
         if picture := inline(question, sys.stdout):
             yield own(picture)
         yield f"    picture  {question.image}"
+    if question.choices:
+        pairs = zip(ascii_uppercase, question.choices, strict=False)
+        yield f"    choices  {'  '.join(f'{letter}. {text}' for letter, text in pairs)}"
     if question.answers:
         yield f"    truth    {', '.join(dict.fromkeys(question.answers))}"
     for one in rows:
@@ -95,8 +99,11 @@ def _answer(one: Graded) -> str:
     if row.answer is None:
         why = row.failure.message if row.failure else "no answer"
         return style(f"! {row.adapter}: {why}", fg="red")
+    said = row.answer.text
+    if row.answer.probability is not None:
+        said += f", {100 * row.answer.probability:.0f} % sure"
     scored = [score for score in one.scores.values() if score is not None]
     if not scored:
-        return f"  {row.adapter}: {row.answer.text}"
+        return f"  {row.adapter}: {said}"
     mark, colour = MARKS[one.wrong]
-    return style(f"{mark} {row.adapter}: {row.answer.text}  ({scored[0]:.2g})", fg=colour)
+    return style(f"{mark} {row.adapter}: {said}  ({scored[0]:.2g})", fg=colour)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show how far a run is.")
 @click.argument("run", type=FOLDER)
 @options(
     click.option(

@@ -26,7 +26,7 @@ _NEWEST = "not pinned: the newest is downloaded once"
 HEADINGS = ("task", "questions", "size", "here", "metric", "licence")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List the tasks: benchmarks by name.")
 @options(json_option)
 @click.pass_context
 def tasks(ctx: click.Context, as_json: bool) -> None:
@@ -76,6 +76,7 @@ def pin(name: str, output: Path | None) -> None:
     The data is downloaded if it is not here. A run of that card stops when the data is
     another.
     """
+    from vqa_engine.files import replace
     from vqa_engine.questions.tasks import find
     from vqa_engine.questions.tasks.pin import pinned
 
@@ -83,7 +84,7 @@ def pin(name: str, output: Path | None) -> None:
     target = output or Path(f"{task.name}.toml")
     if target.exists() and output is None:
         raise click.ClickException(f"{target} exists; name the card to write with --output.")
-    target.write_text(pinned(task, target), "utf-8")
+    replace(target, [pinned(task, target).encode()])
     echo(f"Wrote {target}. Run it with --task {target}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -22,8 +23,9 @@ def _visible(text: str) -> str:
 
 def log_level() -> int:
     """The level from which on records are shown, see `--log-level`."""
-    chosen = click.get_current_context().find_root().params.get("log_level", "warning")
-    return logging.getLevelNamesMapping()[chosen.upper()]
+    here = click.get_current_context(silent=True)
+    chosen = here.find_root().params.get("log_level") if here else None
+    return logging.getLevelNamesMapping()[(chosen or "warning").upper()]
 
 
 class VisibleFormatter(logging.Formatter):
@@ -53,3 +55,10 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
         text = text.replace(mark, control)
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
+
+
+def write(pieces: Iterable[bytes]) -> None:
+    """Write bytes to stdout as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(pieces)
+    sys.stdout.buffer.flush()

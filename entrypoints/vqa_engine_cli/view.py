@@ -11,7 +11,7 @@ from vqa_engine_cli.options import FOLDER, metric_option, options
 from vqa_engine_cli.terminal import echo
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show one run or several in the browser, also live.")
 @click.argument("runs", type=FOLDER, nargs=-1, required=True)
 @options(
     click.option(

@@ -6,18 +6,15 @@ import json
 import os
 import signal
 import stat
-import tempfile
 import threading
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from tests.builders import a_distribution
 from tests.cli.test_cli import Shell, shell, site
 from vqa_engine_cli.excerpt import excerpt
 from vqa_engine_cli.live import Line, observer
-from vqa_engine_cli.main import cli
 
 __all__ = ["shell", "site"]
 
@@ -193,19 +190,3 @@ def test_reading_many_earlier_answers_is_announced(capsys: pytest.CaptureFixture
     seen.resuming("a_model", 500)
     seen.resuming("b_model", 107_177)
     assert capsys.readouterr().err == "b_model: reading 107,177 earlier answers\n"
-
-
-def test_what_nobody_foresaw_is_one_sentence_and_a_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fails(**_given: object) -> None:
-        raise ZeroDivisionError("by zero")
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(cli.commands["fit"], "callback", fails)
-    done = CliRunner().invoke(cli, ["fit"], catch_exceptions=False)
-    (file,) = tmp_path.glob("vqa-engine-*.txt")
-    assert done.exit_code == 1
-    assert done.stderr.startswith("Error: vqa-engine failed with ZeroDivisionError")
-    assert str(file) in done.stderr
-    assert "by zero" in file.read_text()

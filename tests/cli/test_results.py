@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.builders import a_question, png, questions
 from tests.cli.test_cli import ROOT, Shell, shell, site
-from tests.fakes import First, Raising, Second
+from tests.fakes import First, Raising, Scoring, Second
 from vqa_engine import Answer, Engine, GenerationPlan, Question, RunResult, open_run
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.scoring.formats import formatted
@@ -74,6 +74,16 @@ def test_show_chooses_what_is_worth_a_look(shell: Shell, result: RunResult) -> N
     out, err = shell("show", run, "--differ", "--limit", "1")
     assert "✓ second: yes  (1)" in out
     assert "and 1 more" in err
+
+
+def test_show_has_the_choices_and_how_sure_a_chosen_one_is(shell: Shell, tmp_path: Path) -> None:
+    plan = GenerationPlan(choose="likelihood-text")
+    asked = [a_question(1, choices=("ant", "bee"), right=0)]
+    with Engine(Scoring(), isolation="inline", plan=plan) as engine:
+        engine.run(asked, tmp_path / "r")
+    out, _ = shell("show", str(tmp_path / "r"))
+    assert "choices  A. ant  B. bee" in out
+    assert "scoring: bee, 58 % sure  (0)" in out.replace("✗ ", "")
 
 
 def test_export_has_picture_prompt_score_and_filters(shell: Shell, result: RunResult) -> None:

@@ -11,6 +11,7 @@ from tests.builders import questions
 from tests.fakes import Instant
 from vqa_engine import Engine, GenerationPlan
 from vqa_engine.adapter import NO_EDGE, MemoryProfile
+from vqa_engine.errors import RunMismatch
 from vqa_engine.runs.directory import read_manifest
 
 
@@ -41,8 +42,23 @@ def test_it_is_on_the_row_and_in_the_manifest(where: dict[str, Any], tmp_path: P
     assert record.image_longest_edge == 1536
 
 
-@pytest.mark.parametrize("edge", [100, NO_EDGE])
-def test_a_plan_replaces_it(edge: int) -> None:
+@pytest.mark.parametrize(("edge", "used"), [(100, 100), (NO_EDGE, None)])
+def test_a_plan_replaces_it(edge: int, used: int | None) -> None:
     plan = GenerationPlan(image_longest_edge=edge)
     with Engine(Bounded, isolation="inline", plan=plan) as engine:
-        assert engine.ask(b"", "Who?").plan.image_longest_edge == edge
+        assert engine.ask(b"", "Who?").plan.image_longest_edge == used
+
+
+def test_no_bound_is_written_as_such(tmp_path: Path) -> None:
+    plan = GenerationPlan(image_longest_edge=NO_EDGE)
+    with Engine(Bounded, isolation="inline", plan=plan) as engine:
+        (row,) = engine.run(questions(1), tmp_path / "run").rows()
+    assert row.answer is not None
+    assert (row.answer.plan.image_longest_edge, row.degraded) == (None, False)
+    assert '"image_longest_edge": "none"' in (tmp_path / "run" / "manifest.json").read_text()
+    assert read_manifest(tmp_path / "run").plan == plan
+    with (
+        Engine(Bounded, isolation="inline") as engine,
+        pytest.raises(RunMismatch, match="image_longest_edge"),
+    ):
+        engine.run(questions(1), tmp_path / "run")

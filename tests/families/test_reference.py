@@ -8,19 +8,17 @@ own. Phi has no torch side; `tests.mlx.test_crops` compares it with the publishe
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.asking import reply_to
-from tests.torch import checkpoints
+from tests.torch import checkpoints, inside
 from vqa_engine.adapter import GenerationPlan, ModelRef, Question
-from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.worker import WorkerSession
 
 pytestmark = pytest.mark.slow
 
@@ -40,34 +38,37 @@ ADAPTERS = {
     "llava_next_vicuna": "llava",
     **dict.fromkeys(checkpoints.FURTHER, "generic"),
 }
+ROOM = "vqa_engine_adapters"
 PAIRS = {
-    "smolvlm": ("smolvlm", "smolvlm_torch"),
-    "llava": ("llava_mlx", "llava_torch"),
-    "generic": ("mlx_vlm", "transformers"),
+    "smolvlm": (f"{ROOM}.mlx.smolvlm:SmolVlm", f"{ROOM}.torch.smolvlm:SmolVlmTorch"),
+    "llava": (f"{ROOM}.mlx.llava:LlavaMlx", f"{ROOM}.torch.llava:LlavaTorch"),
+    "generic": (f"{ROOM}.mlx.generic:MlxVlm", f"{ROOM}.torch.generic:Transformers"),
 }
 KINDS = tuple(ADAPTERS)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
-    """The tiny checkpoint of a kind, written by transformers."""
-    root = tmp_path_factory.mktemp("reference")
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield lambda kind: pool.submit(checkpoints.write, root / kind, kind).result()
+def torch() -> Iterator[ProcessPoolExecutor]:
+    """One process for all that runs on torch, as importing it takes longest; ours has MLX."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=inside.start) as pool:
+        yield pool
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_are_those_of_transformers(
-    folder: Callable[[str], Path], kind: str, tmp_path: Path
+    torch: ProcessPoolExecutor, kind: str, tmp_path: Path
 ) -> None:
     family = ADAPTERS[kind]
     questions = list(_questions(tmp_path, TEXTS[:1] if family == "generic" else TEXTS))
     if family != "llava" and kind != "gemma3":  # which are asked about one image at a time
         questions += _about_several(tmp_path)
     on_mlx, on_torch = PAIRS[family]
-    ours = _ids(on_mlx, folder(kind), questions)
-    theirs = _ids(on_torch, folder(kind), questions, dtype="float32", device="cpu")
-    assert {key for key in ours if ours[key] != theirs[key]} == set()
+    folder = torch.submit(inside.write, tmp_path / kind, kind).result()
+    theirs = torch.submit(_ids, on_torch, folder, questions, dtype="float32", device="cpu")
+    ours = _ids(on_mlx, folder, questions)
+    wanted = theirs.result()
+    assert {key for key in ours if ours[key] != wanted[key]} == set()
     assert len({ids for _, ids in ours.values()}) > len(questions) // 5
 
 
@@ -82,22 +83,18 @@ def _about_several(folder: Path) -> Iterator[Question]:
 
 
 def _ids(
-    adapter: str, folder: Path, questions: list[Question], **options: str
+    target: str, folder: Path, questions: list[Question], **options: str
 ) -> dict[int | str, tuple[int, tuple[int, ...]]]:
-    """Prompt tokens and answered ids by question."""
-    session = WorkerSession(
-        AdapterSpec(name=adapter, model=ModelRef(model=str(folder), options=options))
-    )
-    session.load()
-    said = {}
+    """Prompt tokens and answered ids by question, each asked by itself."""
+    module, _, name = target.partition(":")
+    adapter, said = getattr(import_module(module), name)(), {}
+    adapter.load(ModelRef(model=str(folder), options=options))
     try:
         for question in questions:
-            reply = reply_to(session, question, PLAN)
-            assert reply.answer, reply.failure
-            assert reply.answer.tokens
-            said[question.question_id] = reply.answer.tokens.prompt, reply.answer.token_ids
+            answer = adapter.answer(question, PLAN)
+            said[question.question_id] = answer.tokens.prompt, answer.token_ids
     finally:
-        session.release()
+        adapter.release()
     return said
 
 

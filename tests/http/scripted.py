@@ -26,12 +26,17 @@ class Reply:
     text: str | None = None
     delay: float = 0.0
     headers: tuple[tuple[str, str], ...] = ()
+    logprobs: Any = None
 
     def body(self) -> bytes:
         """What goes over the wire."""
         if self.text is not None:
             return self.text.encode()
-        choice = {"message": {"content": self.content}, "finish_reason": "stop"}
+        choice = {
+            "message": {"content": self.content},
+            "finish_reason": "stop",
+            "logprobs": self.logprobs,
+        }
         usage = {"prompt_tokens": 7, "completion_tokens": 2}
         return json.dumps({"choices": [choice], "usage": usage}).encode()
 

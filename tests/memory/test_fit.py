@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.memory.adapters import Steady
-from vqa_engine.adapter import GenerationPlan, ImageTokens, MemoryProfile, ModelRef
+from vqa_engine.adapter import NO_EDGE, GenerationPlan, ImageTokens, MemoryProfile, ModelRef
 from vqa_engine.errors import OutOfMemory
 from vqa_engine.memory.budget import Budget
 from vqa_engine.memory.fit import examine, fit
@@ -52,6 +52,23 @@ def test_lossy_plans_are_found_only_when_allowed() -> None:
     loose = examine(PHI, tight, GenerationPlan(), lossy=True)
     assert loose.fits
     assert loose.plan.kv_bits == 8
+
+
+def test_counts_the_picture_that_the_plan_lets_through() -> None:
+    whole = ImageTokens(per_tile=16_384, tile_edge=3584)
+    image = ImageTokens(per_tile=3025, tile_edge=1536, unbounded=whole)
+    qwen = MemoryProfile(image_tokens=image, image_longest_edge=1536, kv_per_token=1024)
+    tokens = {
+        edge: examine(
+            qwen, Budget(None, "none"), GenerationPlan(image_longest_edge=edge), lossy=False
+        )
+        for edge in (None, 768, NO_EDGE)
+    }
+    assert [found.image and found.image.most for found in tokens.values()] == [3025, 757, 16_384]
+    assert "up to 1536x1536 pixels: 3,025 tokens" in tokens[None].lines()[1]
+    assert "up to 3584x3584 pixels: 16,384 tokens" in tokens[NO_EDGE].lines()[1]
+    kv = [found.kv or 0 for found in tokens.values()]
+    assert kv[1] < kv[0] < kv[2]
 
 
 def test_without_a_limit_nothing_is_refused() -> None:

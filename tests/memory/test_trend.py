@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vqa_engine.adapter import GenerationPlan, MemoryProfile, QuestionCost
-from vqa_engine.memory.estimator import LEAST_MARGIN, Estimator, stages
+from vqa_engine.memory.estimator import MARGIN, Estimator, stages
 from vqa_engine.memory.trend import rising, theil_sen
 
 slopes = st.integers(-10_000, 10_000)
@@ -79,15 +79,16 @@ def test_the_form_is_learned_whatever_its_weights(truth: tuple[int, ...]) -> Non
         estimator.learn(case, need)
     later = errors[40:]
     assert sum(map(abs, later)) / len(later) < 0.02
-    assert min(later) > -LEAST_MARGIN  # too much is only careful, too little is a death
+    assert min(later) > -MARGIN  # too much is only careful, too little is a death
 
 
 @pytest.mark.parametrize("line", [max, lambda *both: sum(both)])
 def test_an_encoder_that_sets_the_peak_is_told_apart(line: Callable[..., int]) -> None:
     estimator, errors = Estimator(MemoryProfile()), []
     for number in range(120):
-        case = stages(*varied(number))
-        _, tokens, _, pairs, tiles = max(case.chunks, key=lambda chunk: chunk[3])
+        case = stages(*varied(number), beside=line is not max)
+        _, tokens, _, pairs, _ = max(case.chunks, key=lambda chunk: chunk[3])
+        tiles = varied(number)[0].image_tiles
         need = int(line(100_000 + 450_000 * tiles, 200_000 + 700 * tokens + 16 * pairs))
         errors.append(abs(estimator.predict(case) - need) / need)
         estimator.learn(case, need)
@@ -102,7 +103,7 @@ def test_predictions_stay_finite_and_the_margin_one_sided(needs: list[int]) -> N
         estimator.learn(stages(*varied(number)), need)
         following = stages(*varied(number + 1))
         assert 0.0 <= estimator.predict(following) < float("inf")
-        assert estimator.margin(following) >= LEAST_MARGIN
+        assert estimator.bound(following) >= estimator.predict(following) * (1.0 + MARGIN)
 
 
 def test_a_seed_predicts_before_anything_was_learned() -> None:
@@ -148,7 +149,7 @@ def test_a_need_far_below_the_usual_one_gets_the_usual_slack() -> None:
         estimator.learn(stages(QuestionCost(prompt_tokens=1000), GenerationPlan()), 1_000_000)
     asked = stages(small, GenerationPlan())
     slack = estimator.bound(asked) - estimator.predict(asked)
-    assert slack == pytest.approx(estimator.margin(asked) * 1_000_000, rel=0.1)
+    assert slack == pytest.approx(MARGIN * 1_000_000, rel=0.1)
 
 
 def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -16,9 +19,32 @@ CHOICES = ("red", "a kettle on the table", "7", "What?")
 QUESTION = ask(picture(), choices=CHOICES)
 
 
+def passes(adapter: MlxAdapter, ask: Callable[[], object]) -> int:
+    """How often the language model runs while something is asked."""
+    count, kind = [0], type(adapter._ready().model.language_model)
+    run = kind.__call__
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        count[0] += 1
+        return run(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "__call__", counted)
+        ask()
+    return count[0]
+
+
 def scores(adapter: MlxAdapter, plan: GenerationPlan = PLAN) -> tuple[float, ...]:
     assert isinstance(adapter, ChoiceScorer)
-    return adapter.score_choices(QUESTION, CHOICES, plan).loglikelihoods
+    scored, answer = (
+        adapter.score_choices(QUESTION, CHOICES, plan),
+        adapter.answer(QUESTION, GenerationPlan(max_tokens=1)),
+    )
+    assert scored.tokens is not None
+    assert answer.tokens is not None
+    counted = [(one.prompt, one.image) for one in (scored.tokens, answer.tokens)]
+    assert counted[0] == counted[1]
+    return scored.loglikelihoods
 
 
 @pytest.mark.slow
@@ -34,6 +60,15 @@ def test_every_way_gives_the_same_scores(checkpoints: Checkpoints, kind: str) ->
         from_start = scores(adapter)
     for other in (again, in_turn, from_start):
         assert other == pytest.approx(together, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_options_are_one_batch_behind_the_kept_prefix(smol: MlxAdapter) -> None:
+    """One pass for the rest of the prompt and one for the options, however many they are."""
+    scores(smol)
+    assert passes(smol, lambda: smol.score_choices(QUESTION, CHOICES, PLAN)) == 2
+    letters = tuple("ABCDEFGHIJ")
+    assert passes(smol, lambda: smol.score_choices(QUESTION, letters, PLAN)) == 2
 
 
 def test_scoring_leaves_the_prefix_as_it_was(smol: MlxAdapter) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from tests.asking import planned
 from tests.checkpoints import further
 from tests.mlx.builders import ask, loaded, picture
 from vqa_engine.adapter import NO_EDGE, GenerationPlan, ModelRef
@@ -100,6 +101,17 @@ def test_an_image_is_counted_before_it_is_computed(folder: Folder, kind: str) ->
             assert 0 < (answer.tokens.image or 0) <= rule.most
 
 
+def test_a_prefill_step_never_parts_an_image_that_reads_both_ways(folder: Folder) -> None:
+    with loaded(folder("gemma3"), MlxVlm()) as adapter:
+        assert "prefill_step" not in adapter.memory_profile().levers
+        for image in (picture(), picture(50, 160)):
+            whole = adapter.answer(ask(image), PLAN)
+            adapter.drop_caches()
+            narrow = adapter.answer(ask(image), evolve(PLAN, prefill_step=1))
+            assert narrow.token_ids == whole.token_ids
+            assert narrow.plan.prefill_step is None
+
+
 @pytest.mark.parametrize(
     ("kind", "prompt"),
     [
@@ -126,14 +138,15 @@ def test_an_estimate_counts_the_image(folder: Folder) -> None:
     found = MlxVlm().profile_of(ModelRef(model=str(folder("qwen2_vl"))))
     assert found.image_tokens
     assert found.image_tokens.most == 55**2  # squares of 28 pixels within the bound
+    assert found.image_tokens.within(NO_EDGE).most == 12_845_056 // 28**2
 
 
 class TestBound:
-    """A photograph is made smaller, unless the plan has a bound of its own."""
+    """A photograph is made smaller by the bound that the engine puts into the plan."""
 
     def told(self, folder: Folder, edge: int | None) -> int:
-        plan = evolve(PLAN, image_longest_edge=edge)
         with loaded(folder("qwen2_vl"), MlxVlm()) as adapter:
+            plan = planned(adapter.memory_profile(), evolve(PLAN, image_longest_edge=edge))
             return adapter.cost([ask(picture(4032, 3024))], plan).prompt_tokens
 
     def test_by_default(self, folder: Folder) -> None:
@@ -143,8 +156,6 @@ class TestBound:
         assert self.told(folder, 280) < 150
         assert 15_500 < self.told(folder, NO_EDGE) < 15_700
 
-    def test_is_said_on_the_answer(self, folder: Folder) -> None:
+    def test_is_in_the_profile(self, folder: Folder) -> None:
         with loaded(folder("qwen2_vl"), MlxVlm()) as adapter:
-            answer = adapter.answer(ask(picture()), PLAN)
-            assert answer.plan.image_longest_edge == 1536
             assert adapter.memory_profile().image_longest_edge == 1536

@@ -294,3 +294,19 @@ def test_a_pipe_is_no_question_file(tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"q{suffix}")
     with pytest.raises(ConfigurationError, match="pipe"):
         load_questions(tmp_path / f"q{suffix}")
+
+
+@pytest.mark.parametrize("right", [1, "B", "bee"])
+def test_the_right_choice_is_an_index_a_letter_or_a_text(tmp_path: Path, right: object) -> None:
+    line = {"image": "a.png", "question": "?", "choices": ["ant", "bee"], "right": right}
+    file = tmp_path / "q.jsonl"
+    file.write_text(json.dumps(line))
+    (only,) = load_questions(file)
+    assert only.right == 1
+
+
+def test_a_right_choice_that_is_none_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"image": "a.png", "question": "?", "choices": ["ant"], "right": "wasp"}')
+    with pytest.raises(QuestionSetError, match=r"q\.jsonl:1: .*its right choice is 'wasp'"):
+        load_questions(file)

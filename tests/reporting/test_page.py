@@ -189,15 +189,6 @@ def test_runs_that_ask_different_questions_under_one_id_are_refused(tmp_path: Pa
         write(first, second)
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    run = a_run(tmp_path / "run", many(3, ["a"]))
-    (tmp_path / "page.html.part").mkdir()
-    (tmp_path / "page.html").write_text("old")
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        write(run, page=tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text() == "old"
-
-
 def test_a_run_without_rows_has_a_page(tmp_path: Path) -> None:
     page = write(a_run(tmp_path / "run", [], count=3)).read_text()
     assert "3 questions of 3 not asked so far" in page

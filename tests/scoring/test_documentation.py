@@ -40,6 +40,14 @@ def test_scores_say_what_they_compare_with() -> None:
     ]
 
 
+def test_a_models_published_figures_are_for_that_model() -> None:
+    for label in ("llava_mlx", "mlx_vlm@mlx-community/LLaVA-1.5"):
+        (sentence,) = comparable(["vqa-v2-normalised"], [label, "demo"])
+        assert "LLaVA 1.5 7B has 78.5" in sentence
+    (sentence,) = comparable(["vqa-v2-normalised"], ["demo"])
+    assert "LLaVA" not in sentence
+
+
 def test_every_aggregate_has_a_row() -> None:
     table = PAGE.partition("## Figures beyond the mean")[2].partition("\n## ")[0]
     assert set(re.findall(r"`([\w-]+)(?::LABEL)?`", table)) >= own(plugins.AGGREGATES)

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from attrs import evolve
 
+from tests.asking import planned
 from tests.mlx.builders import ask, picture
 from tests.torch.checkpoints import FURTHER
 from tests.torch.conftest import Folder
@@ -76,9 +77,11 @@ def test_a_photograph_is_made_smaller_unless_the_plan_lifts_the_bound(
     model: tuple[str, Remote],
 ) -> None:
     kind, remote = model
-    answer = remote.call("answer", ask(PHOTO), PLAN)
+    profile = remote.call("memory_profile")
+    answer = remote.call("answer", ask(PHOTO), planned(profile, PLAN))
     assert answer.image_size == (1536, 1152)
     assert answer.plan.image_longest_edge == 1536
-    whole = remote.call("cost", [ask(PHOTO)], evolve(PLAN, image_longest_edge=NO_EDGE))
+    lifted = planned(profile, evolve(PLAN, image_longest_edge=NO_EDGE))
+    whole = remote.call("cost", [ask(PHOTO)], lifted)
     if kind != "gemma3":  # whose pictures are all of one size
         assert whole.prompt_tokens > 6 * answer.tokens.prompt - 300

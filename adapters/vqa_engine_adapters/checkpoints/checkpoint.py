@@ -14,6 +14,7 @@ from attrs import frozen
 
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
+from vqa_engine.files import at_home
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
 from vqa_engine_adapters.checkpoints.transfer import Report
@@ -123,7 +124,7 @@ def _local(family: Family, model: ModelRef, name: str, tried: list[str]) -> Chec
     """The checkpoint if it is here; None if only the hub can have it, and `tried` says why."""
     if name == BUILTIN:
         return read(name, _builtin(family))
-    folder = Path(name).expanduser()
+    folder = at_home(name)
     if folder.is_dir():
         return read(name, folder)
     if _only_a_path(name):

@@ -53,7 +53,7 @@ def levers(
 ) -> dict[Lever, int]:
     """The levers of a model whose tiles have this edge: an image below one saves nothing."""
     found = dict(bounded(obeyed))
-    if image is not None and "image_longest_edge" in found:
+    if image is not None and image.unbounded is None and "image_longest_edge" in found:
         found["image_longest_edge"] = image.tile_edge
     return found
 

@@ -6,7 +6,7 @@ The generic adapters run these; the rules let a question's cost and `fit` count 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, floor, sqrt
+from math import ceil, floor, isqrt, sqrt
 from typing import Any
 
 from attrs import frozen
@@ -42,10 +42,13 @@ def _qwen(config: Config, settings: Config) -> tuple[int, int, int]:
 
 
 def _qwen_tokens(config: Config, settings: Config) -> ImageTokens:
-    """The most that an image within `LONGEST_EDGE` takes."""
+    """The most that an image within `LONGEST_EDGE` takes, and one of the most pixels."""
     unit, _, most = _qwen(config, settings)
+    whole = ImageTokens(per_tile=most // unit**2, tile_edge=isqrt(most))
+    if whole.tile_edge <= LONGEST_EDGE:
+        return whole
     squares = ceil(LONGEST_EDGE / unit) ** 2
-    return ImageTokens(per_tile=min(squares, most // unit**2), tile_edge=LONGEST_EDGE)
+    return ImageTokens(per_tile=squares, tile_edge=LONGEST_EDGE, unbounded=whole)
 
 
 def _qwen_sizes(

@@ -221,6 +221,7 @@ class OpenAiServer(ModelAdapter):
             "temperature": plan.temperature,
             "seed": plan.seed,
             **({"stop": list(plan.stop)} if plan.stop else {}),
+            **({"logprobs": True} if plan.logprobs else {}),
             **self._options.extra,
         }
 
@@ -245,6 +246,7 @@ class OpenAiServer(ModelAdapter):
             finish_reason="length" if ended == "length" else "stop",
             tokens=_counts(reply.get("usage")),
             timings=timings,
+            logprob=_logprob(choice.get("logprobs")) if plan.logprobs else None,
         )
 
 
@@ -317,3 +319,13 @@ def _counts(usage: Any) -> TokenCounts | None:
         image=image if isinstance(image, int) else None,
         reused=reused if isinstance(reused, int) else 0,
     )
+
+
+def _logprob(given: Any) -> float | None:
+    """The sum of the tokens' log-probabilities; None where the server gives none."""
+    tokens = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    each = [one.get("logprob") if isinstance(one, Mapping) else None for one in tokens]
+    known = [float(one) for one in each if isinstance(one, float | int)]
+    return sum(known) if len(known) == len(each) else None

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from attrs import evolve, frozen
 
-from vqa_engine.adapter import GenerationPlan, QuestionCost
+from vqa_engine.adapter import GenerationPlan, QuestionCost, TokenCounts
 from vqa_engine_adapters.mlx import batching
 from vqa_engine_adapters.mlx.batching import go_on_together, score_together
 from vqa_engine_adapters.mlx.encoding import in_batches
@@ -111,16 +111,25 @@ class Answering:
         options: Sequence[Sequence[int]],
         picture: Picture,
         plan: GenerationPlan,
-    ) -> list[float]:
-        """The log-likelihood of each option's ids behind a prompt.
+    ) -> tuple[list[float], TokenCounts]:
+        """The log-likelihood of each option's ids behind a prompt, and the prompt's tokens.
 
         With a kept prefix, all options are branches behind it where the model allows that, else
         each follows it in turn. A model without one computes the prompt for each option.
         """
         ready = self._readied(prompt, picture, plan)
         if isinstance(ready, Prepared):
-            return [likelihood_of(self._loaded, ready, option, plan) for option in options]
+            said = [likelihood_of(self._loaded, ready, option, plan) for option in options]
+            whole = said[0].positions or int(ready.ids.size)
+            image = whole - ready.text_tokens
+            return [one.total for one in said], TokenCounts(prompt=whole, completion=0, image=image)
         prefix, suffix = ready.prefix, ready.suffix
+        tokens = TokenCounts(
+            prompt=prefix.positions + len(suffix),
+            completion=0,
+            image=prefix.image,
+            reused=ready.reused,
+        )
         longest = prefix.positions + len(suffix) + max(map(len, options))
         reserve(prefix, len(suffix) + sum(map(len, options)))
         if self.most(evolve(plan, temperature=0.0)) > 1 and self._prompts.within(longest):
@@ -128,7 +137,7 @@ class Answering:
         else:
             found = [self._score_alone(prefix, suffix, option, plan) for option in options]
         self._keep(ready)
-        return found
+        return found, tokens
 
     @property
     def batches(self) -> bool:
@@ -285,9 +294,9 @@ class Answering:
     def _score_alone(
         self, prefix: Prefix, suffix: list[int], option: Sequence[int], plan: GenerationPlan
     ) -> float:
-        found = likelihood_of(self._loaded, behind(suffix), option, plan, prefix.cache)
+        said = likelihood_of(self._loaded, behind(suffix), option, plan, prefix.cache)
         rewind(prefix)
-        return found
+        return said.total
 
     def _keep(self, ready: Ready) -> None:
         rewind(ready.prefix)

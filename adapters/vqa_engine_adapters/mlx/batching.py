@@ -21,7 +21,8 @@ from attrs import define, field, frozen
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.mlx.generation import Generated
 from vqa_engine_adapters.mlx.loading import Loaded
-from vqa_engine_adapters.mlx.prefix import DEFAULT_PREFILL, Unsuited, steps
+from vqa_engine_adapters.mlx.prefill import steps
+from vqa_engine_adapters.mlx.prefix import Unsuited
 from vqa_engine_adapters.mlx.reuse import Prefix
 from vqa_engine_adapters.stopping import Ended, ended_by
 from vqa_engine_adapters.swapping import swapped
@@ -237,7 +238,7 @@ def _prefill(tree: _Tree, tokens: Sequence[_Token], prefix: Prefix, plan: Genera
     """Put the suffixes into the cache, a step of the plan at a time; no logits are computed."""
     import mlx.core as mx
 
-    for start, stop in steps(len(tokens), plan.prefill_step or DEFAULT_PREFILL):
+    for start, stop in steps(len(tokens), plan.prefill_step):
         tree.put(tokens[start:stop])
         mx.eval([layer.state for layer in prefix.cache])
         mx.clear_cache()

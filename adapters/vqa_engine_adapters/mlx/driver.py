@@ -21,6 +21,7 @@ from vqa_engine.adapter import (
     Question,
     QuestionCost,
     Timings,
+    TokenCounts,
     Trace,
     Transfer,
 )
@@ -190,13 +191,14 @@ class MlxAdapter(ModelAdapter):
         ids = option_ids(loaded.tokenizer, prompt, options)
         try:
             with self._careful():
-                found = self._score(question, prompt, ids, plan)
+                found, tokens = self._score(question, prompt, ids, plan)
             size = self._picture(question, plan).image.size
         finally:
             self._preparation.clear()
         return ChoiceScores(
             loglikelihoods=tuple(found),
             prompt=prompt,
+            tokens=tokens,
             timings=Timings(prefill=perf_counter() - started),
             image_size=size,
         )
@@ -363,7 +365,7 @@ class MlxAdapter(ModelAdapter):
 
     def _score(
         self, question: Question, prompt: str, ids: Sequence[Sequence[int]], plan: GenerationPlan
-    ) -> list[float]:
+    ) -> tuple[list[float], TokenCounts]:
         """As `_generate`: the arrays live in this frame."""
         assert self._answering is not None
         return self._answering.score(prompt, ids, self._picture(question, plan), plan)
@@ -409,7 +411,7 @@ class MlxAdapter(ModelAdapter):
             raise classify(error, "mlx_vlm") from error
 
     def _possible(self, loaded: Loaded, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do, and with the family's own bound.
+        """The plan without what this model cannot do.
 
         The answer records it like that. A plan further down the ladder keeps `kv_bits` and
         may still help, so a model that has no quantised cache must not fail on it.
@@ -419,8 +421,8 @@ class MlxAdapter(ModelAdapter):
                 log.warning("%s cannot quantise its KV cache", loaded.config.model_type)
             self._warned = True
             plan = evolve(plan, kv_bits=None)
-        edge = plan.image_longest_edge or self._family.longest_edge
-        plan = evolve(plan, image_longest_edge=edge)
+        if "prefill_step" not in self._family.estimate.levers:
+            plan = evolve(plan, prefill_step=None)
         batches = self._answering is not None and self._answering.batches
         return plan if batches else evolve(plan, encoder_batch=None)
 

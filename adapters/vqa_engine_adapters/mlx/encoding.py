@@ -29,7 +29,7 @@ class Tower:
 
 
 class InBatches:
-    """An encoder that takes its tiles in batches, each computed before the next begins.
+    """An encoder that takes its tiles in batches; several are computed one after the other.
 
     The tiles are not those that it is called with, whose precision alone counts, but
     numpy's, which MLX gets a batch at a time.
@@ -51,9 +51,10 @@ class InBatches:
             states = self._tower.pick(self._encode(tiles, *flags, **part))
             if self._connect is not None:
                 states = self._connect(states.astype(named.dtype))
-            mx.eval(states)
             found.append(states)
-        return self._tower.wrap(mx.concatenate(found))
+            if len(self._tiles) > self._size:  # all at once go on into the prefill, with no wait
+                mx.eval(states)
+        return self._tower.wrap(mx.concatenate(found) if len(found) > 1 else found[0])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encode, name)

@@ -3,7 +3,8 @@
 mlx-vlm 0.7.10 makes a mask that hides nothing (models/gemma3/gemma3.py,
 `prepare_inputs_for_multimodal`), and its generation passes it on under a name that the
 language model does not know. So an image's tokens see only those before them
-(docs/upstream.md). transformers lets them see each other (5.23, models/gemma3,
+(docs/upstream.md). They see each other only where they are computed together, so the model
+obeys no prefill step. transformers lets them see each other (5.23, models/gemma3,
 `create_causal_mask_mapping`).
 
 It also scales an image's features by the width that a config names beside its parts, 2048 if

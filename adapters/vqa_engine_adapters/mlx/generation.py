@@ -11,6 +11,7 @@ from attrs import define, evolve, frozen
 from PIL import Image
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
+from vqa_engine_adapters.mlx.greedy import continued
 from vqa_engine_adapters.mlx.loading import Loaded, once_begun
 from vqa_engine_adapters.mlx.pixels import Pixels
 from vqa_engine_adapters.mlx.reuse import Prefix
@@ -23,6 +24,9 @@ _KV_GROUPS = (64, 32)
 
 _Said = tuple[int, float]
 """A token, and its log-probability where that was asked for."""
+
+_Scored = Generator[tuple[Any, Any], None, None]
+"""Tokens, each with what it was chosen from."""
 
 
 @define(kw_only=True)
@@ -125,7 +129,7 @@ def generate(loaded: Loaded, prepared: Prepared, plan: GenerationPlan) -> Genera
 
     cache = make_prompt_cache(loaded.model.language_model)
     with prepared.encoding():
-        ran = _run(loaded, prepared, plan, cache)
+        ran = _run(loaded, _scored(loaded, prepared, plan, cache), plan, cache)
     ids, finish_reason, logprob, positions, prefill, decode = ran
     prompt = positions or int(prepared.ids.size)
     return Generated(
@@ -158,8 +162,13 @@ def go_on(loaded: Loaded, prefix: Prefix, suffix: Sequence[int], plan: Generatio
     The prefix's cache is longer afterwards: rewind it before it is used again. `prepare`
     of the timings is left for the caller to fill in.
     """
-    prepared = behind(suffix)
-    ids, finish_reason, logprob, _, prefill, decode = _run(loaded, prepared, plan, prefix.cache)
+    cache = prefix.cache
+    found = (
+        _scored(loaded, behind(suffix), plan, cache)
+        if plan.temperature > 0
+        else continued(loaded, suffix, plan, cache)
+    )
+    ids, finish_reason, logprob, _, prefill, decode = _run(loaded, found, plan, cache)
     prompt = prefix.positions + len(suffix)
     return Generated(
         ids=ids,
@@ -179,14 +188,22 @@ def behind(suffix: Sequence[int]) -> Prepared:
     )
 
 
+@frozen
+class Likelihood:
+    """The sum of an option's log-probabilities, and the positions that its prompt took."""
+
+    total: float
+    positions: int | None
+
+
 def likelihood_of(
     loaded: Loaded,
     prepared: Prepared,
     option: Sequence[int],
     plan: GenerationPlan,
     cache: list[Any] | None = None,
-) -> float:
-    """The sum of the log-probabilities of these ids behind a prepared prompt.
+) -> Likelihood:
+    """How likely these ids are behind a prepared prompt.
 
     The model is made to say them; that works with every model that can generate.
     """
@@ -201,9 +218,12 @@ def likelihood_of(
 
     cache = make_prompt_cache(loaded.model.language_model) if cache is None else cache
     with prepared.encoding(), closing(_scored(loaded, prepared, plan, cache, forced)) as steps:
-        total = sum(_logprob(scores, token) for token, (_, scores) in zip(option, steps))  # noqa: B905  as many as there are steps
+        _, scores = next(steps)
+        positions, total = _positions(cache), _logprob(scores, option[0])
+        for token, (_, scores) in zip(option[1:], steps, strict=True):
+            total += _logprob(scores, token)
     mx.synchronize(generation_stream)
-    return total
+    return Likelihood(total, positions)
 
 
 def _logprob(scores: Any, token: int) -> float:
@@ -215,7 +235,7 @@ def _logprob(scores: Any, token: int) -> float:
 
 
 def _run(
-    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
+    loaded: Loaded, scored: _Scored, plan: GenerationPlan, cache: list[Any]
 ) -> tuple[tuple[int, ...], FinishReason, float | None, int | None, float, float]:
     """(ids, why it ended, logprob, positions of the prompt, seconds of prefill and of decode).
 
@@ -227,7 +247,7 @@ def _run(
     from mlx_vlm.generate import generation_stream
 
     started = perf_counter()
-    with closing(_steps(loaded, prepared, plan, cache)) as steps:
+    with closing(_steps(scored, plan)) as steps:
         first = next(steps)
         positions, prefilled = _positions(cache), perf_counter()
         ended = ended_by(loaded.tokenizer, plan.stop)
@@ -238,11 +258,9 @@ def _run(
     return ids, finish_reason, logprob, positions, prefilled - started, perf_counter() - prefilled
 
 
-def _steps(
-    loaded: Loaded, prepared: Prepared, plan: GenerationPlan, cache: list[Any]
-) -> Generator[_Said, None, None]:
+def _steps(scored: _Scored, plan: GenerationPlan) -> Generator[_Said, None, None]:
     """Tokens, one at a time; the first one comes after the whole prefill."""
-    with closing(_scored(loaded, prepared, plan, cache)) as steps:
+    with closing(scored) as steps:
         for token, scores in steps:
             yield int(token), _logprob(scores, int(token)) if plan.logprobs else 0.0
 
@@ -253,7 +271,7 @@ def _scored(
     plan: GenerationPlan,
     cache: list[Any],
     sampler: Callable[[Any], Any] | None = None,
-) -> Generator[tuple[Any, Any], None, None]:
+) -> _Scored:
     """Tokens, each with the log-probabilities that it was chosen from.
 
     A quantised KV cache starts at the first token: mlx-vlm's own start of 5000 would
@@ -266,7 +284,7 @@ def _scored(
         options["prefill_step_size"] = plan.prefill_step
     if plan.kv_bits is not None:
         options |= {"kv_bits": plan.kv_bits, "kv_group_size": kv_group(loaded)}
-    steps: Generator[tuple[Any, Any], None, None] = generate_step(
+    steps: _Scored = generate_step(
         prepared.ids,
         loaded.model,
         prepared.pixels,

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from vqa_engine.adapter import MemoryProfile
+from vqa_engine.adapter import LEVERS, Lever, MemoryProfile
 from vqa_engine.memory.strategies import CacheLimit
 from vqa_engine_adapters.families.family import LONGEST_EDGE, STOP_TEXTS, WORD_OR_PHRASE, Config
 from vqa_engine_adapters.families.further import RULES
@@ -37,6 +37,11 @@ def own_template(_model: Any, processor: Any, _settings: Config) -> None:
 _MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
     ("internvl_chat",): own_template,
     ("gemma3",): as_trained,
+}
+
+_LEVERS: dict[tuple[str, ...], frozenset[Lever]] = {
+    # A step that ended inside an image would hide one part of it from the other.
+    ("gemma3",): LEVERS - {"prefill_step"},
 }
 
 _ANY = MlxFamily(
@@ -69,6 +74,7 @@ class MlxVlm(MlxAdapter):
                     images=rule.images,
                     image_tokens=rule.image_tokens,
                     sizes=rule.sizes,
+                    estimate=evolve(_ANY.estimate, levers=_LEVERS.get(rule.model_types, LEVERS)),
                     mend=_MEND.get(rule.model_types),
                 )
                 for rule in RULES

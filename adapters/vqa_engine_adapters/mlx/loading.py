@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +15,7 @@ from attrs import frozen
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
+from vqa_engine.strays import is_marked
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
@@ -41,6 +44,11 @@ class Loaded:
     def config(self) -> Any:
         """mlx-vlm's configuration of the model, generation defaults included."""
         return self.model.config
+
+    @cached_property
+    def begins(self) -> bool:
+        """Whether the tokenizer puts its start token in front of a text."""
+        return bool(self.tokenizer("")["input_ids"][:1] == [self.tokenizer.bos_token_id])
 
     @property
     def weights(self) -> int:
@@ -71,6 +79,19 @@ def load(family: MlxFamily, checkpoint: Checkpoint, asked: ModelRef) -> Loaded:
         OutOfMemory: it does not fit.
         BackendError: mlx-vlm is installed, but its import failed.
     """
+    lean = family.pixels is not None and not asked.trust_remote_code and is_marked()
+    with _without_torch() if lean else nullcontext():
+        model, processor = _loaded(family, checkpoint, asked)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    return Loaded(
+        model=model,
+        processor=processor,
+        checkpoint=checkpoint,
+        stop=stop_tokens(family, tokenizer, model.config),
+    )
+
+
+def _loaded(family: MlxFamily, checkpoint: Checkpoint, asked: ModelRef) -> tuple[Any, Any]:
     load_model = _imported()
     try:
         with quiet(), _completed(family), data_of(checkpoint, asked) as folder:
@@ -81,13 +102,25 @@ def load(family: MlxFamily, checkpoint: Checkpoint, asked: ModelRef) -> Loaded:
         raise
     except Exception as error:  # any library under mlx-vlm may raise anything
         raise _unloadable(checkpoint, asked, error) from error
-    tokenizer = getattr(processor, "tokenizer", processor)
-    return Loaded(
-        model=model,
-        processor=processor,
-        checkpoint=checkpoint,
-        stop=stop_tokens(family, tokenizer, model.config),
-    )
+    return model, processor
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Have torch seem not to be installed while the block runs, unless it is imported already.
+
+    transformers, which mlx-vlm imports, imports torch wherever it is: 3.6 of 4.7 s. A family
+    whose pictures we cut with Pillow and numpy has no use for it. In a process of other
+    people's it stays in sight, for transformers remembers what it did not find.
+    """
+    if "torch" in sys.modules or "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # as importlib says "not to be found"
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 @contextmanager
@@ -151,7 +184,7 @@ def once_begun(loaded: Loaded, prompt: str) -> tuple[str, bool]:
     start = getattr(loaded.tokenizer, "bos_token", None)
     if not start or not prompt.startswith(start):
         return prompt, special(loaded)
-    if loaded.tokenizer("")["input_ids"][:1] != [loaded.tokenizer.bos_token_id]:
+    if not loaded.begins:
         return prompt, special(loaded)
     return prompt.removeprefix(start), True
 

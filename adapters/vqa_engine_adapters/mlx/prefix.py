@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine_adapters.mlx.generation import Prepared, is_image, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.prefill import DEFAULT_PREFILL, steps
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 _STEP = 256
@@ -16,9 +17,6 @@ _STEP = 256
 _AT_ONCE = 8
 """Layers whose buffers are made before the device is waited for: a wait for each of 32 layers
 leaves a GPU idle, and all at once would hold a prefix twice."""
-
-DEFAULT_PREFILL = 2048
-"""mlx-vlm's own prefill step (mlx_vlm/generate/common.py)."""
 
 _ALONE = {"inputs_embeds"}
 """The only thing that a model's embedding step may give for its prefix to be kept: anything
@@ -87,9 +85,10 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
     with mx.stream(generation_stream):
         with prepared.encoding():
             embeddings = _embeddings(loaded, prepared, ids)
-            mx.eval(embeddings)
+            positions = int(embeddings.shape[1])
+            if positions > (plan.prefill_step or DEFAULT_PREFILL):
+                mx.eval(embeddings)  # all at once they go on into the prefill, with no wait
         prepared.let_go()
-        positions = int(embeddings.shape[1])
         _prefill(loaded, ids, embeddings, cache, plan)
     known = tuple(ids[0].tolist())
     text = sum(not is_image(loaded, token) for token in known)
@@ -120,7 +119,7 @@ def _prefill(
     import mlx.core as mx
     from mlx_vlm.generate.common import maybe_quantize_kv_cache
 
-    for start, stop in steps(int(embeddings.shape[1]), plan.prefill_step or DEFAULT_PREFILL):
+    for start, stop in steps(int(embeddings.shape[1]), plan.prefill_step):
         loaded.model.language_model(
             inputs=ids[:, start:stop],
             inputs_embeds=embeddings[:, start:stop],
@@ -133,12 +132,6 @@ def _prefill(
         )
         mx.eval([layer.state for layer in cache])
         mx.clear_cache()
-
-
-def steps(positions: int, step: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each step of so many positions."""
-    for start in range(0, positions, step):
-        yield start, min(start + step, positions)
 
 
 def capacity(positions: int) -> int:

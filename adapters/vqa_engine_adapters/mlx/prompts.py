@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 
 from vqa_engine.adapter import GenerationPlan
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -21,6 +22,7 @@ class Prompts:
         self._loaded, self._family = loaded, family
         self._largest = 0
         self._said: OrderedDict[str, list[int]] = OrderedDict()
+        self._before = lru_cache(_REMEMBERED)(self.tokens)
 
     def key(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Key:
         """What the prompt's prefix is kept under."""
@@ -46,7 +48,8 @@ class Prompts:
         """Tokens in front of the image and behind it; all behind it, where it is unknown."""
         if self._family.tail is None:
             return 0, self.tokens(prompt)
-        return self.tokens(prompt.partition(self._family.marker or "")[0]), len(self.suffix(prompt))
+        before = self._before(prompt.partition(self._family.marker or "")[0])
+        return before, len(self.suffix(prompt))
 
     def learn(self, prompt: str, tokens: int) -> None:
         """Remember what a whole prompt took, where no rule says what an image takes."""

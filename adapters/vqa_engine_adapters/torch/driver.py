@@ -484,12 +484,8 @@ class TorchAdapter(ModelAdapter):
         return [one for one in outcomes if isinstance(one, Prepared)]
 
     def _possible(self, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do, and with the family's own bound.
-
-        The answer records it like that.
-        """
-        edge = plan.image_longest_edge or self._family.longest_edge
-        plan = evolve(plan, kv_bits=None, image_longest_edge=edge)
+        """The plan without what this model cannot do; the answer records it like that."""
+        plan = evolve(plan, kv_bits=None)
         steps = self._ready().steps is not None
         return plan if steps else evolve(plan, prefill_step=None, encoder_batch=None)
 

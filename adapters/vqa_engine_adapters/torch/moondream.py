@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from vqa_engine.adapter import (
     Answer,
     GenerationPlan,
+    ImageTokens,
     MemoryProfile,
     ModelAdapter,
     ModelFacts,
@@ -59,6 +60,7 @@ FAMILY = Family(
         backend="torch",
         weights=3_850_000_000,
         kv_per_token=2 * 24 * 32 * 64 * 2,
+        image_tokens=ImageTokens(per_tile=729, tile_edge=378),  # however many crops it encodes
         levers=WHOLE,
     ),
 )

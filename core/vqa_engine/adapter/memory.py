@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import ceil
 from typing import Literal, get_args
 
 from attrs import evolve, field, frozen
@@ -38,13 +39,24 @@ class ImageTokens:
 
     `tile_edge` is a tile's side in pixels, `max_tiles` the most tiles that the
     processor cuts (the thumbnail included). `per_tile` is exact per family, the number
-    of tiles an upper bound.
+    of tiles an upper bound. Where a picture is one tile of its own size and the model bounds
+    it (`MemoryProfile.image_longest_edge`), `unbounded` is the rule without that bound.
     """
 
     per_tile: int
     tile_edge: int
     max_tiles: int = 1
     fixed: int = 0
+    unbounded: ImageTokens | None = None
+
+    def within(self, longest_edge: int | None) -> ImageTokens:
+        """The rule for pictures of at most so many pixels on their longer side."""
+        if self.unbounded is None or longest_edge is None:
+            return self
+        if longest_edge >= self.unbounded.tile_edge:
+            return self.unbounded
+        area = (longest_edge / self.tile_edge) ** 2
+        return evolve(self, per_tile=ceil(self.per_tile * area), tile_edge=longest_edge)
 
     @property
     def most(self) -> int:

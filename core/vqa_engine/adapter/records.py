@@ -23,8 +23,8 @@ QUESTION, OPTIONS = "{question}", "{options}"
 """What stands for the question's text, and for its choices, in a `GenerationPlan.prompt`."""
 
 NO_EDGE = 2**31 - 1
-"""Pixels; as a `GenerationPlan.image_longest_edge` it lifts the bound that a model has of its
-own, for no image is as long."""
+"""Pixels; as the `image_longest_edge` of a plan that is asked for it lifts the bound that a
+model has of its own. The engine puts None into the plan then, before an adapter gets it."""
 
 QuestionId = int | str
 FinishReason = Literal["stop", "length"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,24 +15,18 @@ from attrs import evolve, frozen
 
 from vqa_engine.adapter import GenerationPlan, ImageSource, Question
 from vqa_engine.crew.place import Presence, Terms
-from vqa_engine.crew.seat import Seat, arrived, brought
+from vqa_engine.crew.seat import Brought, Seat, arrived, brought
 from vqa_engine.errors import ConfigurationError, ImageError, PlaceLost, VqaEngineError, WorkerError
 from vqa_engine.images import encoded
 from vqa_engine.interpreter import version
 from vqa_engine.results import Failure, Loaded, Note, Released, Reply
 from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Settled
-from vqa_engine.worker.messages import (
-    Load,
-    Ready,
-    Refused,
-    decode_in_host,
-    decode_reply,
-    encode_to_child,
-)
+from vqa_engine.worker.messages import Load, Refused, encode_to_child
 from vqa_engine.worker.outbox import Outbox
 from vqa_engine.worker.place import NOT_PLAIN
 from vqa_engine.worker.process import Cancelled
+from vqa_engine.worker.replies import Nonsense, loaded, message, read, reply_in
 from vqa_engine.worker.reraise import raised_again
 
 TICK = 0.5
@@ -74,7 +69,11 @@ class RaySession:
         self._actor = actor.remote(self._order(), python, (times.load, times.answer, times.stop))
         late = f"no node was free for it within {self._wait_for_node:g} s"
         self._get(self._actor.here.remote(), self._wait_for_node, late)
-        said = arrived(self._get(self._actor.load.remote()))
+        with self._making_sense():
+            return self._arrived(self._get(self._actor.load.remote()))
+
+    def _arrived(self, data: bytes) -> Loaded:
+        said = read(arrived, data)
         self._report(said.notes)
         if said.version != version():
             raise ConfigurationError(
@@ -83,12 +82,12 @@ class RaySession:
             )
         if said.refused:
             raise self._raised(said.refused)
-        ready = decode_in_host(said.ready)
-        assert isinstance(ready, Ready)
-        assert said.presence is not None
+        ready = loaded(message(said.ready))
+        if isinstance(ready, Refused) or said.presence is None:
+            raise Nonsense("a load without what was loaded")
         self.presence = evolve(said.presence, name=f"{said.presence.name}/{self._site}")
-        self._window, self._loaded = ready.loaded.window, True
-        return ready.loaded
+        self._window, self._loaded = ready.window, True
+        return ready
 
     def ask(self, upcoming: Sequence[Question], plan: GenerationPlan) -> list[Settled]:
         if self._error is not None:
@@ -97,16 +96,18 @@ class RaySession:
         if failed:
             return failed
         call = self._calls[0]
-        said = brought(self._get(call.reference))
+        with self._making_sense():
+            said = _brought(self._get(call.reference), len(call.questions))
         self._calls.popleft()
         for question in call.questions:
             del self._sent[id(question)]
         self._report(said.notes)
         if said.refused:
-            self._error = self._raised(said.refused)
+            with self._making_sense():
+                self._error = self._raised(said.refused)
         if self._error is not None and not said.replies:
             raise self._error
-        return [(call.questions[place], decode_reply(reply)) for place, reply in said.replies]
+        return [(call.questions[place], reply_in(reply)) for place, reply in said.replies]
 
     def release(self) -> Released:
         actor, self._actor = self._actor, None
@@ -119,7 +120,7 @@ class RaySession:
                 return Released(residue=None, seconds=0.0)
             said = self._get(actor.release.remote(), patience, "it did not release its model")
             return msgspec.msgpack.decode(said, type=Released)
-        except PlaceLost:
+        except (PlaceLost, WorkerError, msgspec.MsgspecError, TypeError):
             return Released(residue=None, seconds=0.0)  # its memory went with it
         finally:
             self._ray.kill(actor)
@@ -147,8 +148,8 @@ class RaySession:
                 failure = Failure(cause="image", message=str(error), reason=error.reason)
                 return [(part[0], Reply(failure=failure))]
             except NOT_PLAIN as error:
-                message = f"The question cannot be sent to its place: {error}"
-                return [(part[0], Reply(failure=Failure(cause="adapter", message=message)))]
+                what = f"The question cannot be sent to its place: {error}"
+                return [(part[0], Reply(failure=Failure(cause="adapter", message=what)))]
             # The questions are worded by now, and their place must not do it again.
             ask = msgspec.structs.replace(ask, plan=evolve(plan, prompt=None))
             sent = part[: len(ask.order)]
@@ -184,8 +185,8 @@ class RaySession:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             label = self._terms.spec.label
-            message = f"The place {self._site} of {label!r} failed: {error.cause!r}"
-            raise WorkerError(message, label=label, cause="python", detail=str(error)) from error
+            what = f"The place {self._site} of {label!r} failed: {error.cause!r}"
+            raise WorkerError(what, label=label, cause="python", detail=str(error)) from error
         except self._ray.exceptions.RayError as error:
             raise PlaceLost(self._site, _reason(error)) from error
 
@@ -194,9 +195,20 @@ class RaySession:
             self._terms.on_note(note)
 
     def _raised(self, refused: bytes) -> VqaEngineError:
-        message = decode_in_host(refused)
-        assert isinstance(message, Refused)
-        return raised_again(message, self._terms.spec.label)
+        said = loaded(message(refused))
+        if not isinstance(said, Refused):
+            raise Nonsense("an error that is none")
+        return raised_again(said, self._terms.spec.label)
+
+    @contextmanager
+    def _making_sense(self) -> Iterator[None]:
+        """What its place says and nobody asked is this place's fault."""
+        try:
+            yield
+        except Nonsense as error:
+            label = self._terms.spec.label
+            what = f"The place {self._site} of {label!r} made no sense: {error}."
+            raise WorkerError(what, label=label, cause="adapter") from error
 
 
 class Pictures:
@@ -240,6 +252,21 @@ class Pictures:
             digest = hashlib.sha256(encoded(question, place)).hexdigest()
             self._shared[folder] = self._sees(str(path), digest)
         return self._shared[folder]
+
+
+def _brought(data: bytes, count: int) -> Brought:
+    """What came of an `Ask` of so many questions.
+
+    Raises:
+        Nonsense: it fits nothing that was asked.
+    """
+    said = read(brought, data)
+    places = [place for place, _ in said.replies]
+    if len({*places}) != len(places) or not {*places} <= {*range(count)}:
+        raise Nonsense(f"replies to the questions {places} of {count}")
+    if not places and not said.refused:
+        raise Nonsense("no reply and no error")
+    return said
 
 
 def _same_picture(one: Question, other: Question) -> bool:

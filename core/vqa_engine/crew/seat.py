@@ -13,6 +13,7 @@ import platform
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from attrs import frozen
@@ -31,6 +32,8 @@ from vqa_engine.worker.outbox import Inbox
 from vqa_engine.worker.reraise import refusal
 from vqa_engine.worker.session import WorkerSession
 from vqa_engine.worker.timeouts import Timeouts
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -63,8 +66,7 @@ class Seat:
     """
 
     def __init__(self, load: bytes, python: str, timeouts: tuple[float, float, float]) -> None:
-        message = decode_in_child(load)
-        assert isinstance(message, Load)
+        message = _expected(Load, load)
         self._notes: list[Note] = []
         self._inbox = Inbox()
         self._spec = AdapterSpec(
@@ -113,8 +115,7 @@ class Seat:
 
     def ask(self, message: bytes) -> bytes:
         """Have all questions of an encoded `Ask` answered; an encoded `Brought`."""
-        ask = decode_in_child(message)
-        assert isinstance(ask, Ask)
+        ask = _expected(Ask, message)
         questions = self._inbox.take(ask)
         settled: list[Settled] = []
         refused = b""
@@ -158,11 +159,18 @@ class Seat:
         return notes
 
 
+def _expected(kind: type[T], data: bytes) -> T:
+    message = decode_in_child(data)
+    if not isinstance(message, kind):
+        raise TypeError(f"a {type(message).__name__} message in place of {kind.__name__}")
+    return message
+
+
 def arrived(data: bytes) -> Arrived:
-    """What `Seat.load` returned."""
+    """What `Seat.load` returned; raises msgspec.DecodeError."""
     return msgspec.msgpack.decode(data, type=Arrived)
 
 
 def brought(data: bytes) -> Brought:
-    """What `Seat.ask` returned."""
+    """What `Seat.ask` returned; raises msgspec.DecodeError."""
     return msgspec.msgpack.decode(data, type=Brought)

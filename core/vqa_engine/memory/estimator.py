@@ -24,23 +24,9 @@ from vqa_engine.memory.regression import Line
 DEFAULT_STEP = 2048
 """mlx-vlm's prefill step when none is given (docs/facts/mlx_vlm.md)."""
 
-FIRST_MARGIN = 0.25
-LEAST_MARGIN = 0.12
-"""Shares added to a prediction, before anything was learned and at least ever after; the
-worst under-prediction measured was 10.3 %."""
-
-_WARM = 12
-"""Questions of its kind, with a new image or without, before the margin follows the errors
-seen."""
-
-_SAFETY = 1.25
-"""The margin is this multiple of the worst under-prediction seen."""
-
-_SHARED = 2
-"""Questions that all lines learn from, before it is clear whose they are."""
-
-_FADE = 0.998
-"""How much of the worst under-prediction is remembered from question to question."""
+MARGIN = 0.25
+"""The share added to a prediction to get its upper bound: of 1,668 questions and batches none
+needed more after ten of warm-up, and with an eighth a few did (benchmarks/prediction.py)."""
 
 _OVER = 0.1
 _DOUBT = 0.5
@@ -55,9 +41,8 @@ class Stages:
     """What a question puts through the model under a plan, stage by stage.
 
     `encoder` is (tiles encoded at once, tiles), None without tiles. `chunks` has
-    (1, K, s, s·C, tiles held) of the prefill's largest chunks, at least one: tiles that are
-    not encoded in batches lie beside the prefill. `freed` are the bytes of caches that make
-    room before it all.
+    (1, K, s, s·C, tiles beside it) of the prefill's largest chunks, at least one. `freed` are
+    the bytes of caches that make room before it all.
     """
 
     encoder: Vector | None
@@ -70,14 +55,16 @@ class Stages:
         return max(chunk[2] for chunk in self.chunks)
 
 
-def stages(cost: QuestionCost, plan: GenerationPlan) -> Stages:
-    """The regressors of a question under a plan."""
+def stages(cost: QuestionCost, plan: GenerationPlan, *, beside: bool = False) -> Stages:
+    """The regressors of a question under a plan.
+
+    `beside` says that its tiles lie beside the prefill: the model is run as a whole.
+    """
     tiles = float(cost.image_tiles)
-    held = tiles if plan.encoder_batch is None else 0.0
     at_once = min(tiles, float(plan.encoder_batch or tiles))
     return Stages(
         encoder=(at_once, tiles) if tiles else None,
-        chunks=tuple(_chunks(cost, plan.prefill_step or DEFAULT_STEP, held)),
+        chunks=tuple(_chunks(cost, plan.prefill_step or DEFAULT_STEP, tiles * beside)),
         freed=cost.freed_bytes,
     )
 
@@ -120,9 +107,8 @@ class Estimator:
         self._prefill = Line((0.0, kv, own, pair, 0.0), free=True)
         self._further: Line | None = None
         self._seeded = any((pair, tile))
-        self._worst = self._mean = 0.0
+        self._mean = 0.0
         self._least_step, self._most_step, self._most_tiles = float("inf"), 0.0, 0.0
-        self._alike, self._largest = {False: 0, True: 0}, 0
         self.learned = 0
 
     @property
@@ -134,18 +120,6 @@ class Estimator:
         """
         return self.learned > 0 or self._seeded
 
-    def margin(self, question: Stages) -> float:
-        """The share added on top of a prediction to get its upper bound.
-
-        It is a share of the prediction or of the mean need so far, whichever is more: what
-        wavers is a few buffers more or less, and of a tiny need they are several times it.
-        """
-        least = LEAST_MARGIN if self._warm(question) else FIRST_MARGIN
-        return max(least, _SAFETY * self._worst)
-
-    def _warm(self, question: Stages) -> bool:
-        return self._alike[question.encoder is None] >= _WARM
-
     def predict(self, question: Stages) -> float:
         """Expected bytes above the floor; never negative."""
         return max(0.0, self._need(question) - question.freed)
@@ -153,18 +127,17 @@ class Estimator:
     def bound(self, question: Stages) -> int:
         """What a question will not need more than, in bytes: prediction and margin.
 
+        The margin is a share of the prediction or of the mean need so far, whichever is more:
+        what wavers is a few buffers more or less, and of a tiny need they are several times it.
         A step larger than any measured is taken to need as many times more, and so are more
         tiles at once: with weights that are not negative it cannot need more than that, and
         what small steps taught says little about the term that dominates large ones, or
-        about a prefill that the encoder's peak has covered. Before enough questions of its
-        kind were measured, it may need as much as any did.
+        about a prefill that the encoder's peak has covered.
         """
         need = self._need(question)
         if self.learned:
             need = max(need, *self._stretched(question))
-        slack = self.margin(question) * max(need, self._mean)
-        most = 0 if self._warm(question) else self._largest
-        return max(0, max(most, int(need + slack)) + 1 - question.freed)
+        return max(0, int(need + MARGIN * max(need, self._mean)) + 1 - question.freed)
 
     def _stretched(self, question: Stages) -> Iterator[float]:
         """The need of larger steps and more tiles, as a multiple of the largest measured."""
@@ -190,19 +163,15 @@ class Estimator:
         need = truth + question.freed
         if question.encoder is None and self._further is None:
             self._further = self._prefill.copy()
-        if self.learned >= _SHARED:
-            self._mind(need, self._need(question))
         lines = [(line, terms, line.predict(terms)) for line, terms in self._stages(question)]
         highest = max(said for _, _, said in lines)
         for line, terms, said in lines:
-            if self.learned < _SHARED or said == highest or said > need:
+            if not self.learned or said == highest or said > need:
                 line.learn(terms, need, *([_DOUBT] if said > need * (1.0 + _OVER) else []))
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
         if question.encoder is not None:
             self._most_tiles = max(self._most_tiles, question.encoder[0])
-        self._alike[question.encoder is None] += 1
-        self._largest = max(self._largest, need)
         self.learned += 1
         self._mean += (need - self._mean) / self.learned
 
@@ -222,10 +191,6 @@ class Estimator:
     def _line(self, question: Stages) -> Line:
         """The prefill's, or that of a question whose image is computed already."""
         return (self._further if question.encoder is None else None) or self._prefill
-
-    def _mind(self, truth: int, predicted: float) -> None:
-        under = (truth - predicted) / max(predicted, self._mean, 1.0)
-        self._worst = max(self._worst * _FADE, min(under, 4.0))
 
 
 def _smaller(chunks: tuple[Vector, ...], stretch: float) -> Iterator[Vector]:

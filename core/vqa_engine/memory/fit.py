@@ -10,7 +10,6 @@ from vqa_engine.adapter import (
     MemoryProfile,
     ModelAdapter,
     ModelRef,
-    QuestionCost,
     Sizable,
 )
 from vqa_engine.adapter.crossing import called, plain
@@ -18,7 +17,7 @@ from vqa_engine.adapter.strategy import CleanupStrategy, Described, describe
 from vqa_engine.errors import AdapterInvalid, OutOfMemory
 from vqa_engine.memory.backends import installed
 from vqa_engine.memory.budget import Budget, expected, shown
-from vqa_engine.memory.estimator import FIRST_MARGIN, Estimator, stages
+from vqa_engine.memory.estimator import MARGIN, Estimator, stages
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.ladder import lossless
 from vqa_engine.memory.ladder import lossy as lossy_plans
@@ -37,7 +36,8 @@ class Fit:
     """What a checkpoint needs on this machine, in bytes; None where nobody knows.
 
     `kv` is one question's KV cache and `work` what its computation needs beside it,
-    under `plan`: the first plan that fits, or the one asked for when none does. `sure`
+    under `plan`: the first plan that fits, or the one asked for when none does. `image` is
+    the most expensive picture under that plan, which is counted. `sure`
     says whether the figures are this checkpoint's or the adapter's estimate.
     """
 
@@ -45,6 +45,7 @@ class Fit:
     kv: int | None
     work: int | None
     prompt_tokens: int
+    image: ImageTokens | None
     budget: Budget
     asked: GenerationPlan
     plan: GenerationPlan
@@ -67,6 +68,7 @@ class Fit:
         origin = "this checkpoint's headers" if self.sure else "the adapter's estimate"
         return (
             f"weights          {shown(self.weights)} ({origin})",
+            f"picture          {_pictured(self.image)}",
             f"KV cache         {shown(self.kv)} for {self.prompt_tokens} prompt tokens",
             f"work space       {shown(self.work)}",
             f"predicted peak   {shown(self.peak)}",
@@ -174,28 +176,29 @@ def refuse(profile: MemoryProfile, budget: Budget, *, lossy: bool) -> None:
 
 def examine(profile: MemoryProfile, budget: Budget, plan: GenerationPlan, *, lossy: bool) -> Fit:
     """The first plan under which the profile fits in the budget, or why none does."""
-    cost, weights = guess(profile, QUESTION), profile.weights or 0
-    levers = profile.levers
+    weights, levers = profile.weights or 0, profile.levers
     degraded = lossy_plans(plan, levers) if lossy else []
     plans = [plan, *lossless(plan, levers), *degraded]
     room = None if budget.limit is None else budget.limit - weights
-    needs = {one: _need(profile, cost, one, FIRST_MARGIN) for one in plans}
+    needs = {one: _need(profile, one, MARGIN) for one in plans}
     found = next((one for one in plans if room is None or sum(needs[one]) <= room), None)
     refused = None
     if found is None:
         # The margin narrows plans and refuses nothing: the narrowest one may be tried.
         found = min(plans, key=lambda one: sum(needs[one]))
-        needs[found] = _need(profile, cost, found, 0.0)
+        needs[found] = _need(profile, found, 0.0)
         least = sum(needs[found])
         if least > (room or 0):
             refused = refusal(least, weights, budget, allow_lossy=lossy)
             found = None
     kv, work = needs[found or plan]
+    counted = _within(profile, found or plan)
     return Fit(
         weights=profile.weights,
         kv=kv if profile.kv_per_token else None,
         work=work if profile.attention_per_pair or profile.per_tile else None,
-        prompt_tokens=cost.prompt_tokens,
+        prompt_tokens=guess(counted, QUESTION).prompt_tokens,
+        image=counted.image_tokens,
         budget=budget,
         asked=plan,
         plan=found or plan,
@@ -212,13 +215,29 @@ def needed(profile: MemoryProfile, plan: GenerationPlan) -> int | None:
 
 
 def _smallest(image: ImageTokens | None) -> ImageTokens | None:
-    return None if image is None else evolve(image, max_tiles=1)
+    if image is None:
+        return None
+    return evolve(image, max_tiles=1, per_tile=1 if image.unbounded else image.per_tile)
 
 
-def _need(
-    profile: MemoryProfile, cost: QuestionCost, plan: GenerationPlan, margin: float
-) -> tuple[int, int]:
+def _within(profile: MemoryProfile, plan: GenerationPlan) -> MemoryProfile:
+    """The profile with the most expensive picture that a plan lets through."""
+    edge = plan.image_longest_edge or profile.image_longest_edge
+    image = profile.image_tokens
+    return evolve(profile, image_tokens=image and image.within(edge))
+
+
+def _pictured(image: ImageTokens | None) -> str:
+    if image is None:
+        return "not counted: its number of tokens is not known"
+    tiles = "" if image.max_tiles == 1 else f"{image.max_tiles} tiles of "
+    return f"up to {tiles}{image.tile_edge}x{image.tile_edge} pixels: {image.most:,} tokens"
+
+
+def _need(profile: MemoryProfile, plan: GenerationPlan, margin: float) -> tuple[int, int]:
     """(KV cache, work space with a margin) of a question under a plan."""
+    profile = _within(profile, plan)
+    cost = guess(profile, QUESTION)
     kv = (profile.kv_per_token or 0) * (cost.prompt_tokens + plan.max_tokens)
     if plan.kv_bits is not None and "kv_bits" in profile.levers:
         kv = kv * plan.kv_bits // 16

@@ -31,7 +31,7 @@ from vqa_engine.memory.backend import MemoryBackend
 from vqa_engine.memory.backends import backend
 from vqa_engine.memory.budget import Budget, budget
 from vqa_engine.memory.controls import MemoryControls
-from vqa_engine.memory.estimator import Estimator, stages
+from vqa_engine.memory.estimator import Estimator
 from vqa_engine.memory.gauges import System
 from vqa_engine.memory.inspector import Inspector
 from vqa_engine.memory.planner import Planned, Planner
@@ -295,7 +295,7 @@ class Governor:
         self.controls.largest = max(self.controls.largest, truth)
         known = self._planner.estimator.known
         cost = self._planner.corrected(planned, answer)
-        self._planner.estimator.learn(stages(cost, answer.plan), truth)
+        self._planner.estimator.learn(self._planner.stages(cost, answer.plan), truth)
         if known:
             self.prediction = MemoryPrediction(
                 expected=round(planned.expected),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_FADE = 0.95
-"""What a point counts for after another one: the last twenty or so make the line."""
+_FADE = 0.99
+"""What a point counts for after another one: the last hundred or so make the line."""
 
 _PRIOR = 1e-3
 """What the first weights count for, as a share of all that was learned."""
@@ -37,12 +37,12 @@ class Line:
         """The expected value."""
         return sum(weight * term for weight, term in zip(self.weights, terms, strict=True))
 
-    def learn(self, terms: Sequence[float], truth: float, fade: float = _FADE) -> None:
-        """Take in one point; `truth` is positive. What was known counts for `fade` of itself."""
+    def learn(self, terms: Sequence[float], truth: float, kept: float = _FADE) -> None:
+        """Take in one point; `truth` is positive. What was known counts for `kept` of itself."""
         shares = [term / truth for term in terms]
         for i, (row, share) in enumerate(zip(self._square, shares, strict=True)):
-            self._sides[i] = fade * self._sides[i] + share
-            row[:] = [fade * old + share * other for old, other in zip(row, shares, strict=True)]
+            self._sides[i] = kept * self._sides[i] + share
+            row[:] = [kept * old + share * other for old, other in zip(row, shares, strict=True)]
         for _ in range(_ROUNDS):
             self._settle()
 

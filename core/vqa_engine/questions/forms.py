@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterable
 
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.source import Source
-from vqa_engine.questions.table.columns import guessed
+from vqa_engine.questions.table.columns import Columns, guessed
+from vqa_engine.questions.table.json_items import KEY
 from vqa_engine.questions.table.table_set import Table, TableSet
+
+log = logging.getLogger(__name__)
+
+SHOWN = 5
+"""Unused columns that a warning names."""
 
 _SHAPES_OPTIONS = ("seed", "count")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
@@ -66,7 +74,7 @@ def json(source: Source) -> QuestionSet:
     form = None if source.columns else recognised(first)
     if form is not None:
         return TableSet.load(items, form.columns, source.folder, form.keep)
-    return TableSet.load(items, guessed(first, source.columns), source.folder)
+    return TableSet.load(items, _columns(source, first), source.folder)
 
 
 def delimited(source: Source) -> QuestionSet:
@@ -107,8 +115,21 @@ def parquet(source: Source) -> QuestionSet:
 
 def _table(source: Source, table: Table) -> QuestionSet:
     source.refuse(f"a {source.file.suffix} file", annotations=source.annotations)
-    columns = guessed(table.header or (), source.columns)
-    return TableSet.load(table, columns, source.folder)
+    return TableSet.load(table, _columns(source, table.header or ()), source.folder)
+
+
+def _columns(source: Source, header: Iterable[str]) -> Columns:
+    """The columns of a table by their names; a warning names those that say nothing."""
+    known = [name for name in header if name != KEY]
+    columns = guessed(known, source.columns)
+    unused = [name for name in known if name.strip() and name not in columns.names()]
+    if unused:
+        more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
+        log.warning(
+            "%s: not used: the columns %s%s (--columns PART=COLUMN says what a column is)",
+            *(source.file.name, ", ".join(map(repr, unused[:SHOWN])), more),
+        )
+    return columns
 
 
 def _number(option: str, value: str) -> int:

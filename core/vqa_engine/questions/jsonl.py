@@ -3,7 +3,8 @@
 Fields of a line: `image` and `question` (or `text`); optional are `question_id` (else the
 line's number), `answers` (strings, or objects with `answer`) or `answer` (one string, for
 when there is no `answers`; POPE calls it `label`), `image_id`, `question_type`,
-`answer_type` and `choices`. Other fields are passed over.
+`answer_type`, `choices` and `right`, the right one: its index from 0, its letter or its text.
+Other fields are passed over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vqa_engine.errors import QuestionSetError
 from vqa_engine.files import open_regular
 from vqa_engine.questions.presence import check_truths
 from vqa_engine.questions.question_set import digest_of
+from vqa_engine.questions.table.cells import right
 from vqa_engine.questions.unchanged import Unchanged
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str  # what the journal can hold
@@ -45,6 +47,7 @@ class _Line(msgspec.Struct):
     question_type: str | None = None
     answer_type: str | None = None
     choices: tuple[str, ...] = ()
+    right: int | str | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Line)
@@ -82,7 +85,7 @@ class JsonLines:
             offsets.append(offset)
             numbers.append(number)
             images.append(names.setdefault(line.image, len(names)))
-            truths += bool(_truths(line))
+            truths += bool(_truths(line)) or _right(line, path, number) is not None
         if not offsets:
             raise QuestionSetError("it holds no question", file=path)
         check_truths(path, truths, len(offsets))
@@ -134,6 +137,7 @@ class JsonLines:
             question_type=line.question_type,
             answer_type=line.answer_type,
             choices=line.choices,
+            right=_right(line, self.path, number),
             origin=f"{self.path.name}:{number}",
             image_root=self.image_root,
         )
@@ -191,6 +195,15 @@ def _truths(line: _Line) -> tuple[str, ...]:
     return tuple(
         truth.answer if isinstance(truth, _TruthObject) else truth for truth in line.answers
     )
+
+
+def _right(line: _Line, path: Path, number: int) -> int | None:
+    try:
+        return right(line.right, "right", line.choices)
+    except QuestionSetError as error:
+        raise QuestionSetError(
+            error.reason, file=path, line=number, question_id=line.question_id
+        ) from error
 
 
 def _twice(path: Path, number: int, question_id: QuestionId, earlier: int) -> QuestionSetError:

@@ -13,6 +13,9 @@ from typing import IO
 from msgspec import Struct, field, msgpack
 
 from vqa_engine.adapter import QuestionId
+from vqa_engine.files import writing
+
+_WHERE = "The temporary file of the questions (TMPDIR names its folder)"
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
@@ -40,7 +43,8 @@ class Spool:
 
     def __init__(self) -> None:
         # the file has no name, so that nothing is left behind whatever ends the process
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="vqa-engine-")  # noqa: SIM115
+        with writing(_WHERE):
+            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="vqa-engine-")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._ends = array("Q", (0,))
         self._sha = hashlib.sha256()
@@ -53,15 +57,18 @@ class Spool:
         Raises:
             UnicodeEncodeError: its text is not valid Unicode.
             OverflowError: an id needs more than 64 bits.
+            OutputError: there is no room for it.
         """
         data = self._encode(record)
         self._sha.update(data)
-        self._file.write(data)
+        with writing(_WHERE):
+            self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))
 
     def close(self) -> None:
         """Make what was added readable; nothing is added after it."""
-        self._file.flush()
+        with writing(_WHERE):
+            self._file.flush()
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -8,18 +8,26 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from vqa_engine.errors import QuestionSetError
+from vqa_engine.errors import ConfigurationError, OutputError, QuestionSetError
+from vqa_engine.files import at_home, replace, writing
 
 DIGEST = 32
 """Bytes of a SHA-256."""
 
-_TEMPORARY = ".part"
-
 
 def cache() -> Path:
-    """The engine's own cache: `VQA_ENGINE_CACHE`, by default `~/.cache/vqa-engine`."""
+    """The engine's own cache: `VQA_ENGINE_CACHE`, by default `~/.cache/vqa-engine`.
+
+    Raises:
+        ConfigurationError: there is no home.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("VQA_ENGINE_CACHE") or f"{base}/vqa-engine").expanduser().absolute()
+    found = at_home(os.environ.get("VQA_ENGINE_CACHE") or f"{base}/vqa-engine")
+    if str(found).startswith("~"):
+        raise ConfigurationError(
+            f"There is no home folder for {found}: set VQA_ENGINE_CACHE to a folder for pictures."
+        )
+    return found.absolute()
 
 
 @frozen
@@ -46,14 +54,10 @@ class ImageStore:
         return self.folder / name[:2] / name
 
     def _write(self, path: Path, data: bytes | memoryview) -> None:
-        part = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            part.replace(path)
-        except OSError as error:
-            raise QuestionSetError(
-                f"its images cannot be written to {self.folder}: {error.strerror}. "
-                "Make room, or name another folder with VQA_ENGINE_CACHE",
-                file=path,
-            ) from error
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, [data])
+        except OutputError as error:
+            where = "VQA_ENGINE_CACHE names another folder for the images"
+            raise QuestionSetError(f"{error} {where}") from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.files import replace
 from vqa_engine.reporting.collecting import collect
 from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.page import Content, document
@@ -38,18 +38,13 @@ def write(
 
     Raises:
         JournalError: a run cannot be read.
-        ConfigurationError: the runs do not fit together, a metric is unknown, or the file
-            cannot be written.
+        ConfigurationError: the runs do not fit together, or a metric is unknown.
+        OutputError: the file cannot be written.
     """
     gallery = Gallery(folders=tuple(folders))
     corpus = collect(runs, chosen(runs, metrics), gallery.key)
     text = document(make(corpus, gallery, page, pictures))
-    part = page.with_name(f"{page.name}.part")
-    try:
-        part.write_text(text, "utf-8")
-        part.replace(page)
-    except OSError as error:
-        raise ConfigurationError(f"{page} cannot be written: {error}.") from error
+    replace(page, [text.encode()])
 
 
 def chosen(runs: Sequence[Run], wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from vqa_engine.files import at_home
+
 WHOLE = 32 << 20
 """Bytes up to which a file is hashed as a whole: configurations, tokenizers, code."""
 
@@ -28,7 +30,7 @@ def hub_cache() -> Path:
     """Where hub clients keep what they downloaded (huggingface_hub, "Environment variables")."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("HF_HOME") or f"{base}/huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+    return at_home(os.environ.get("HF_HUB_CACHE") or f"{home}/hub")
 
 
 def hub_commit(model: str, revision: str | None = None) -> str | None:
@@ -58,7 +60,7 @@ def folder_digest(model: str) -> str | None:
     of equal shapes are noticed, unless they differ in a few places only.
     """
     try:
-        folder = Path(model).expanduser()
+        folder = at_home(model)
         return _digest(folder) if folder.is_dir() else None
     except (OSError, ValueError, RuntimeError):
         return None  # its worker says what is wrong with it

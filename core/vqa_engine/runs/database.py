@@ -170,6 +170,7 @@ def explained(path: Path | None, error: sqlite3.Error | UnicodeError) -> Journal
     directory = path.parent if path else Path()
     remedies = {
         "full": "Free some space and run the same command again: it continues.",
+        "disk I/O": "Its disk is full or fails: make room and run the same command again.",
         "readonly": "Make the directory writable, or give another --output.",
         "unable to open": "Make the directory writable, or give another --output.",
         "not a database": "It is not a journal of vqa-engine: give another --output.",

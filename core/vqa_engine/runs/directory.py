@@ -15,8 +15,8 @@ from typing import Self
 
 import msgspec
 
-from vqa_engine.errors import JournalError, RunError, RunLocked, RunMismatch
-from vqa_engine.files import read_regular
+from vqa_engine.errors import JournalError, OutputError, RunError, RunLocked, RunMismatch
+from vqa_engine.files import read_regular, replace, unwritable
 from vqa_engine.results import Loaded
 from vqa_engine.runs import journal, manifest
 from vqa_engine.runs.journal import Journal
@@ -182,8 +182,7 @@ def _locked(path: Path) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _foreign(path, path / _LOCK) from error
-        what = f"The run directory {path} cannot be written: {error}. Give another --output."
-        raise RunError(path, what) from error
+        raise RunError(path, unwritable(f"The run directory {path}", error)) from error
     try:
         _hold(path, lock)
     except BaseException:
@@ -205,8 +204,7 @@ def _hold(path: Path, lock: int) -> None:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
     except OSError as error:
-        what = f"The run directory {path} cannot be written: {error.strerror}."
-        raise RunError(path, f"{what} Free some space, or give another --output.") from error
+        raise RunError(path, unwritable(f"The run directory {path}", error)) from error
 
 
 def _check_own(path: Path) -> None:
@@ -277,12 +275,7 @@ def _update(path: Path, known: Manifest, now: Manifest) -> Manifest:
 
 def _write(file: Path, data: bytes) -> None:
     """Write all or nothing: a torn manifest would lock its run for ever."""
-    part = file.with_suffix(".part")
     try:
-        part.unlink(missing_ok=True)  # never written through, in case it is a link
-        with part.open("xb") as stream:
-            stream.write(data)
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError as error:
-        raise RunError(file.parent, f"{file} cannot be written: {error}.") from error
+        replace(file, [data], durable=True)
+    except OutputError as error:
+        raise RunError(file.parent, str(error)) from error

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
-from vqa_engine.adapter import GenerationPlan
+from vqa_engine.adapter import NO_EDGE, GenerationPlan
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Loaded
 from vqa_engine.runs import provenance
@@ -22,6 +22,8 @@ from vqa_engine.runs.provenance import Origin
 
 FILE = "manifest.json"
 """The manifest's name in a run directory."""
+
+_EDGE, _NO_EDGE = "image_longest_edge", "none"
 
 _VERSION = re.compile(r"^adapters\..*\.(version|sha256|libraries\.[^.]+|libraries)$")
 _COMMITS = (".commit", "question_data")
@@ -99,7 +101,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The manifest as readable JSON, keys in a fixed order."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2)
+        return msgspec.json.format(msgspec.json.encode(_shown(self), order="sorted"), indent=2)
 
 
 def decode(data: bytes) -> Manifest:
@@ -108,7 +110,20 @@ def decode(data: bytes) -> Manifest:
     Raises:
         msgspec.MsgspecError: it is no manifest of this version.
     """
-    return msgspec.json.decode(data, type=Manifest)
+    raw = msgspec.json.decode(data, type=dict[str, Any])
+    plan = raw.get("plan")
+    if isinstance(plan, dict) and plan.get(_EDGE) == _NO_EDGE:
+        plan[_EDGE] = NO_EDGE
+    return msgspec.convert(raw, Manifest)
+
+
+def _shown(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain values, as people read it: no bound on pictures is "none"."""
+    found: dict[str, Any] = msgspec.to_builtins(manifest)
+    for one in (found["plan"], *(adapter["settings"] for adapter in found["adapters"].values())):
+        if one.get(_EDGE) == NO_EDGE:
+            one[_EDGE] = _NO_EDGE
+    return found
 
 
 def differences(old: Manifest, new: Manifest) -> dict[str, tuple[object, object]]:
@@ -163,7 +178,7 @@ def _still_known(
 def _compared(manifest: Manifest, labels: Set[str]) -> dict[str, object]:
     adapters = {label: one for label, one in manifest.adapters.items() if label in labels}
     adapters = _unloaded(adapters)
-    return _flat(asdict(evolve(manifest, adapters=adapters, metrics=(), changes=())))
+    return _flat(_shown(evolve(manifest, adapters=adapters, metrics=(), changes=())))
 
 
 def with_commits(manifest: Manifest) -> Manifest:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
 
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.errors import ConfigurationError, OutputError
+from vqa_engine.files import replace, writing
 from vqa_engine.interpreter import version
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -69,6 +71,7 @@ def new_adapter(name: str, folder: Path | None = None) -> Path:
     Raises:
         ConfigurationError: the name is not valid, the folder is not empty, or Jinja2 is
             not installed.
+        OutputError: a file cannot be written; no other is left.
     """
     names = Names.of(name)
     target = folder or Path(names.package)
@@ -76,11 +79,25 @@ def new_adapter(name: str, folder: Path | None = None) -> Path:
         raise ConfigurationError(
             f"{target} already exists and is not an empty folder; choose another --output."
         )
-    for file, text in _rendered(names):
-        path = target / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+    was_there = target.exists()
+    try:
+        for file, text in _rendered(names):
+            path = target / file
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, [text.encode()])
+    except OutputError:
+        _empty(target, remove=not was_there)
+        raise
     return target
+
+
+def _empty(folder: Path, *, remove: bool) -> None:
+    """Take away a part of a package, which the same command would take for somebody's."""
+    for path in folder.iterdir() if folder.exists() else ():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if remove:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rendered(names: Names) -> Iterator[tuple[str, str]]:

@@ -6,13 +6,12 @@ can be checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 COMPARABLE: Mapping[str, str] = {
-    "vqa-v2-official": "the official VQA v2 code of 2021, to the digit. Published figures such "
-    "as LLaVA 1.5's 78.5 were normalised first: `vqa-v2-normalised`",
-    "vqa-v2-normalised": "published VQA v2 figures such as LLaVA 1.5's 78.5; EvalAI's server; "
-    "lmms-eval `vqav2`",
+    "vqa-v2-official": "the official VQA v2 code of 2021, to the digit. Published figures "
+    "were normalised first: `vqa-v2-normalised`",
+    "vqa-v2-normalised": "published VQA v2 figures; EvalAI's server; lmms-eval `vqav2`",
     "soft-accuracy-evalai": "published TextVQA, VizWiz and OK-VQA figures; lmms-eval. Not "
     "VLMEvalKit, which has a normaliser of its own",
     "aokvqa-direct": "A-OKVQA's leaderboard, direct answers",
@@ -39,10 +38,35 @@ COMPARABLE: Mapping[str, str] = {
 """The last column of the table in docs/metrics.md, by metric."""
 
 
-def comparable(metrics: Iterable[str]) -> Iterator[str]:
-    """A sentence for each of these metrics of which it is known, in their order."""
+_PUBLISHED: Mapping[tuple[str, str], str] = {
+    ("vqa-v2-normalised", "llava"): "VQA v2, test-dev: LLaVA 1.5 7B has 78.5, LLaVA 1.6 Mistral "
+    "7B has 82.2",
+    ("soft-accuracy-evalai", "llava"): "TextVQA: LLaVA 1.5 7B has 58.2, LLaVA 1.6 Mistral 7B has "
+    "65.7",
+}
+"""Published figures at full precision, by metric and a part of the adapter's name.
+
+Source: LLaVA, docs/MODEL_ZOO.md.
+"""
+
+
+def comparable(metrics: Iterable[str], adapters: Iterable[str] = ()) -> Iterator[str]:
+    """A sentence for each of these metrics of which it is known, in their order.
+
+    A model's own figures are added only where an adapter's name contains the model's.
+    """
+    adapters = tuple(adapters)
     for metric in dict.fromkeys(metrics):
-        known = COMPARABLE.get(metric.rpartition(">")[2].partition("+")[0])
+        name = metric.rpartition(">")[2].partition("+")[0]
+        known = COMPARABLE.get(name)
         if known:
             plain = known.replace("`", "").replace("; see below", "")
-            yield f"{metric} is comparable with {plain}."
+            yield f"{metric} is comparable with {plain}.{_published(name, adapters)}"
+
+
+def _published(metric: str, adapters: Sequence[str]) -> str:
+    return "".join(
+        f" {figures}."
+        for (wanted, model), figures in _PUBLISHED.items()
+        if wanted == metric and any(model in name.lower() for name in adapters)
+    )

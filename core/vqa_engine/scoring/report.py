@@ -47,7 +47,7 @@ def score_tables(
     names = _metric_names(tables)
     if why and tables:
         shown.append(Text(f"Scored by {', '.join(names)}: {why} (--metric for others)."))
-    shown.extend(map(Text, comparable(names)))
+    shown.extend(map(Text, comparable(names, tables)))
     return Group(*shown)
 
 

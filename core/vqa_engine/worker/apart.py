@@ -10,16 +10,12 @@ from functools import partial
 from threading import Event
 from typing import Any
 
-from attrs import frozen
-
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import ConfigurationError, WorkerError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.results import Note
 from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.worker.description import Description
@@ -36,9 +32,10 @@ from vqa_engine.worker.looking import (
     Sight,
     Topic,
 )
-from vqa_engine.worker.messages import Found, Load, Look, Refused, ToHost, decode_found
+from vqa_engine.worker.messages import Found, Load, Look, Refused, ToHost
 from vqa_engine.worker.place import NOT_PLAIN
-from vqa_engine.worker.process import Nonsense, Worker, WorkerDied
+from vqa_engine.worker.process import Worker, WorkerDied
+from vqa_engine.worker.replies import found
 from vqa_engine.worker.reraise import raised_again
 from vqa_engine.worker.timeouts import Timeouts
 
@@ -107,34 +104,24 @@ def _asked(
 ) -> Any:
     output = WorkerLog(None, spec.label)
     try:
-        reply = _reply(spec, topic, output, longest or LONGEST, on_transfer)
+        value = _value(spec, topic, output, longest or LONGEST, on_transfer)
     finally:
         output.close()
-    for note in reply.notes:
-        logging.getLogger(note.logger).log(note.level, "%s: %s", spec.label, note.text)
-    if isinstance(reply, Refused):
-        raise raised_again(reply, spec.label, "failed when it was asked about its model")
-    return reply.value
+    if isinstance(value, Refused):
+        raise raised_again(value, spec.label, "failed when it was asked about its model")
+    return value
 
 
-@frozen
-class _Answer:
-    """A value with what was logged on the way to it."""
-
-    value: Any
-    notes: tuple[Note, ...]
-
-
-def _reply(
+def _value(
     spec: AdapterSpec, topic: Topic, output: WorkerLog, longest: float, on_transfer: OnTransfer
-) -> _Answer | Refused:
+) -> Any:
     interpreter = Interpreter.of(spec.label, spec.python)
     path, policy = interpreter.module_path(), MemoryPolicy()
     load = Load(spec.name, spec.label, spec.model, policy, spec.target, path, wanted())
     worker = Worker(interpreter, output, Timeouts(load=longest, stop=_STOP), Event())
     try:
         worker.greet()
-        read = partial(_read, VALUES[type(topic)])
+        read = partial(_read, spec.label, VALUES[type(topic)])
         return worker.exchange(Look(load, topic), longest, read, on_transfer=on_transfer)
     except WorkerDied as death:
         raise WorkerError(
@@ -151,12 +138,9 @@ def _reply(
         worker.end()
 
 
-def _read(kind: type, reply: ToHost) -> _Answer | Refused:
-    if isinstance(reply, Refused):
-        return reply
-    if not isinstance(reply, Found):
-        raise Nonsense(f"a {type(reply).__name__} message in reply to Look")
-    try:
-        return _Answer(decode_found(kind, bytes(reply.value)), reply.notes)
-    except Exception as error:
-        raise Nonsense(f"a value that cannot be read ({said(error)})") from error
+def _read(label: str, kind: type, reply: ToHost) -> Any:
+    value = found(kind, reply)
+    if isinstance(reply, Found | Refused):
+        for note in reply.notes:
+            logging.getLogger(note.logger).log(note.level, "%s: %s", label, note.text)
+    return value

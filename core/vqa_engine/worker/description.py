@@ -66,7 +66,7 @@ def describe(adapter: ModelAdapter, name: str) -> Description:
         model=default_checkpoint(adapter)[0],
         profile=portable(loaded_profile(adapter)),
         options=tuple(map(_option, fields(typed))) if typed else (),
-        notes=inspect.getdoc(typed) or "" if typed else "",
+        notes=_notes(typed) if typed else "",
         cached=None if types is None else tuple(_cached(tuple(types))),
     )
 
@@ -76,6 +76,13 @@ def _option(one: Attribute[Any]) -> Option:
     default = factory() if factory else one.default
     shown = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", one.type)
     return Option(name=one.name, type=str(shown), default=None if default is NOTHING else default)
+
+
+def _notes(options: type) -> str:
+    """What the class of the options and those that it extends say of them, below their titles."""
+    texts = [inspect.cleandoc(one.__doc__ or "") for one in reversed(options.__mro__) if has(one)]
+    bodies = [text.partition("\n\n")[2] for text in texts]
+    return "\n\n".join(filter(None, bodies)) or texts[-1]
 
 
 def _licence(entry: metadata.EntryPoint) -> str:

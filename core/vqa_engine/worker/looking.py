@@ -6,6 +6,7 @@ It is anybody's code that says so. `vqa_engine.worker.apart` asks it in a proces
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from attrs import frozen
 from msgspec import Struct
@@ -119,9 +120,7 @@ def sight(adapter: ModelAdapter, spec: AdapterSpec) -> Sight:
     Raises:
         AdapterInvalid: it raised something, or what it says does not fit.
     """
-    seen = found(adapter, spec, Facts(), lambda _transfer: None)
-    assert isinstance(seen, Sight)  # made below
-    return seen
+    return cast(Sight, found(adapter, spec, Facts(), lambda _transfer: None))
 
 
 def _sight(adapter: ModelAdapter, spec: AdapterSpec, *_: object) -> Sight:

@@ -12,18 +12,16 @@ from typing import TypeVar
 from attrs import define, evolve, field
 
 from vqa_engine.adapter import GenerationPlan, Question
-from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import ConfigurationError, ImageError, WorkerError
+from vqa_engine.files import unwritable
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Note, Released, Reply
 from vqa_engine.session.notes import wanted
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
-from vqa_engine.session.resident import WINDOW
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
-    Ask,
     Leave,
     Left,
     Load,
@@ -32,10 +30,10 @@ from vqa_engine.worker.messages import (
     Said,
     ToChild,
     ToHost,
-    decode_reply,
 )
 from vqa_engine.worker.outbox import Outbox
-from vqa_engine.worker.process import Nonsense, Worker, WorkerDied
+from vqa_engine.worker.process import Worker, WorkerDied
+from vqa_engine.worker.replies import exchanged, left, loaded
 from vqa_engine.worker.reraise import raised_again
 from vqa_engine.worker.timeouts import Timeouts
 
@@ -108,12 +106,12 @@ class WorkerPlace:
             WorkerError: the worker died while loading, or its load took too long.
             ConfigurationError: the model's options are not plain data.
         """
-        for left in reversed(range(self._loads)):
+        for more in reversed(range(self._loads)):
             try:
                 return self._start_once()
             except WorkerDied as death:
                 cause = death.verdict.cause
-                if not left or cause == "hung" or not (again or cause == "killed"):
+                if not more or cause == "hung" or not (again or cause == "killed"):
                     raise self._cannot_load(death) from death
                 log.warning("%s: loading again: %s", self._spec.label, death)
         raise AssertionError("unreachable: the last failure raises")
@@ -135,11 +133,12 @@ class WorkerPlace:
             begun(1)  # the child need not say so
         try:
             return self._exchange(
-                worker, message, self._timeouts.answer, partial(_exchanged, message), begun
+                worker, message, self._timeouts.answer, partial(exchanged, message), begun
             )
         except WorkerDied as death:
             self._resident = None
-            failure = _failure(death.verdict.cause, str(death), death.said[-_DETAIL:])
+            detail = death.said[-_DETAIL:]
+            failure = Failure(cause=death.verdict.cause, message=str(death), detail=detail)
             return Exchange(begun=begun.count, failure=failure)
         except BaseException:
             self.stop(politely=False)  # the reply that is under way belongs to no later question
@@ -178,12 +177,12 @@ class WorkerPlace:
         worker = Worker(self._interpreter, self._opened_log(), self._timeouts, self._cancelled)
         try:
             worker.greet()
-            loaded = self._load_in(worker)
+            ready = self._load_in(worker)
         except BaseException:
             worker.end()
             raise
         self._resident = _Resident(worker)
-        return loaded
+        return ready
 
     def _opened_log(self) -> WorkerLog:
         label = self._spec.label
@@ -191,7 +190,7 @@ class WorkerPlace:
             self._log = self._log or WorkerLog(self._log_directory, label)
             self._log.header(f"{label} under {self._interpreter.python}")
         except OSError as error:
-            message = f"The log of {label!r} cannot be written: {error}"
+            message = unwritable(f"The log of {label!r}", error)
             raise WorkerError(message, label=label, cause="backend") from error
         return self._log
 
@@ -199,7 +198,7 @@ class WorkerPlace:
         spec, path = self._spec, self._interpreter.module_path()
         message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path, wanted())
         try:
-            reply = self._exchange(worker, message, self._timeouts.load, _loaded)
+            reply = self._exchange(worker, message, self._timeouts.load, loaded)
         except NOT_PLAIN as error:
             raise ConfigurationError(
                 f"The options of {spec.label!r} cannot be sent to its worker: {error}"
@@ -229,7 +228,7 @@ class WorkerPlace:
 
     def _released(self, worker: Worker) -> Released:
         try:
-            return self._exchange(worker, Leave(), self._timeouts.stop, _left)
+            return self._exchange(worker, Leave(), self._timeouts.stop, left)
         except WorkerDied as error:
             # Nothing is lost: the end of the process gives back what a release would.
             log.warning("%s: its worker did not release: %s", self._spec.label, error)
@@ -254,55 +253,6 @@ class _Begun:
         self.on_begun(self.upcoming[:count])
 
 
-def _loaded(reply: ToHost) -> Loaded | Refused:
-    if isinstance(reply, Refused):
-        return reply
-    if not isinstance(reply, Ready):
-        raise Nonsense(f"a {type(reply).__name__} message in reply to Load")
-    if not 1 <= reply.loaded.window <= WINDOW:
-        raise Nonsense(f"a window of {reply.loaded.window} questions")
-    return reply.loaded
-
-
-def _left(reply: ToHost) -> Released:
-    if not isinstance(reply, Left):
-        raise Nonsense(f"a {type(reply).__name__} message in reply to Leave")
-    return reply.released
-
-
-def _exchanged(ask: Ask, reply: ToHost) -> Exchange:
-    if not isinstance(reply, Said):
-        raise Nonsense(f"a {type(reply).__name__} message in reply to Ask")
-    if reply.turn != ask.turn:
-        raise Nonsense("the reply to another question")
-    count = 0 if reply.failure else reply.begun
-    if not 1 <= reply.begun <= ask.limit or len(reply.replies) != count:
-        raise Nonsense(f"{len(reply.replies)} replies to {reply.begun} of {ask.limit} questions")
-    return Exchange(
-        begun=reply.begun,
-        replies=tuple(_reply(bytes(raw)) for raw in reply.replies),
-        failure=reply.failure,
-        events=reply.events,
-        recycle=reply.recycle,
-    )
-
-
-def _reply(data: bytes) -> Reply:
-    """A reply; one that does not fit its record is its own question's failure."""
-    try:
-        reply = decode_reply(data)
-    except Exception as error:  # noqa: BLE001  the worker may say anything
-        message = f"The adapter's answer does not fit its record: {said(error)}"
-        return Reply(failure=_failure("adapter", message))
-    if (reply.answer is None) == (reply.failure is None):
-        message = "The worker gave either no answer and no failure, or both"
-        return Reply(failure=_failure("adapter", message))
-    return reply
-
-
-def _failure(cause: Cause, message: str, detail: str = "", reason: str = "") -> Failure:
-    return Failure(cause=cause, message=message, detail=detail, reason=reason)
-
-
 def _failed(cause: Cause, message: str, reason: str = "") -> Exchange:
-    return Exchange(begun=1, replies=(Reply(failure=_failure(cause, message, reason=reason)),))
+    failure = Failure(cause=cause, message=message, reason=reason)
+    return Exchange(begun=1, replies=(Reply(failure=failure),))

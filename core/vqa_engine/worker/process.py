@@ -15,11 +15,11 @@ from typing import TypeVar
 import psutil
 from attrs import field, frozen
 
-from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.strays import MARK, end_marked, new_mark
+from vqa_engine.worker import replies
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.last_words import understood
@@ -37,9 +37,9 @@ from vqa_engine.worker.messages import (
     ToChild,
     ToHost,
     Vitals,
-    decode_in_host,
     encode_to_child,
 )
+from vqa_engine.worker.replies import Nonsense
 from vqa_engine.worker.timeouts import Timeouts
 from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
 
@@ -61,16 +61,16 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+"""Workers of this process, so that nobody else waits for them."""
+
+
 class WorkerDied(Exception):
     """The worker is gone. `verdict` says why, `said` is the end of what it printed."""
 
     def __init__(self, verdict: Verdict, said: str) -> None:
         super().__init__(verdict.message)
         self.verdict, self.said = verdict, said
-
-
-class Nonsense(Exception):
-    """What the worker said fits nothing that it was asked."""
 
 
 class Cancelled(Exception):
@@ -241,10 +241,7 @@ class Worker:
                 raise TimeoutError
             if self._cancelled.is_set():
                 raise Cancelled
-        try:
-            return decode_in_host(data)
-        except Exception as error:
-            raise Nonsense(f"a message that cannot be read ({said(error)})") from error
+        return replies.message(data)
 
     def _died(
         self, *, waited: float | None = None, lost: str = "", nonsense: str = ""
@@ -313,7 +310,7 @@ def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
 def _popen(
     interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...], mark: str
 ) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         interpreter.command(_CHILD, descriptors),
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
@@ -322,6 +319,8 @@ def _popen(
         start_new_session=True,
         env={**interpreter.environment(), MARK: mark},
     )
+    started.add(process)
+    return process
 
 
 def _discard(ends: _Ends) -> None:

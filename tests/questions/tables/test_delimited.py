@@ -144,3 +144,14 @@ def test_whatever_a_spreadsheet_writes_comes_back(
     assert [one.answers for one in found] == [
         (answer,) if answer.strip() else () for _, answer in rows
     ]
+
+
+def test_columns_that_say_nothing_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = table(tmp_path, "image,question,answer,notes,a,b,c,d,e\ncat.png,?,cat,,,,,,\n")
+    load_questions(path)
+    assert "a.csv: not used: the columns 'notes', 'a', 'b', 'c', 'd' and 1 more" in caplog.text
+    caplog.clear()
+    load_questions(table(tmp_path, "image,question,answer,category\ncat.png,?,cat,pets\n"))
+    assert "not used" not in caplog.text

@@ -11,8 +11,12 @@ from pathlib import Path
 from types import ModuleType
 
 from vqa_engine.errors import ConfigurationError
+from vqa_engine.files import read_regular
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.tasks.card import Task, read
+
+_LARGEST = 1 << 20
+"""Bytes of a card."""
 
 
 def names() -> list[str]:
@@ -47,7 +51,8 @@ def task(wanted: str) -> Task:
 
 def _at(path: Path) -> Task:
     try:
-        text = path.read_text("utf-8")
+        text = read_regular(path, _LARGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The task card {path} cannot be read: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"The task card {path} cannot be read: {reason}.") from error
     return read(text, path.absolute().parent, str(path))

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from vqa_engine.errors import ConfigurationError, QuestionSetError
+from vqa_engine.files import replace
 from vqa_engine.questions.store import cache
 
 TIMEOUT = 10.0
@@ -114,7 +115,7 @@ def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[st
     sizes = {path.relative_to(home).as_posix(): path.stat().st_size for path in files}
     note = _note(name, revision, patterns)
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_bytes(msgspec.json.encode(_Complete(str(home), info.sha or "", sizes)))
+    replace(note, [msgspec.json.encode(_Complete(str(home), info.sha or "", sizes))])
     return home
 
 

@@ -27,7 +27,8 @@ def accuracies(corpus: Corpus) -> Markup:
         f"{corpus.metrics[0]}, with 95 % intervals clustered by image. Questions without an "
         "answer are not scored."
     )
-    comparisons = " ".join(comparable(corpus.metrics))
+    labels = [one.label for one in corpus.contenders]
+    comparisons = " ".join(comparable(corpus.metrics, labels))
     return join(
         tag("h2", "Accuracy"),
         tag("p", note, class_="note"),

@@ -1,0 +1,76 @@
+"""Greedy answers behind a computed prefix, with no pass through the model that nobody needs.
+
+`generate_step` computes the last token of a prompt in a pass of its own, and a token beyond the
+last one that is asked for (mlx_vlm/generate/ar.py). An image that is computed apart from its
+question takes a pass more than the plain loop; without those two, it takes one less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from vqa_engine.adapter import GenerationPlan
+from vqa_engine_adapters.mlx.loading import Loaded
+from vqa_engine_adapters.mlx.prefill import steps
+from vqa_engine_adapters.swapping import swapped
+
+_HEAD = "lm_head"
+
+
+def continued(
+    loaded: Loaded, suffix: Sequence[int], plan: GenerationPlan, cache: list[Any]
+) -> Generator[tuple[Any, Any], None, None]:
+    """The likeliest tokens after a cache and a suffix, each with the logits of its place.
+
+    A GPU computes a token while the one before it is looked at, as long as more are asked for.
+    On a CPU there is nothing to hide, and the token after the end would be a pass for nothing.
+    """
+    import mlx.core as mx
+    from mlx_vlm.generate import generation_stream
+
+    model, ahead = loaded.model.language_model, mx.default_device().type == mx.DeviceType.gpu
+
+    def after(ids: Any) -> tuple[Any, Any]:
+        with mx.stream(generation_stream):
+            logits = model(inputs=ids, cache=cache).logits[0, -1]
+            token = mx.argmax(logits - mx.logsumexp(logits))
+            mx.async_eval(token, logits)  # type: ignore[no-untyped-call]  # in its stubs
+        return token, logits
+
+    with mx.stream(generation_stream), _last_place(model):
+        found = after(_prefilled(model, suffix, plan, cache))
+    for _ in range(plan.max_tokens - 1):
+        following = after(found[0].reshape(1, 1)) if ahead else None
+        yield found
+        found = following or after(found[0].reshape(1, 1))
+    yield found
+
+
+def _prefilled(model: Any, suffix: Sequence[int], plan: GenerationPlan, cache: list[Any]) -> Any:
+    """Put all but the last step of the suffix into the cache; the ids that are left."""
+    import mlx.core as mx
+
+    # Where the head cannot be kept to one place, the last token goes through by itself.
+    whole = len(suffix) if hasattr(model, _HEAD) else len(suffix) - 1
+    *before, last = steps(whole, plan.prefill_step)
+    ids = mx.array([list(suffix)])
+    if whole < len(suffix):
+        before, last = [*before, last], (whole, len(suffix))
+    for start, stop in before:
+        model(inputs=ids[:, start:stop], cache=cache)
+        mx.eval([layer.state for layer in cache])
+        mx.clear_cache()
+    return ids[:, last[0] : last[1]]
+
+
+def _last_place(model: Any) -> AbstractContextManager[None]:
+    """Have the model compute the logits of its last place only while the block runs.
+
+    A vocabulary is wide: in a small model the logits of twenty places cost more than the rest.
+    """
+    if not hasattr(model, _HEAD):
+        return nullcontext()
+    head = getattr(model, _HEAD)
+    return swapped(model, _HEAD, lambda states: head(states[:, -1:]))
