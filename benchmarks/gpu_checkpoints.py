@@ -38,8 +38,8 @@ def llava_16(folder: Path, *, large: bool) -> Path:
         return llava.write(folder)
     made = llava._config
 
-    def config(model_type: str, image: int) -> dict[str, Any]:
-        whole = made(model_type, image)
+    def config(model_type: str, image: int, body: str = "") -> dict[str, Any]:
+        whole = made(model_type, image, body)
         whole["text_config"] |= LLAVA_TEXT
         whole["vision_config"] |= LLAVA_VISION
         return whole
