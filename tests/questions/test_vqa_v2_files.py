@@ -52,6 +52,28 @@ def test_a_pair(tmp_path: Path) -> None:
     )
 
 
+def test_okvqa_as_published(tmp_path: Path) -> None:
+    asked = {"image_id": 297147, "question": "What sport is it?", "question_id": 2971475}
+    given = [
+        {"answer_id": turn, "raw_answer": "racing", "answer_confidence": "yes", "answer": "race"}
+        for turn in range(1, 11)
+    ]
+    known = {"image_id": 297147, "answer_type": "other", "question_type": "four"}
+    known |= {"question_id": 2971475, "answers": given, "confidence": 3}
+    about = {"info": {}, "license": {}, "data_type": "mscoco", "data_subtype": "val2014"}
+    questions = json_file(
+        tmp_path / "OpenEnded_mscoco_val2014_questions.json",
+        {**about, "task_type": "Open-Ended", "questions": [asked]},
+    )
+    annotations = json_file(
+        tmp_path / "mscoco_val2014_annotations.json",
+        {**about, "annotations": [known], "question_types": {"four": "Sports and Recreation"}},
+    )
+    (only,) = load_questions(questions, annotations=annotations)
+    assert (only.answers, only.question_type) == (("race",) * 10, "four")
+    assert str(only.image).endswith("COCO_val2014_000000297147.jpg")
+
+
 def test_questions_alone(tmp_path: Path) -> None:
     path, _ = vqa_pair(tmp_path, [asked(1)], [])
     (question,) = load_questions(path)
