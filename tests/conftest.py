@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 import psutil
@@ -35,6 +38,24 @@ def nobody_listening() -> Iterator[None]:
 
 def _listening() -> list[logging.Handler]:
     return [handler for name in OURS for handler in logging.getLogger(name).handlers]
+
+
+@pytest.fixture(scope="session")
+def temporary() -> Iterator[Path]:
+    """This session's own folder for temporary files, which workers inherit; for every user."""
+    with TemporaryDirectory(prefix="tests-") as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o1777)
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(temporary: Path) -> Iterator[None]:
+    """No test leaves a temporary file of ours."""
+    before = set(temporary.glob("vqa-engine-*"))
+    yield
+    assert set(temporary.glob("vqa-engine-*")) <= before
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from vqa_engine.adapter import (
     Question,
     as_image,
 )
+from vqa_engine.adapter.numbers import check_whole
 from vqa_engine.crew.crew import Crew
 from vqa_engine.crew.holder import Holder, Isolation
 from vqa_engine.crew.job import Job
@@ -128,6 +129,10 @@ class Engine:
         parallel: bool = False,
         observer: Observer = SILENT,
     ) -> None:
+        _check_whole(memory_budget=memory_budget, max_failures=max_failures)
+        _check_whole(0, same_failures=same_failures)
+        _check_kind(plan, GenerationPlan, "plan")
+        _check_kind(timeouts, Timeouts, "timeouts")
         self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
         if parallel and not places and len(self._adapters) > 1:
@@ -556,6 +561,20 @@ class Engine:
             self._journal.record_events(label, events)
         for event in events:
             self._observer.memory(label, event)
+
+
+def _check_whole(least: int = 1, **settings: int | None) -> None:
+    for name, value in settings.items():
+        try:
+            if value is not None:
+                check_whole(name, value, least)
+        except ValueError as error:
+            raise ConfigurationError(f"{error}.") from error
+
+
+def _check_kind(value: object, kind: type, name: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} is {value!r:.100}; it must be a {kind.__name__}.")
 
 
 def _check_choices(choices: Sequence[str]) -> None:

@@ -29,11 +29,11 @@ _KINDS = (
 )
 
 _ROOM = "Make room and run the same command again."
-_OTHER = "Make it writable, or name another place."
+_OTHER = "Make it writable, or give another path."
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _OTHER),
-    errno.EIO: "Its disk fails: name another place.",
+    errno.EIO: "Its disk fails: give another path.",
     errno.ENAMETOOLONG: "Give a shorter name.",
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Allow more open files (ulimit -n)."),
 }
@@ -118,7 +118,7 @@ def writing(path: Path | str) -> Iterator[None]:
 
 def unwritable(path: Path | str, error: OSError) -> str:
     """The sentence for what cannot be written."""
-    remedy = _REMEDIES.get(error.errno or 0, "Name another place.")
+    remedy = _REMEDIES.get(error.errno or 0, "Give another path.")
     return f"{path} cannot be written: {error.strerror or error}. {remedy}"
 
 

@@ -79,6 +79,8 @@ def _wrong(ctx: click.Context, option: click.Option, value: object) -> str:
         (isinstance(value, bool) and not option.is_flag, "not be true or false"),
         (option.is_flag and not isinstance(value, bool), "be true or false"),
         (not isinstance(value, str | int | float), "be a text or a number"),
+        (isinstance(option.type, click.Path) and not isinstance(value, str), "be a path"),
+        ("\0" in str(value), "have no NUL in it"),
         (endless, "be a finite number"),
         (whole and isinstance(value, float), "be a whole number"),
     )

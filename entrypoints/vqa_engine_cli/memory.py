@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, options
+from vqa_engine_cli.options import FOLDER, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 
@@ -16,8 +16,9 @@ from vqa_engine_cli.terminal import echo
 @options(
     click.option("--adapter", help="Only this adapter.  [default: all]"),
     click.option("--summary", is_flag=True, help="Print only the summary."),
+    salvage_option,
 )
-def memory(run: Path, adapter: str | None, summary: bool) -> None:
+def memory(run: Path, adapter: str | None, summary: bool, salvage: bool) -> None:
     """Print how memory was used in RUN, a run directory.
 
     First a timeline with a line for each action: time, question, strategy, call, bytes
@@ -27,7 +28,7 @@ def memory(run: Path, adapter: str | None, summary: bool) -> None:
     from vqa_engine.runs.directory import open_journal
     from vqa_engine.runs.timeline import summarise, summary_lines, timeline
 
-    journal = open_journal(run)
+    journal = open_journal(run, salvage=salvage)
     try:
         for label in journal.labels(adapter):
             echo(f"{label}:")

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, json_option, metric_option, only_options, options
+from vqa_engine_cli.options import (
+    FOLDER,
+    json_option,
+    metric_option,
+    only_options,
+    options,
+    salvage_option,
+)
 from vqa_engine_cli.terminal import echo, own, style
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ MARKS = {True: ("✗", "red"), False: ("✓", "green")}
         metavar="N",
         help="Show the first N questions.",
     ),
+    salvage_option,
     json_option,
 )
 def show(  # noqa: PLR0913, PLR0917  one for each option
@@ -45,6 +53,7 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
     adapter: str | None,
     metrics: tuple[str, ...],
     limit: int,
+    salvage: bool,
     as_json: bool,
 ) -> None:
     """Show the questions of RUN with every adapter's answer.
@@ -60,7 +69,7 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
     from vqa_engine.runs.rescoring import chosen_metrics
     from vqa_engine_cli.live import print_json
 
-    with closing(open_journal(run)) as journal:
+    with closing(open_journal(run, salvage=salvage)) as journal:
         chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
         found = by_question(journal, journal.labels(adapter), chosen, only)
         for rows in islice(found, limit):

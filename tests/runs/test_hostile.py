@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from vqa_engine.errors import JournalError, RunError
 from vqa_engine.runs import database
 from vqa_engine.runs.directory import RunDirectory, open_journal
 from vqa_engine.runs.journal import FILE, Journal
 from vqa_engine.runs.rescoring import score_run
+from vqa_engine_cli.main import cli
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 fuzz: Any = import_module("fuzz")
@@ -38,7 +40,7 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [*range(25), 140, 249])
+@pytest.mark.parametrize("seed", [*range(25), 140, 249, 50137])
 def test_a_damaged_run_is_read_or_refused(made: Path, seed: int) -> None:
     assert fuzz.attempt(made, seed) == ""
 
@@ -111,6 +113,17 @@ def test_intact_rows_are_scored_without_the_damaged_ones(
     kept = score_run(run, salvage=True).scores["a"][0].overall
     assert (whole.count, kept.count) == (32, 30)
     assert "2 of its rows cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("command", ["show --json --limit 99", "memory", "export", "score"])
+def test_a_damaged_run_is_read_with_salvage(run: Path, command: str) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute("UPDATE rows SET record = '{' WHERE id IN (1, 2)")
+        db.commit()
+    words = [*command.split(), str(run)]
+    refused = CliRunner().invoke(cli, words)
+    assert (refused.exit_code, "--salvage" in refused.output) == (1, True)
+    assert CliRunner().invoke(cli, [*words, "--salvage"]).exit_code == 0
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,25 @@ def test_any_value_of_any_key_is_used_or_refused(
         said = CliRunner().invoke(cli, [*words, "--config", __file__])
         if said.exit_code:
             refused(said)
+
+
+@pytest.mark.parametrize(
+    "value", ["a\0b", "n" * 300, "\udcff.jsonl", "/proc/1/mem", "~nobody-such/x"]
+)
+def test_a_path_that_no_file_has_is_refused_or_left_to_the_command(
+    value: str, tmp_path: Path
+) -> None:
+    for words, option in OPTIONS:
+        if isinstance(option.type, click.Path) and "\0" not in value:
+            said = CliRunner().invoke(cli, [*words, option.opts[0], value])
+            if said.exit_code:
+                refused(said)
+        if (
+            any("--config" in one.opts for one in ALL[words].params)
+            and option.opts[0] != "--config"
+        ):
+            file = tmp_path / "options.toml"
+            file.write_text(f"{option.opts[0][2:]} = {json.dumps(value)}", "utf-8")
+            said = CliRunner().invoke(cli, [*words, "--config", str(file)])
+            if said.exit_code:
+                refused(said)

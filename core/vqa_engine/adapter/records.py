@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Union, get_args
 
 from attrs import field, frozen, validators
 
+from vqa_engine.adapter.numbers import finite, whole
 from vqa_engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -174,18 +175,16 @@ class GenerationPlan:
         ConfigurationError: `prompt` has no `{question}`.
     """
 
-    max_tokens: int = field(default=32, validator=validators.ge(1))
-    temperature: float = field(default=0.0, validator=validators.ge(0.0))
-    seed: int = 0
-    prefill_step: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    image_longest_edge: int | None = field(
-        default=None, validator=validators.optional(validators.ge(1))
-    )
+    max_tokens: int = field(default=32, validator=whole(1))
+    temperature: float = field(default=0.0, validator=finite(0))
+    seed: int = field(default=0, validator=whole(-(2**63)))
+    prefill_step: int | None = field(default=None, validator=validators.optional(whole(1)))
+    image_longest_edge: int | None = field(default=None, validator=validators.optional(whole(1)))
     kv_bits: int | None = field(
         default=None, validator=validators.optional(validators.in_((2, 3, 4, 6, 8)))
     )
-    encoder_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
-    rung: int = field(default=0, validator=validators.ge(0))
+    encoder_batch: int | None = field(default=None, validator=validators.optional(whole(1)))
+    rung: int = field(default=0, validator=whole(0))
     trace: bool = False
     prompt: str | None = field(default=None)
     system: str | None = None

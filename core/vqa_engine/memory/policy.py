@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen, validators
 
+from vqa_engine.adapter.numbers import whole
+
 
 @frozen(kw_only=True)
 class MemoryPolicy:
@@ -16,6 +18,6 @@ class MemoryPolicy:
     of the peak for up to a third of the speed (docs/memory.md).
     """
 
-    budget: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    budget: int | None = field(default=None, validator=validators.optional(whole(1)))
     lossy: bool = False
     saver: bool = False

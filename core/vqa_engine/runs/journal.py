@@ -216,7 +216,7 @@ class Journal:
     def tally(self, adapter: str, total: int | None = None) -> Tally:
         """The counts of one adapter; `total` is how many questions the run has, if known."""
         counts = self._db.execute(
-            "SELECT cause, count(*), total(degraded) FROM rows WHERE adapter = ? "
+            "SELECT cause, count(*), total(degraded = 1) FROM rows WHERE adapter = ? "
             "GROUP BY cause ORDER BY count(*) DESC, cause",
             (adapter,),
         ).fetchall()

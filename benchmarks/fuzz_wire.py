@@ -1,0 +1,222 @@
+"""Workers that speak nonsense at random: the host blames the worker, and goes on.
+
+    python benchmarks/fuzz_wire.py [--seconds 300] [--seed N]
+
+Each worker says what a real one would, spoilt: other kinds of message, doubled, truncated, deep,
+huge, with numbers out of range, with fields that are not there. A load that fails is an error of
+ours, a question that fails is a failed reply, the next question is asked, and no process is
+left. Whatever else happens is printed with its seed, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import stat
+import sys
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+import click
+import msgspec
+import psutil
+
+from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, MemoryReading, Question
+from vqa_engine.errors import VqaEngineError
+from vqa_engine.interpreter import version
+from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.results import Loaded, Released, Reply
+from vqa_engine.worker import Limits, Timeouts, WorkerSession
+from vqa_engine.worker.messages import (
+    PROTOCOL,
+    Begun,
+    Hello,
+    Left,
+    Ready,
+    Refused,
+    Said,
+    Vitals,
+    encode_to_host,
+)
+from vqa_engine.worker.wire import HEADER, MAGIC
+
+SLOW = 20.0
+"""Seconds for one worker's whole life; a hang would be longer."""
+
+TIMEOUTS = Timeouts(load=2, answer=2, stop=0.5)
+
+WORKER = """#!{python} -S
+import os, sys
+reader, writer = int(sys.argv[-3]), int(sys.argv[-2])
+try:
+    for number in range(6):
+        if number:
+            head = b""
+            while len(head) < 8:
+                part = os.read(reader, 8 - len(head))
+                if not part:
+                    sys.exit()
+                head += part
+            left = int.from_bytes(head[4:], "big")
+            while left:
+                left -= len(os.read(reader, left))
+        data = open({folder!r} + "/" + str(number), "rb").read()
+        while data:
+            data = data[os.write(writer, data):]
+    os.read(reader, 1)
+except OSError:
+    pass
+"""
+
+VALUES: tuple[Any, ...] = (
+    *(None, -1, 0, 1 << 40, -(1 << 63), (1 << 64) - 1, 1e308, float("nan"), float("inf")),
+    *(True, "", "text", "\x1b[2J", b"\xff", [], {}, [[]], {"type": "said"}, "x" * 100_000),
+)
+
+_ANSWER = msgspec.Raw(encode_to_host(Reply(answer=Answer("yes"))))
+_LOADED = Loaded(profile=MemoryProfile(), seconds=0.0, memory=MemoryReading(), window=1)
+HELLO = Hello(PROTOCOL, version(), "3.11", 1)
+READY = Ready(_LOADED, Vitals())
+LEFT = Left(Released(residue=0, seconds=0.0))
+REFUSED = Refused(kind="OutOfMemory", message="no", cause="adapter", facts={})
+
+
+def said(turn: int) -> Said:
+    """The answer to a question."""
+    return Said(begun=1, vitals=Vitals(), replies=(_ANSWER,), turn=turn)
+
+
+def framed(data: bytes) -> bytes:
+    """A frame."""
+    return HEADER.pack(MAGIC, len(data)) + data
+
+
+def spoilt(message: Any, chance: random.Random) -> bytes:
+    """A message as a bad worker says it: one frame or several, or none."""
+    data = encode_to_host(message)
+    kind = chance.choice((_value, _value, _value, _bytes, _cut, _twice, _other, _deep, _lie))
+    return kind(data, chance)
+
+
+def _value(data: bytes, chance: random.Random) -> bytes:
+    """One value, key or item is another."""
+    record = msgspec.msgpack.decode(data)
+    places = list(_places(record))
+    holder, key = chance.choice(places)
+    if isinstance(holder, dict) and chance.random() < 0.3:
+        holder[chance.choice(("more", "type", "turn", "notes"))] = chance.choice(VALUES)
+    elif isinstance(holder, dict) and chance.random() < 0.2:
+        del holder[key]
+    else:
+        holder[key] = chance.choice(VALUES)
+    try:
+        return framed(msgspec.msgpack.encode(record))
+    except UnicodeEncodeError:
+        return framed(data)
+
+
+def _places(record: Any) -> Any:
+    if isinstance(record, dict):
+        for key, value in record.items():
+            yield record, key
+            yield from _places(value)
+    elif isinstance(record, list):
+        for place, value in enumerate(record):
+            yield record, place
+            yield from _places(value)
+
+
+def _bytes(data: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(framed(data))
+    for _ in range(chance.choice((1, 3, 20))):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    return bytes(changed)
+
+
+def _cut(data: bytes, chance: random.Random) -> bytes:
+    return framed(data)[: chance.randrange(len(data) + HEADER.size)]
+
+
+def _twice(data: bytes, chance: random.Random) -> bytes:
+    return framed(data) * chance.choice((2, 3, 1000))
+
+
+def _other(_data: bytes, chance: random.Random) -> bytes:
+    others = (HELLO, READY, LEFT, REFUSED, said(1), said(9), Begun(-1), Begun(1), Begun(1 << 60))
+    return framed(encode_to_host(chance.choice(others)))
+
+
+def _deep(_data: bytes, chance: random.Random) -> bytes:
+    opening = chance.choice((b"\x91", b"\x81\xa1a"))
+    return framed(opening * chance.choice((10, 1_000, 100_000)) + b"\xc0")
+
+
+def _lie(data: bytes, chance: random.Random) -> bytes:
+    """A length that is not the message's."""
+    length = chance.choice((0, len(data) - 1, len(data) + 1, 1 << 30, (1 << 32) - 1))
+    return HEADER.pack(MAGIC, length) + data
+
+
+def worker(folder: Path, chance: random.Random) -> Path:
+    """An interpreter whose worker says what a real one would, with one message spoilt."""
+    script = [HELLO, READY, said(1), said(2), said(3), LEFT]
+    bad = chance.randrange(len(script))
+    for number, message in enumerate(script):
+        good = framed(encode_to_host(message))
+        (folder / str(number)).write_bytes(spoilt(message, chance) if number == bad else good)
+    program = folder / "python"
+    program.write_text(WORKER.format(python=sys.executable, folder=str(folder)))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def attempt(seed: int) -> str:
+    """Run one bad worker through a session; "" if the host did well, else what it did."""
+    chance, begun = random.Random(seed), monotonic()
+    with TemporaryDirectory(prefix="vqa-engine-") as folder:
+        spec = AdapterSpec(
+            name="fuzz", label="fuzz", target="fuzz:Fuzz", python=worker(Path(folder), chance)
+        )
+        limits = Limits(workers=2, loads=2)
+        session = WorkerSession(spec, timeouts=TIMEOUTS, limits=limits)
+        try:
+            session.load()
+            for number in range(2):
+                question = Question(question_id=number, image=b"", text="?")
+                [(asked, reply)] = session.ask([question], GenerationPlan())
+                if asked is not question or (reply.answer is None) == (reply.failure is None):
+                    return f"seed {seed}: a reply without an answer or a failure"
+        except VqaEngineError as error:
+            if "\n" in str(error):
+                return f"seed {seed}: more than one line: {error}"
+        except BaseException:  # noqa: BLE001  that is what is looked for
+            return f"seed {seed}\n{traceback.format_exc()}"
+        finally:
+            session.release()
+        if left := psutil.Process().children():
+            return f"seed {seed}: left behind: {left}"
+    took = monotonic() - begun
+    return f"seed {seed}: it took {took:.0f} s" if took > SLOW else ""
+
+
+@click.command(help=__doc__)
+@click.option("--seconds", default=300.0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="The first one.")
+def main(seconds: float, seed: int) -> None:
+    """Try seed after seed until the time is over."""
+    logging.disable(logging.ERROR)
+    found, begun, first = 0, monotonic(), seed
+    while monotonic() - begun < seconds:
+        if failure := attempt(seed):
+            found += 1
+            click.echo(failure)
+        seed += 1
+    click.echo(f"{seed - first} bad workers, {found} failures")
+    raise SystemExit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
