@@ -9,8 +9,8 @@ the same loaded model and the same files on disk, 640 by 480 JPEGs.
 - `torch`: LLaVA 1.5 7B in bfloat16. `generate` of transformers on left-padded batches of 1, 8
   and 32 with the checkpoint's own processor, and `llava_torch` in a session, with one question
   per image and with five.
-- `mlx`: LLaVA 1.6 7B and Phi-3.5-vision in 4 bits. A loop over `mlx_vlm.generate`, and our
-  session, with one question per image and with five.
+- `mlx`: LLaVA 1.6 7B and Phi-3.5-vision in 4 bits, SmolVLM 256M in float32. A loop over
+  `mlx_vlm.generate`, and our session, with one question per image and with five.
 
 The columns: questions per second, the GPU's utilisation as nvidia-smi samples it, processor
 cores kept busy, peak memory above the weights, and answers whose ids are not those of one by
@@ -412,14 +412,19 @@ def _again(questions: Sequence[Question]) -> list[Question]:
 
 
 def mlx_part(images: int, tokens: int, *, large: bool) -> list[Row]:
-    """LLaVA 1.6 and Phi-3.5-vision on MLX."""
-    from benchmarks.gpu_checkpoints import llava_16, phi_35
+    """LLaVA 1.6, Phi-3.5-vision and SmolVLM on MLX."""
+    from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
 
     from vqa_engine_adapters.mlx.llava import LlavaMlx
     from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+    from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
     rows = []
-    for adapter, write in ((LlavaMlx(), llava_16), (Phi35Vision(), phi_35)):
+    for adapter, write in (
+        (LlavaMlx(), llava_16),
+        (Phi35Vision(), phi_35),
+        (SmolVlm(), smolvlm_256m),
+    ):
         with tempfile.TemporaryDirectory() as at:
             folder = Path(at)
             model = write(folder / "model", large=large)

@@ -1,4 +1,4 @@
-"""Checkpoints of published shapes with random weights in 4 bits, for MLX; or tiny ones."""
+"""Checkpoints of published shapes with random weights, for MLX; or tiny ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.checkpoints import llava, phi3_v
+from benchmarks.image_reuse import CASES
+from tests.checkpoints import llava, phi3_v, smolvlm
 
 LLAVA_TEXT = {
     "hidden_size": 4096,
@@ -38,8 +39,8 @@ def llava_16(folder: Path, *, large: bool) -> Path:
         return llava.write(folder)
     made = llava._config
 
-    def config(model_type: str, image: int) -> dict[str, Any]:
-        whole = made(model_type, image)
+    def config(model_type: str, image: int, body: str = "") -> dict[str, Any]:
+        whole = made(model_type, image, body)
         whole["text_config"] |= LLAVA_TEXT
         whole["vision_config"] |= LLAVA_VISION
         return whole
@@ -74,6 +75,11 @@ def phi_35(folder: Path, *, large: bool) -> Path:
         return phi3_v.write(folder, num_crops=4)
     with patch.object(phi3_v, "_config", config), patch.object(phi3_v, "write_weights", _quantised):
         return phi3_v.write(folder, num_crops=4)
+
+
+def smolvlm_256m(folder: Path, *, large: bool) -> Path:
+    """SmolVLM 256M with 17 tiles, in float32."""
+    return CASES["smolvlm-256m"].write(folder) if large else smolvlm.write(folder)
 
 
 def _quantised(folder: Path, model: Any, seed: int, gain: float = 1.0) -> None:

@@ -34,6 +34,9 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
 
+_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+"""Brands of HEIC files (ISO/IEC 23008-12, annex B.4), behind `ftyp`; phones write `heic`."""
+
 _MAX_BYTES = 1 << 30
 """Most bytes of a file that are read at once: four times what `MAX_PIXELS` take uncompressed."""
 
@@ -198,7 +201,7 @@ def _as_it_is(
         source = _contents(Path(source), root)
     if not source:
         raise _Refusal(_EMPTY)
-    with Image.open(io.BytesIO(source), formats=_formats()) as image:
+    with _recognised(io.BytesIO(source)) as image:
         if image.format not in _SENT or image.mode not in {"L", "RGB"}:
             return None
         if image.has_transparency_data or getattr(image, "n_frames", 1) > 1:
@@ -212,8 +215,30 @@ def _as_it_is(
 def _decoded(file: BinaryIO, size: int) -> Image.Image:
     if size == 0:
         raise _Refusal(_EMPTY)
-    with Image.open(file, formats=_formats()) as image:
+    with _recognised(file) as image:
         return _upright_rgb(image)
+
+
+def _recognised(file: BinaryIO) -> Image.Image:
+    """The file as an image whose pixels are still to be decoded."""
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC:
+        return Image.open(file, formats=_heic())
+    return Image.open(file, formats=_formats())
+
+
+def _heic() -> tuple[str, ...]:
+    """The format of HEIC files, which a package of its own reads."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise _Refusal(
+            "it is a HEIC picture, and reading those needs pillow-heif: "
+            "pip install 'vqa-engine[heic]', or save it as JPEG"
+        ) from None
+    register_heif_opener()
+    return ("HEIF",)
 
 
 @cache

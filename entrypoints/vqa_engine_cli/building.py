@@ -121,6 +121,14 @@ def plan(given: dict[str, Any]) -> GenerationPlan:
     )
 
 
+def has_typed_prompt(given: dict[str, Any]) -> bool:
+    """Whether `--prompt` or the file words the questions of all adapters."""
+    from vqa_engine import AdapterSpec
+
+    labels = {AdapterSpec.parse(text).label for text in given["adapters"]}
+    return _prompt(given, labels) is not None
+
+
 def _prompt(given: dict[str, Any], labels: set[str]) -> str | None:
     """The wording for all adapters, where it needs no more of a question than text and choices."""
     text = _wording(given, labels)

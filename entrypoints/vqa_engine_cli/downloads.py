@@ -18,13 +18,16 @@ class Downloads:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._name = ""
+        self._name = self._whole = ""
         self._tenth = -1
         self._bar: Progress | None = None
         self._task: Any = None
 
     def show(self, label: str, transfer: Transfer) -> None:
         """How far a download is; the first time also what it is and where it goes."""
+        whole = transfer.done >= transfer.total
+        if whole and transfer.name == self._whole:
+            return  # the end is reported by the last byte, and once more by the last file
         if transfer.name != self._name:
             self._begin(label, transfer)
         tenth = transfer.done * _TENTHS // max(transfer.total, 1)
@@ -33,7 +36,8 @@ class Downloads:
         elif tenth > self._tenth:
             self._say(f"{label}: {tenth * _TENTHS} % of {_gigabytes(transfer.total)}")
         self._tenth = max(tenth, self._tenth)
-        if transfer.done >= transfer.total:
+        if whole:
+            self._whole = transfer.name
             self.close()
 
     def close(self) -> None:

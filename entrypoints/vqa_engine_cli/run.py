@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, has_demo, places, question_set
+from vqa_engine_cli.building import engine, has_demo, has_typed_prompt, places, question_set
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -235,7 +235,8 @@ def _show(
         show_formatted(result.scores, given["form"])
     else:
         show_result(result, questions.name, keep_failed=given["keep_failed"])
-        _show_prompts(result, questions, running)
+        if not has_typed_prompt(given):
+            _show_prompts(result, questions, running)
 
 
 def _show_prompts(result: RunResult, questions: QuestionSet, running: Engine) -> None:

@@ -24,6 +24,12 @@ QWEN_TEMPLATE = (
     "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+INTERNVL_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for item in message['content'] %}{% if item['type'] == 'image' %}<image>\n"
+    "{% else %}{{ item['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 QWEN_SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
     "<|image_pad|>", "<|video_pad|>",
@@ -57,7 +63,12 @@ def write(folder: Path, kind: str) -> Path:
 
 def files(folder: Path, kind: str) -> dict[str, Any]:
     """Everything but the weights; the configuration."""
-    made = {"gemma3": _gemma3, "pixtral": _pixtral, "internvl_chat": _internvl}
+    made = {
+        "gemma3": _gemma3,
+        "pixtral": _pixtral,
+        "internvl_chat": _internvl_chat,
+        "internvl": _internvl,
+    }
     return made[kind](folder) if kind in made else _qwen(folder, kind)
 
 
@@ -213,6 +224,66 @@ def _pixtral(folder: Path) -> dict[str, Any]:
 
 
 def _internvl(folder: Path) -> dict[str, Any]:
+    """The layout of transformers, as in OpenGVLab/InternVL3_5-*-HF."""
+    specials = (
+        "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>",
+        "<video>",
+    )  # fmt: skip
+    tokenizer = byte_level_bpe(specials)
+    size = tokenizer.get_vocab_size()
+    config = {
+        "model_type": "internvl",
+        "image_token_id": specials.index("<IMG_CONTEXT>"),
+        "image_seq_length": 4,
+        "downsample_ratio": 0.5,
+        "eos_token_id": 2,
+        "tie_word_embeddings": False,
+        "text_config": {
+            **TEXT, "model_type": "qwen3", "head_dim": 32, "vocab_size": size, "rope_theta": 1e6,
+            "tie_word_embeddings": False, "max_position_embeddings": 4096,
+        },
+        "vision_config": {
+            "model_type": "internvl_vision", "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": [56, 56],
+            "patch_size": [14, 14], "attention_bias": True,
+        },
+    }  # fmt: skip
+    names = {"start_image_token": "<img>", "end_image_token": "</img>"}
+    names |= {"context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
+    write_json(
+        folder,
+        "tokenizer_config.json",
+        {
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "tokenizer_class": "Qwen2Tokenizer",
+            "processor_class": "InternVLProcessor",
+            "extra_special_tokens": names,
+            **names,
+        },
+    )
+    write_json(
+        folder,
+        "preprocessor_config.json",
+        {
+            **_pixels("GotOcr2ImageProcessor", "InternVLProcessor"),
+            **{"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
+            "resample": 3,
+            "size": {"height": 56, "width": 56},
+            "crop_to_patches": True,
+            "min_patches": 1,
+            "max_patches": 12,
+        },
+    )
+    write_json(
+        folder,
+        "processor_config.json",
+        {"image_seq_length": 4, "processor_class": "InternVLProcessor"},
+    )
+    return _finish(folder, config, tokenizer, INTERNVL_TEMPLATE.replace("<image>", specials[5]))
+
+
+def _internvl_chat(folder: Path) -> dict[str, Any]:
     specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
     tokenizer = byte_level_bpe(specials)
     text = {**TEXT, "model_type": "qwen2", "vocab_size": tokenizer.get_vocab_size()}
@@ -241,13 +312,7 @@ def _internvl(folder: Path) -> dict[str, Any]:
     )
     images = _pixels("InternVLImageProcessor", "InternVLChatProcessor")
     write_json(folder, "preprocessor_config.json", images)
-    template = (
-        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-        "{% for item in message['content'] %}{% if item['type'] == 'image' %}<image>\n"
-        "{% else %}{{ item['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    return _finish(folder, config, tokenizer, template)
+    return _finish(folder, config, tokenizer, INTERNVL_TEMPLATE)
 
 
 _QWEN_VISION: dict[str, dict[str, Any]] = {

@@ -106,6 +106,20 @@ def test_a_checkpoint_with_planted_code_answers_and_none_of_it_runs(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("adapter", [SmolVlm, MlxVlm])
+def test_weights_that_are_pickled_alone_are_refused(
+    copied: Callable[[str], Path], adapter: type[MlxVlm]
+) -> None:
+    folder = copied("smolvlm")
+    mark = plant(folder)
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    with pytest.raises(CheckpointError):
+        adapter().load(ModelRef(model=str(folder)))
+    assert not mark.exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["got", "internvl_chat", "inkling", "phi3_v"])
 def test_a_model_type_that_mlx_vlm_trusts_runs_nothing_either(
     tmp_path: Path, model_type: str

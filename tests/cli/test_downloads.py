@@ -25,10 +25,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shown(*, terminal: bool) -> str:
-    """What is written of a download in 21 reports."""
+    """What is written of a download in 21 reports, the last of them twice."""
     written = io.StringIO()
     downloads = Downloads(Console(file=written, force_terminal=terminal, width=120))
-    for done in range(21):
+    for done in (*range(21), 20):
         downloads.show(
             "smolvlm",
             Transfer(

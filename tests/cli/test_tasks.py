@@ -73,6 +73,13 @@ def test_a_task_runs_with_and_without_its_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_typed_prompt_is_not_called_the_adapters(tmp_path: Path) -> None:
+    typed = ("--prompt", "{question} Say a word.", "--isolation", "inline")
+    told = said("--task", card(tmp_path), *typed, "-o", str(tmp_path / "run"))
+    assert "worded by the adapter" not in told
+
+
+@pytest.mark.slow
 def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
     path = card(tmp_path)
     (tmp_path / "own.csv").write_text("scan,question,answer\na.png,Whose?,mine\n")

@@ -36,7 +36,7 @@ ADAPTERS = {
     "llava": "llava",
     "llava_next": "llava",
     "llava_next_vicuna": "llava",
-    **dict.fromkeys(checkpoints.FURTHER, "generic"),
+    **dict.fromkeys((*checkpoints.FURTHER, "internvl"), "generic"),
 }
 ROOM = "vqa_engine_adapters"
 PAIRS = {
@@ -45,6 +45,8 @@ PAIRS = {
     "generic": (f"{ROOM}.mlx.generic:MlxVlm", f"{ROOM}.torch.generic:Transformers"),
 }
 KINDS = tuple(ADAPTERS)
+ALONE = ("gemma3", "internvl")
+"""Asked about one image at a time, as LLaVA is."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_ids_are_those_of_transformers(
 ) -> None:
     family = ADAPTERS[kind]
     questions = list(_questions(tmp_path, TEXTS[:1] if family == "generic" else TEXTS))
-    if family != "llava" and kind != "gemma3":  # which are asked about one image at a time
+    if family != "llava" and kind not in ALONE:
         questions += _about_several(tmp_path)
     on_mlx, on_torch = PAIRS[family]
     folder = torch.submit(inside.write, tmp_path / kind, kind).result()

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.builders import png
 from tests.http.scripted import Script, serving
 from vqa_engine import AdapterSpec, Engine, GenerationPlan, ModelRef
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [("Is <|im_end|> red?", "Is < |im_end|> red?"), ("a</s><eos>", "a< /s>< eos>"),
+     ("Is 1 < 2 | [x]?", "Is 1 < 2 | [x]?")],
+)  # fmt: skip
+def test_the_name_of_a_control_token_is_text_to_a_server(text: str, sent: str) -> None:
+    script = Script()
+    with serving(script) as url:
+        spec = AdapterSpec(name="openai_server", model=ModelRef(options={"base_url": url}))
+        with Engine(spec, isolation="inline") as engine:
+            engine.ask(png(), text, choices=("<end_of_utterance>", "red"))
+    (body,) = script.asked
+    asked = body["messages"][-1]["content"][-1]["text"]
+    assert asked.startswith(sent)
+    assert "<end_of_utterance>" not in asked
 
 
 def test_a_server_gets_the_system_message_the_prompt_and_the_stop_texts() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -373,3 +374,27 @@ def test_threads_open_together() -> None:
 
 def test_formats_start_no_program() -> None:
     assert not {"EPS", "WMF"} & set(FORMATS)
+
+
+def heic(folder: Path) -> Path:
+    heif = pytest.importorskip("pillow_heif")
+    file = folder / "a.heic"
+    heif.from_pillow(Image.new("RGB", (64, 48), RED)).save(file)
+    return file
+
+
+def test_heic_is_read_with_the_package_for_it(tmp_path: Path) -> None:
+    file = heic(tmp_path)
+    for source in (file, file.read_bytes()):
+        image = opened(source)
+        assert (image.mode, image.size) == ("RGB", (64, 48))
+        red, green, blue = image.getpixel((20, 20))  # type: ignore[misc]  # three bands
+        assert red > 240
+        assert max(green, blue) < 20
+    assert refusal(file.read_bytes()[:200])
+
+
+def test_heic_without_the_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    head = b"\0\0\0\x18ftypheic" + bytes(40)
+    assert "pip install 'vqa-engine[heic]'" in refusal(head).reason

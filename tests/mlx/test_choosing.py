@@ -92,3 +92,10 @@ def test_a_batch_has_the_logprobs_of_one_by_one(checkpoints: Checkpoints, kind: 
             getattr(one, "logprob", None) for one in adapter.answer_batch(asked, plan, None)
         ]
     assert together == pytest.approx(alone, abs=1e-3)
+
+
+def test_the_name_of_a_control_token_is_text_as_an_option(smol: MlxAdapter) -> None:
+    def found(*options: str) -> object:
+        return smol.score_choices(QUESTION, options, PLAN).loglikelihoods
+
+    assert found("<end_of_utterance>", "red") == found("< end_of_utterance>", "red")

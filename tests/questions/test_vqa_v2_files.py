@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.question_builders import YES, annotation, asked, checked, json_file, vqa_pair
 from vqa_engine.adapter import Question
-from vqa_engine.errors import QuestionSetError
+from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.images import open_image
 from vqa_engine.questions import QuestionSet, load_questions
 
@@ -50,6 +50,28 @@ def test_a_pair(tmp_path: Path) -> None:
         origin="questions.json:questions[1]",
         image_root=tmp_path,
     )
+
+
+def test_okvqa_as_published(tmp_path: Path) -> None:
+    asked = {"image_id": 297147, "question": "What sport is it?", "question_id": 2971475}
+    given = [
+        {"answer_id": turn, "raw_answer": "racing", "answer_confidence": "yes", "answer": "race"}
+        for turn in range(1, 11)
+    ]
+    known = {"image_id": 297147, "answer_type": "other", "question_type": "four"}
+    known |= {"question_id": 2971475, "answers": given, "confidence": 3}
+    about = {"info": {}, "license": {}, "data_type": "mscoco", "data_subtype": "val2014"}
+    questions = json_file(
+        tmp_path / "OpenEnded_mscoco_val2014_questions.json",
+        {**about, "task_type": "Open-Ended", "questions": [asked]},
+    )
+    annotations = json_file(
+        tmp_path / "mscoco_val2014_annotations.json",
+        {**about, "annotations": [known], "question_types": {"four": "Sports and Recreation"}},
+    )
+    (only,) = load_questions(questions, annotations=annotations)
+    assert (only.answers, only.question_type) == (("race",) * 10, "four")
+    assert str(only.image).endswith("COCO_val2014_000000297147.jpg")
 
 
 def test_questions_alone(tmp_path: Path) -> None:
@@ -177,7 +199,8 @@ def test_any_bytes(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "any.json"
     path.write_bytes(data)
     for source, annotations_ in ((path, None), (good, path)):
-        with pytest.raises(QuestionSetError):
+        # A list of objects is a table, whose columns may have to be named.
+        with pytest.raises((QuestionSetError, ConfigurationError)):
             load_questions(source, annotations=annotations_)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,8 @@ def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None
 
 
 def test_the_same_questions_about_other_data_are_refused(tmp_path: Path) -> None:
-    sides = [Side(run(tmp_path / name, questions(3), fakes.Oracle)) for name in "abc"]
+    first = run(tmp_path / "a", questions(3), fakes.Oracle)
+    sides = [Side(first), *(Side(shutil.copytree(first, tmp_path / name)) for name in "bc")]
     for side, commit in zip(sides, ("1", "2", None), strict=True):
         noted = evolve(read_manifest(side.run), question_data=commit and f"owner/pets@{commit}")
         (side.run / FILE).write_bytes(noted.encode())

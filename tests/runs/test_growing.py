@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.builders import questions
-from tests.fakes import First, Instant, Second
+from tests.fakes import First, Instant, Second, Unreachable
 from vqa_engine import Engine
-from vqa_engine.errors import RunMismatch, ScoringError
+from vqa_engine.errors import CheckpointError, RunMismatch, ScoringError
 from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import extends, select
@@ -177,3 +177,19 @@ def test_runs_over_other_questions_are_not_scored_together(tmp_path: Path) -> No
     run(tmp_path / "b", First(), count=4)
     with pytest.raises(ScoringError, match="over other questions"):
         score_runs([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_run_without_a_row_is_begun_anew_with_other_settings(tmp_path: Path) -> None:
+    with Engine(Unreachable(), isolation="inline") as engine, pytest.raises(CheckpointError):
+        engine.run(questions(3), tmp_path / "r")
+    assert run(tmp_path / "r", Instant(), count=2) == 2
+    assert set(read_manifest(tmp_path / "r").adapters) == {"instant"}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    folders = [tmp_path / parent / "run" for parent in ("monday", "tuesday")]
+    for folder in folders:
+        folder.parent.mkdir()
+        run(folder, First())
+    merged = score_runs([*folders, folders[0]])
+    assert list(merged.scores) == [f"{folder}/first" for folder in folders]

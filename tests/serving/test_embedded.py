@@ -45,6 +45,10 @@ def test_the_clients_own_instruction_is_the_only_one(
 def test_questions_about_one_picture_share_its_prefix() -> None:
     with serving(embedded()) as client:
         first, second = (client.ask(QUESTION, model="smolvlm").json() for _ in range(2))
+        names = ("<end_of_utterance>", "< end_of_utterance>")
+        control, plain = (client.ask(f"{name}{QUESTION}", model="smolvlm").json() for name in names)
+    assert control["choices"] == plain["choices"]
+    assert control["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
     assert first["choices"][0]["message"]["content"] == "red"
     assert first["choices"] == second["choices"]
     details = [one["usage"]["prompt_tokens_details"] for one in (first, second)]

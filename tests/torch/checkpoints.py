@@ -130,7 +130,7 @@ def write(folder: Path, kind: str, seed: int = 0) -> Path:
             "idefics2": _idefics2,
             "pixtral": _pixtral,
             "moondream2": _moondream,
-            **{kind: partial(_further, kind=kind) for kind in FURTHER},
+            **{kind: partial(_further, kind=kind) for kind in (*FURTHER, "internvl")},
         }
         writers[kind](folder, seed)
     return folder

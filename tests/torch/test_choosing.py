@@ -133,3 +133,11 @@ def test_the_logprob_of_an_answer_is_that_of_its_text(smol: Remote, worker: Work
     ).result()
     assert answer.logprob == pytest.approx(found, abs=NEAR)
     assert said(worker, QUESTION, evolve(plan, logprobs=False)).logprob is None
+
+
+@pytest.mark.slow
+def test_the_name_of_a_control_token_is_text_as_an_option(smol: Remote) -> None:
+    def found(*options: str) -> object:
+        return smol.call("score_choices", QUESTION, options, TEXTS).loglikelihoods
+
+    assert found("<end_of_utterance>", "red") == found("< end_of_utterance>", "red")

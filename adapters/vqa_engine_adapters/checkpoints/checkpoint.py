@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,8 +105,14 @@ def within_reach(family: Family, model: ModelRef) -> Description | None:
     except CheckpointError as error:
         if family.model is None or (model.model or family.model) != family.model:
             raise
-        log.warning("%s: the built-in estimate is used, for %s", family.model, error.reason)
+        _estimating(family.model, error.reason)
         return None
+
+
+@cache
+def _estimating(model: str, reason: str) -> None:
+    """Said once: a command may ask for the same estimate several times."""
+    log.warning("%s: the built-in estimate is used, for %s", model, reason)
 
 
 def _named(family: Family, model: ModelRef) -> str:

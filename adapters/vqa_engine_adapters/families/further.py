@@ -124,8 +124,10 @@ def _internvl_tokens(config: Config, _settings: Config) -> ImageTokens:
     """The most tiles and a small copy (mlx_vlm/models/internvl_chat/processor.py)."""
     vision = config.get("vision_config") or {}
     edge = config.get("force_image_size") or vision.get("image_size") or 448
-    edge = edge[0] if isinstance(edge, list) else edge
-    patch = vision.get("patch_size") or 14
+    edge, patch = (
+        side[0] if isinstance(side, list) else side
+        for side in (edge, vision.get("patch_size") or 14)
+    )
     per_tile = int((edge // patch) ** 2 * float(config.get("downsample_ratio") or 0.5) ** 2)
     tiles = int(config.get("max_dynamic_patch") or _INTERNVL_TILES) + 1
     return ImageTokens(per_tile=per_tile, tile_edge=int(edge), max_tiles=tiles, fixed=2)
@@ -140,5 +142,5 @@ RULES = (
     ),
     ImageRule(model_types=("gemma3",), image_tokens=_gemma_tokens, sizes=_gemma_sizes),
     ImageRule(model_types=("pixtral",), image_tokens=_pixtral_tokens, sizes=_pixtral_sizes),
-    ImageRule(model_types=("internvl_chat",), image_tokens=_internvl_tokens),
+    ImageRule(model_types=("internvl_chat", "internvl"), image_tokens=_internvl_tokens),
 )

@@ -40,6 +40,7 @@ from vqa_engine_adapters.http.options import SECRET, Options
 from vqa_engine_adapters.http.pictures import Sent, sent
 from vqa_engine_adapters.interleaving import parts
 from vqa_engine_adapters.options import read
+from vqa_engine_adapters.plain import Plain
 
 ROUNDS = 4
 """Requests of one batch for each that may be in flight: the slowest one of a batch then keeps
@@ -56,6 +57,20 @@ FAMILY = Family(
     instruction="\nAnswer the question using a single word or phrase.",
     cut=("<end_of_utterance>", "<|im_end|>", "<|end|>", "</s>"),
 )
+
+
+_PLAIN = Plain.of(
+    None,
+    (
+        *FAMILY.cut,
+        *("<image>", "<start_of_image>", "<fake_token_around_image>", "[IMG]", "[IMG_END]"),
+        *("<start_of_turn>", "<end_of_turn>", "<turn|>", "<|turn>", "[INST]", "[/INST]"),
+        *("<bos>", "<eos>", "<pad>", "<unk>"),
+    ),
+)
+"""Servers put a question into a chat template and tokenise the whole, control tokens and all
+(vllm-project/vllm#31735, ggml-org/llama.cpp#24382), so it must not hold the name of one. Which
+names a server knows cannot be asked: these are those of the usual vision models."""
 
 
 class OpenAiServer(ModelAdapter):
@@ -213,7 +228,7 @@ class OpenAiServer(ModelAdapter):
     def _body(
         self, question: Question, pictures: Sequence[Sent], plan: GenerationPlan
     ) -> dict[str, Any]:
-        text = FAMILY.ask(question, self._options.instruction)
+        text = FAMILY.ask(_PLAIN.question(question), self._options.instruction)
         content = _content([one.url for one in pictures], text)
         return {
             "messages": [*_system(plan), {"role": "user", "content": content}],

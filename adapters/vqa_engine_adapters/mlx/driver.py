@@ -188,7 +188,7 @@ class MlxAdapter(ModelAdapter):
         loaded, started = self._ready(), perf_counter()
         plan = self._possible(loaded, plan)
         prompt = self.prompt(question, plan.system)
-        ids = option_ids(loaded.tokenizer, prompt, options)
+        ids = option_ids(loaded.tokenizer, prompt, [*map(self._plain, options)])
         try:
             with self._careful():
                 found, tokens = self._score(question, prompt, ids, plan)

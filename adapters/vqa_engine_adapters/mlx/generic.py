@@ -14,6 +14,7 @@ from vqa_engine_adapters.families.further import RULES
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.gemma import as_trained
+from vqa_engine_adapters.mlx.internvl import as_published
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.options import Options, Phi35Options
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
@@ -23,19 +24,8 @@ STRATEGIES = (CacheLimit(512 * 2**20),)
 """A bound that suits models of any size; nothing is known of this one beforehand."""
 
 
-def own_template(_model: Any, processor: Any, _settings: Config) -> None:
-    """Have InternVL use the chat template of its checkpoint, where that renders an image.
-
-    mlx-vlm 0.7.10 gives the processor one of its own, "User: " and "Assistant: ", which the
-    model was not trained with (models/internvl_chat/processor.py; docs/upstream.md).
-    """
-    own = processor.tokenizer.chat_template
-    if own and "<image>" in own:
-        processor.chat_template = own
-
-
 _MEND: dict[tuple[str, ...], Callable[[Any, Any, Config], None]] = {
-    ("internvl_chat",): own_template,
+    ("internvl_chat", "internvl"): as_published,
     ("gemma3",): as_trained,
 }
 

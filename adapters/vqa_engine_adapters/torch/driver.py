@@ -390,7 +390,8 @@ class TorchAdapter(ModelAdapter):
         """The options' log-likelihoods; a question with an option that has no token fails."""
         loaded, started = self._ready(), perf_counter()
         ids = [
-            _ids_or_error(loaded, one, each) for (_, one), each in zip(asked, options, strict=True)
+            _ids_or_error(loaded, self._plain, one, each)
+            for (_, one), each in zip(asked, options, strict=True)
         ]
         sound = [
             (one, each)
@@ -496,10 +497,10 @@ class TorchAdapter(ModelAdapter):
 
 
 def _ids_or_error(
-    loaded: Loaded, prepared: Prepared, options: Sequence[str]
+    loaded: Loaded, plain: Plain, prepared: Prepared, options: Sequence[str]
 ) -> OptionIds | AnswerError:
     try:
-        return option_ids(loaded.tokenizer, prepared.prompt, options)
+        return option_ids(loaded.tokenizer, prepared.prompt, [*map(plain, options)])
     except AnswerError as error:
         return error
 

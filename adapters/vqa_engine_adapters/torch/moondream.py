@@ -265,7 +265,7 @@ def _load(checkpoint: Checkpoint) -> Any:
         with quiet():
             model = made(checkpoint)
     except Exception as error:  # code of others may raise anything
-        raise unloadable(checkpoint, error) from error
+        raise unloadable(checkpoint, error, f"This adapter is for revision {_RELEASE}.") from error
     missing = [name for name in ("encode_image", "query") if not hasattr(type(model), name)]
     if missing:
         raise CheckpointError(

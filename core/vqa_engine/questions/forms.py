@@ -53,14 +53,19 @@ def json_lines(source: Source) -> QuestionSet:
 def json(source: Source) -> QuestionSet:
     """A JSON file: the VQA v2 pair, another benchmark's file as published, or an array.
 
+    POPE's files are named so and have one question a line, and are read as such.
+
     Raises:
         ConfigurationError: annotations do not go with it, or no column is the image.
         QuestionSetError: a file is broken.
     """
+    from vqa_engine.questions.raw_json import is_lines
     from vqa_engine.questions.table.json_items import Items
     from vqa_engine.questions.table.official import recognised
     from vqa_engine.questions.vqa_v2 import VqaV2
 
+    if not source.annotations and is_lines(source.file):
+        return json_lines(source)
     items = None if source.annotations else Items.open(source.file)
     if items is None or items.where == "questions":
         source.refuse("a VQA v2 questions file", columns=source.columns)

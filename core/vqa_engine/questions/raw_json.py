@@ -15,6 +15,9 @@ from vqa_engine.files import open_regular
 T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
+_LONGEST_LINE = 1 << 20
+"""Bytes of a first line that are looked at; a whole set on one line is longer."""
+
 _BYTE = re.compile(r"\(byte (\d+)\)")
 
 
@@ -57,6 +60,17 @@ def decoded(path: Path, key: str, items: Sequence[msgspec.Raw], form: type[T]) -
             raise QuestionSetError(
                 f"{key}[{place}]: {error}", file=path, question_id=_id(item)
             ) from error
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a file has one object a line; False where it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            first, more = file.readline(_LONGEST_LINE).removeprefix(_BOM), file.readline(2)
+            msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return more.startswith(b"{")
 
 
 def _line(data: bytes, message: str) -> int:

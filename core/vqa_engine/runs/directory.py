@@ -145,8 +145,7 @@ def is_empty(path: Path) -> bool:
     """
     if any(entry.name not in (*_OWN, _LOGS) for entry in path.iterdir()):
         return False
-    with closing(open_journal(path)) as opened:
-        return next(opened.rows(), None) is None
+    return not _has_rows(path)
 
 
 def remove(path: Path) -> bool:
@@ -259,11 +258,21 @@ def _agree(
         found = {name: pair for name, pair in found.items() if not name.startswith("question_")}
     acceptable = all(map(manifest.is_version, found))
     if found and not (accept_changes and acceptable):
+        if not _has_rows(path):  # such as after a mistyped option: there is nothing to mix up
+            _write(file, wanted.encode())
+            return wanted
         raise RunMismatch(path, found, acceptable=acceptable)
     now = manifest.grown(old, wanted, found)
     if now != old:
         _write(file, now.encode())
     return now
+
+
+def _has_rows(path: Path) -> bool:
+    if not (path / journal.FILE).exists():
+        return False
+    with closing(open_journal(path)) as opened:
+        return next(opened.rows(), None) is not None
 
 
 def _update(path: Path, known: Manifest, now: Manifest) -> Manifest:

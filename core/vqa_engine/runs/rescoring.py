@@ -105,6 +105,7 @@ def score_runs(
         ScoringError: the runs are over other questions.
         RunError, JournalError, ConfigurationError: as `score_run` raises.
     """
+    directories = list(dict.fromkeys(directories))
     if len(directories) == 1:
         return score_run(directories[0], wanted, salvage=salvage)
     _check_same_questions(directories)
@@ -113,10 +114,12 @@ def score_runs(
         chosen, why = chosen_metrics(journal, wanted, recorded)
     parts = [score_run(one, chosen, salvage=salvage).scores for one in directories]
     often = Counter(label for part in parts for label in part)
+    called = Counter(one.name for one in directories)
     merged, homes = {}, {}
     for directory, part in zip(directories, parts, strict=True):
         for label, tables in part.items():
-            name = f"{directory.name}/{label}" if often[label] > 1 else label
+            run = directory.name if called[directory.name] == 1 else directory
+            name = f"{run}/{label}" if often[label] > 1 else label
             merged[name], homes[name] = tables, (directory, label)
 
     def rows(name: str) -> Iterator[Row]:

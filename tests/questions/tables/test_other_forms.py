@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,10 @@ def test_aokvqa_as_published(tmp_path: Path) -> None:
 def test_pope_as_published(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(picture())
     line = {"question_id": 1, "image": "a.jpg", "text": "Is there a cat?", "label": "no"}
-    (only,) = load_questions(lines_file(tmp_path, line))
-    assert (only.text, only.answers) == ("Is there a cat?", ("no",))
+    file = tmp_path / "coco_pope_random.json"  # its name, and one question a line
+    file.write_text(f"{json.dumps(line)}\n{json.dumps(line | {'question_id': 2})}")
+    found = list(load_questions(file))
+    assert [(one.text, one.answers) for one in found] == [("Is there a cat?", ("no",))] * 2
 
 
 def test_questions_take_what_is_plain() -> None:

@@ -14,7 +14,10 @@ from vqa_engine.questions.table.reading import Row
 from vqa_engine.questions.table.table_set import Files, Pictures
 
 _SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".mpo")
+    (
+        *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"),
+        *(".avif", ".mpo", ".heic", ".heif"),
+    )
 )
 """Files that count as pictures: the formats that `vqa_engine.images` reads."""
 
