@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from shutil import get_terminal_size
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
@@ -21,6 +22,8 @@ class PlainConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
+        if self.is_dumb_terminal and "width" not in options:
+            self.size = ConsoleDimensions(*get_terminal_size())  # rich takes it for 80 columns wide
 
     def on_broken_pipe(self) -> None:
         """Leave it to the command what is done when the reader left; rich would exit with 1."""

@@ -86,3 +86,9 @@ def test_a_pipe_is_no_file_of_options(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "options.toml")
     said = CliRunner().invoke(cli, ["run", "--config", str(tmp_path / "options.toml")])
     assert (said.exit_code, "pipe" in said.output) == (2, True)
+
+
+def test_a_dumb_terminal_is_as_wide_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert PlainConsole(force_terminal=True).width == 40
