@@ -95,6 +95,15 @@ def test_a_foreign_database_gets_no_tables(tmp_path: Path) -> None:
         Journal(tmp_path / FILE)
 
 
+def test_a_run_that_begins_at_this_moment_has_no_rows(tmp_path: Path) -> None:
+    """Its writer makes the file, and the tables an instant later."""
+    file = tmp_path / FILE
+    file.touch()
+    with closing(open_journal(tmp_path)) as journal:
+        assert not list(journal.rows())
+    assert file.read_bytes() == b""
+
+
 def test_a_query_that_goes_in_circles_ends(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PATIENCE", 0.05)
     with closing(open_journal(run)) as journal, pytest.raises(JournalError, match="interrupted"):

@@ -113,7 +113,10 @@ def _checked(path: Path | None, db: sqlite3.Connection, *, write: bool) -> sqlit
     try:
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
         db.text_factory = _text
-        if write and not _schema(db) and _mark(db) == (0, 0):
+        if not _schema(db) and _mark(db) == (0, 0):
+            if not write:  # its run begins at this moment
+                db.close()
+                return opened(None)
             db.executescript(_SETTINGS + _SCHEMA)
         _check_format(path, db)
         if write:
