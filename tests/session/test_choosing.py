@@ -100,7 +100,7 @@ def test_one_question_may_be_answered_by_likelihood(isolation: Any) -> None:
     [
         (CHOICES, {"choose": "likelihood"}, "cannot score choices"),
         ((), {"choose": "likelihood"}, "nothing to choose from"),
-        (CHOICES, {"max_tokens": 0}, "'max_tokens' must be >= 1"),
+        (CHOICES, {"max_tokens": 0}, "max_tokens must be a whole number of at least 1"),
         (CHOICES, {"chose": "likelihood"}, "'chose'"),
     ],
 )
