@@ -133,6 +133,11 @@ class Engine:
         _check_whole(0, same_failures=same_failures)
         _check_kind(plan, GenerationPlan, "plan")
         _check_kind(timeouts, Timeouts, "timeouts")
+        _check_kind(observer, Observer, "observer")
+        flags = {"lossy": lossy, "memory_saver": memory_saver, "parallel": parallel}
+        for name, flag in flags.items():
+            _check_kind(flag, bool, name)
+        places = _addresses(places)
         self._turn, self._stop = Turn(), threading.Event()
         self._adapters = resolve(adapters)
         if parallel and not places and len(self._adapters) > 1:
@@ -575,6 +580,15 @@ def _check_whole(least: int = 1, **settings: int | None) -> None:
 def _check_kind(value: object, kind: type, name: str) -> None:
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} is {value!r:.100}; it must be a {kind.__name__}.")
+
+
+def _addresses(places: Sequence[str]) -> tuple[str, ...]:
+    """The places as addresses; a text is one."""
+    given: object = (places,) if isinstance(places, str) else places
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    if all(isinstance(one, str) for one in found):
+        return found
+    raise ConfigurationError(f"places is {places!r:.100}; it must be a sequence of addresses.")
 
 
 def _check_choices(choices: Sequence[str]) -> None:

@@ -46,3 +46,10 @@ def test_times_and_budgets_of_no_number_are_refused_by_name(value: Any) -> None:
 def test_an_engine_of_no_number_is_refused_by_name(value: Any, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} "):
         Engine(Instant(), isolation="inline", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["observer", "lossy", "memory_saver", "parallel", "places"])
+@pytest.mark.parametrize("value", [1, 1.5, b"x", [1], object()])
+def test_an_engine_of_other_kinds_is_refused_by_name(value: Any, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} is "):
+        Engine(Instant(), isolation="inline", **{name: value})
