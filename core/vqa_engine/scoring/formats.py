@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import msgspec
 
 from vqa_engine.scoring.report import apart
-from vqa_engine.scoring.scoreboard import Score, ScoreTable
+from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
 
 Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS = get_args(Format)
@@ -21,9 +21,8 @@ Tables = Mapping[str, Sequence[ScoreTable]]
 _DECIMALS = 1
 """Of percentages: a run of 10,000 questions is known to about one point."""
 
-_BLANK: Mapping[str, object] = dict.fromkeys(
-    ("kind", "name", "percent", "low", "high", "questions", "no_answer", "mean_probability")
-)
+_COLUMNS = "kind name percent value low high questions no_answer mean_probability"
+_BLANK: Mapping[str, object] = dict.fromkeys(_COLUMNS.split())
 """What each figure has, in the order of the columns."""
 
 _SPECIAL = str.maketrans(
@@ -37,7 +36,7 @@ def formatted(tables: Tables, form: Format) -> str:
     """The tables in one of the formats.
 
     Markdown and LaTeX have a line for each model and metric, CSV and JSON one for each
-    figure; percentages are rounded to a decimal.
+    figure. Percentages are rounded to a decimal, what aggregates give (F1, points) to two.
     """
     match form:
         case "markdown":
@@ -54,17 +53,19 @@ def formatted(tables: Tables, form: Format) -> str:
 
 def _grid(tables: Tables) -> tuple[list[str], list[list[str]]]:
     """The heading and the lines of a table for people."""
-    kinds = sorted(
-        {kind for each in tables.values() for one in each for kind in one.by_answer_type}
-    )
-    sure = any(one.calibration for each in tables.values() for one in each)
-    heading = ["model", "metric", "accuracy, % (95 % interval)", *kinds, "questions", "no answer"]
+    every = [one for each in tables.values() for one in each]
+    kinds = sorted({kind for one in every for kind in one.by_answer_type})
+    more = list(dict.fromkeys(name for one in every for name in _measured(one)))
+    sure = any(one.calibration for one in every)
+    heading = ["model", "metric", "accuracy, % (95 % interval)", *more, *kinds]
+    heading += ["questions", "no answer"]
     heading += ["calibration error, %"] if sure else []
     lines = [
         [
             name,
             one.metric,
             _interval(one.overall),
+            *(_value(one.figures.get(name)) for name in more),
             *(_percent(one.by_answer_type.get(kind)) for kind in kinds),
             str(one.overall.count),
             str(one.errors),
@@ -74,6 +75,11 @@ def _grid(tables: Tables) -> tuple[list[str], list[list[str]]]:
         for one in each
     ]
     return heading, lines
+
+
+def _measured(table: ScoreTable) -> Iterator[str]:
+    """What aggregates say of the model; what describes the set has no interval."""
+    return (name for name, figure in table.figures.items() if not math.isnan(figure.low))
 
 
 def _figures(tables: Tables) -> Iterator[dict[str, object]]:
@@ -86,7 +92,7 @@ def _figures(tables: Tables) -> Iterator[dict[str, object]]:
 
 
 def _of(table: ScoreTable) -> Iterator[dict[str, object]]:
-    """What there is to say of one metric: means, then calibration."""
+    """What there is to say of one metric: means, what aggregates give, then calibration."""
     parts = {("overall", ""): table.overall}
     parts |= {("question type", name): one for name, one in table.by_question_type.items()}
     parts |= {("answer type", name): one for name, one in table.by_answer_type.items()}
@@ -99,6 +105,15 @@ def _of(table: ScoreTable) -> Iterator[dict[str, object]]:
             "high": _rounded(score.high),
             "questions": score.count,
             "no_answer": table.errors if kind == "overall" else None,
+        }
+    for name, figure in table.figures.items():
+        low, high = _rounded(figure.low), _rounded(figure.high)
+        yield {
+            "kind": "figure",
+            "name": name,
+            "value": _rounded(figure.value, 2),
+            "low": low,
+            "high": high,
         }
     if made := table.calibration:
         yield {
@@ -151,10 +166,14 @@ def _percent(score: Score | None) -> str:
     return "–" if score is None or not score.count else f"{score.percent:.{_DECIMALS}f}"
 
 
+def _value(figure: Figure | None) -> str:
+    return "–" if figure is None or math.isnan(figure.value) else f"{figure.value:.2f}"
+
+
 def _error(table: ScoreTable) -> str:
     made = table.calibration
     return "–" if made is None else f"{100 * made.error:.{_DECIMALS}f}"
 
 
-def _rounded(percent: float) -> float | None:
-    return None if math.isnan(percent) else round(percent, _DECIMALS)
+def _rounded(number: float, decimals: int = _DECIMALS) -> float | None:
+    return None if math.isnan(number) else round(number, decimals)
