@@ -390,8 +390,8 @@ class TestJournal:
         assert all(row.answer and row.question.question_id for row in rows)
 
     def test_of_another_server_is_refused(self, tmp_path: Path) -> None:
-        with serving(spec(), journal=tmp_path):
-            pass
+        with serving(spec(), journal=tmp_path) as client:
+            assert client.ask().status_code == 200
         with pytest.raises(RunMismatch):
             serve([spec(Grouping)], Settings(port=0, journal=tmp_path))
 

@@ -156,7 +156,7 @@ def likelihoods(target: str, question: Question, options: tuple[str, ...]) -> li
             images=[open_image(question)],
             return_tensors="pt",
             add_special_tokens=not begun,
-        )
+        ).to(loaded.model.device)
 
     for bound in (loaded.steps, loaded.tiles):
         if bound is not None:
@@ -179,9 +179,10 @@ def likelihood_of_ids(target: str, question: Question, said: tuple[int, ...]) ->
 
     loaded, prompt = _ADAPTERS[target]._ready(), _ADAPTERS[target].prompt(question)
     given = loaded.processor(text=[prompt], images=[open_image(question)], return_tensors="pt")
+    given = given.to(loaded.model.device)
     before = given.pop("input_ids")
     given.pop("attention_mask")
-    whole = torch.cat([before, torch.tensor([said], dtype=torch.long)], dim=1)
+    whole = torch.cat([before, torch.tensor([said], device=before.device)], dim=1)
     with torch.inference_mode():
         scores = torch.log_softmax(loaded.model(input_ids=whole, **given).logits[0], dim=-1)
     start = before.shape[1]
