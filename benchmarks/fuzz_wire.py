@@ -175,7 +175,7 @@ def worker(folder: Path, chance: random.Random) -> Path:
 
 def attempt(seed: int) -> str:
     """Run one bad worker through a session; "" if the host did well, else what it did."""
-    chance, begun = random.Random(seed), monotonic()
+    chance, begun, before = random.Random(seed), monotonic(), set(psutil.Process().children())
     with TemporaryDirectory(prefix="vqa-engine-") as folder:
         spec = AdapterSpec(
             name="fuzz", label="fuzz", target="fuzz:Fuzz", python=worker(Path(folder), chance)
@@ -196,7 +196,7 @@ def attempt(seed: int) -> str:
             return f"seed {seed}\n{traceback.format_exc()}"
         finally:
             session.release()
-        if left := psutil.Process().children():
+        if left := set(psutil.Process().children()) - before:
             return f"seed {seed}: left behind: {left}"
     took = monotonic() - begun
     return f"seed {seed}: it took {took:.0f} s" if took > SLOW else ""

@@ -31,8 +31,10 @@ MARK = "VQA_ENGINE_TEST_MARK"
 @pytest.fixture(autouse=True)
 def nobody_listening() -> Iterator[None]:
     """No test leaves a session listening to our loggers: a later test would hear it."""
-    before = _listening()
+    before, root = _listening(), logging.getLogger()
+    level = root.level
     yield
+    root.setLevel(level)  # the code of a worker, run in a test's own process, sets it
     assert _listening() == before
 
 

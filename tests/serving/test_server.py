@@ -292,8 +292,10 @@ class TestWorkers:
         with serving(spec(Waiting)) as client, ThreadPoolExecutor(4) as pool:
             client.said()
             texts = [f"wait {tmp_path / 'go'}", "one", "two", "three"]
-            answers = [pool.submit(client.said, text) for text in texts]
-            until(lambda: client.state()["waiting"] == 4 and (tmp_path / "go.seen").exists())
+            answers = [pool.submit(client.said, texts[0])]
+            until((tmp_path / "go.seen").exists)
+            answers += [pool.submit(client.said, text) for text in texts[1:]]
+            until(lambda: client.state()["waiting"] == 4)
             [worker] = client.workers()
             worker.kill()
             (tmp_path / "go").touch()
