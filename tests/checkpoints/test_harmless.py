@@ -134,6 +134,7 @@ def test_a_model_type_that_mlx_vlm_trusts_runs_nothing_either(
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_the_plant_would_have_run(tmp_path: Path) -> None:
     from transformers import AutoProcessor
 

@@ -148,6 +148,7 @@ def test_what_an_adapter_logs_is_told_once(shell: Shell, isolation: str) -> None
     assert ("nothing to do with us" in err) == (isolation == "inline")
 
 
+@pytest.mark.slow
 def test_error_rows_give_exit_code_3(shell: Shell) -> None:
     out, err = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
     assert "2 of 4 questions have no answer (2 python); run the same command to ask them" in out

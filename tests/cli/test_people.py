@@ -104,6 +104,7 @@ def test_an_error_with_json_is_json(
     assert (error["event"], error["error"]) == ("error", kind)
 
 
+@pytest.mark.slow
 def test_an_ascii_stdout_ends_in_no_traceback(shell: Shell) -> None:
     shell.environment |= {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     out, err = shell("-a", "instant", "--questions", shell.jsonl(2), "-v")

@@ -180,6 +180,7 @@ def test_any_other_device_is_the_adapters_option() -> None:
         assert str(engine.ask(png(), "Which?")) == "cpu"
 
 
+@pytest.mark.slow
 def test_each_place_may_have_options_of_its_own() -> None:
     adapter = AdapterSpec(name="told", target="tests.crew.test_places:Told")
     places = [f"local://?name={name}&device=http://{name}:8931/v1" for name in ("mac", "gpu")]
@@ -211,6 +212,7 @@ class Several(fakes.Instant):
     images_per_question = 4
 
 
+@pytest.mark.slow
 def test_an_adapter_that_does_not_fit_the_questions_leaves_the_others_theirs() -> None:
     asked = [a_question(n, image=png(), images=(png(),)) for n in range(4)]
     with Engine(adapters=[fakes.Instant, Several], places=["local://?count=1"]) as engine:

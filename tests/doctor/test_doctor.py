@@ -93,6 +93,7 @@ def test_nothing_is_imported_here(reports: dict[str, PluginReport]) -> None:
     assert not [name for name in sys.modules if name.startswith("doc_")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["80", "100"])
 def test_the_table_fits_and_shows_reason_and_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str

@@ -62,6 +62,7 @@ def answered(folder: Path, choose: Choose, choices: str, limit: int | None = Non
         return engine.run(load_task(task, choices=choices, limit=limit), folder / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choose", ["likelihood", "likelihood-text"])
 @pytest.mark.parametrize(
     ("choices", "count"), [("given", 2), ("shuffled:7", 2), ("circular", 8), ("all", 48)]

@@ -238,6 +238,7 @@ def _set(asked: list[Question]) -> QuestionSet:
     return GivenQuestions(asked)
 
 
+@pytest.mark.slow
 def test_several_adapters_are_side_by_side_and_compared() -> None:
     with engine(fakes.Oracle, fakes.Instant) as asked:
         table = asked.run(questions(2)).table()

@@ -33,6 +33,7 @@ def test_a_prompt_and_a_system_message_reach_the_model(engine: Engine) -> None:
     assert engine.ask(b"", "Who?").text == "Be kind.|Q: Who?\nBriefly.|True"
 
 
+@pytest.mark.slow
 def test_one_question_may_have_settings_of_its_own(engine: Engine) -> None:
     answer = engine.ask(b"", "Who?", prompt="{question}!", system=None, max_tokens=3)
     assert (answer.text, answer.plan.max_tokens) == ("None|Who?!|True", 3)
@@ -93,5 +94,6 @@ def test_a_setting_that_no_plan_has_is_one_sentence() -> None:
         Engine(spec, isolation="inline")
 
 
+@pytest.mark.slow
 def test_an_answer_without_a_plan_has_the_one_given(engine: Engine) -> None:
     assert engine.ask(b"", "?", max_tokens=7).plan.max_tokens == 7

@@ -73,6 +73,7 @@ def test_a_model_gets_the_words_of_its_family_whatever_runs_it(tmp_path: Path) -
     assert [one.text for one in telling.asked] == ["Which? Seven words."]
 
 
+@pytest.mark.slow
 def test_an_adapter_gets_the_words_of_its_family(tmp_path: Path) -> None:
     plain, seven = Echo(), SevenEcho()
     with Engine([plain, seven], isolation="inline") as engine:

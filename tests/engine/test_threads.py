@@ -26,6 +26,7 @@ class Waiting(Instant):
         return super().answer(question, plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "use",
     [

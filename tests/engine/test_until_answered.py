@@ -135,6 +135,7 @@ def test_one_image_that_kills_its_worker_does_not_end_the_run(adapter: type, dea
     assert len(rows) == 32
 
 
+@pytest.mark.slow
 def test_a_run_whose_first_questions_all_fail_alike_ends_with_that_error(tmp_path: Path) -> None:
     Moody.failing = set(range(40))
     with engine(Moody) as asked, pytest.raises(NothingAnswered, match="first 10 questions") as e:
@@ -168,6 +169,7 @@ def test_the_rule_can_be_switched_off() -> None:
         assert asked.run(questions(20)).tallies["moody"].failed == 20
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_leaves_the_rest_open(tmp_path: Path) -> None:
     Server.left = 3
     with engine(Server) as asked, pytest.raises(BackendGone, match="key was refused"):
@@ -178,6 +180,7 @@ def test_a_server_that_is_gone_leaves_the_rest_open(tmp_path: Path) -> None:
     assert (Server.left, result.complete) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["inline", "process"])
 def test_a_load_that_raises_ends_its_own_adapter_only(isolation: Isolation) -> None:
     with engine(CannotLoad, fakes.Instant, isolation=isolation) as asked:
@@ -188,6 +191,7 @@ def test_a_load_that_raises_ends_its_own_adapter_only(isolation: Isolation) -> N
     assert result.tallies["instant"].done == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["inline", "process"])
 def test_a_release_that_raises_costs_nothing(isolation: Isolation, tmp_path: Path) -> None:
     with engine(CannotRelease, fakes.Instant, isolation=isolation) as asked:
@@ -219,6 +223,7 @@ def test_what_cannot_be_stored_or_sent_costs_one_row(
         assert sum(row.answer is not None for row in rows) >= 2
 
 
+@pytest.mark.slow
 def test_a_run_ends_once_as_many_questions_failed_as_are_allowed(tmp_path: Path) -> None:
     Moody.failing = {1, 3, 5}
     with Engine(Moody(), isolation="inline", max_failures=2) as engine:

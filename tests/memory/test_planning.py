@@ -59,6 +59,7 @@ def test_the_rung_taken_stands_on_the_answer() -> None:
     assert not any(plan.kv_bits or plan.image_longest_edge for plan in plans)
 
 
+@pytest.mark.slow
 def test_a_caller_with_a_budget_is_served_with_care_before_anything_is_known() -> None:
     tight = run(Chunked(), 40, stride=29, policy=MemoryPolicy(budget=6 * MIB))
     assert tight.texts == run(Chunked(), 40, stride=29).texts

@@ -21,6 +21,7 @@ def test_an_adapter_names_its_options_needs_and_licence() -> None:
     assert found.profile.weights
 
 
+@pytest.mark.slow
 def test_its_checkpoints_in_the_hub_cache_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_an_importable_class_needs_no_entry_point() -> None:
     assert isinstance(adapter, ModelAdapter)
 
 
+@pytest.mark.slow
 def test_first_party_adapters_come_through_the_same_door_and_are_healthy() -> None:
     states = {one.name: one.state for one in report() if one.distribution == "vqa-engine"}
     assert {"llava_mlx", "mlx_vlm", "phi35_vision", "smolvlm"} <= set(states)

@@ -28,6 +28,7 @@ def test_a_result_writes_its_page(tmp_path: Path, kept: bool) -> None:
     assert "odd questions are beyond me" in text
 
 
+@pytest.mark.slow
 def test_a_result_shows_itself_in_a_notebook() -> None:
     text = result()._repr_html_()
     assert {name for name, _ in Elements(text).found} == {
@@ -37,6 +38,7 @@ def test_a_result_shows_itself_in_a_notebook() -> None:
     assert ">3<" in text
 
 
+@pytest.mark.slow
 def test_records_are_flat_and_scored(tmp_path: Path) -> None:
     records = list(result(tmp_path / "run").records())
     assert len(records) == 12
@@ -48,6 +50,7 @@ def test_records_are_flat_and_scored(tmp_path: Path) -> None:
         assert record["vqa-v2-normalised"] == record["vqa-v2-official"] == expected
 
 
+@pytest.mark.slow
 def test_records_make_a_data_frame_in_one_call() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(result().records())

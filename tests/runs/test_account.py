@@ -104,6 +104,7 @@ def test_questions_that_were_never_asked_are_open(journal: Journal) -> None:
     assert (account.tally().unasked, account.tally().total) == (4, 5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_whatever_cannot_be_stored(tmp_path: Path) -> None:
     asked = [
         a_question(0),

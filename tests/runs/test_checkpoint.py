@@ -115,6 +115,7 @@ def test_the_record_has_the_folder_s_digest_and_whether_its_code_is_trusted(
     assert record.trust_remote_code
 
 
+@pytest.mark.slow
 def test_a_model_that_a_run_downloads_is_no_other_model_on_resume(
     cache: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def run(output: Path, asked: list[Question], *adapters: type) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_two_runs_over_the_same_questions(tmp_path: Path) -> None:
     first = run(tmp_path / "a", questions(4), fakes.Oracle)
     second = run(tmp_path / "b", questions(4), fakes.Instant)
@@ -32,6 +33,7 @@ def test_two_runs_over_the_same_questions(tmp_path: Path) -> None:
     assert (found.first, found.second, found.count) == ("oracle", "instant", 4)
 
 
+@pytest.mark.slow
 def test_one_adapter_in_two_runs_is_told_apart_by_the_run(tmp_path: Path) -> None:
     first, second = (Side(run(tmp_path / name, questions(2), fakes.Oracle)) for name in "ab")
     found = compare_runs(first, second)
@@ -42,6 +44,7 @@ def test_one_adapter_in_two_runs_is_told_apart_by_the_run(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_two_adapters_of_one_run(tmp_path: Path) -> None:
     both = run(tmp_path / "a", questions(3), fakes.Oracle, fakes.Instant)
     found = compare_runs(Side(both, "oracle"), Side(both, "instant"))
@@ -50,6 +53,7 @@ def test_two_adapters_of_one_run(tmp_path: Path) -> None:
         compare_runs(Side(both), Side(both))
 
 
+@pytest.mark.slow
 def test_another_prompt_is_refused_and_compared_anyway(tmp_path: Path) -> None:
     first, second = Side(tmp_path / "a"), Side(tmp_path / "b")
     run(first.run, questions(3), fakes.Oracle)
@@ -61,6 +65,7 @@ def test_another_prompt_is_refused_and_compared_anyway(tmp_path: Path) -> None:
     assert compare_runs(first, second, anyway=True).count == 3
 
 
+@pytest.mark.slow
 def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None:
     first = run(tmp_path / "a", questions(3), fakes.Oracle)
     second = run(tmp_path / "b", questions(5), fakes.Oracle)
@@ -81,6 +86,7 @@ def test_the_same_questions_about_other_data_are_refused(tmp_path: Path) -> None
     assert compare_runs(sides[0], sides[2]).count == 3  # a run that noted none yet
 
 
+@pytest.mark.slow
 def test_other_prompts_are_refused(tmp_path: Path) -> None:
     sides = []
     for instruction in ("Answer briefly.", "Think first."):
@@ -105,6 +111,7 @@ def test_a_run_is_scored_again_by_any_metric(tmp_path: Path) -> None:
     assert again.why == ""
 
 
+@pytest.mark.slow
 def test_the_adapters_of_a_run_are_compared_when_it_is_scored_again(tmp_path: Path) -> None:
     both = run(tmp_path / "a", questions(3), fakes.Oracle, fakes.Instant)
     (found,) = score_run(both, ["exact"]).comparisons

@@ -52,6 +52,7 @@ def run(folder: Path, *adapters: Instant, count: int = 3, limit: int | None = No
     return len(asked)
 
 
+@pytest.mark.slow
 def test_another_adapter_continues_a_run(tmp_path: Path) -> None:
     assert run(tmp_path / "r", First()) == 3
     assert run(tmp_path / "r", Second()) == 3
@@ -59,6 +60,7 @@ def test_another_adapter_continues_a_run(tmp_path: Path) -> None:
     assert set(read_manifest(tmp_path / "r").adapters) == {"first", "second"}
 
 
+@pytest.mark.slow
 def test_more_questions_at_the_end_continue_a_run(tmp_path: Path) -> None:
     assert run(tmp_path / "r", Instant(), count=3) == 3
     assert run(tmp_path / "r", Instant(), count=5) == 2
@@ -172,6 +174,7 @@ def test_runs_over_the_same_questions_are_scored_together(tmp_path: Path) -> Non
     assert list(merged.scores) == ["a/first", "b/first", "second"]
 
 
+@pytest.mark.slow
 def test_runs_over_other_questions_are_not_scored_together(tmp_path: Path) -> None:
     run(tmp_path / "a", First())
     run(tmp_path / "b", First(), count=4)
@@ -186,6 +189,7 @@ def test_a_run_without_a_row_is_begun_anew_with_other_settings(tmp_path: Path) -
     assert set(read_manifest(tmp_path / "r").adapters) == {"instant"}
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     folders = [tmp_path / parent / "run" for parent in ("monday", "tuesday")]
     for folder in folders:

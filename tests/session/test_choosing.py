@@ -67,6 +67,7 @@ def test_scores_that_do_not_fit_cost_the_question() -> None:
     assert "for 3 options" in row.failure.message
 
 
+@pytest.mark.slow
 def test_an_adapter_that_cannot_is_refused_before_it_loads() -> None:
     with pytest.raises(ConfigurationError, match=r"'instant' cannot score choices.*smolvlm"):
         Engine(Instant, plan=GenerationPlan(choose="likelihood"))
@@ -95,6 +96,7 @@ def test_one_question_may_be_answered_by_likelihood(isolation: Any) -> None:
         assert engine.ask(b"", "What is it?").logprob is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choices", "settings", "message"),
     [
@@ -118,6 +120,7 @@ LETTERS = ("C", "A", "B")
 """Texts that read as the letters of other choices, as in diagrams with lettered parts."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choose", ["likelihood", "likelihood-text"])
 def test_a_chosen_text_is_not_read_as_the_letter_of_another_choice(choose: Any) -> None:
     class Knowing(Instant):
@@ -135,6 +138,7 @@ def test_a_chosen_text_is_not_read_as_the_letter_of_another_choice(choose: Any) 
     assert [wrong.wrong for wrong in result.graded()] == [False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choose", ["likelihood", "likelihood-text"])
 @pytest.mark.parametrize(
     ("choices", "count"), [("given", 1), ("shuffled:3", 1), ("circular", 3), ("all", 6)]
@@ -205,6 +209,7 @@ def test_questions_with_choices_are_scored_together_where_the_adapter_can() -> N
     ]
 
 
+@pytest.mark.slow
 def test_too_many_choices_for_letters_cost_their_own_question_alone() -> None:
     many = tuple(f"number {number}" for number in range(27))
     asked = [
@@ -220,6 +225,7 @@ def test_too_many_choices_for_letters_cost_their_own_question_alone() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [(math.nan, 0.0, 0.0), (-math.inf,) * 3, (math.inf, 0.0, 0.0)])
 def test_scores_that_cannot_be_compared_cost_the_question(scores: tuple[float, ...]) -> None:
     class Odd(Instant):

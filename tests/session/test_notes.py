@@ -73,6 +73,7 @@ def test_every_step_is_heard_in_order(isolation: Isolation, logger: logging.Logg
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["process", "inline"])
 def test_at_level_debug_everything_is_heard(
     isolation: Isolation, caplog: pytest.LogCaptureFixture

@@ -82,6 +82,7 @@ def test_a_card_without_room_is_one_sentence(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, words).exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 100, 40_000, 120_000])
 def test_a_run_without_room_says_so_and_continues(tmp_path: Path, size: int) -> None:
     asked = questions(400, text="Is it red? " * 20)

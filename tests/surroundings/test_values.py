@@ -106,6 +106,7 @@ def test_any_value_of_any_key_is_used_or_refused(
             refused(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["a\0b", "n" * 300, "\udcff.jsonl", "/proc/1/mem", "~nobody-such/x"]
 )

@@ -39,6 +39,7 @@ def asked(seconds: float, isolation: str = "process") -> list[int]:
     return [transfer.done for _, transfer in heard.transfers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["process", "inline"])
 def test_progress_is_reported(isolation: str) -> None:
     assert asked(0.1, isolation) == list(range(11))

@@ -71,6 +71,7 @@ def test_a_daemon_ends_with_its_worker(open_session: Opener, text: str) -> None:
     assert session.release().residue == 0  # the fixture sees that nobody is left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["Raises", "RaisesBase", "ExitsSystem"])
 def test_what_is_raised_is_not_tried_again(open_session: Opener, adapter: str) -> None:
     session = open_session(adapter)
@@ -150,6 +151,7 @@ def test_a_worker_that_cannot_load_again_stops_the_run(
         reply_to(session, ask("bad"), PLAN)
 
 
+@pytest.mark.slow
 def test_a_load_that_is_killed_is_tried_again(open_session: Opener, tmp_path: Path) -> None:
     session = open_session("KilledInLoad", options={"count": tmp_path / "n", "times": 2})
     session.load()
@@ -214,6 +216,7 @@ def test_a_forgotten_thread_does_not_hold_up_the_end(open_session: Opener, tmp_p
     assert (tmp_path / "left").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_worker_killed_between_questions_is_replaced(
     open_session: Opener, number: signal.Signals

@@ -187,6 +187,7 @@ def test_it_can_be_loaded_again(open_session: Opener) -> None:
     assert reply_to(session, ask("?"), PLAN).answer
 
 
+@pytest.mark.slow
 def test_without_a_log_directory_the_output_still_explains(open_session: Opener) -> None:
     session = open_session("SpeaksAndAborts", log_directory=None)
     session.load()
@@ -204,6 +205,7 @@ def test_the_log_has_a_header_for_each_start(open_session: Opener, tmp_path: Pat
     assert log.count(b"rubbish") > 10_000
 
 
+@pytest.mark.slow
 def test_a_wish_for_a_fresh_process_is_met_between_questions(open_session: Opener) -> None:
     session = open_session("Recycled")
     (strategy,) = session.load().profile.strategies

@@ -69,6 +69,7 @@ def test_questions_about_one_picture_are_asked_together(tmp_path: Path) -> None:
     assert [place for place, _ in by_image(found)] == [0, 3, 1, 4, 2, 5]
 
 
+@pytest.mark.slow
 def test_any_place_can_be_asked_for(tmp_path: Path) -> None:
     found = load_questions(parquet_file(tmp_path / "a.parquet", rows()))
     assert [one.text for one in found.at([9, 0, 4])] == [
