@@ -16,9 +16,18 @@ MARK = "VQA_ENGINE_STARTED"
 """The environment variable that every descendant inherits."""
 
 
+_made: list[str] = []
+
+
 def new_mark() -> str:
     """A mark that no other process has."""
-    return uuid.uuid4().hex
+    _made.append(uuid.uuid4().hex)
+    return _made[-1]
+
+
+def any_made() -> bool:
+    """Whether this process has started one that runs other people's code."""
+    return bool(_made)
 
 
 def is_marked() -> bool:

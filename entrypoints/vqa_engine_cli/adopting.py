@@ -42,7 +42,8 @@ def adopting() -> Iterator[None]:
         yield
     finally:
         over.set()
-        if "vqa_engine.strays" in sys.modules:  # something was started
+        strays = sys.modules.get("vqa_engine.strays")
+        if strays is not None and strays.any_made():  # a browser, which `view` opens, stays
             _end_all()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import uuid
 from pathlib import Path
+from time import monotonic, sleep
 
 import psutil
 import pytest
@@ -51,3 +54,25 @@ def test_what_hides_from_the_environment_ends_with_the_command(
     for process in there:  # where the test fails
         process.kill()
     assert not there
+
+
+@pytest.mark.slow
+def test_the_browser_that_view_opens_outlives_it(shell: Shell, tmp_path: Path) -> None:
+    shell("-a", "instant", "--questions", shell.jsonl(1), "--output", "r")
+    mark = uuid.uuid4().hex
+    opener = tmp_path / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f"#!/bin/sh\nsetsid sh -c 'sleep 600; : {mark}' &\n")
+    opener.chmod(0o755)
+    shell.environment["PATH"] = f"{opener.parent}:{os.environ['PATH']}"
+    viewer = shell.start("view", "r", "--open")
+    until = monotonic() + 60
+    while not left(mark) and monotonic() < until:
+        sleep(0.05)
+    viewer.send_signal(signal.SIGINT)
+    viewer.wait(60)  # the browser keeps its pipes open
+    there = left(mark)
+    for process in (one for each in there for one in (*each.children(), each)):
+        process.kill()
+    viewer.communicate()
+    assert there
