@@ -82,7 +82,7 @@ def _reap(over: Event) -> None:
 
 
 def _orphans() -> Iterator[psutil.Process]:
-    """Children that have ended, and are no workers."""
+    """Ended children that are not workers."""
     import psutil
 
     from vqa_engine.worker.process import started

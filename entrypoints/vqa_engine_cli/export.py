@@ -153,7 +153,7 @@ def _warn(journal: Journal, label: str | None, errors_as_empty: bool) -> None:
 
 
 def _write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """Write to stdout, into what is no file, or over a file all at once."""
+    """Write to stdout or into a pipe or device, or replace a file as a whole."""
     from vqa_engine.files import replace
 
     if output is None:

@@ -42,7 +42,7 @@ def runs(  # noqa: PLR0913, PLR0917  one for each option
     wanted = None if no_score else ((metric,) if metric else ())
     directories = found(folder)
     if not directories and not as_json:
-        echo(f"There is no run under {folder}.")
+        echo(f"There are no runs under {folder}.")
     for directory in directories:
         try:
             watched = look(directory, wanted)

@@ -56,7 +56,7 @@ class TestOpenAiServer(AdapterConformance):
     @pytest.fixture(scope="class", autouse=True)
     @staticmethod
     def _known_colours() -> None:
-        """Pillow keeps each colour's name that it has read: the leak test's are no leak."""
+        """Read the leak test's colours: Pillow caches each name, which is not a leak."""
         for hue in range(360):
             pictures.picture(f"hsl({hue}, 80%, 50%)", edge=1)
 

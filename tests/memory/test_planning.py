@@ -1,4 +1,4 @@
-"""A question that does not fit is planned anew before it runs, or refused in words."""
+"""A question that does not fit is planned again before it runs, or refused in words."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _STEPS = 1_000_000
 
 
 class Patience:
-    """Interrupts a query that finds nothing for `PATIENCE` seconds; `again` starts it anew."""
+    """Interrupts a query that finds nothing for `PATIENCE` seconds; `again` starts them over."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._until = 0.0
