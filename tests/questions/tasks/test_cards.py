@@ -8,9 +8,9 @@ import pytest
 from tests.builders import a_distribution
 from tests.questions.tables.builders import picture
 from vqa_engine.adapter import Question
+from vqa_engine.doctor.probe.looking import look
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.plugins import entry_points as plugins
-from vqa_engine.plugins.probe.looking import look
 from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import TaskSet, find, load_task

@@ -10,8 +10,8 @@ from attrs import frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
-from vqa_engine.memory.backend import Library
 from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, remedy
+from vqa_engine.plugins.library import Library
 
 LONGEST = 20.0
 """Seconds until an import counts as hung; on an idle machine a healthy one takes 0.1."""
@@ -129,7 +129,7 @@ def _asked(  # noqa: PLR0913  what is asked
 ) -> tuple[PluginReport, ...]:
     arguments = (str(longest), str(int(bind)), only, *groups)
     return asked.ask(
-        "vqa_engine.plugins.probe.forks",
+        "vqa_engine.doctor.probe.forks",
         *arguments,
         kind=tuple[PluginReport, ...],
         longest=_START + longest * (2 + many // _AT_ONCE),

@@ -1,4 +1,4 @@
-"""`python -m vqa_engine.plugins.probe.forks SECONDS BIND GROUP…` tries all plugins of groups.
+"""`python -m vqa_engine.doctor.probe.forks SECONDS BIND GROUP…` tries all plugins of groups.
 
 A few are tried at once. A fork that takes too long is killed with everything that it
 started; one that dies is reported like any other.
@@ -18,10 +18,10 @@ import msgspec
 import PIL.Image  # noqa: F401  most plugins want it, and a fork has what its parent has
 from attrs import define, evolve
 
+from vqa_engine.doctor.probe.looking import look, untried
 from vqa_engine.interpreter import say
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import Plugin
-from vqa_engine.plugins.probe.looking import look, untried
 from vqa_engine.plugins.probe.report import PluginReport
 
 AT_ONCE = 4
