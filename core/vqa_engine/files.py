@@ -65,6 +65,13 @@ def at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises RuntimeError
 
 
+def hub_cache() -> Path:
+    """Where hub clients keep what they downloaded (huggingface_hub, "Environment variables")."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{base}/huggingface"
+    return at_home(os.environ.get("HF_HUB_CACHE") or f"{home}/hub")
+
+
 class NotRegular(OSError):
     """It is no regular file; `strerror` says what it is."""
 

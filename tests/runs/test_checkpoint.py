@@ -11,8 +11,9 @@ from tests.builders import a_distribution, questions
 from vqa_engine import AdapterSpec, Engine
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import RunMismatch
+from vqa_engine.files import hub_cache
 from vqa_engine.runs import provenance
-from vqa_engine.runs.checkpoint import WHOLE, folder_digest, hub_cache, hub_commit
+from vqa_engine.runs.checkpoint import WHOLE, folder_digest, hub_commit
 from vqa_engine.runs.directory import read_manifest
 from vqa_engine.runs.manifest import adapter_record
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from attrs import frozen
 
 from vqa_engine.errors import BackendError
+from vqa_engine.files import hub_cache
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
 from vqa_engine.runs import manifest, provenance
-from vqa_engine.runs.checkpoint import hub_cache
 
 LONGEST = 180
 """Seconds that an inspection may take; the first import of torch on a cold disk takes 60."""

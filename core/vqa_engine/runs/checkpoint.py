@@ -6,13 +6,12 @@ Neither imports a hub client nor reads weights as a whole.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from vqa_engine.files import at_home
+from vqa_engine.files import at_home, hub_cache
 
 WHOLE = 32 << 20
 """Bytes up to which a file is hashed as a whole: configurations, tokenizers, code."""
@@ -24,13 +23,6 @@ _LONGEST_HEADER = 100_000_000
 """Bytes; the limit of safetensors' reference implementation."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def hub_cache() -> Path:
-    """Where hub clients keep what they downloaded (huggingface_hub, "Environment variables")."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or f"{base}/huggingface"
-    return at_home(os.environ.get("HF_HUB_CACHE") or f"{home}/hub")
 
 
 def hub_commit(model: str, revision: str | None = None) -> str | None:

@@ -14,10 +14,11 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from vqa_engine.adapter import NO_EDGE, GenerationPlan
+from vqa_engine.files import hub_cache
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Loaded
 from vqa_engine.runs import provenance
-from vqa_engine.runs.checkpoint import folder_digest, hub_cache, hub_commit
+from vqa_engine.runs.checkpoint import folder_digest, hub_commit
 from vqa_engine.runs.provenance import Origin
 
 FILE = "manifest.json"

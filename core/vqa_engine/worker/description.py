@@ -12,9 +12,9 @@ from typing import Any
 from attrs import NOTHING, Attribute, fields, frozen, has
 
 from vqa_engine.adapter import MemoryProfile, ModelAdapter, default_checkpoint, portable
+from vqa_engine.files import hub_cache
 from vqa_engine.memory.fit import loaded_profile
 from vqa_engine.plugins.entry_points import ADAPTERS, select
-from vqa_engine.runs.checkpoint import hub_cache
 
 _UNSTATED = "not stated"
 
