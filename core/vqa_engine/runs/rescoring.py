@@ -12,12 +12,13 @@ from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, RunError, ScoringError
 from vqa_engine.results import Row
-from vqa_engine.runs.account import score
+from vqa_engine.runs.account import said_in, score
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.choice import stated
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.scoring.metric import together
 from vqa_engine.scoring.registry import MetricLike
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,6 @@ def chosen_metrics(
 
 def _scores(journal: Journal, label: str, chosen: Sequence[Metric]) -> tuple[ScoreTable, ...]:
     boards = tuple(map(Scoreboard, chosen))
-    for row in journal.rows(label):
+    for row in together(journal.rows(label), chosen, said_in):
         score(row, boards)
     return tuple(board.snapshot() for board in boards)
