@@ -75,6 +75,12 @@ def to_ask(question: object) -> Posed:
     return _posed(question, question.image_id, first, tuple(more))
 
 
+def size(posed: Posed) -> int:
+    """Bytes of a question's pictures."""
+    images = (posed.image, *posed.more)
+    return sum(0 if isinstance(image, PathImage) else len(image.data) for image in images)
+
+
 def _posed(
     question: Question,
     image_id: QuestionId | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, RLock
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
@@ -110,6 +111,13 @@ class PluginProcess(Generic[S]):
     ) -> T:
         """The same of a method that goes through a whole set."""
         return self._called(WHOLE, method, arguments)
+
+    def call_quietly(
+        self, method: Callable[Concatenate[S, P], None], *arguments: P.args, **_none: P.kwargs
+    ) -> None:
+        """The same where it does not matter any more whether it succeeds."""
+        with suppress(VqaEngineError):
+            self._called(LONGEST, method, arguments)
 
     def end(self) -> None:
         """End the process; what is called afterwards raises. Idempotent."""
