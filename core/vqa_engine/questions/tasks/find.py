@@ -6,6 +6,8 @@ An entry point's name is the task's, and its object a package in which the card 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from vqa_engine.errors import ConfigurationError
 from vqa_engine.files import read_regular
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.tasks.card import Task, read
+
+log = logging.getLogger(__name__)
 
 _LARGEST = 1 << 20
 """Bytes of a card."""
@@ -41,6 +45,15 @@ def task(wanted: str) -> Task:
     cards = [folder / f"{plugin.name}.toml" for folder in folders]
     card = next(filter(Path.exists, cards), cards[0])
     return _read(card, plugin.name, f"The card of the task {wanted!r} of {plugin.source}")
+
+
+def readable() -> Iterator[Task]:
+    """Every installed task but those that are not valid, of which a warning says why."""
+    for name in names():
+        try:
+            yield task(name)
+        except ConfigurationError as error:
+            log.warning("%s", error)
 
 
 def _folders(package: str) -> list[Path]:
