@@ -69,7 +69,7 @@ class PluginProcess(Generic[S]):
         self._lock, self._why = RLock(), ""
         self._output = WorkerLog(None, plugin.name)
         weakref.finalize(self, self._output.close)
-        interpreter, limits = Interpreter.of(plugin.name), Timeouts(load=LONGEST, stop=_STOP)
+        interpreter, limits = Interpreter.of(plugin.name), Timeouts(stop=_STOP)
         self._worker = Worker(interpreter, self._output, limits, Event())
         _open.add(self)
         try:
@@ -140,7 +140,8 @@ class PluginProcess(Generic[S]):
             try:
                 reply = self._worker.exchange(message, seconds, _reply)
             except WorkerDied as death:
-                self._why = f"its process is gone: {death}".rstrip(".")
+                how = str(death).replace("The worker", "it", 1).rstrip(".")
+                self._why = f"its process is gone: {how}"
                 raise PluginError(self._why) from death
             except BaseException:
                 self.end()  # the reply that is under way belongs to no later call
