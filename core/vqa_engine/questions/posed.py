@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -39,19 +40,24 @@ class Posed(Struct, frozen=True, array_like=True):
 
     def question(self) -> Question:
         """The question."""
-        plain = dict(zip(_PLAIN, _plain(self), strict=True))
         images = tuple(map(_image, self.images))
-        return Question(image_id=self.image_id, image=_image(self.image), images=images, **plain)
+        return Question(
+            **_plain(self), image_id=self.image_id, image=_image(self.image), images=images
+        )
 
 
 _PLAIN = Posed.__struct_fields__[:-3]
-_plain = attrgetter(*_PLAIN)
+_values = attrgetter(*_PLAIN)
+
+
+def _plain(one: Question | Posed) -> dict[str, Any]:
+    return dict(zip(_PLAIN, _values(one), strict=True))
 
 
 def to_score(question: Question) -> Posed:
     """A question whose pictures stay here; an id tells one in memory from others."""
     image = PathImage(question.image) if isinstance(question.image, Path) else _NONE
-    return Posed(*_plain(question), image_id=image_id(question), image=image)
+    return Posed(**_plain(question), image_id=image_id(question), image=image)
 
 
 def to_ask(question: object) -> Posed:
@@ -63,7 +69,7 @@ def to_ask(question: object) -> Posed:
     if not isinstance(question, Question):
         raise TypeError(f"it gave {type(question).__name__}, not a Question")
     first, *more = (_record(question, place) for place in range(len(question.all_images)))
-    return Posed(*_plain(question), image_id=question.image_id, image=first, images=tuple(more))
+    return Posed(**_plain(question), image_id=question.image_id, image=first, images=tuple(more))
 
 
 def size(posed: Posed) -> int:
