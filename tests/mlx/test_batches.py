@@ -128,6 +128,23 @@ class TestSameAnswers:
         assert ids(again) == ids(asked(smol, about(picture()), PLAN))
         assert len({(one.finish_reason, len(one.token_ids)) for one in again}) > 1
 
+    @pytest.mark.parametrize("ways", [("looks_ahead",), ("_fills",), ("looks_ahead", "_fills")])
+    def test_as_a_gpu_does_it(
+        self, smol: MlxAdapter, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A token ahead, and passes of a few rows filled up: the answers end one by one."""
+        questions = about(picture(), [*TEXTS, *(f"{text} Why?" for text in TEXTS)])[:7]
+        said = ids(asked(smol, questions, PLAN))
+        ends = frozenset({said[1][2], said[2][4], said[4][3]})
+        ended = evolve(smol._ready(), stop=ends)
+        smol._answering = answering.Answering(ended, smol.family, reuse=True)
+        expected = asked(smol, questions, PLAN)
+        for way in ways:
+            monkeypatch.setattr(batching, way, lambda *_model: True)
+        again = together(smol, questions, PLAN)
+        assert ids(again) == ids(expected)
+        assert len({len(one.token_ids) for one in again}) > 2
+
     @pytest.mark.parametrize("width", ["float", "4bit", "4bit-half"])
     @pytest.mark.parametrize("change", [{"prefill_step": 7}, {"image_longest_edge": 64}, {}])
     def test_under_other_plans(

@@ -12,14 +12,15 @@ prefix once per question instead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.mlx.generation import Generated
+from vqa_engine_adapters.mlx.greedy import has_head, last_places, looks_ahead
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.mlx.prefix import Unsuited
@@ -69,24 +70,28 @@ def check(loaded: Loaded) -> None:
 _LOGITS = 128
 """Tokens of options whose logits are computed at once: 80 MB for a vocabulary of 150,000."""
 
-_TRUNK = -1
-"""The branch of tokens that all branches see."""
+_TRUNK, _PADDING = -1, -2
+"""The branch of tokens that all branches see, and that of rows that only fill up a pass."""
+
+_FEW, _FULL = 4, 8
+"""From 4 rows on, a pass of quantised weights is filled up to 8 on CUDA: below 8 MLX multiplies
+row by row there. A pass of LLaVA 1.6 7B in 4 bits on an H200: 9, 15, 22, 27, 18 and 19 ms with
+1, 2, 4, 5, 8 and 16 rows (`benchmarks/gpu.py`)."""
 
 
 @frozen
-class _Token:
-    """A token, the branch that it belongs to, and its place in that branch's question."""
+class _Spot:
+    """Where a token belongs: a branch, and a place in that branch's question."""
 
-    id: int
     branch: int
     place: int
 
 
 @define
 class _Branch:
-    """A question behind the prefix; `next` is its newest token, not yet in the cache."""
+    """A question behind the prefix; `next` is where its next token belongs."""
 
-    next: _Token
+    next: _Spot
     ids: list[int] = field(factory=list)
     finish_reason: FinishReason = "length"
     decode: float = 0.0
@@ -102,8 +107,12 @@ class _Branch:
         if ended(self.ids):
             self.finish_reason = "stop"
             return False
-        self.next = _Token(token, self.next.branch, self.next.place + 1)
         return True
+
+    def step(self) -> _Spot:
+        """The spot of the newest token, which now goes through the model."""
+        spot, self.next = self.next, evolve(self.next, place=self.next.place + 1)
+        return spot
 
 
 class _Rotation:
@@ -125,6 +134,7 @@ class _Tree:
         self.places: Any = None
         self._model, self._prefix = loaded.model.language_model, prefix
         self._branches: list[int] = []
+        self._fills = _fills(self._model)
 
     @contextmanager
     def grown(self) -> Iterator[None]:
@@ -135,25 +145,49 @@ class _Tree:
                 stack.enter_context(swapped(attention, "rope", _Rotation(attention.rope, self)))
             yield
 
-    def put(self, tokens: Sequence[_Token]) -> Any:
-        """Let these tokens follow; the logits of each, shape (tokens, vocabulary), lazily."""
+    def put(self, ids: Any, spots: Sequence[_Spot], wanted: int | None = None) -> Any:
+        """Let these tokens follow; the logits of the last `wanted`, of all if None, lazily.
+
+        The logits have shape (tokens, vocabulary).
+        """
         import mlx.core as mx
 
-        self._branches += [token.branch for token in tokens]
-        self.places = mx.array([token.place for token in tokens])
-        ids = mx.array([[token.id for token in tokens]])
-        output = self._model(inputs=ids, cache=self._prefix.cache, mask=self._mask(len(tokens)))
-        return output.logits[0]
+        count = len(spots)
+        few = self._fills and wanted is None and _FEW <= count < _FULL
+        more = _FULL - count if few else 0
+        padded = [*spots, *[_Spot(_PADDING, self._prefix.positions)] * more]
+        self.places = mx.array([spot.place for spot in padded])
+        row = mx.concatenate([mx.array(ids), mx.zeros(more, mx.int32)]).reshape(1, -1)
+        mask = self._mask([spot.branch for spot in padded])
+        self._branches += [spot.branch for spot in spots]
+        with nullcontext() if wanted is None else last_places(self._model, wanted):
+            logits = self._model(inputs=row, cache=self._prefix.cache, mask=mask).logits[0]
+        if more:
+            for layer in self._prefix.cache:
+                layer.trim(more)
+        return logits[:count]
 
-    def _mask(self, new: int) -> Any:
-        """What the last `new` tokens see: the prefix, and their branch up to themselves."""
+    def _mask(self, new: Sequence[int]) -> Any:
+        """What tokens of these branches see: the prefix, and their branch up to themselves."""
         import mlx.core as mx
 
-        branches, count = mx.array(self._branches), len(self._branches)
-        kin = (branches[-new:, None] == branches[None]) | (branches[None] == _TRUNK)
-        earlier = mx.arange(count - new, count)[:, None] >= mx.arange(count)[None]
-        prefix = mx.ones((new, self._prefix.positions), dtype=mx.bool_)
+        branches = mx.array([*self._branches, *new])
+        count = len(branches)
+        kin = (branches[-len(new) :, None] == branches[None]) | (branches[None] == _TRUNK)
+        earlier = mx.arange(count - len(new), count)[:, None] >= mx.arange(count)[None]
+        prefix = mx.ones((len(new), self._prefix.positions), dtype=mx.bool_)
         return mx.concatenate([prefix, kin & earlier], axis=1)
+
+
+def _fills(model: Any) -> bool:
+    """Whether passes of a few rows are filled up: quantised weights on CUDA."""
+    import mlx.core as mx
+    from mlx.nn import QuantizedLinear
+
+    gpu = mx.default_device().type == mx.DeviceType.gpu
+    if not (gpu and mx.cuda.is_available()):
+        return False
+    return any(isinstance(part, QuantizedLinear) for part in model.layers[0].modules())
 
 
 def go_on_together(
@@ -161,31 +195,27 @@ def go_on_together(
 ) -> list[Generated]:
     """Answer the questions whose prompts go on with these ids after a computed prefix.
 
-    Like `generation.go_on` for each, with the same arithmetic: all of a suffix but its last
-    token is prefilled, then each token is the greedy choice after the one before. The cache
-    has to have room for all suffixes and answers (`prefix.reserve`), and is longer
-    afterwards. Seconds are shared equally by the questions that they were spent on, so
-    those of a batch add up to what it took.
+    Like `generation.go_on` for each, with the same arithmetic. The cache has to have room for
+    all suffixes and answers (`prefix.reserve`), and is longer afterwards. Seconds are shared
+    equally by the questions that they were spent on, so those of a batch add up to what it
+    took.
     """
     import mlx.core as mx
     from mlx_vlm.generate import generation_stream
 
     tree, started, place = _Tree(loaded, prefix), perf_counter(), prefix.positions
-    rows = [
-        [_Token(token, number, place + n) for n, token in enumerate(suffix)]
-        for number, suffix in enumerate(suffixes)
-    ]
-    branches = [_Branch(row[-1]) for row in rows]
+    branches = [_Branch(_Spot(n, place + len(suffix))) for n, suffix in enumerate(suffixes)]
     with tree.grown(), mx.stream(generation_stream):
-        _prefill(tree, [token for row in rows for token in row[:-1]], prefix, plan)
+        logits = _prefilled(tree, loaded, suffixes, prefix, plan)
+        mx.eval(logits)
         prefilled = perf_counter()
         ended = ended_by(loaded.tokenizer, plan.stop)
-        _decode(tree, branches, loaded.stop, ended, plan)
+        _decode(tree, branches, logits, loaded.stop, ended, plan)
     mx.synchronize(generation_stream)
-    share = (prefilled - started) / len(rows)
+    share = (prefilled - started) / len(branches)
     return [
-        _generated(prefix, len(row), branch, share, plan)
-        for row, branch in zip(rows, branches, strict=True)
+        _generated(prefix, len(suffix), branch, share, plan)
+        for suffix, branch in zip(suffixes, branches, strict=True)
     ]
 
 
@@ -205,21 +235,21 @@ def score_together(
     from mlx_vlm.generate import generation_stream
 
     tree, place = _Tree(loaded, prefix), prefix.positions
-    trunk = [_Token(token, _TRUNK, place + n) for n, token in enumerate(suffix)]
-    start, last = trunk[-1].place, suffix[-1]
-    tokens = [
-        _Token(token, number, start + n)
+    trunk = [_Spot(_TRUNK, place + n) for n in range(len(suffix))]
+    spots = [
+        _Spot(number, trunk[-1].place + n)
         for number, option in enumerate(options)
-        for n, token in enumerate((last, *option[:-1]))
+        for n in range(len(option))
     ]
+    ids = [token for option in options for token in (suffix[-1], *option[:-1])]
     wanted = [token for option in options for token in option]
     totals = [0.0] * len(options)
     with tree.grown(), mx.stream(generation_stream):
-        _prefill(tree, trunk[:-1], prefix, plan)
-        for first, stop in steps(len(tokens), _LOGITS):
-            found = _logprobs(tree.put(tokens[first:stop]), wanted[first:stop])
-            for token, logprob in zip(tokens[first:stop], found, strict=True):
-                totals[token.branch] += logprob
+        _prefill(tree, suffix[:-1], trunk[:-1], prefix, plan)
+        for first, stop in steps(len(spots), _LOGITS):
+            found = _logprobs(tree.put(ids[first:stop], spots[first:stop]), wanted[first:stop])
+            for spot, logprob in zip(spots[first:stop], found, strict=True):
+                totals[spot.branch] += logprob
     mx.synchronize(generation_stream)
     return totals
 
@@ -234,49 +264,89 @@ def _logprobs(logits: Any, tokens: Sequence[int]) -> list[float]:
     return list(found)
 
 
-def _prefill(tree: _Tree, tokens: Sequence[_Token], prefix: Prefix, plan: GenerationPlan) -> None:
-    """Put the suffixes into the cache, a step of the plan at a time; no logits are computed."""
+def _prefilled(
+    tree: _Tree,
+    loaded: Loaded,
+    suffixes: Sequence[Sequence[int]],
+    prefix: Prefix,
+    plan: GenerationPlan,
+) -> Any:
+    """Put the suffixes into the cache; the logits behind the last token of each.
+
+    The last tokens of all stand at the end of the row, in the last step.
+    """
+    place, count = prefix.positions, len(suffixes)
+    ids = [token for suffix in suffixes for token in suffix[:-1]]
+    spots = [_Spot(n, place + at) for n, one in enumerate(suffixes) for at in range(len(one) - 1)]
+    ids += [suffix[-1] for suffix in suffixes]
+    spots += [_Spot(n, place + len(one) - 1) for n, one in enumerate(suffixes)]
+    # Where the head cannot be kept to a few places, the last tokens go through by themselves.
+    start = len(ids) - count
+    if has_head(loaded.model.language_model):
+        *_, (last, _) = steps(len(ids), plan.prefill_step)
+        start = min(start, last)
+    _prefill(tree, ids[:start], spots[:start], prefix, plan)
+    return tree.put(ids[start:], spots[start:], count)
+
+
+def _prefill(
+    tree: _Tree, ids: Sequence[int], spots: Sequence[_Spot], prefix: Prefix, plan: GenerationPlan
+) -> None:
+    """Put tokens into the cache, a step of the plan at a time; no logits are computed."""
     import mlx.core as mx
 
-    for start, stop in steps(len(tokens), plan.prefill_step):
-        tree.put(tokens[start:stop])
+    for start, stop in steps(len(ids), plan.prefill_step):
+        tree.put(ids[start:stop], spots[start:stop])
         mx.eval([layer.state for layer in prefix.cache])
         mx.clear_cache()
 
 
-def _decode(
+def _decode(  # noqa: PLR0913, PLR0917  all that the loop is about
     tree: _Tree,
     branches: Sequence[_Branch],
+    logits: Any,
     stop: frozenset[int],
     ended: Ended,
     plan: GenerationPlan,
 ) -> None:
-    """Let the branches grow, one token each at a time, until each has ended."""
-    growing = list(branches)
-    for _ in range(plan.max_tokens):
-        if not growing:
-            return
+    """Let the branches grow, one token each at a time, until each has ended.
+
+    A GPU computes the tokens after these while these are looked at; see `greedy.continued`.
+    """
+    import mlx.core as mx
+
+    growing, ahead = list(branches), looks_ahead()
+    for left in reversed(range(plan.max_tokens)):
         started = perf_counter()
-        logits = tree.put([branch.next for branch in growing])
-        chosen = _choose(logits)
-        likely = _logprobs(logits, chosen) if plan.logprobs else [0.0] * len(chosen)
+        chosen, following = _choose(logits), None
+        if ahead and left:
+            following = tree.put(chosen, [branch.step() for branch in growing])
+            mx.async_eval(chosen, following)  # type: ignore[no-untyped-call]  # in its stubs
+        tokens: list[int] = chosen.tolist()
+        likely = _logprobs(logits, tokens) if plan.logprobs else [0.0] * len(tokens)
         share = (perf_counter() - started) / len(growing)
         for branch in growing:
             branch.decode += share
-        growing = [
-            branch
-            for branch, token, logprob in zip(growing, chosen, likely, strict=True)
-            if branch.take(token, logprob, stop, ended)
+        going = [
+            n
+            for n, branch in enumerate(growing)
+            if branch.take(tokens[n], likely[n], stop, ended) and left
         ]
+        if not going:
+            return
+        growing, fewer = [growing[n] for n in going], len(going) < len(growing)
+        if following is None:
+            following = tree.put([tokens[n] for n in going], [one.step() for one in growing])
+        elif fewer:
+            following = following[mx.array(going)]
+        logits = following
 
 
-def _choose(logits: Any) -> list[int]:
+def _choose(logits: Any) -> Any:
     """The likeliest token of each row, found as mlx_vlm/generate/ar.py does at temperature 0."""
     import mlx.core as mx
 
-    likelihoods = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-    chosen: Any = mx.argmax(likelihoods, axis=-1).tolist()
-    return list(chosen)
+    return mx.argmax(logits - mx.logsumexp(logits, axis=-1, keepdims=True), axis=-1)
 
 
 def _generated(
