@@ -109,7 +109,7 @@ class MlxBackend(MemoryBackend):
         return int(self._set_cache_limit(limit))
 
     def set_memory_limit(self, limit: int) -> int:
-        """MLX has ten tasks under way; past this it waits for one before each (mlx/transforms.cpp)."""
+        """MLX has ten tasks under way, and past this waits for one of them (mlx/transforms.cpp)."""
         return int(self._set_memory_limit(limit))
 
     def _info(self) -> dict[str, Any]:
