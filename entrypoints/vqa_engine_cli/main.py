@@ -124,6 +124,9 @@ class Commands(DefaultGroup):
             shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
             _show(shown, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
+        finally:
+            if plugin := sys.modules.get("vqa_engine.worker.plugin"):
+                plugin.end_all()
 
 
 @click.group(
