@@ -14,7 +14,7 @@ from vqa_engine_cli.help import Command, did_you_mean
 from vqa_engine_cli.terminal import echo, own, style, write
 
 PAGES = Path(__file__).with_name("pages")
-"""The documentation: in a checkout a link to docs/, in a wheel its files."""
+"""Links to docs/ in a checkout, files in a wheel; so is README.md beside it."""
 
 README = "readme"
 _ABOUT_README = "What there is: commands, question sets, scores, runs, exit codes"
@@ -27,7 +27,7 @@ _LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?:docs/)?([\w-]+)\.md\)")
 
 
 def _complete(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names() if name.startswith(typed)]
+    return [CompletionItem(name) for name in pages() if name.startswith(typed)]
 
 
 @click.command(cls=Command, short_help="Show the documentation: its pages, or one of them.")
@@ -48,33 +48,27 @@ def docs(page: str | None) -> None:
         _list()
         return
     name = Path(page).name.removesuffix(".md").lower()
-    if name not in names():
-        known = did_you_mean(name, names(), "vqa-engine docs")
+    if name not in pages():
+        known = did_you_mean(name, pages(), "vqa-engine docs")
         raise click.BadParameter(f"No such page {page!r}. {known}", param_hint="PAGE")
-    text = _text(name)
+    text = pages()[name].read_text("utf-8")
     if sys.stdout.isatty():
         _show(text)
     else:
         write([text.encode()])
 
 
-def names() -> list[str]:
-    """The pages."""
-    return [README, *sorted(file.stem for file in PAGES.glob("*.md"))]
-
-
-def _text(name: str) -> str:
-    if name == README:
-        from importlib.metadata import metadata
-
-        return str(metadata("vqa-engine").get_payload())
-    return (PAGES / f"{name}.md").read_text("utf-8")
+def pages() -> dict[str, Path]:
+    """The files of the pages, by name."""
+    files = {file.stem: file for file in sorted(PAGES.glob("*.md"))}
+    return {README: PAGES.with_name("README.md"), **files}
 
 
 def _list() -> None:
-    width = max(map(len, names()))
-    for name in names():
-        title = _ABOUT_README if name == README else _text(name).partition("\n")[0].lstrip("# ")
+    width = max(map(len, pages()))
+    for name, file in pages().items():
+        title = file.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+        title = _ABOUT_README if name == README else title
         echo(f"{style(name.ljust(width), bold=True)}  {title}")
     echo("\nvqa-engine docs PAGE shows one.")
 

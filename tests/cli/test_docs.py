@@ -10,11 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.environments import ROOT
-from vqa_engine_cli.docs import PAGES, names, rendered
+from vqa_engine_cli.docs import pages, rendered
 from vqa_engine_cli.help import PAGES as EXPLAINED
 from vqa_engine_cli.main import cli
-
-README = ROOT / "README.md"
 
 
 def said(*arguments: str) -> Result:
@@ -34,7 +32,7 @@ def test_a_page_is_piped_as_it_is(name: str) -> None:
 
 
 def test_the_readme_is_a_page() -> None:
-    assert said("docs", "readme").stdout.strip() == README.read_text().strip()
+    assert said("docs", "readme").stdout == (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +46,7 @@ def test_a_mistyped_page_is_answered_with_the_nearest(typed: str, advice: str) -
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("file", [README, *sorted(PAGES.glob("*.md"))], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", pages().values(), ids=lambda file: file.stem)
 def test_a_terminal_shows_a_page_without_its_markup(file: Path, width: int) -> None:
     shown = rendered(file.read_text(), width)
     assert not re.search(r"^```|\]\([\w/-]+\.md", shown, re.MULTILINE)
@@ -69,9 +67,8 @@ def commands() -> set[str]:
 def test_the_help_of_a_command_names_the_page_that_explains_it(name: str) -> None:
     with click.Context(cli.commands[name], info_name=name) as context:
         assert f"More: vqa-engine docs {EXPLAINED[name][0]}" in context.get_help()
-    assert set(EXPLAINED[name]) <= set(names())
-    page = README if EXPLAINED[name][0] == "readme" else PAGES / f"{EXPLAINED[name][0]}.md"
-    assert f"vqa-engine {name}" in page.read_text() or name == "run"
+    assert set(EXPLAINED[name]) <= set(pages())
+    assert f"vqa-engine {name}" in pages()[EXPLAINED[name][0]].read_text() or name == "run"
 
 
 def test_the_help_of_the_program_leads_to_the_pages() -> None:
