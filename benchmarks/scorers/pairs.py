@@ -91,8 +91,9 @@ def chosen(drawn: random.Random) -> Pair:
 
 FORMS = (
     "{L}", "{l}", "({L})", "({l})", "{L}.", "{L})", "[{L}]", "**{L}**", "\\boxed{{{L}}}",
-    "{L}. {t}", "({L}) {t}", "{L}: {t}", "{t}", "{t}.", "{T}", " {t}\n", "Answer: {L}", "The answer is {L}.",
-    "The correct option is ({l}).", "I think the answer is {L} because it fits.",
+    "{L}. {t}", "({L}) {t}", "{L}: {t}", "{t}", "{t}.", "{T}", " {t}\n", "Answer: {L}",
+    "The answer is {L}.", "The correct option is ({l}).",
+    "I think the answer is {L} because it fits.",
     "One sees an animal.\nThe answer is {L}", "It must be: ({L}) {t}", "Option {L}",
     "{L} because it fits", "The answer is {t}.", "I am sure that it is {t}.",
     "First I thought of {M}. The answer is {L}.",
