@@ -12,6 +12,7 @@ from attrs import evolve
 from vqa_engine.adapter import GenerationPlan, Question, QuestionCost
 from vqa_engine.errors import OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
+from vqa_engine_adapters.continuing import rows, within
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.torch import batches, trial
 from vqa_engine_adapters.torch.ahead import Ahead, Order
@@ -69,7 +70,7 @@ class Asking:
         if plan.temperature and self.loaded.steps is None:
             return 1  # `generate` draws for all rows from one generator
         count = batches.together(upcoming, self._growth.size, self._each, self.rows)
-        return batches.within(upcoming[:count], plan, self.rows)
+        return within(upcoming[:count], plan, self.rows)
 
     def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
         """What the questions cost together; what it took to know is not done again.
@@ -84,7 +85,7 @@ class Asking:
             one
             for question, one in zip(questions, outcomes, strict=True)
             if isinstance(one, Prepared)
-            for _ in range(batches.rows(question, plan))
+            for _ in range(rows(question, plan))
         ][: max(self.rows, len(questions))]
         if not askable:
             raise next(one for one in outcomes if isinstance(one, VqaEngineError))

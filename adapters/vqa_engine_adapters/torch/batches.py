@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, groupby, islice
+from itertools import groupby, islice
 
 from vqa_engine.adapter import GenerationPlan, Question, QuestionCost
 from vqa_engine_adapters.torch.ahead import source
@@ -36,21 +36,6 @@ def together(upcoming: Sequence[Question], size: int, each: int, rows: int) -> i
 def size(questions: Sequence[Question], each: int) -> int:
     """The size of a batch, as `together` counts it."""
     return max(len({source(one) for one in questions}), -(-len(questions) // each))
-
-
-def rows(question: Question, plan: GenerationPlan) -> int:
-    """The rows that a question takes: options scored by their texts take one each.
-
-    Letters are one token as a rule, so the prompt alone has the probabilities of all.
-    """
-    by_text = plan.choose == "likelihood-text" and question.choices
-    return len(question.choices) if by_text else 1
-
-
-def within(questions: Sequence[Question], plan: GenerationPlan, most: int) -> int:
-    """How many of the leading questions take so many rows at most; at least one."""
-    totals = accumulate(rows(one, plan) for one in questions)
-    return max(1, sum(1 for total in totals if total <= most))
 
 
 def cost(asked: Sequence[Prepared], plan: GenerationPlan) -> QuestionCost:

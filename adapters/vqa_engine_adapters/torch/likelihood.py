@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from vqa_engine.adapter import GenerationPlan
+from vqa_engine_adapters.continuing import OptionIds, Row, rows_of
+from vqa_engine_adapters.torch.decoding import logprobs
 from vqa_engine_adapters.torch.device import synchronise
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.prefill import Batch
@@ -15,37 +17,9 @@ from vqa_engine_adapters.torch.prefixes import Prefixes
 from vqa_engine_adapters.torch.preparing import Prepared, kept
 from vqa_engine_adapters.torch.whole import forced
 
-OptionIds = Sequence[Sequence[int]]
-"""The token ids of each option of a question."""
-
 _LOGITS = 512
 """Positions whose logits are computed at once: 150 MB in half precision for a vocabulary of
 150,000."""
-
-
-@frozen
-class _Row:
-    """What the log-likelihoods of options are read from: a prompt with the beginning of some.
-
-    `options` are the places of those options, which begin alike and end in one more token.
-    Options of one token each, such as letters, need no more than the prompt.
-    """
-
-    asked: int
-    begun: tuple[int, ...]
-    options: tuple[int, ...]
-
-    def read(self, logits: Any, options: OptionIds, found: list[float]) -> None:
-        """Put the log-likelihoods of the row's options where `found` has those of all.
-
-        `logits` has the shape (tokens that it begins with and one more, vocabulary).
-        """
-        import torch
-
-        wide = torch.log_softmax(logits.float(), dim=-1)
-        begun = sum(float(wide[place, token]) for place, token in enumerate(self.begun))
-        for place in self.options:
-            found[place] = begun + float(wide[-1, options[place][-1]])
 
 
 def score(
@@ -76,13 +50,13 @@ def _behind_prefixes(
     most: int,
 ) -> list[list[float]]:
     options = [each for _, each in asked]
-    every, found = _rows(options), [[0.0] * len(each) for each in options]
+    every, found = rows_of(options), [[0.0] * len(each) for each in options]
     most = max(1, min(most, _LOGITS // max(1 + len(row.begun) for row in every)))
     for start in range(0, len(every), most):
         part = every[start : start + most]
         ready = [kept(one, prefixes) if start else one for one, _ in asked]
         for row, logits in zip(part, _logits(loaded, ready, part, plan, prefixes), strict=True):
-            row.read(logits, options[row.asked], found[row.asked])
+            row.read(_logprobs(logits, row), found)
     return found
 
 
@@ -90,25 +64,23 @@ def _alone(
     loaded: Loaded, prepared: Prepared, options: OptionIds, plan: GenerationPlan
 ) -> list[float]:
     """The model is made to say the options, those that begin alike at once."""
-    found = [0.0] * len(options)
-    for row in _rows([options]):
-        row.read(forced(loaded, prepared, options[row.options[0]], plan), options, found)
-    return found
+    found = [[0.0] * len(options)]
+    for row in rows_of([options]):
+        logits = forced(loaded, prepared, options[row.options[0]], plan)
+        row.read(_logprobs(logits, row), found)
+    return found[0]
 
 
-def _rows(options: Sequence[OptionIds]) -> list[_Row]:
-    """The rows for the options of several questions."""
-    places: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for number, each in enumerate(options):
-        for place, option in enumerate(each):
-            places.setdefault((number, tuple(option[:-1])), []).append(place)
-    return [_Row(number, begun, tuple(found)) for (number, begun), found in places.items()]
+def _logprobs(logits: Any, row: Row) -> list[float]:
+    """The log-probabilities of what the row wants, from the logits of its places."""
+    places, tokens = zip(*row.wanted, strict=True)
+    return [*logprobs(logits[list(places)], tokens).tolist()]
 
 
 def _logits(
     loaded: Loaded,
     asked: Sequence[Prepared],
-    part: Sequence[_Row],
+    part: Sequence[Row],
     plan: GenerationPlan,
     prefixes: Prefixes,
 ) -> list[Any]:
