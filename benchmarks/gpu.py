@@ -329,14 +329,14 @@ def logits_apart(adapter: Any, questions: Sequence[Question], plan: GenerationPl
     """The first token's logits of these questions as one batch, beside one by one."""
     import torch
 
-    from vqa_engine_adapters.torch.generation import _Batch
+    from vqa_engine_adapters.torch.prefill import Batch
     from vqa_engine_adapters.torch.prefixes import Prefixes
 
     def first(asked: Sequence[Question]) -> Any:
         adapter.drop_caches()
-        made = adapter._prepared(asked, plan)
+        made = adapter._ask()._prepared(asked, plan)
         with torch.inference_mode():
-            return _Batch(adapter._ready(), made, plan, Prefixes(0)).prefill().float()
+            return Batch(adapter._ready(), made, 1, Prefixes(0)).prefill().float()
 
     alone, batch = torch.cat([first([one]) for one in questions]), first(questions)
     apart = (alone - batch).abs().amax(dim=-1)
@@ -359,7 +359,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
     import torch
 
     from vqa_engine_adapters.growth import Growth
-    from vqa_engine_adapters.torch.driver import PICTURES
+    from vqa_engine_adapters.torch.asking import PICTURES
     from vqa_engine_adapters.torch.llava import LlavaTorch
 
     plan, rows = GenerationPlan(max_tokens=tokens), []
@@ -391,7 +391,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         )
         expected = single(fives[: len(few)])
         # Another set, learned from its own start.
-        adapter._growth = Growth(adapter._rows, PICTURES)
+        adapter._ask()._growth = Growth(adapter._ask().rows, PICTURES)
         rows.append(row("ours, 5 per image", ours, fives, expected, counter, seen)[0])
         print(f"\nour batches: {' '.join(str(len(replies)) for replies in seen)}")
         print(predictions(seen))
