@@ -457,8 +457,30 @@ def _mlx_rows(
         mine, _ = row(f"ours, {name}", ours, asked, ids, counter, seen)
         print(f"  ours is {mine.rate / line.rate:.2f} of plain", flush=True)
         rows += [line, mine]
-    print(f"\n{predictions(seen)}\n{session.release().residue} bytes after release", flush=True)
+    print(f"\n{predictions(seen)}\n{passes(adapter)}", flush=True)
+    print(f"{session.release().residue} bytes after release", flush=True)
     return rows
+
+
+def passes(adapter: Any, context: int = 2400) -> str:
+    """Milliseconds of a pass of so many tokens behind a context, the best of four."""
+    import mlx.core as mx
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    model, found = adapter._ready().model.language_model, []
+    cache = make_prompt_cache(model)
+    model(inputs=mx.full((1, context), 5), cache=cache)
+    for tokens in (1, 2, 4, 5, 8, 16):
+        seconds = []
+        for _ in range(4):
+            mx.eval([layer.state for layer in cache])
+            started = perf_counter()
+            mx.eval(model(inputs=mx.full((1, tokens), 5), cache=cache).logits)
+            seconds.append(perf_counter() - started)
+            for layer in cache:
+                layer.trim(tokens)
+        found.append(f"{tokens}: {min(seconds) * 1e3:.1f}")
+    return f"ms of a pass of so many tokens behind {context}: {', '.join(found)}"
 
 
 def mlx_plain(adapter: Any, tokens: int) -> Way:

@@ -135,7 +135,7 @@ class TestSameAnswers:
         self, smol: MlxAdapter, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A token ahead, and passes of a few rows filled up: the answers end one by one."""
-        questions = about(picture(), [*TEXTS, *(f"{text} Why?" for text in TEXTS)])[:7]
+        questions = about(picture(), (*TEXTS, *(f"{text} Why?" for text in TEXTS)))[:7]
         said = ids(asked(smol, questions, PLAN))
         ends = frozenset({said[1][2], said[2][4], said[4][3]})
         ended = evolve(smol._ready(), stop=ends)

@@ -104,7 +104,7 @@ def ask_size(
     """
     _needs_client()
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
     problems = []
     for one in (name, *also):
@@ -116,7 +116,7 @@ def ask_size(
             problems.append(f"{one}: {_why(error)}")
             continue
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        wanted = {one: sizes[one] for one in filter_repo_objects(sizes, allow_patterns=patterns)}
+        wanted = {one: sizes[one] for one in filter_repo_objects(sizes, allow_patterns=[*patterns])}
         if wanted:
             _write(_path(name, revision, patterns), _Note(info.sha or "", wanted))
         return sum(wanted.values()) or None
