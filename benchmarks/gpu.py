@@ -15,9 +15,10 @@ the same loaded model and the same files on disk, 640 by 480 JPEGs.
 The columns: questions per second, the GPU's utilisation as nvidia-smi samples it, processor
 cores kept busy, peak memory above the weights, and answers whose ids are not those of one by
 one. Under each table: how well our batches' memory was predicted. Under MLX's: what a pass of a
-few tokens takes. Under torch's: our batches' sizes, and how far the first token's logits of a batch are from those of one by one, beside how
-far apart the two likeliest tokens are. With `--cpu` the shapes are tiny: it shows that the
-benchmark works, and no more.
+few tokens takes. Under torch's: our batches' sizes, and how far the first token's logits of a
+batch are from those of one by one, beside how far apart the two likeliest tokens are. With
+`--cpu` the shapes are tiny: it shows that the benchmark works,
+and no more.
 """
 
 from __future__ import annotations
