@@ -115,7 +115,7 @@ class Commands(DefaultGroup):
         except Unwritten:
             raise  # to `main`: there is no stdout to put JSON on
         except click.ClickException as error:
-            error.message = one_line(error.message)
+            vars(error)["message"] = one_line(error.message)
             if not ctx.meta["json"]:
                 raise
             _print_error(type(error).__name__, error.format_message())

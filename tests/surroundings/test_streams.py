@@ -70,7 +70,7 @@ def test_other_commands_end_well_whatever_the_streams_are(
         *(f"compare {run} -a a -a b", "pull nobody@nowhere", "ask --no-such-option", "help run"),
     ]
     if name == "all closed":  # these start workers
-        lines += ["adapters", "fit", f"run -q --limit 1 --fresh -o {tmp_path / 'r'}", "doctor"]
+        lines += [f"run -q --limit 1 --fresh -o {tmp_path / 'r'}", "doctor"]
     other = {"pull": 1, "ask": 2}
     for line, (got, out, err) in zip(
         lines, attempts(run, *((how, line.split()) for line in lines)), strict=True
