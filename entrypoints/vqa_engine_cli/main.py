@@ -108,6 +108,7 @@ class Commands(DefaultGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
+            _ignore_signals()
             _say_stopped(stop)
             ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
         except ReaderGone:
@@ -180,7 +181,10 @@ def main() -> None:
     prepare()
     try:
         with adopting():
-            cli(prog_name="vqa-engine")
+            try:
+                cli(prog_name="vqa-engine")
+            finally:
+                _ignore_signals()
     except ReaderGone:  # of --help
         sys.exit(0)
     except Unwritten as error:
@@ -205,6 +209,13 @@ def _check_folder() -> None:
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Leave through the `finally` clauses, so that no worker stays behind."""
     raise Terminated
+
+
+def _ignore_signals() -> None:
+    """Nothing but the end is left, and a second Ctrl-C would cut it short with a traceback."""
+    if signal.getsignal(signal.SIGTERM) is _terminated:  # the process is ours
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
 
 
 def _say_stopped(stop: KeyboardInterrupt) -> None:
