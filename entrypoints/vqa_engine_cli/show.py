@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     FOLDER,
@@ -37,7 +38,7 @@ MARKS = {True: ("✗", "red"), False: ("✓", "green")}
     metric_option,
     click.option(
         "--limit",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=20,
         show_default=True,
         metavar="N",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import FOLDER, metric_option, options, salvage_option
 from vqa_engine_cli.terminal import echo
@@ -16,7 +17,7 @@ from vqa_engine_cli.terminal import echo
 @options(
     click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=Whole(0, 65535),
         default=0,
         show_default="a free one",
         help="Port on 127.0.0.1.",

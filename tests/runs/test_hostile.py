@@ -216,6 +216,19 @@ def leading(page: memoryview, child: int) -> None:
         page[at : at + 5] = struct.pack(">IB", child, 127)
 
 
+@pytest.mark.parametrize(
+    "said", ["UPDATE rows SET cause = x'ff' WHERE id = 0", "UPDATE in_flight SET tries = 'many'"]
+)
+def test_a_column_of_another_type_is_one_sentence(run: Path, said: str) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute(said)
+        db.commit()
+    with closing(open_journal(run)) as journal, pytest.raises(JournalError, match="cannot be read"):
+        journal.tally("a")
+        journal.tries("a", 41)
+    assert CliRunner().invoke(cli, ["status", str(run)]).exit_code == 0
+
+
 def damage(run: Path) -> None:
     with closing(sqlite3.connect(run / FILE)) as db:
         db.execute("UPDATE rows SET record = '{' WHERE id IN (1, 2)")

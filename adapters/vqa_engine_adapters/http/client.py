@@ -280,15 +280,24 @@ def _session(url: str, options: Options, key: str | None) -> httpx2.Client:
 
     from vqa_engine_adapters.http.deadline import punctual
 
-    return punctual(
-        httpx2.Client(
+    if key and not (key.isascii() and key.isprintable()):
+        raise ConfigurationError(
+            f"The key in the environment variable {options.api_key_env} has characters that no "
+            "request can carry. Set it again, without line breaks."
+        )
+    try:
+        http = httpx2.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx2.Limits(max_connections=options.most_in_flight),
             # A proxy of the environment cannot reach this machine's own servers.
             trust_env=urlsplit(url).hostname not in _LOOPBACK,
         )
-    )
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise ConfigurationError(
+            f"The model option base_url is not valid: {error} ({url!r:.300})."
+        ) from error
+    return punctual(http)
 
 
 def _pause(number: int, fault: _Fault) -> float:

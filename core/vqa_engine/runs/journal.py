@@ -225,7 +225,10 @@ class Journal:
         """How often this question was begun without a row since, or `abandon`."""
         query = "SELECT tries FROM in_flight WHERE adapter = ? AND id = ?"
         found = self._db.execute(query, (adapter, stored.key(question_id))).fetchone()
-        return int(found[0]) if found else 0
+        if found and not isinstance(found[0], int):
+            what = f"The note that question {question_id!r} is in flight"
+            raise self._damaged(what, TypeError("its tries are no number"))
+        return found[0] if found else 0
 
     @_guarded
     def begun(self, adapter: str) -> frozenset[Key]:
@@ -243,6 +246,8 @@ class Journal:
         ).fetchall()
         done = sum(count for _, count, _ in counts)
         causes = {cause: count for cause, count, _ in counts if cause is not None}
+        if not all(isinstance(cause, str) for cause in causes):
+            raise self._damaged("The cause of a failure", TypeError("it is not text"))
         return Tally(
             done=done,
             failed=sum(causes.values()),
