@@ -19,6 +19,8 @@ from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
 from vqa_engine.runs import manifest, provenance
 
+_MODULE = "vqa_engine.doctor.machine"  # this one, which also runs as a program
+
 LONGEST = 180
 """Seconds that an inspection may take; the first import of torch on a cold disk takes 60."""
 
@@ -97,7 +99,7 @@ def _backends() -> Iterator[BackendFacts]:
 def _asked(name: str) -> BackendFacts:
     """Another package's backend, in a process of its own."""
     try:
-        return Interpreter.of(name).ask(__name__, name, kind=BackendFacts, longest=LONGEST / 3)
+        return Interpreter.of(name).ask(_MODULE, name, kind=BackendFacts, longest=LONGEST / 3)
     except InterpreterError:
         return BackendFacts(name=name, error="using it ended or stopped the process that tried it")
 

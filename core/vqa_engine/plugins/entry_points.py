@@ -6,7 +6,9 @@ engine's own plugins come through the same door: they are entry points of `vqa-e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
@@ -25,6 +27,8 @@ from vqa_engine.errors import (
     VqaEngineError,
 )
 from vqa_engine.strays import is_marked
+
+log = logging.getLogger(__name__)
 
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
@@ -89,8 +93,38 @@ def find(group: str) -> list[Plugin]:
     """Every plugin of a group, sorted by name, then distribution; imports none of them."""
     source = cache(_source)  # one distribution offers many, and each look parses its metadata
     return sorted(
-        Plugin(entry.name, *source(entry.dist), entry.value, entry)
-        for entry in metadata.entry_points(group=group)
+        Plugin(entry.name, *source(entry.dist), entry.value, entry) for entry in _entries(group)
+    )
+
+
+def _entries(group: str) -> Iterable[metadata.EntryPoint]:
+    """The entry points of a group; a package whose metadata cannot be read costs only its own."""
+    try:
+        return metadata.entry_points(group=group)
+    except Exception:  # noqa: BLE001  of any package that is installed, if it has plugins or not
+        return _readable(group)
+
+
+def _readable(group: str) -> Iterator[metadata.EntryPoint]:
+    seen = set[str]()
+    for one in metadata.distributions():
+        try:
+            name, entries = str(one.name), tuple(one.entry_points)
+        except Exception as error:  # noqa: BLE001  as above
+            _warn(str(one.locate_file("")), reason(error))
+            continue
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key not in seen:  # the first on the path is the one that Python imports
+            seen.add(key)
+            yield from (entry for entry in entries if entry.group == group)
+
+
+@cache
+def _warn(folder: str, why: str) -> None:
+    """Once for each."""
+    log.warning(
+        "the metadata of a package in %s cannot be read, so its plugins are not known: %s",
+        *(folder, why),
     )
 
 
@@ -255,5 +289,9 @@ def _listed(known: Iterable[str]) -> str:
 
 
 def _source(distribution: metadata.Distribution | None) -> tuple[str, str]:
-    """Name and version."""
-    return (distribution.name, distribution.version) if distribution else ("?", "?")
+    """Name and version, a question mark for what cannot be read."""
+    try:
+        known = (distribution.name, distribution.version) if distribution else (None, None)
+    except Exception:  # noqa: BLE001  as in `_entries`
+        known = (None, None)
+    return known[0] or "?", known[1] or "?"

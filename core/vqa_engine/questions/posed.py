@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -18,13 +20,11 @@ _NONE = BytesImage(0)
 
 
 class Posed(Struct, frozen=True, array_like=True):
-    """A question. Fields are those of `Question`, and `more` are further images."""
+    """A question: the fields of `Question` that are plain, then its pictures."""
 
     question_id: QuestionId
-    image: ImageRecord
     text: str
     answers: tuple[str, ...]
-    image_id: QuestionId | None
     question_type: str | None
     answer_type: str | None
     choices: tuple[str, ...]
@@ -34,33 +34,30 @@ class Posed(Struct, frozen=True, array_like=True):
     worded: bool
     origin: str | None
     image_root: Path | None
-    more: tuple[ImageRecord, ...]
+    image_id: QuestionId | None
+    image: ImageRecord
+    images: tuple[ImageRecord, ...] = ()
 
     def question(self) -> Question:
         """The question."""
+        images = tuple(map(_image, self.images))
         return Question(
-            question_id=self.question_id,
-            image=_image(self.image),
-            text=self.text,
-            answers=self.answers,
-            image_id=self.image_id,
-            question_type=self.question_type,
-            answer_type=self.answer_type,
-            choices=self.choices,
-            right=self.right,
-            group=self.group,
-            labels=self.labels,
-            worded=self.worded,
-            origin=self.origin,
-            image_root=self.image_root,
-            images=tuple(map(_image, self.more)),
+            **_plain(self), image_id=self.image_id, image=_image(self.image), images=images
         )
+
+
+_PLAIN = Posed.__struct_fields__[:-3]
+_values = attrgetter(*_PLAIN)
+
+
+def _plain(one: Question | Posed) -> dict[str, Any]:
+    return dict(zip(_PLAIN, _values(one), strict=True))
 
 
 def to_score(question: Question) -> Posed:
     """A question whose pictures stay here; an id tells one in memory from others."""
     image = PathImage(question.image) if isinstance(question.image, Path) else _NONE
-    return _posed(question, image_id(question), image, ())
+    return Posed(**_plain(question), image_id=image_id(question), image=image)
 
 
 def to_ask(question: object) -> Posed:
@@ -72,38 +69,13 @@ def to_ask(question: object) -> Posed:
     if not isinstance(question, Question):
         raise TypeError(f"it gave {type(question).__name__}, not a Question")
     first, *more = (_record(question, place) for place in range(len(question.all_images)))
-    return _posed(question, question.image_id, first, tuple(more))
+    return Posed(**_plain(question), image_id=question.image_id, image=first, images=tuple(more))
 
 
 def size(posed: Posed) -> int:
     """Bytes of a question's pictures."""
-    images = (posed.image, *posed.more)
+    images = (posed.image, *posed.images)
     return sum(0 if isinstance(image, PathImage) else len(image.data) for image in images)
-
-
-def _posed(
-    question: Question,
-    image_id: QuestionId | None,
-    image: ImageRecord,
-    more: tuple[ImageRecord, ...],
-) -> Posed:
-    return Posed(
-        question.question_id,
-        image,
-        question.text,
-        question.answers,
-        image_id,
-        question.question_type,
-        question.answer_type,
-        question.choices,
-        question.right,
-        question.group,
-        question.labels,
-        question.worded,
-        question.origin,
-        question.image_root,
-        more,
-    )
 
 
 def _record(question: Question, place: int) -> ImageRecord:

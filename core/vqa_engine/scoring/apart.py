@@ -14,15 +14,19 @@ from attrs import define, field, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.adapter.crossing import plain
 from vqa_engine.errors import PluginError, ScoringError
-from vqa_engine.plugins.entry_points import Plugin, reason
+from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.questions.posed import Posed, to_score
 from vqa_engine.scoring.figures import Figure, Figures, PairedFigures, SetFigures
 from vqa_engine.scoring.metric import AT_ONCE, Grade, checked
 from vqa_engine.scoring.registry import aggregate, metric_here
 from vqa_engine.worker.plugin import PluginProcess
+from vqa_engine.worker.servant import brief
 
 _SHARE = 0.5
 """Seconds after which a metric gives back the grades that it has."""
+
+_MOST, _LONGEST = 10_000, 100
+"""Figures of an aggregate, and characters of a name; nobody reads more."""
 
 
 @frozen
@@ -69,7 +73,7 @@ class Grader:
         except ScoringError:
             return Outcome()
         except Exception as error:  # noqa: BLE001  another package's code raises anything
-            return Outcome(failure=reason(error))
+            return Outcome(failure=brief(error))
 
 
 @define(eq=False)
@@ -185,7 +189,10 @@ class ApartFigures:
         """As `Figures.snapshot`."""
         if self._held:
             self._send()
-        return self._process.call_whole(Tallier.figures, self._key)
+        found = self._process.call_whole(Tallier.figures, self._key)
+        if len(found) > _MOST:
+            raise PluginError(f"it gave {len(found):,} figures")
+        return {name[:_LONGEST]: figure for name, figure in found.items()}
 
     def _send(self) -> None:
         held, self._held = tuple(self._held), []

@@ -21,6 +21,9 @@ from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Note
 from vqa_engine.worker.messages import Call, Make, Refused, encode_to_host, extension, restored
 
+_LONGEST = 500
+"""Characters of a reason."""
+
 
 def name_of(kind: type) -> str:
     """What `Make` calls a servant."""
@@ -45,12 +48,17 @@ def refusal(error: Exception, notes: tuple[Note, ...] = ()) -> Refused:
     ours = isinstance(error, VqaEngineError)
     return Refused(
         kind=type(error).__name__ if ours else "",
-        message=said(error) if ours else reason(error),
+        message=said(error) if ours else brief(error),
         cause="adapter",
         facts={},
         detail="".join(traceback.format_exception(error)),
         notes=notes,
     )
+
+
+def brief(error: BaseException) -> str:
+    """What somebody's code raised, in a line that a table can show."""
+    return reason(error)[:_LONGEST]
 
 
 def written(value: object) -> bytes:
