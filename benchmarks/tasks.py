@@ -7,7 +7,8 @@ a hundred, and asks each part in a process of its own:
 
 `parquet` loads them as a task does, makes the first question and then all of them in the
 engine's order, twice: the second time every image is in the cache. `imports` is what the hub
-path costs to import, with the client of the hub only where something is downloaded. `files` is the look for 40,504 image files before a model is loaded.
+path costs to import, with the client of the hub only where something is downloaded. `files` is
+the look for 40,504 image files before a model is loaded.
 """
 
 from __future__ import annotations
