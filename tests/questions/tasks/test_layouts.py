@@ -58,10 +58,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
          "answer": "A", "category": "object", "L2-category": "perception"}
         for index in (241, 1000241)
     ],
-    **dict.fromkeys(("aokvqa", "aokvqa_direct"), [
+    "aokvqa": [
         {**ASKED, "question_id": "22MexNkB", "choices": ["star", "sun"], "correct_choice_idx": 0,
          "direct_answers": "['star', 'star', 'star']", "difficult_direct_answer": False}
-    ]),
+    ],
     "hallusionbench": [
         {**ASKED, "category": "VD", "subcategory": "chart", "set_id": "0", "figure_id": "1",
          "question_id": "0", "gt_answer": "1"}
@@ -94,6 +94,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
          "precision": 1.0, "unit": "cm"},
     ],
 }  # fmt: skip
+
+ROWS["aokvqa_direct"] = ROWS["aokvqa"]
 
 RIGHT = {"pope": "yes", "mme": "Yes", "hallusionbench": "Yes", "mmstar": "A", "mmbench": "A"}
 
