@@ -16,6 +16,7 @@ from tests.questions.tables.builders import (
     parquet_file,
     picture,
     serving,
+    use,
 )
 from vqa_engine import Engine
 from vqa_engine.errors import QuestionSetError
@@ -54,16 +55,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]
         parquet_file(folder / f"data/val-0000{part}-of-00002.parquet", rows)
     parquet_file(folder / "data/train-00000-of-00001.parquet", [{"question": "no"}])
     with serving(DatasetHub({"owner/new": folder, "owner/old": folder})) as hub:
-        constants = importlib.import_module("huggingface_hub.constants")
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        api = importlib.import_module("huggingface_hub.hf_api")
-        monkeypatch.setattr(api.api, "endpoint", hub.url)
+        use(hub, tmp_path / "hub-cache", monkeypatch)
         yield hub
 
 
