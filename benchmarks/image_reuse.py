@@ -209,10 +209,9 @@ class Ways:
         """The arithmetic alone."""
         from vqa_engine_adapters.mlx.prefix import split
 
-        answering, image = self._adapter._answering, open_image(questions[0])
-        assert answering is not None
+        readying, image = self._adapter._ask().answering.readying, open_image(questions[0])
         prompts = [self._adapter.prompt(one) for one in questions]
-        all_ids = [answering._prepare(text, Picture(image), self._plan) for text in prompts]
+        all_ids = [readying.prepare(text, Picture(image), self._plan) for text in prompts]
         end = split(self._loaded, all_ids[0].ids[0].tolist())
         with times.of("limit"):
             cache, positions = self._prefix(all_ids[0], end)

@@ -340,7 +340,7 @@ format_option = click.option(
 )
 
 salvage_option = click.option(
-    "--salvage", is_flag=True, help="Leave out rows of a damaged run that cannot be read."
+    "--salvage", is_flag=True, help="Leave out what cannot be read of a damaged run."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

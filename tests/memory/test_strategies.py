@@ -71,6 +71,27 @@ def test_a_cache_limit_bounds_the_pool_and_is_put_back() -> None:
     assert mx.set_cache_limit(before) == 77 * MIB
 
 
+class Hasty(Steady):
+    """A chain of steps that MLX is asked for all at once; three megabytes are alive at a time."""
+
+    def think(self) -> None:
+        first = states = mx.full((512, 512), 1e-3)
+        for _ in range(30):
+            states = mx.sin(states) + mx.exp(first)
+        mx.eval(states)
+
+
+def test_mlx_itself_waits_at_the_budget_and_no_longer_after_release() -> None:
+    before = mx.set_memory_limit(1 << 40)
+    mx.set_memory_limit(1 << 40)
+    peaks = [
+        max(one.peak or 0 for one in run(Hasty(), 1, policy=MemoryPolicy(budget=limit)).readings)
+        for limit in (1 << 30, 6 * MIB)
+    ]
+    assert peaks[1] <= 8 * MIB < peaks[0]  # it waits once it is past it
+    assert mx.set_memory_limit(before) == 1 << 40
+
+
 def test_every_so_many_questions_means_it() -> None:
     ran = run(with_strategies(EveryQuestions(5, dynamic=False)), 20)
     assert calls(ran, "clear_cache") == [5, 10, 15, 20]

@@ -44,6 +44,14 @@ def test_the_engine_that_runs_is_the_wheel(ours: Environment, tmp_path: Path) ->
     assert str(ROOT / "core") not in path.split()
 
 
+def test_the_documentation_is_in_the_wheel(ours: Environment, tmp_path: Path) -> None:
+    listed = ours.engine("docs", cwd=tmp_path)
+    assert all(page.stem in listed for page in (ROOT / "docs").glob("*.md"))
+    shown = ours.engine("docs", "for-researchers", cwd=tmp_path)
+    assert shown == (ROOT / "docs" / "for-researchers.md").read_text()
+    assert ours.engine("docs", "readme", cwd=tmp_path).startswith("# vqa-engine")
+
+
 def test_the_plugin_is_listed_with_all_its_facts(ours: Environment, tmp_path: Path) -> None:
     listed = json.loads(ours.engine("adapters", "--json", cwd=tmp_path))
     (found,) = (one for one in listed if one["name"] == "colour_average")

@@ -15,14 +15,16 @@ from typing import Any
 from attrs import field, frozen
 from stevedore import NamedExtensionManager
 
-from vqa_engine.adapter.crossing import said
+from vqa_engine.adapter.crossing import called, said
 from vqa_engine.errors import (
     AdapterBroken,
     AdapterClash,
     AdapterNotInstalled,
     ConfigurationError,
+    PluginError,
     VqaEngineError,
 )
+from vqa_engine.strays import is_marked
 
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
@@ -71,6 +73,16 @@ class Plugin:
     def place(self) -> str:
         """The same with the object that is imported."""
         return f"{self.source} ({self.target})"
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"The {_kind(self.entry_point.group)} {self.name!r} of {self.source}"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its code runs in a process of its own; what is made there may be imported."""
+        return self.distribution != OURS and not is_marked()
 
 
 def find(group: str) -> list[Plugin]:
@@ -135,7 +147,7 @@ def make(group: str, name: str, kind: type) -> Any:
     """
     factory = load(group, name)
     try:
-        made = factory()
+        made = called(factory)
     except Exception as error:
         raise ConfigurationError(
             f"The {_kind(group)} {name!r} cannot be created: {reason(error)}. "
@@ -153,13 +165,21 @@ def imported(entry: metadata.EntryPoint) -> Any:
     """Import what one entry point names; the only place where that is done.
 
     Raises:
-        Exception, SystemExit: whatever the import raised; see `FAILURES`.
+        Exception, SystemExit: whatever the import raised; see `FAILURES`. What is neither
+            comes as a RuntimeError that names it.
     """
-    return _Loader(entry)[entry.name].plugin
+    try:
+        return _Loader(entry)[entry.name].plugin
+    except (*FAILURES, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RuntimeError(reason(error)) from error
 
 
 def reason(error: BaseException) -> str:
-    """An exception's type and text."""
+    """An exception's type and text; of a `PluginError` its text, which is a reason already."""
+    if isinstance(error, PluginError):
+        return said(error)
     return f"{type(error).__name__}: {said(error)}".rstrip(": ")
 
 

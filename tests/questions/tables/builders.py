@@ -94,7 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps(_tree(folder)).encode(), body=body)
                 return
             if path.startswith(f"/api/datasets/{name}"):
-                info = {"id": name, "sha": COMMIT, "siblings": []}
+                siblings = [
+                    {"rfilename": one["path"], "size": one["size"]} for one in _tree(folder)
+                ]
+                info = {"id": name, "sha": COMMIT, "siblings": siblings}
                 self._send(200, json.dumps(info).encode(), body=body)
                 return
             prefix = f"/datasets/{name}/resolve/{COMMIT}/"
