@@ -2,7 +2,8 @@
 
 Tiny checkpoints of the published layout, 20 pictures of several shapes, five questions about
 each, one of the families that have no adapter of their own and of the largest. Each backend has
-a process of its own. Phi has no torch side; `tests.mlx.test_crops` compares it with the published rule.
+a process of its own. Phi has no torch side; `tests.mlx.test_crops` compares it with the
+published rule.
 """
 
 from __future__ import annotations
