@@ -158,11 +158,12 @@ def test_predictive_cleans_only_before_what_would_not_fit() -> None:
     made = mx.zeros((MIB,))
     mx.eval(made)
     del made
-    controls, bound = bound_to(Predictive(share=1.0), budget=5 * MIB)
+    budget = mx.get_active_memory() + 5 * MIB
+    controls, bound = bound_to(Predictive(share=1.0), budget=budget)
     assert bound.before is not None
-    bound.before(Moment(number=1, budget=5 * MIB, predicted=0))
+    bound.before(Moment(number=1, budget=budget, predicted=0))
     assert controls.drain() == ()
-    bound.before(Moment(number=2, budget=5 * MIB, predicted=3 * MIB))
+    bound.before(Moment(number=2, budget=budget, predicted=3 * MIB))
     assert [event.call for event in controls.drain()] == ["clear_cache"]
 
 

@@ -131,6 +131,7 @@ def test_the_engine_s_own_come_through_the_same_door() -> None:
     assert {".json", ".jsonl", "shapes"} <= set(plugins.names(plugins.QUESTION_SETS))
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_package_is_added_to_any_metric() -> None:
     board = Scoreboard(metric("listed+worst"))
     for said in ("red", "blue", "green"):
