@@ -13,7 +13,7 @@ import pytest
 
 import vqa_engine
 from tests.builders import a_distribution, a_question, png
-from tests.environments import EXAMPLES, ROOT, Environment, Wheels
+from tests.environments import EXAMPLES, Environment, Wheels
 from vqa_engine import Engine, Row, failures
 from vqa_engine.doctor.machine import inspect
 from vqa_engine.errors import BackendError
@@ -101,10 +101,9 @@ class TestAnothersBackend:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
-def test_its_package_proves_itself_where_no_checkout_is_on_the_path(tmp_path: Path) -> None:
-    wheels = Wheels(tmp_path / "wheels")
-    for project in (ROOT, EXAMPLE):
-        wheels.build(project)
+def test_its_package_proves_itself_where_no_checkout_is_on_the_path(
+    wheels: Wheels, tmp_path: Path
+) -> None:
     made = Environment.make(tmp_path / "environment")
     made.install(wheels, "vqa-engine", engine=True)
     made.install(wheels, EXAMPLE.name)

@@ -8,7 +8,7 @@ from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.observer import Progress
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
-from vqa_engine.runs.database import unusable
+from vqa_engine.runs.database import WRITING, unusable
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
 from vqa_engine.scoring.choice import stated
@@ -40,7 +40,8 @@ class Account:
         placed = journal.placed_rows(label, failed=keep_failed)
         for place, row in together(placed, metrics, lambda pair: said_in(pair[1])):
             if place >= total:
-                raise unusable(journal.path, f"The journal has a question {place} of {total}")
+                what = f"The journal has a question {place} of {total}"
+                raise unusable(journal.path, what, WRITING.damaged)
             self._count(row)
             self._settled[place] = True
         self._resumed, self._failed_before = self._done, self._failed

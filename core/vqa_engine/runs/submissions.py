@@ -195,7 +195,7 @@ DOCVQA = Submission(
 )
 GQA = Submission(
     server="GQA's server (EvalAI)",
-    counts=(),
+    counts=(172174, 1340048, 713449, 4237524),  # test-dev, test, challenge; with val, all at once
     encode=listed("questionId", "prediction", _text_id),
 )
 MMMU = Submission(server="MMMU's server (EvalAI)", counts=(10500,), encode=_by_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import locale
 import logging
 import os
 import platform
@@ -15,6 +16,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -202,6 +204,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1, stderr)
     signal.signal(signal.SIGTERM, _leave)
     follow(lifeline)
+    _read_utf8()
     wire = Wire(reader, writer)
     os.register_at_fork(after_in_child=lambda: _let_go(wire, lifeline))
     sys.argv = ["vqa-engine-worker"]
@@ -211,6 +214,18 @@ def main() -> None:
     except _Ended:
         _finish(128 + signal.SIGTERM)
     _finish()
+
+
+def _read_utf8() -> None:
+    """Read text as UTF-8, which checkpoints are, though the host's locale has ASCII or Latin-1.
+
+    Runtimes open them without saying so. Python's UTF-8 mode would also change what the names
+    of files mean, and those come from the host.
+    """
+    for name in ("C.UTF-8", "en_US.UTF-8", "UTF-8"):  # Linux has the first, macOS the others
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            return
 
 
 def _finish(code: int = 0) -> NoReturn:
