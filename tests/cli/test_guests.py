@@ -11,13 +11,14 @@ from click.testing import CliRunner, Result
 
 from tests.builders import a_distribution, a_question, png
 from vqa_engine.adapter import Question
-from vqa_engine.errors import ConfigurationError, QuestionSetError
+from vqa_engine.errors import ConfigurationError, QuestionSetError, ScoringError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.ordering import in_groups
 from vqa_engine.questions.question_set import Scored
 from vqa_engine.runs import apart
 from vqa_engine.scoring import Scoreboard, metric
+from vqa_engine.scoring.comparison import compare
 from vqa_engine.scoring.metric import together
 from vqa_engine.worker import plugin as process
 from vqa_engine_cli.main import cli
@@ -193,6 +194,22 @@ def test_figures_cost_their_own_column(site: Path, source: str) -> None:
     hostile, exact = (board.snapshot() for board in boards)
     assert hostile.failure
     assert not exact.failure
+
+
+def test_figures_that_die_while_two_are_compared_are_one_error(site: Path) -> None:
+    offer(site, plugins.AGGREGATES, "class Figures(Figures):\n def add(self, *a): 1 / 0")
+    answers = [(a_question(), "yes")]
+    with pytest.raises(ScoringError, match="'exact' failed: ZeroDivisionError"):
+        compare(("a", answers), ("b", answers), metric("exact+hostile"))
+
+
+def test_what_cannot_cross_costs_its_own_column(site: Path) -> None:
+    offer(site, plugins.METRICS, "")
+    board = Scoreboard(metric("hostile"))
+    asked = [a_question(2**70)]
+    for question in together(asked, [board.metric], _yes):
+        board.add("yes", question)
+    assert "it cannot be asked" in board.snapshot().failure
 
 
 SETS = {

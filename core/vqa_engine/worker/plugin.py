@@ -28,6 +28,7 @@ from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.session.notes import wanted
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import Call, Found, Make, Refused, ToHost
+from vqa_engine.worker.place import NOT_PLAIN
 from vqa_engine.worker.process import Worker, WorkerDied
 from vqa_engine.worker.replies import Nonsense
 from vqa_engine.worker.servant import name_of, read, written
@@ -126,11 +127,13 @@ class PluginProcess(Generic[S]):
         self._output.close()
 
     def _called(self, seconds: float, method: Callable[..., T], arguments: Any) -> T:
-        data = self._exchange(Call(method.__name__, Raw(written(arguments))), seconds)
         try:
+            data = self._exchange(Call(method.__name__, Raw(written(arguments))), seconds)
             result: T = read(method, data)
         except DecodeError as error:
             raise PluginError(f"what it gives does not fit: {said(error)}") from error
+        except NOT_PLAIN as error:
+            raise PluginError(f"it cannot be asked: {said(error)}") from error
         return result
 
     def _exchange(self, message: Make | Call, seconds: float) -> bytes:
@@ -143,6 +146,8 @@ class PluginProcess(Generic[S]):
                 how = str(death).replace("The worker", "it", 1).rstrip(".")
                 self._why = f"its process is gone: {how}"
                 raise PluginError(self._why) from death
+            except NOT_PLAIN:
+                raise  # nothing was sent
             except BaseException:
                 self.end()  # the reply that is under way belongs to no later call
                 raise
