@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Event, RLock
+from threading import Event, Lock
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
 from msgspec import DecodeError, Raw
@@ -67,7 +66,7 @@ class PluginProcess(Generic[S]):
 
     def __init__(self, kind: type[S], plugin: Plugin, *arguments: object) -> None:
         self.plugin = plugin
-        self._lock, self._why = RLock(), ""
+        self._lock, self._why = Lock(), ""
         self._output = WorkerLog(None, plugin.name)
         weakref.finalize(self, self._output.close)
         interpreter, limits = Interpreter.of(plugin.name), Timeouts(stop=_STOP)
@@ -112,13 +111,6 @@ class PluginProcess(Generic[S]):
     ) -> T:
         """The same of a method that goes through a whole set."""
         return self._called(WHOLE, method, arguments)
-
-    def call_quietly(
-        self, method: Callable[Concatenate[S, P], None], *arguments: P.args, **_none: P.kwargs
-    ) -> None:
-        """The same where it does not matter any more whether it succeeds."""
-        with suppress(VqaEngineError):
-            self._called(LONGEST, method, arguments)
 
     def end(self) -> None:
         """End the process; what is called afterwards raises. Idempotent."""
