@@ -85,7 +85,7 @@ class Plugin:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its code runs in a process of its own; what is made there may be imported."""
+        """Whether its code runs in a process of its own; where we are in one, it does not."""
         return self.distribution != OURS and not is_marked()
 
 
