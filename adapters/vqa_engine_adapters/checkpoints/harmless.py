@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
+from vqa_engine.files import real
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.hub import DATA
 from vqa_engine_adapters.swapping import swapped
@@ -108,7 +109,7 @@ def _show(folder: Path, shown: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         without = _named(file)
         if without is None:
-            target.symlink_to(file.resolve())
+            target.symlink_to(real(file))
         else:
             target.write_text(json.dumps(without), encoding="utf-8")
 
