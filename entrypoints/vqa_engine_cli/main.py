@@ -23,10 +23,11 @@ from vqa_engine_cli.adopting import adopting
 from vqa_engine_cli.ask import ask
 from vqa_engine_cli.check import check
 from vqa_engine_cli.compare import compare
+from vqa_engine_cli.docs import docs
 from vqa_engine_cli.doctor import doctor
 from vqa_engine_cli.export import export
 from vqa_engine_cli.fit import fit
-from vqa_engine_cli.help import did_you_mean, format_commands, help_command
+from vqa_engine_cli.help import did_you_mean, format_commands, help_command, more
 from vqa_engine_cli.memory import memory
 from vqa_engine_cli.new_adapter import new_adapter
 from vqa_engine_cli.parity import parity
@@ -126,6 +127,9 @@ class Commands(DefaultGroup):
         except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
             _explain(error, ctx, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
+        finally:
+            if plugin := sys.modules.get("vqa_engine.worker.plugin"):
+                plugin.end_all()
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         """As click's; what is raised before a command begins is one sentence as well."""
@@ -142,7 +146,7 @@ class Commands(DefaultGroup):
     cls=Commands,
     default="run",
     default_if_no_args=True,
-    epilog=EXAMPLES + _EXIT_CODES,
+    epilog=EXAMPLES + _EXIT_CODES + "\nMore: vqa-engine docs",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(None, "--version", "-V", package_name="vqa-engine")
@@ -170,9 +174,10 @@ def cli(log_level: str) -> None:
 for command in (
     *(run, ask, serve, pull, parity, fit, adapters, check, doctor, selftest, new_adapter),
     *(score, compare, tasks, export, memory, show, report, view, runs, status),
+    *(docs, help_command),
 ):
+    command.epilog = more(command.name or "")
     cli.add_command(command)
-cli.add_command(help_command)
 
 
 def main() -> None:

@@ -115,6 +115,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     from vqa_engine.questions.tasks import blinded
 
     questions = question_set(given)
+    _check_choose(questions, given)
     if not (as_json or given["quiet"]):
         _say_demo(given)
     complete = False
@@ -135,6 +136,13 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         pass  # what is not asked yet stays open
     if not complete:
         sys.exit(_EXIT_INCOMPLETE)
+
+
+def _check_choose(questions: QuestionSet, given: dict[str, Any]) -> None:
+    from vqa_engine.questions.presence import NO_CHOICES
+
+    if given["choose"] and not any(one.choices for one in questions):
+        raise click.UsageError(NO_CHOICES.format(questions.name))
 
 
 def _say_demo(given: dict[str, Any]) -> None:

@@ -199,6 +199,7 @@ class Told(fakes.Instant):
         return Answer(text=self.device, plan=plan)
 
 
+@pytest.mark.slow
 def test_adapters_run_side_by_side_on_one_command() -> None:
     with Engine(adapters=[fakes.Looking, fakes.Oracle], parallel=True) as engine:
         result = engine.run(pictured(12))

@@ -262,6 +262,7 @@ for number in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_at_most_the_question_in_flight(tmp_path: Path) -> None:
     file = tmp_path / FILE
     writer = subprocess.Popen(

@@ -71,6 +71,17 @@ def test_a_part_of_a_test_set_is_refused() -> None:
         submitted(submission("vizwiz"), [row("yes")])
 
 
+def test_gqa_wants_every_question_of_a_split() -> None:
+    assert submission("gqa").counts == (172174, 1340048, 713449, 4237524)
+    with pytest.raises(ScoringError, match=r"set has 1 questions, and GQA's server .* of 172,174"):
+        submitted(submission("gqa"), [row("yes")])
+
+
+@pytest.mark.parametrize("name", plugins.names(plugins.SUBMISSIONS))
+def test_every_server_says_how_many_questions_it_scores(name: str) -> None:
+    assert min(submission(name).counts) > 1000
+
+
 def test_a_question_without_an_answer_is_refused_unless_wanted_empty() -> None:
     rows = [row("yes", question_id=1), row(None, question_id=2)]
     with pytest.raises(ScoringError, match=r"1 of 2 questions have no answer \(2\)"):
@@ -86,8 +97,3 @@ def test_an_id_that_the_server_does_not_know_is_refused() -> None:
 def test_an_unknown_server_is_named() -> None:
     with pytest.raises(ConfigurationError, match="There is no submission 'vizwitz'; did you mean"):
         submission("vizwitz")
-
-
-@pytest.mark.parametrize("name", plugins.names(plugins.SUBMISSIONS))
-def test_every_submission_can_be_made(name: str) -> None:
-    assert submission(name).server

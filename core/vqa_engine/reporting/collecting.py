@@ -93,7 +93,8 @@ class Collector:
     def _read(self, one: Contender) -> bool:
         """Add the contender's new rows; False once one of them replaces an answer."""
         last = one.read
-        for number, row in one.run.journal.rows_after(one.adapter, last):
+        rows = one.run.journal.rows_after(one.adapter, last)
+        for number, row in one.scorer.together(rows, lambda pair: pair[1]):
             place = _place(self._corpus, row.question, self._picture)
             if _has(one, place) and not _withdraw(one, place):
                 if not one.read:  # all is read from the start, so none was replaced

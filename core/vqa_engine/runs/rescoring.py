@@ -11,12 +11,13 @@ from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.results import Row
-from vqa_engine.runs.account import score
+from vqa_engine.runs.account import said_in, score
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.opening import Run, opened
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.choice import stated
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.scoring.metric import together
 from vqa_engine.scoring.registry import MetricLike
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,6 @@ def chosen_metrics(run: Run, wanted: Iterable[MetricLike]) -> tuple[tuple[Metric
 
 def _scores(journal: Journal, label: str, chosen: Sequence[Metric]) -> tuple[ScoreTable, ...]:
     boards = tuple(map(Scoreboard, chosen))
-    for row in journal.rows(label):
+    for row in together(journal.rows(label), chosen, said_in):
         score(row, boards)
     return tuple(board.snapshot() for board in boards)

@@ -1,8 +1,9 @@
 """Data sets on the model hub: from the local cache, else downloaded.
 
 A download resumes where one was interrupted, and shows its progress on a terminal. What is
-complete is used without asking the hub again; a small file in the engine's cache says what
-a complete download holds, for the hub's own cache does not know.
+complete is used without asking the hub again; a small file in the engine's cache, a note, says
+what a complete download holds, for the hub's own cache does not know. Before a download it may
+say what the hub would send.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ TIMEOUT = 10.0
 """Seconds the hub may take to answer; huggingface_hub sets no bound on that first call."""
 
 
-class _Complete(Struct, frozen=True):
-    """A download that is complete: its folder, commit, and the size of each file in bytes."""
+class _Note(Struct, frozen=True):
+    """The commit of a data set, the size of each file in bytes, and, downloaded, their folder."""
 
-    folder: str
     commit: str
     files: dict[str, int]
+    folder: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every file is here."""
+        if self.folder is None or not self.files:
+            return False
+        home = Path(self.folder)
+        return all(_size(home / file) == size for file, size in self.files.items())
 
 
 def folder(
@@ -75,7 +84,7 @@ def folder(
 def cached(name: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
     """The folder of a complete download, None if there is none."""
     found = _found(name, revision, patterns)
-    return None if found is None else Path(found.folder)
+    return Path(found.folder) if found is not None and found.folder is not None else None
 
 
 def commit(name: str, revision: str | None, patterns: Sequence[str]) -> str | None:
@@ -84,23 +93,60 @@ def commit(name: str, revision: str | None, patterns: Sequence[str]) -> str | No
     return None if found is None else found.commit
 
 
-def _found(name: str, revision: str | None, patterns: Sequence[str]) -> _Complete | None:
+def size(name: str, revision: str | None, patterns: Sequence[str]) -> int | None:
+    """Bytes of a download that is complete, or that the hub was asked for; else None."""
+    note = _found(name, revision, patterns) or _read(_path(name, revision, patterns))
+    return None if note is None else sum(note.files.values())
+
+
+def ask_size(
+    name: str, also: Sequence[str], revision: str | None, patterns: Sequence[str]
+) -> int | None:
+    """Ask the hub for the bytes of a download, and remember them; None if it has no such file.
+
+    Raises:
+        ConfigurationError: huggingface_hub is not installed.
+        QuestionSetError: the hub cannot be asked.
+    """
+    _needs_client()
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
+
+    problems = []
+    for one in (name, *also):
+        try:
+            info = HfApi().dataset_info(
+                one, revision=revision, files_metadata=True, timeout=TIMEOUT
+            )
+        except Exception as error:  # noqa: BLE001  the HTTP library's types differ by version
+            problems.append(f"{one}: {_why(error)}")
+            continue
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        wanted = {one: sizes[one] for one in filter_repo_objects(sizes, allow_patterns=[*patterns])}
+        if wanted:
+            _write(_path(name, revision, patterns), _Note(info.sha or "", wanted))
+        return sum(wanted.values()) or None
+    raise QuestionSetError("; ".join(problems), file=None)
+
+
+def _found(name: str, revision: str | None, patterns: Sequence[str]) -> _Note | None:
     """A complete download of the revision; also one of the newest that turned out to be it."""
-    own, newest = (_read(_note(name, one, patterns)) for one in (revision, None))
-    if own is not None or newest is None:
+    own, newest = (_read(_path(name, one, patterns)) for one in (revision, None))
+    if own is not None and own.whole:
         return own
-    return newest if newest.commit == revision else None
+    return newest if newest is not None and newest.whole and newest.commit == revision else None
 
 
-def _read(note: Path) -> _Complete | None:
-    """What the note says, if every file of it is still there."""
+def _read(path: Path) -> _Note | None:
     try:
-        complete = msgspec.json.decode(note.read_bytes(), type=_Complete)
+        return msgspec.json.decode(path.read_bytes(), type=_Note)
     except (OSError, msgspec.MsgspecError):
         return None
-    home = Path(complete.folder)
-    whole = all(_size(home / file) == size for file, size in complete.files.items())
-    return complete if whole and complete.files else None
+
+
+def _write(path: Path, note: _Note) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, [msgspec.json.encode(note)])
 
 
 def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[str]) -> Path:
@@ -120,13 +166,11 @@ def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[st
         )
     files = [path for pattern in patterns for path in home.glob(pattern)]
     sizes = {path.relative_to(home).as_posix(): path.stat().st_size for path in files}
-    note = _note(name, revision, patterns)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    replace(note, [msgspec.json.encode(_Complete(str(home), info.sha or "", sizes))])
+    _write(_path(name, revision, patterns), _Note(info.sha or "", sizes, str(home)))
     return home
 
 
-def _note(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+def _path(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     key = hashlib.sha256(repr((name, revision, tuple(patterns))).encode()).hexdigest()[:16]
     return cache() / "datasets" / f"{name.replace('/', '--')}-{key}.json"
 
