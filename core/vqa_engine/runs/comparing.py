@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
+from vqa_engine.files import real
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import answered, chosen_metrics
@@ -55,10 +56,10 @@ def compare_runs(
         RunError, JournalError: a run cannot be read.
     """
     sides = first, second
-    paths = list(dict.fromkeys(side.run.resolve() for side in sides))
+    paths = list(dict.fromkeys(real(side.run) for side in sides))
     with opened(paths, salvage=salvage) as found:
         known = dict(zip(paths, found, strict=True))
-        runs = [known[side.run.resolve()] for side in sides]
+        runs = [known[real(side.run)] for side in sides]
         labels = [_label(*pair) for pair in zip(sides, runs, strict=True)]
         if not anyway:
             _check(sides, runs, labels)

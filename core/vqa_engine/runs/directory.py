@@ -55,7 +55,7 @@ class RunDirectory:
         extends: Callable[[int, str], bool] = lambda _count, _digest: False,
         accept_changes: bool = False,
     ) -> None:
-        self.path = path
+        self.path = path = path.absolute()  # an adapter inline may change the current folder
         self._lock = _locked(path)
         try:
             _check_own(path)
