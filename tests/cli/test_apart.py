@@ -89,6 +89,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "runs": (".",),
     "status": ("one",),
     "help": ("run",),
+    "docs": (),
 }
 """What each command is given, in the order they run."""
 

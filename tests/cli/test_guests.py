@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 
 from tests.builders import a_distribution, a_question, png
 from vqa_engine.adapter import Question
-from vqa_engine.errors import QuestionSetError
+from vqa_engine.errors import ConfigurationError, QuestionSetError, ScoringError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions import load_questions
+from vqa_engine.questions.ordering import in_groups
 from vqa_engine.questions.question_set import Scored
 from vqa_engine.runs import apart
 from vqa_engine.scoring import Scoreboard, metric
+from vqa_engine.scoring.comparison import compare
 from vqa_engine.scoring.metric import together
 from vqa_engine.worker import plugin as process
 from vqa_engine_cli.main import cli
@@ -58,8 +60,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "work").mkdir()
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(process, "LONGEST", 5.0)
-    monkeypatch.setattr(process, "WHOLE", 5.0)
+    monkeypatch.setattr(process, "LONGEST", 4.0)
+    monkeypatch.setattr(process, "WHOLE", 4.0)
     Path("a.png").write_bytes(png())
     Path("set.jsonl").write_text(
         '{"question_id": 1, "image": "a.png", "question": "Is it red?", "answers": ["yes"]}\n'
@@ -100,8 +102,8 @@ COMMANDS = {
 
 @pytest.mark.parametrize(
     ("group", "kind"),
-    [(plugins.METRICS, kind) for kind in IMPORTS]
-    + [(group, kind) for group in COMMANDS for kind in ("quits", "sleeps")],
+    [(group, "quits") for group in COMMANDS]
+    + [(plugins.METRICS, "sleeps"), (plugins.PLACES, "sleeps")],
 )
 def test_an_import_costs_the_command_that_asks_for_it_one_sentence(
     site: Path, monkeypatch: pytest.MonkeyPatch, group: str, kind: str
@@ -115,6 +117,13 @@ def test_an_import_costs_the_command_that_asks_for_it_one_sentence(
     assert "'hostile' of pkg 1.0" in error
     assert "Traceback" not in done.output
     assert "bug" not in error
+
+
+@pytest.mark.parametrize("kind", ["raises", "closes", "kills"])
+def test_an_import_is_one_error(site: Path, kind: str) -> None:
+    offer(site, plugins.METRICS, IMPORTS[kind])
+    with pytest.raises(ConfigurationError, match=r"'hostile' of pkg 1\.0"):
+        metric("hostile")
 
 
 GRADES = {
@@ -187,6 +196,22 @@ def test_figures_cost_their_own_column(site: Path, source: str) -> None:
     assert not exact.failure
 
 
+def test_figures_that_die_while_two_are_compared_are_one_error(site: Path) -> None:
+    offer(site, plugins.AGGREGATES, "class Figures(Figures):\n def add(self, *a): 1 / 0")
+    answers = [(a_question(), "yes")]
+    with pytest.raises(ScoringError, match="'exact' failed: ZeroDivisionError"):
+        compare(("a", answers), ("b", answers), metric("exact+hostile"))
+
+
+def test_what_cannot_cross_costs_its_own_column(site: Path) -> None:
+    offer(site, plugins.METRICS, "")
+    board = Scoreboard(metric("hostile"))
+    asked = [a_question(2**70)]
+    for question in together(asked, [board.metric], _yes):
+        board.add("yes", question)
+    assert "it cannot be asked" in board.snapshot().failure
+
+
 SETS = {
     "for ever": "def at(self, places):\n  while True: yield questions(1)[0]",
     "too few": "at = lambda self, places: iter(())",
@@ -204,9 +229,22 @@ SETS = {
 
 
 @pytest.mark.parametrize("kind", SETS)
-def test_a_set_costs_its_run_one_sentence(site: Path, kind: str) -> None:
+def test_a_set_is_one_error(site: Path, kind: str) -> None:
     source = f"from attrs import evolve\nclass Asked(Asked):\n {SETS[kind]}"
     offer(site, plugins.QUESTION_SETS, source)
+    with pytest.raises((ConfigurationError, QuestionSetError), match=r"'hostile' of pkg 1\.0"):
+        asked_for("hostile")
+
+
+def asked_for(name: str) -> None:
+    """What a run asks of a set."""
+    asked = load_questions(name)
+    asked.digest()
+    list(in_groups(asked))
+
+
+def test_a_set_costs_its_run_one_sentence(site: Path) -> None:
+    offer(site, plugins.QUESTION_SETS, f"class Asked(Asked):\n {SETS['quits']}")
     done = invoke("run", *COMMANDS[plugins.QUESTION_SETS], "-o", "one")
     assert done.exit_code == 1, done.output
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]

@@ -85,7 +85,7 @@ class Plugin:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its code runs in a process of its own; what is made there may be imported."""
+        """Whether its code runs in a process of its own; where we are in one, it does not."""
         return self.distribution != OURS and not is_marked()
 
 
@@ -155,23 +155,23 @@ def select(group: str, name: str) -> Plugin:
     return matches[0]
 
 
-def load(group: str, name: str) -> Any:
-    """Import the one plugin of this name.
+def load(group: str, name: str | Plugin) -> Any:
+    """Import the one plugin of this name, or one that was selected already.
 
     Raises:
         AdapterError: of an adapter, as `select` does; also when its import failed,
             whatever it raised.
         ConfigurationError: the same, in any other group.
     """
-    plugin = select(group, name)
+    plugin = select(group, name) if isinstance(name, str) else name
     try:
         return imported(plugin.entry_point)
     except FAILURES as error:
         raise _broken(group, plugin, error) from error
 
 
-def make(group: str, name: str, kind: type) -> Any:
-    """Import the one plugin of this name and call it without arguments.
+def make(group: str, name: str | Plugin, kind: type) -> Any:
+    """Import a plugin as `load` does, and call it without arguments.
 
     `kind` is the runtime protocol that its result has to fit.
 
@@ -179,7 +179,7 @@ def make(group: str, name: str, kind: type) -> Any:
         ConfigurationError: as `load` does; also when calling it fails, or its result
             does not fit.
     """
-    factory = load(group, name)
+    factory, name = load(group, name), name if isinstance(name, str) else name.name
     try:
         made = called(factory)
     except Exception as error:

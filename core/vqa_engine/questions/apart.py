@@ -97,8 +97,13 @@ class Reader:
         keys = one.group_keys() if isinstance(one, KnowsGroups) else None
         return None if keys is None else tuple(keys)
 
-    def start(self, number: int, places: tuple[int, ...] | None) -> int:
-        """Begin to iterate, over all or over some places; the number that `more` wants."""
+    def start(self, number: int, places: tuple[int, ...] | None, over: tuple[int, ...]) -> int:
+        """Begin to iterate, over all or over some places; the number that `more` wants.
+
+        `over` are the numbers of what is iterated no further.
+        """
+        for ended in over:
+            self._going.pop(ended, None)
         one, key = self._sets[number], next(self._numbers)
         self._going[key] = iter(one) if places is None else iter(one.at(places))
         return key
@@ -112,10 +117,6 @@ class Reader:
             if len(found) >= _AT_ONCE or room <= 0 or monotonic() >= until:
                 break
         return tuple(found)
-
-    def stop(self, key: int) -> None:
-        """Iterate no further."""
-        del self._going[key]
 
 
 def opened(plugin: Plugin, source: Source) -> QuestionSet:
@@ -148,6 +149,7 @@ class ApartSet:
 
     def __init__(self, process: PluginProcess[Reader], number: int, facts: Facts) -> None:
         self._process, self._number, self._length = process, number, facts.length
+        self._over = list[int]()
         self.name, self.max_images, self.names_files = facts.name, facts.images, facts.files
         if facts.metrics is not None:
             self.metrics = facts.metrics
@@ -201,7 +203,8 @@ class ApartSet:
     def _iterated(self, places: tuple[int, ...] | None, expected: int) -> Iterator[Question]:
         given, call = 0, self._process.call
         with self._blaming():
-            key = call(Reader.start, self._number, places)
+            over, self._over = tuple(self._over), []
+            key = call(Reader.start, self._number, places, over)
             try:
                 while some := call(Reader.more, key):
                     given += len(some)
@@ -209,7 +212,7 @@ class ApartSet:
                         raise PluginError(f"it gave more than {expected} questions")
                     yield from (one.question() for one in some)
             finally:
-                self._process.call_quietly(Reader.stop, key)
+                self._over.append(key)  # said later: this may run while another call waits
             if given < expected:
                 raise PluginError(f"it gave {given} questions in place of {expected}")
 

@@ -67,11 +67,17 @@ def comparisons(
     scores: Mapping[str, tuple[ScoreTable, ...]],
     metric: Metric,
 ) -> Iterator[Comparison]:
-    """Each further adapter compared with the first, of those that have a score."""
+    """Each further adapter compared with the first, of those that have a score.
+
+    One that cannot be compared is left out, and a warning says why.
+    """
     first, *others = [label for label, each in scores.items() if each[0].overall.count] or [""]
     for label in others:
         sides = [(one, answered(rows(one))) for one in (first, label)]
-        yield compare(sides[0], sides[1], metric)
+        try:
+            yield compare(sides[0], sides[1], metric)
+        except ScoringError as error:
+            log.warning("%s", error)
 
 
 def answered(rows: Iterable[Row]) -> Iterator[Answered]:

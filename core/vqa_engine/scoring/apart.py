@@ -89,8 +89,7 @@ class ApartMetric:
     version: int
     decimals: int | None
     aggregates: tuple[str, ...]
-    _ahead: dict[tuple[int, str], Outcome] = field(factory=dict, init=False)
-    _kept: Sequence[object] = field(default=(), init=False)
+    _ahead: dict[tuple[int, str], tuple[Question, Outcome]] = field(factory=dict, init=False)
 
     @classmethod
     def of(cls, plugin: Plugin) -> ApartMetric:
@@ -101,14 +100,15 @@ class ApartMetric:
 
     def grade_ahead(self, asked: Sequence[tuple[str, Question]]) -> None:
         """Have these graded in one crossing; `grade` then knows them."""
-        self._kept, self._ahead = asked, {}  # the questions live while their ids are keys
+        self._ahead = ahead = {}
         rest = [(prediction, to_score(question)) for prediction, question in asked]
-        keys = [(id(question), prediction) for prediction, question in asked]
         try:
             while rest:
                 found = self._graded(rest)
-                self._ahead.update(zip(keys, found, strict=False))
-                rest, keys = rest[len(found) :], keys[len(found) :]
+                for (prediction, question), outcome in zip(asked, found, strict=False):
+                    # the question lives as long as its id is a key
+                    ahead[id(question), prediction] = question, outcome
+                rest, asked = rest[len(found) :], asked[len(found) :]
         except PluginError:
             return  # it is raised again for the first question without a grade
 
@@ -119,7 +119,7 @@ class ApartMetric:
             PluginError: the metric raised something, or its process is gone.
         """
         known = self._ahead.get((id(question), prediction))
-        outcome = known or self._graded([(prediction, to_score(question))])[0]
+        outcome = known[1] if known else self._graded([(prediction, to_score(question))])[0]
         if outcome.failure:
             raise PluginError(outcome.failure)
         if outcome.grade is None:

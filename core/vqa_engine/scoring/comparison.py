@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from attrs import define, field, frozen
 
 from vqa_engine.adapter import Question
-from vqa_engine.errors import ScoringError
+from vqa_engine.errors import PluginError, ScoringError, VqaEngineError
 from vqa_engine.plugins.entry_points import reason
 from vqa_engine.scoring.cluster import cluster_of
 from vqa_engine.scoring.figures import Figure, Figures
@@ -67,6 +67,17 @@ def compare(
     Raises:
         ScoringError: the metric fails, or no question is scored for both.
     """
+    try:
+        return _compared(first, second, metric)
+    except Exception as error:
+        if isinstance(error, VqaEngineError) and not isinstance(error, PluginError):
+            raise
+        raise ScoringError(f"The metric {metric.name!r} failed: {reason(error)}.") from error
+
+
+def _compared(
+    first: tuple[str, Iterable[Answered]], second: tuple[str, Iterable[Answered]], metric: Metric
+) -> Comparison:
     known = {question.question_id: grade for question, grade in _grades(first[1], metric)}
     pairs = _Pairs(metric)
     unpaired = 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.adapter.crossing import called
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.scoring.aggregate import Aggregate
 from vqa_engine.scoring.extraction import Extractor, extractor
 from vqa_engine.scoring.figures import Figures, PairedFigures, SetFigures
@@ -43,17 +44,16 @@ def metric(wanted: MetricLike) -> Metric:
     take, _, rest = wanted.rpartition(">")
     name, *more = rest.split("+")
     made = _named(name)
-    for extra in more:
-        figures(extra)
+    checked = tuple(map(figures, more))
     if take:
         made = _Taking(made, take, extractor(take))
-    return _WithAggregates(made, (*made.aggregates, *more)) if more else made
+    return _WithAggregates(made, (*made.aggregates, *more), checked) if more else made
 
 
 def _named(name: str) -> Metric:
     plugin = plugins.select(plugins.METRICS, name)
     if not plugin.is_foreign:
-        return metric_here(name)
+        return _checked(plugin, name)
     from vqa_engine.scoring.apart import ApartMetric
 
     return ApartMetric.of(plugin)
@@ -65,7 +65,11 @@ def metric_here(name: str) -> Metric:
     Raises:
         ConfigurationError: as `metric` does.
     """
-    made = _as_metric(plugins.make(plugins.METRICS, name, object), name)
+    return _checked(plugins.select(plugins.METRICS, name), name)
+
+
+def _checked(plugin: Plugin, name: str) -> Metric:
+    made = _as_metric(plugins.make(plugins.METRICS, plugin, object), name)
     if not plugins.same(made.name, name):
         raise ConfigurationError(
             f"The metric {name!r} calls itself {made.name!r}, and scores are stored under that "
@@ -93,7 +97,7 @@ def figures(wanted: str, *, paired: bool = False) -> Figures:
         from vqa_engine.scoring.apart import ApartFigures
 
         return ApartFigures.of(plugin, wanted, paired=paired)
-    made = aggregate(wanted)
+    made = _aggregate(plugin, wanted)
     return PairedFigures(made) if paired else SetFigures(made)
 
 
@@ -105,8 +109,12 @@ def aggregate(wanted: str) -> Aggregate:
     Raises:
         ConfigurationError: as `metric` does; also when it needs an argument and has none.
     """
+    return _aggregate(plugins.select(plugins.AGGREGATES, wanted.partition(":")[0]), wanted)
+
+
+def _aggregate(plugin: Plugin, wanted: str) -> Aggregate:
     name, colon, argument = wanted.partition(":")
-    factory = plugins.load(plugins.AGGREGATES, name)
+    factory = plugins.load(plugins.AGGREGATES, plugin)
     try:
         made = called(factory, argument) if colon else called(factory)
     except Exception as error:
@@ -151,9 +159,10 @@ class _Changed:
 
 @frozen
 class _WithAggregates(_Changed):
-    """A metric with more aggregates than its own."""
+    """A metric with more aggregates than its own; it keeps the processes that were started."""
 
     _all: tuple[str, ...]
+    _checked: tuple[Figures, ...] = field(eq=False, repr=False)
 
     @property
     def aggregates(self) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Event, RLock
+from threading import Event, Lock
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
 from msgspec import DecodeError, Raw
@@ -28,6 +27,7 @@ from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.session.notes import wanted
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import Call, Found, Make, Refused, ToHost
+from vqa_engine.worker.place import NOT_PLAIN
 from vqa_engine.worker.process import Worker, WorkerDied
 from vqa_engine.worker.replies import Nonsense
 from vqa_engine.worker.servant import name_of, read, written
@@ -66,7 +66,7 @@ class PluginProcess(Generic[S]):
 
     def __init__(self, kind: type[S], plugin: Plugin, *arguments: object) -> None:
         self.plugin = plugin
-        self._lock, self._why = RLock(), ""
+        self._lock, self._why = Lock(), ""
         self._output = WorkerLog(None, plugin.name)
         weakref.finalize(self, self._output.close)
         interpreter, limits = Interpreter.of(plugin.name), Timeouts(stop=_STOP)
@@ -112,13 +112,6 @@ class PluginProcess(Generic[S]):
         """The same of a method that goes through a whole set."""
         return self._called(WHOLE, method, arguments)
 
-    def call_quietly(
-        self, method: Callable[Concatenate[S, P], None], *arguments: P.args, **_none: P.kwargs
-    ) -> None:
-        """The same where it does not matter any more whether it succeeds."""
-        with suppress(VqaEngineError):
-            self._called(LONGEST, method, arguments)
-
     def end(self) -> None:
         """End the process; what is called afterwards raises. Idempotent."""
         self._why = self._why or "its process was ended"
@@ -126,11 +119,13 @@ class PluginProcess(Generic[S]):
         self._output.close()
 
     def _called(self, seconds: float, method: Callable[..., T], arguments: Any) -> T:
-        data = self._exchange(Call(method.__name__, Raw(written(arguments))), seconds)
         try:
+            data = self._exchange(Call(method.__name__, Raw(written(arguments))), seconds)
             result: T = read(method, data)
         except DecodeError as error:
             raise PluginError(f"what it gives does not fit: {said(error)}") from error
+        except NOT_PLAIN as error:
+            raise PluginError(f"it cannot be asked: {said(error)}") from error
         return result
 
     def _exchange(self, message: Make | Call, seconds: float) -> bytes:
@@ -143,6 +138,8 @@ class PluginProcess(Generic[S]):
                 how = str(death).replace("The worker", "it", 1).rstrip(".")
                 self._why = f"its process is gone: {how}"
                 raise PluginError(self._why) from death
+            except NOT_PLAIN:
+                raise  # nothing was sent
             except BaseException:
                 self.end()  # the reply that is under way belongs to no later call
                 raise
