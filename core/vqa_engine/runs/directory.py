@@ -125,6 +125,8 @@ def read_manifest(path: Path, use: Use = READING) -> Manifest:
         RunError: there is none, or it cannot be read.
     """
     file = path / manifest.FILE
+    if not file.exists():
+        raise RunError(path, f"There is no run in {path}; vqa-engine runs lists those there are.")
     try:
         return manifest.decode(read_regular(file, _LARGEST_MANIFEST))
     except (OSError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
