@@ -46,7 +46,7 @@ from vqa_engine.outcome import RunResult
 from vqa_engine.plugins.resolution import Adapter, ResolvedAdapter, resolve
 from vqa_engine.questions.given import as_question_set
 from vqa_engine.questions.ordering import by_image, in_groups
-from vqa_engine.questions.presence import check_images
+from vqa_engine.questions.presence import check_choices, check_images
 from vqa_engine.questions.question_set import (
     Downloaded,
     QuestionSet,
@@ -202,16 +202,19 @@ class Engine:
         `choose`, `logprobs`.
 
         Raises:
-            ConfigurationError: there is no such adapter, the settings are not valid, or
-                the adapter cannot score choices as they ask.
+            ConfigurationError: there is no such adapter, the settings are not valid, the
+                adapter cannot score choices as they ask, or there are none.
             AnswerError: it gave no answer; the text says why.
             VqaEngineError: the model cannot be loaded.
         """
         source = _snapshot(as_image(image))
         question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
         named = self._named(adapter)
-        if settings.get("choose"):
-            _check_choices(choices)
+        if settings.get("choose", named.spec.planned(self._plan).choose):
+            if not choices:
+                raise ConfigurationError(
+                    "There is nothing to choose from: give its choices, or leave out choose."
+                )
             self._sights.check_scorer(named)
         with self._turn:
             reply = self._holder.ask(named, self._terms(named), question, settings)
@@ -228,7 +231,7 @@ class Engine:
         Raises:
             VqaEngineError: a model cannot be loaded.
         """
-        rows = self._answers(as_question_set(questions))
+        rows = self._answers(self._checked(as_question_set(questions)))
         while True:
             with self._turn:
                 row = next(rows, None)
@@ -263,11 +266,11 @@ class Engine:
 
         Raises:
             QuestionSetError: none of the image files exists.
+            ConfigurationError: the plan says `choose`, and no question has choices.
             RunError: the directory is in use, has other settings, or cannot be written.
             VqaEngineError: no adapter could be run; the first one's error.
         """
-        asked = as_question_set(questions)
-        check_images(asked)
+        asked = self._checked(as_question_set(questions))
         with self._turn:
             self._stop.clear()
             if output is None:
@@ -323,6 +326,13 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _checked(self, questions: QuestionSet) -> QuestionSet:
+        """The questions, once what can be seen of them without a model has been looked at."""
+        check_images(questions)
+        if any(one.spec.planned(self._plan).choose for one in self._adapters):
+            check_choices(questions)
+        return questions
 
     def _scored_by(self, questions: QuestionSet) -> tuple[tuple[Metric, ...], str]:
         """The metrics of a run over these questions, and why if the engine chose."""
@@ -590,11 +600,6 @@ def _addresses(places: Sequence[str]) -> tuple[str, ...]:
     if all(isinstance(one, str) for one in found):
         return found
     raise ConfigurationError(f"places is {places!r:.100}; it must be a sequence of addresses.")
-
-
-def _check_choices(choices: Sequence[str]) -> None:
-    if not choices:
-        raise ConfigurationError("There is nothing to choose from; give the question's choices.")
 
 
 def _snapshot(image: ImageSource) -> ImageSource:

@@ -17,8 +17,34 @@ _SECTIONS = {
     "Score": ("score", "compare", "parity", "export"),
     "Models": ("adapters", "fit", "pull", "doctor"),
     "Write an adapter": ("new-adapter", "check"),
+    "Read": ("docs", "help"),
 }
 """Commands by purpose; one that is in none comes last."""
+
+PAGES = {
+    "run": ("readme", "for-researchers", "for-operators", "many-places"),
+    "ask": ("readme", "for-engineers"),
+    "tasks": ("write-a-task",),
+    "serve": ("serve",),
+    "selftest": ("readme",),
+    "runs": ("report",),
+    "status": ("report",),
+    "show": ("for-researchers",),
+    "report": ("report",),
+    "view": ("report",),
+    "memory": ("memory",),
+    "score": ("metrics", "for-researchers"),
+    "compare": ("metrics",),
+    "parity": ("readme",),
+    "export": ("for-researchers", "json"),
+    "adapters": ("readme", "backends"),
+    "fit": ("readme", "memory"),
+    "pull": ("readme",),
+    "doctor": ("readme", "backends"),
+    "new-adapter": ("write-an-adapter", "publish-an-adapter"),
+    "check": ("write-an-adapter",),
+}
+"""The pages of the documentation that explain each command, the first one best."""
 
 _OPTION_SECTIONS: dict[str, str] = {}
 """The heading of each option, by its flag; see `sectioned`."""
@@ -64,10 +90,18 @@ def format_commands(commands: Mapping[str, click.Command], formatter: click.Help
                 formatter.write_dl(lines)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The closest known name, or where to find all of them."""
+def more(command: str) -> str | None:
+    """The last line of a command's help: where to read more about it."""
+    if command not in PAGES:
+        return None
+    first, *others = PAGES[command]
+    return f"More: vqa-engine docs {first}" + (f" (or {', '.join(others)})" if others else "")
+
+
+def did_you_mean(name: str, known: Iterable[str], all_of_them: str = "vqa-engine --help") -> str:
+    """The closest known name, or the command that lists all of them."""
     close = get_close_matches(name.replace("_", "-"), list(known), n=1)
-    return f"Did you mean {close[0]!r}?" if close else "See vqa-engine --help."
+    return f"Did you mean {close[0]!r}?" if close else f"See {all_of_them}."
 
 
 @click.command("help")

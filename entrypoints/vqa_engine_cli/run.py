@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import engine, has_demo, has_typed_prompt, places, question_set
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -80,7 +81,7 @@ LONGEST = 30
     ),
     click.option(
         "--same-failures",
-        type=click.IntRange(0),
+        type=Whole(0),
         metavar="N",
         default=10,
         help="End the run when its first N questions all fail in the same way.  "
@@ -88,7 +89,7 @@ LONGEST = 30
     ),
     click.option(
         "--max-failures",
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="End an adapter's run once N questions have failed.  [default: never]",
     ),
@@ -114,6 +115,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
     from vqa_engine.questions.tasks import blinded
 
     questions = question_set(given)
+    _check_choose(questions, given)
     if not (as_json or given["quiet"]):
         _say_demo(given)
     complete = False
@@ -134,6 +136,13 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
         pass  # what is not asked yet stays open
     if not complete:
         sys.exit(_EXIT_INCOMPLETE)
+
+
+def _check_choose(questions: QuestionSet, given: dict[str, Any]) -> None:
+    from vqa_engine.questions.presence import NO_CHOICES
+
+    if given["choose"] and not any(one.choices for one in questions):
+        raise click.UsageError(NO_CHOICES.format(questions.name))
 
 
 def _say_demo(given: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def tasks(ctx: click.Context, as_json: bool) -> None:
         return
     from vqa_engine.questions.tasks import find
 
-    found = [find.task(name) for name in find.names()]
+    found = list(find.readable())
     if as_json:
         _print_json([_record(task) for task in found])
     else:

@@ -23,10 +23,10 @@ def remember_paths(ctx: click.Context) -> None:
     ctx.meta[_DIRECTORY] = [one for one in values if isinstance(one, Path)]
 
 
-def unforeseen(ctx: click.Context, error: BaseException) -> Exception:
+def unforeseen(ctx: click.Context | None, error: BaseException) -> Exception:
     """The error to show: its file is among the logs of the command's run, where it has one."""
     text = "".join(traceback.format_exception(error))
-    for folder in (*_logs(ctx), Path(tempfile.gettempdir())):
+    for folder in (*(_logs(ctx) if ctx else ()), Path(tempfile.gettempdir())):
         try:
             with tempfile.NamedTemporaryFile(
                 "w", dir=folder, prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"

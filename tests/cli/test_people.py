@@ -60,6 +60,14 @@ def test_a_mistyped_command_is_not_an_argument_of_run(shell: Shell) -> None:
     assert "extra argument" not in err
 
 
+def test_choosing_without_choices_is_a_wrong_command(shell: Shell) -> None:
+    command = ("-a", "instant", "--questions", shell.jsonl(2), "--choose", "likelihood")
+    _, err = shell(*command, code=2)
+    assert "set.jsonl has no choices to choose from: name their column with" in err.replace(
+        "\n", " "
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("nobody_left")
 def test_sigterm_says_once_how_to_go_on(shell: Shell) -> None:

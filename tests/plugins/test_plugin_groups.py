@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import a_distribution, a_question
+from tests.builders import a_distribution, a_question, questions
 from vqa_engine import load_questions
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.given import GivenQuestions
+from vqa_engine.questions.selection import select
 from vqa_engine.scoring import Metric, Scoreboard, aggregate, metric
 
 MODULE = """
@@ -71,8 +72,10 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_set_of_another_package_takes_options() -> None:
-    assert isinstance(load_questions("numbered:count=3"), GivenQuestions)
-    assert len(load_questions("numbered:count=3", limit=2)) == 2
+    asked = load_questions("numbered:count=3")
+    assert list(asked) == questions(3)
+    assert asked.digest() == GivenQuestions(questions(3)).digest()
+    assert len(select(asked, limit=2)) == 2
 
 
 def test_a_format_of_another_package_reads_files_that_end_so(tmp_path: Path) -> None:
@@ -128,6 +131,7 @@ def test_the_engine_s_own_come_through_the_same_door() -> None:
     assert {".json", ".jsonl", "shapes"} <= set(plugins.names(plugins.QUESTION_SETS))
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_package_is_added_to_any_metric() -> None:
     board = Scoreboard(metric("listed+worst"))
     for said in ("red", "blue", "green"):

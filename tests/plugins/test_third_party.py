@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import png
-from tests.environments import EXAMPLES, ROOT, Environment, Wheels
+from tests.environments import ROOT, Environment, Wheels
 
 pytestmark = [
     pytest.mark.slow,
@@ -16,15 +16,6 @@ pytestmark = [
 ]
 
 EVERYBODY = ("colour_average", "old_palette", "smolvlm")
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
-    """vqa-engine and all the examples, built from the checkout."""
-    made = Wheels(tmp_path_factory.mktemp("wheels"))
-    for project in (ROOT, *(file.parent for file in EXAMPLES.glob("*/pyproject.toml"))):
-        made.build(project)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +42,14 @@ def test_the_engine_that_runs_is_the_wheel(ours: Environment, tmp_path: Path) ->
     file, path = ours.run("-c", code, cwd=tmp_path).splitlines()
     assert Path(file).is_relative_to(ours.folder)
     assert str(ROOT / "core") not in path.split()
+
+
+def test_the_documentation_is_in_the_wheel(ours: Environment, tmp_path: Path) -> None:
+    listed = ours.engine("docs", cwd=tmp_path)
+    assert all(page.stem in listed for page in (ROOT / "docs").glob("*.md"))
+    shown = ours.engine("docs", "for-researchers", cwd=tmp_path)
+    assert shown == (ROOT / "docs" / "for-researchers.md").read_text()
+    assert ours.engine("docs", "readme", cwd=tmp_path).startswith("# vqa-engine")
 
 
 def test_the_plugin_is_listed_with_all_its_facts(ours: Environment, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from tests.builders import a_question, questions
 from tests.fakes import Confident, Instant, Scoring, Unreachable
 from vqa_engine import Engine, Question
-from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, QuestionId
+from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, ModelRef, QuestionId
 from vqa_engine.errors import AnswerError, ConfigurationError, VqaEngineError
 from vqa_engine.outcome import open_run
 from vqa_engine.questions.choices import ordered
@@ -26,9 +27,9 @@ def question(**fields: Any) -> Question:
     return Question(question_id=1, image=b"", text="What is it?", right=1, **fields)
 
 
-def rows(choose: Any, *questions: Question, adapter: Any = Scoring) -> list[Row]:
+def rows(choose: Any, *asked: Question, adapter: Any = Scoring) -> list[Row]:
     with Engine(adapter, plan=GenerationPlan(choose=choose), isolation="inline") as engine:
-        return list(engine.answers(questions))
+        return list(engine.answers(asked))
 
 
 def test_the_likeliest_letter_is_the_answer_with_its_probability() -> None:
@@ -52,7 +53,8 @@ def test_texts_are_compared_per_byte() -> None:
 
 
 def test_a_question_without_choices_is_answered_as_ever() -> None:
-    [row] = rows("likelihood", Question(question_id=1, image=b"", text="What is it?"))
+    plain = Question(question_id=1, image=b"", text="What is it?")
+    row, _ = rows("likelihood", plain, evolve(question(choices=CHOICES), question_id=2))
     assert row.answer is not None
     assert (row.answer.text, row.answer.probability) == ("yes", None)
 
@@ -114,6 +116,33 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_loaded(
         pytest.raises(ConfigurationError, match=message),
     ):
         engine.ask(b"", "What is it?", choices=choices, **settings)
+
+
+LIKELY = GenerationPlan(choose="likelihood-text")
+
+
+def test_a_set_without_choices_is_refused_before_anything_is_loaded() -> None:
+    class Strict(Scoring):
+        def load(self, model: ModelRef) -> None:
+            raise AssertionError
+
+    with Engine(Strict, plan=LIKELY, isolation="inline") as engine:
+        with pytest.raises(ConfigurationError, match="has no choices to choose from: name their"):
+            engine.run(questions(2))
+        with pytest.raises(ConfigurationError, match="has no choices to choose from: name their"):
+            next(engine.answers(questions(2)))
+        with pytest.raises(ConfigurationError, match="nothing to choose from: give its choices"):
+            engine.ask(b"", "What is it?")
+
+
+def test_of_a_mixed_set_the_generated_answers_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mixed = [*questions(2), a_question(7, choices=CHOICES)]
+    with Engine(Scoring, plan=LIKELY, isolation="inline") as engine:
+        found = list(engine.run(mixed).rows())
+    assert [row.chosen for row in found] == [None, None, "zebra"]
+    assert "2 of 3 questions have no choices, and are answered by generating" in caplog.text
 
 
 LETTERS = ("C", "A", "B")

@@ -1,4 +1,4 @@
-"""Checks before a model is loaded: are the image files there, and are there ground truths?
+"""Checks before a model is loaded: are the image files, choices and ground truths there?
 
 A folder's names are listed once, which costs a fraction of looking at each file, also over
 a network; no image is opened.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqa_engine.adapter import Question
-from vqa_engine.errors import QuestionSetError
+from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions.ordering import image_keys
 from vqa_engine.questions.question_set import QuestionSet
 
@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 
 SHOWN = 3
 """Missing files that a message names."""
+
+NO_CHOICES = (
+    "{} has no choices to choose from: name their column with --columns choices=COLUMN, or leave "
+    "out --choose (GenerationPlan.choose), so that answers are generated."
+)
 
 
 def check_images(questions: QuestionSet) -> None:
@@ -44,6 +49,24 @@ def check_images(questions: QuestionSet) -> None:
             missing.append(question)
     if missing:
         _report(questions.name, count, missing)
+
+
+def check_choices(questions: QuestionSet) -> None:
+    """Look for the choices of a set whose questions are to be answered by choosing.
+
+    Questions without choices are answered by generating; some of them are logged as a warning.
+
+    Raises:
+        ConfigurationError: no question has choices.
+    """
+    without = sum(not question.choices for question in questions)
+    if without == len(questions):
+        raise ConfigurationError(NO_CHOICES.format(questions.name))
+    if without:
+        log.warning(
+            "%s: %d of %d questions have no choices, and are answered by generating",
+            *(questions.name, without, len(questions)),
+        )
 
 
 def names_files(questions: QuestionSet) -> bool:

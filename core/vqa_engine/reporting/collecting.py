@@ -13,11 +13,11 @@ from vqa_engine.adapter import Answer, GenerationPlan, Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.reporting.coded import Column, significant
 from vqa_engine.reporting.corpus import Contender, Corpus
-from vqa_engine.reporting.runs import Run
 from vqa_engine.reporting.scored import Scorer
 from vqa_engine.results import Attempt, Failure, Row
 from vqa_engine.runs import stored
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.opening import Run
 from vqa_engine.scoring import Metric
 from vqa_engine.scoring.cluster import cluster_of
 
@@ -92,7 +92,8 @@ class Collector:
     def _read(self, one: Contender) -> bool:
         """Add the contender's new rows; False once one of them replaces an answer."""
         last = one.read
-        for number, row in one.run.journal.rows_after(one.adapter, last):
+        rows = one.run.journal.rows_after(one.adapter, last)
+        for number, row in one.scorer.together(rows, lambda pair: pair[1]):
             place = _place(self._corpus, row.question, self._picture)
             if _has(one, place) and not _withdraw(one, place):
                 return False
@@ -128,7 +129,7 @@ def _tally(one: Contender) -> Tally:
         for name in ("seconds", "cause", "degraded")
     )
     done = sum(asked.values())
-    total = one.run.manifest.question_count if one.run.manifest else done
+    total = one.run.question_count or done
     return Tally(
         done=done,
         failed=sum(causes.values()),

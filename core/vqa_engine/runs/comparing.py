@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
-from vqa_engine.runs.directory import open_journal, read_manifest
-from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
@@ -44,37 +42,40 @@ class Side:
 
 
 def compare_runs(
-    first: Side, second: Side, wanted: MetricLike | None = None, *, anyway: bool = False
+    first: Side,
+    second: Side,
+    wanted: MetricLike | None = None,
+    *,
+    anyway: bool = False,
+    salvage: bool = False,
 ) -> Comparison:
     """Compare what two adapters answered, by the metric wanted or the default.
 
     With `anyway` runs over different question sets are compared over the questions that
-    both have, and different prompts are allowed.
+    both have, and different prompts are allowed. With `salvage`, what cannot be read of a
+    damaged run is left out.
 
     Raises:
         NotComparable: the runs differ in their questions, prompts or task cards.
         ConfigurationError: a label or metric is unknown, or a label is missing.
         RunError, JournalError: a run cannot be read.
     """
-    with ExitStack() as opened:
-        journals = [
-            opened.enter_context(closing(open_journal(side.run))) for side in (first, second)
-        ]
-        labels = [_label(*pair) for pair in zip((first, second), journals, strict=True)]
+    sides = first, second
+    paths = list(dict.fromkeys(side.run.resolve() for side in sides))
+    with opened(paths, salvage=salvage) as found:
+        known = dict(zip(paths, found, strict=True))
+        runs = [known[side.run.resolve()] for side in sides]
+        labels = [_label(*pair) for pair in zip(sides, runs, strict=True)]
         if not anyway:
-            _check(first, second, labels)
-        recorded = read_manifest(first.run).metrics
-        chosen, _ = chosen_metrics(journals[0], () if wanted is None else (wanted,), recorded)
-        names = _names((first, second), labels)
-        sides = [
-            (name, answered(journal.rows(label)))
-            for name, journal, label in zip(names, journals, labels, strict=True)
-        ]
-        return compare(sides[0], sides[1], chosen[0])
+            _check(sides, runs, labels)
+        chosen, _ = chosen_metrics(runs[0], () if wanted is None else (wanted,))
+        rows = [answered(run.journal.rows(label)) for run, label in zip(runs, labels, strict=True)]
+        one, other = zip(_names(sides, labels), rows, strict=True)
+        return compare(one, other, chosen[0])
 
 
-def _label(side: Side, journal: Journal) -> str:
-    labels = journal.labels(side.label)
+def _label(side: Side, run: Run) -> str:
+    labels = run.journal.labels(side.label)
     if len(labels) == 1:
         return labels[0]
     has = f"has {len(labels)} adapters: {', '.join(labels)}" if labels else "has no answers"
@@ -88,8 +89,14 @@ def _names(sides: tuple[Side, Side], labels: list[str]) -> list[str]:
     return [f"{side.run.name}: {label}" for side, label in zip(sides, labels, strict=True)]
 
 
-def _check(first: Side, second: Side, labels: list[str]) -> None:
-    manifests = read_manifest(first.run), read_manifest(second.run)
+def _check(sides: tuple[Side, Side], runs: Sequence[Run], labels: list[str]) -> None:
+    first, second = sides
+    manifests = [run.manifest for run in runs if run.manifest is not None]
+    if len(manifests) < len(runs):
+        raise NotComparable(
+            f"What {first.run} or {second.run} asked is not known without its manifest. "
+            "Compare them all the same with --anyway."
+        )
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
     names = [name for name in sorted(old.keys() | new.keys()) if _differ(name, old, new)]
     if names:

@@ -23,7 +23,10 @@ Key = int | str | bytes
 """A question id as SQLite holds it."""
 
 UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
-"""What encoding raises, or decoding what was encoded."""
+"""What encoding raises."""
+
+UNREADABLE = (*UNSTORABLE, OSError)
+"""What decoding raises; the last for a moment that the calendar of the system does not have."""
 
 _BITS = 64
 """What SQLite's integers have, sign included."""
@@ -164,7 +167,7 @@ def decoded_row(adapter: object, row: bytes, question: bytes) -> Row:
     """A row from its two records.
 
     Raises:
-        ValueError: one of them is damaged, or of another format (`UNSTORABLE` has all that is
+        ValueError: one of them is damaged, or of another format (`UNREADABLE` has all that is
             raised); `msgspec.MsgspecError` is one, and a column of another type.
     """
     if not isinstance(adapter, str) or not isinstance(row, bytes):

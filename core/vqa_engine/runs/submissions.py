@@ -47,7 +47,21 @@ def submission(name: str) -> Submission:
     """The submission of this name, from whatever package offers it.
 
     Raises:
-        ConfigurationError: there is none, or its import failed.
+        ConfigurationError: there is none, or it cannot be used.
+    """
+    plugin = plugins.select(plugins.SUBMISSIONS, name)
+    if not plugin.is_foreign:
+        return submission_here(name)
+    from vqa_engine.runs.apart import submission_apart
+
+    return submission_apart(plugin)
+
+
+def submission_here(name: str) -> Submission:
+    """The same with its code in this process.
+
+    Raises:
+        ConfigurationError: as `submission` does.
     """
     found = plugins.load(plugins.SUBMISSIONS, name)
     made = found() if callable(found) else found

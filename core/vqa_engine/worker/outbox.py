@@ -91,7 +91,7 @@ class Outbox:
         image = question.all_images[place]
         if isinstance(image, Path):
             return PathImage(self._reachable(image))
-        return _packed(question, 0, place)[0]
+        return packed(question, 0, place)[0]
 
     def _image(self, question: Question) -> ImageRecord:
         image = question.image
@@ -99,7 +99,7 @@ class Outbox:
             return PathImage(self._reachable(image))
         if self._last is not None and _same(self._last[0], image):
             return self._last[1]
-        record, kept = _packed(question, self._serial + 1)
+        record, kept = packed(question, self._serial + 1)
         self._last = image, kept
         return record
 
@@ -146,7 +146,7 @@ class Inbox:
         if isinstance(record, PathImage):
             return record.path
         if record.serial != self._last[0]:
-            self._last = record.serial, _unpacked(record)
+            self._last = record.serial, unpacked(record)
         return self._last[1]
 
 
@@ -158,10 +158,10 @@ def _bytes(image: ImageSource) -> int:
 
 
 def _further(record: ImageRecord) -> ImageSource:
-    return record.path if isinstance(record, PathImage) else _unpacked(record)
+    return record.path if isinstance(record, PathImage) else unpacked(record)
 
 
-def _packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord, ImageRecord]:
+def packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord, ImageRecord]:
     """An image in memory as a record, and the record that refers to it later."""
     image = question.all_images[place]
     if isinstance(image, bytes):
@@ -177,7 +177,8 @@ def _packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecor
     )
 
 
-def _unpacked(record: BytesImage | PixelImage) -> ImageSource:
+def unpacked(record: BytesImage | PixelImage) -> ImageSource:
+    """The image in memory that a record holds."""
     if isinstance(record, BytesImage):
         return record.data
     return Image.frombytes("RGB", record.size, record.data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from vqa_engine.errors import ConfigurationError, QuestionSetError
-from vqa_engine.files import replace
+from vqa_engine.errors import ConfigurationError, OutputError, QuestionSetError
+from vqa_engine.files import replace, surroundings
 from vqa_engine.questions.store import cache
 
 TIMEOUT = 10.0
@@ -60,6 +61,7 @@ def folder(
     Raises:
         ConfigurationError: huggingface_hub is not installed.
         QuestionSetError: the files are not here and cannot be downloaded.
+        OutputError: they cannot be stored.
     """
     found = cached(name, revision, patterns)
     if found is not None:
@@ -69,7 +71,11 @@ def folder(
     for one in () if offline else (name, *also):
         try:
             return _downloaded(name, one, revision, patterns)
-        except Exception as error:  # noqa: BLE001  the HTTP library's types differ by version
+        except OutputError:
+            raise
+        except Exception as error:  # the HTTP library's types differ by version
+            if isinstance(error, OSError) and (full := surroundings(error)):
+                raise full from error
             problems.append(f"{one}: {_why(error)}")
     for one in (name, *also):
         copied = _copied(one, revision, patterns)
@@ -153,7 +159,8 @@ def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[st
     from huggingface_hub import HfApi, snapshot_download
 
     info = HfApi().dataset_info(one, revision=revision, timeout=TIMEOUT)
-    with _bars_on_terminals_only():
+    with _bars_on_terminals_only(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Not enough free disk space")  # an error says so
         home = Path(
             snapshot_download(
                 one,
