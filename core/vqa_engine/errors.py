@@ -74,6 +74,10 @@ class AdapterError(VqaEngineError):
         self.adapter = adapter
 
 
+_GENERAL = ("mlx_vlm", "transformers")
+"""Adapters that load checkpoints of many families, for advice."""
+
+
 class AdapterNotInstalled(AdapterError):
     """No entry point has this name.
 
@@ -89,6 +93,9 @@ class AdapterNotInstalled(AdapterError):
         advice = f"Did you mean {meant!r}?"
         if meant is None:
             advice = f"If it comes in a package of its own: pip install {package}"
+        if "/" in adapter:
+            general = next((one for one in _GENERAL if one in known), "ADAPTER")
+            advice = f"A checkpoint needs an adapter in front of it: {general}@{adapter}"
         super().__init__(
             adapter, f"No adapter named {adapter!r} is installed (installed: {names}). {advice}"
         )

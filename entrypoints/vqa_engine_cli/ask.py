@@ -10,6 +10,7 @@ import click
 from vqa_engine_cli.building import engine, has_demo
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
+    FILE,
     adapter_options,
     json_option,
     memory_options,
@@ -22,7 +23,7 @@ from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command, short_help="Ask one question about one image.")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=FILE)
 @click.argument("question")
 @options(
     adapter_options,

@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import json_option, options, salvage_option
-
-RUN = click.Path(exists=True, file_okay=False, path_type=Path)
+from vqa_engine_cli.options import RUN, json_option, options, salvage_option
 
 
 @click.command(cls=Command, short_help="Compare two runs, or two adapters of one, with a test.")

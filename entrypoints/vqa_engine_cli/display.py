@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 from rich.console import Console
@@ -42,18 +43,28 @@ def show_result(result: RunResult, question_set: str, *, keep_failed: bool = Fal
     """The scores of a run, its counts, and where it is kept."""
     console = _console()
     shown = {label: tables for label, tables in result.scores.items() if label not in result.errors}
-    tables = score_tables(
-        shown,
-        title=f"question set: {question_set}",
-        why=result.why,
-        comparisons=result.comparisons(),
-    )
-    console.print(tables)
+    unscored = bool(shown) and not any(map(_is_scored, chain.from_iterable(shown.values())))
+    if unscored:
+        echo(f"question set: {question_set}, which has no ground truths: nothing is scored")
+    else:
+        tables = score_tables(
+            shown,
+            title=f"question set: {question_set}",
+            why=result.why,
+            comparisons=result.comparisons(),
+        )
+        console.print(tables)
     for label, tally in result.tallies.items():
         for line in headlines(tally, keep_failed=keep_failed):
             console.print(f"{label}: {line}", markup=False)
     if result.directory is not None:
         console.print(f"Run directory: {result.directory}", markup=False)
+        if unscored:
+            echo(f"The answers: vqa-engine show {result.directory}, or export --format csv")
+
+
+def _is_scored(table: ScoreTable) -> bool:
+    return bool(table.overall.count or not table.unscored)
 
 
 def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:

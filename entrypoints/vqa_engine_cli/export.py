@@ -11,7 +11,7 @@ import click
 
 from vqa_engine_cli.counting import counted
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, metric_option, only_options, options, salvage_option
+from vqa_engine_cli.options import RUN, metric_option, only_options, options, salvage_option
 from vqa_engine_cli.terminal import echo, write
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, short_help="Write the answers of a run for other programs.")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=RUN)
 @options(
     click.option(
         "--format",

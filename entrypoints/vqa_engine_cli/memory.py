@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, options, salvage_option
+from vqa_engine_cli.options import RUN, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command, short_help="Show what memory did in a run.")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=RUN)
 @options(
     click.option("--adapter", help="Only this adapter.  [default: all]"),
     click.option("--summary", is_flag=True, help="Print only the summary."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,6 +20,27 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+class _Run(click.Path):
+    """A run directory; of a mistyped one, the nearest beside it."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """The path."""
+        folder = Path(str(value))
+        if not os.path.exists(folder):  # noqa: PTH110  no error for any name
+            names = [one.name for one in folder.parent.glob("*/")]
+            close = get_close_matches(folder.name, names, n=1)
+            found = f"did you mean {str(folder.with_name(close[0]))!r}?" if close else _LIST
+            self.fail(f"There is no run {str(folder)!r}; {found}", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+_LIST = "vqa-engine runs lists those there are."
+
+RUN = _Run(exists=True, file_okay=False, path_type=Path)
 
 
 class Edge(click.ParamType[int]):

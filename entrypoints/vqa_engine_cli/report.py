@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, metric_option, options, salvage_option
+from vqa_engine_cli.options import FOLDER, RUN, metric_option, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, short_help="Write one run or several as one HTML file.")
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.argument("runs", type=RUN, nargs=-1, required=True)
 @options(
     click.option(
         "--output",

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.options import json_option, options
 from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.reporting.watching import Progress, Watched
 
+DEFAULT = Path("runs")
+
 
 @click.command(cls=Command, short_help="List the runs under a folder, the latest first.")
-@click.argument("folder", type=FOLDER, default="runs")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT)
 @options(
     click.option("--metric", help="Metric of the score.  [default: by what the questions have]"),
     click.option("--no-score", is_flag=True, help="Leave the score out, which is quicker."),
@@ -36,6 +38,12 @@ def runs(  # noqa: PLR0913, PLR0917  one for each option
     from vqa_engine.errors import RunError
     from vqa_engine.reporting.watching import found, look
 
+    if not folder.exists():
+        if folder != DEFAULT:
+            raise click.BadParameter(f"There is no folder {str(folder)!r}.", param_hint="FOLDER")
+        if not as_json:
+            echo("There are no runs here yet; vqa-engine --questions FILE makes one.")
+        return
     if prune:
         _prune(folder, yes)
         return

@@ -13,7 +13,7 @@ import click
 from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
-    FOLDER,
+    RUN,
     json_option,
     metric_option,
     only_options,
@@ -31,7 +31,7 @@ MARKS = {True: ("✗", "red"), False: ("✓", "green")}
 
 
 @click.command(cls=Command, short_help="Show the questions of a run: wrong, failed or disputed.")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=RUN)
 @options(
     only_options,
     click.option("--adapter", help="Only this adapter.  [default: all]"),

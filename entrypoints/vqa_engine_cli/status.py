@@ -11,7 +11,7 @@ import click
 
 from vqa_engine_cli.finite import FiniteRange
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, json_option, options
+from vqa_engine_cli.options import RUN, json_option, options
 from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, short_help="Show how far a run is.")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=RUN)
 @options(
     click.option(
         "--every",

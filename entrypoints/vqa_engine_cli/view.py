@@ -8,12 +8,12 @@ import click
 
 from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, metric_option, options, salvage_option
+from vqa_engine_cli.options import FOLDER, RUN, metric_option, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 
 @click.command(cls=Command, short_help="Show one run or several in the browser, also live.")
-@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.argument("runs", type=RUN, nargs=-1, required=True)
 @options(
     click.option(
         "--port",

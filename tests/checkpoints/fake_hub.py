@@ -1,8 +1,9 @@
-"""A model hub on this machine: the four calls of the real one that a download makes."""
+"""A hub on this machine: the calls of the real one that downloads make."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha1, sha256
@@ -15,20 +16,28 @@ from attrs import field, mutable
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
+_CALL = re.compile(r"(?:/api)?/(?:models/)?((?:datasets/)?[\w.-]+/[\w.-]+)(?:/(.*))?")
+
 
 @mutable
 class FakeHub:
-    """One model, `owner/tiny`, with one branch; `calls` are the paths that were asked for.
+    """Repositories with one branch each; `calls` are the paths that were asked for.
 
-    With `refusal` (HTTP status and the hub's error code) every call is refused. `sent`
-    counts the bytes of files that went out.
+    `folder` is `owner/tiny`, `others` are further models by id, and data sets by
+    `datasets/ID`. With `refusal` (HTTP status and the hub's error code) every call is refused.
+    `sent` counts the bytes of files that went out.
     """
 
     folder: Path
     refusal: tuple[int, str] | None = None
+    others: dict[str, Path] = field(factory=dict)
     url: str = ""
     calls: list[str] = field(factory=list)
     sent: int = 0
+
+    def repository(self, name: str) -> Path | None:
+        """Its folder."""
+        return {"owner/tiny": self.folder, **self.others}.get(name)
 
 
 @contextmanager
@@ -66,46 +75,41 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         path = unquote(self.path.partition("?")[0])
         self.served.calls.append(path)
+        name, rest = match.groups("") if (match := _CALL.fullmatch(path)) else ("", "")
+        folder = self.served.repository(name)
         if self.served.refusal is not None:
             status, code = self.served.refusal
             self._send(status, b"{}", {"X-Error-Code": code}, body=body)
-        elif path.startswith("/api/models/owner/tiny/tree/"):
-            self._send(200, json.dumps(self._tree()).encode(), {}, body=body)
-        elif path == "/api/models/owner/tiny/revision/gone":
-            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
-        elif path.startswith("/api/models/owner/tiny"):
-            files = [{"rfilename": one["path"], "size": one["size"]} for one in self._tree()]
-            info = {"id": "owner/tiny", "sha": COMMIT, "siblings": files}
-            self._send(200, json.dumps(info).encode(), {}, body=body)
-        elif path.startswith(f"/owner/tiny/resolve/{COMMIT}/"):
-            file = self.served.folder / path.rpartition("/")[2]
-            if not file.is_file():
-                self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
-                return
-            whole = file.read_bytes()
-            content = whole[self._range()]
-            self.served.sent += len(content) if body else 0
-            digest = sha256 if file.suffix == ".safetensors" else sha1
-            headers = {"ETag": f'"{digest(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            self._send(200 if content == whole else 206, content, headers, body=body)
-        else:
+        elif folder is None:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
+        elif rest.startswith(f"resolve/{COMMIT}/"):
+            self._file(folder / rest.removeprefix(f"resolve/{COMMIT}/"), body=body)
+        elif rest.startswith("tree/"):
+            self._send(200, json.dumps(_tree(folder)).encode(), {}, body=body)
+        elif rest == "revision/gone":
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
+        elif not path.startswith("/api/"):
+            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
+        else:
+            files = [{"rfilename": one["path"], "size": one["size"]} for one in _tree(folder)]
+            info = {"id": name.removeprefix("datasets/"), "sha": COMMIT, "siblings": files}
+            self._send(200, json.dumps(info).encode(), {}, body=body)
+
+    def _file(self, file: Path, *, body: bool) -> None:
+        if not file.is_file():
+            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
+            return
+        whole = file.read_bytes()
+        content = whole[self._range()]
+        self.served.sent += len(content) if body else 0
+        digest = sha256 if file.suffix == ".safetensors" else sha1
+        headers = {"ETag": f'"{digest(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        self._send(200 if content == whole else 206, content, headers, body=body)
 
     def _range(self) -> slice:
         """The bytes of a file that are asked for; all of them by default."""
         first, _, last = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
         return slice(int(first or 0), int(last) + 1 if last else None)
-
-    def _tree(self) -> list[dict[str, object]]:
-        return [
-            {
-                "type": "file",
-                "path": file.name,
-                "size": file.stat().st_size,
-                "oid": sha1(file.read_bytes()).hexdigest(),
-            }
-            for file in sorted(self.served.folder.iterdir())
-        ]
 
     def _send(self, status: int, content: bytes, headers: dict[str, str], *, body: bool) -> None:
         self.send_response(status)
@@ -115,3 +119,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+
+def _tree(folder: Path) -> list[dict[str, object]]:
+    return [
+        {
+            "type": "file",
+            "path": file.relative_to(folder).as_posix(),
+            "size": file.stat().st_size,
+            "oid": sha1(file.read_bytes()).hexdigest(),
+        }
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    ]

@@ -275,7 +275,7 @@ def test_runs_over_other_questions_are_not_compared(shell: Shell) -> None:
     for count in (2, 3):
         shell("-a", "instant", "--questions", shell.jsonl(count), "-o", f"r{count}")
     _, err = shell("compare", "r2", "r3", code=1)
-    assert "did not ask the same: question_digest" in err
+    assert "did not ask the same (the questions or the task's card: they differ)" in err
     assert "--anyway" in err
     shell("compare", "r2", "r3", "--anyway")
     _, err = shell("compare", "r2", code=2)

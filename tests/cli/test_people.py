@@ -60,6 +60,42 @@ def test_a_mistyped_command_is_not_an_argument_of_run(shell: Shell) -> None:
     assert "extra argument" not in err
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "advice"),
+    [
+        ("report runs/kettle", 2, "There is no run 'runs/kettle'; did you mean 'runs/kettles'?"),
+        ("show nothing", 2, "There is no run 'nothing'; vqa-engine runs lists those there are."),
+        ("--questions vqa.cvs", 1, "There is no question set 'vqa.cvs'; did you mean 'vqa.csv'?"),
+        ("--questions runs", 1, "'runs' is a folder: give --ask 'QUESTION'"),
+        ("-a mlx-community/model", 1, "adapter in front of it: mlx_vlm@mlx-community/model"),
+        ("ask nothing.png What", 2, "File 'nothing.png' does not exist."),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do(
+    shell: Shell, command: str, code: int, advice: str
+) -> None:
+    (shell.folder / "runs" / "kettles").mkdir(parents=True)
+    (shell.folder / "vqa.csv").touch()
+    _, err = shell(*command.split(), code=code)
+    assert advice in err
+
+
+def test_where_nothing_was_run_yet_the_list_of_runs_says_so(shell: Shell) -> None:
+    out, _ = shell("runs")
+    assert out == "There are no runs here yet; vqa-engine --questions FILE makes one.\n"
+    _, err = shell("runs", "elsewhere", code=2)
+    assert "There is no folder 'elsewhere'." in err
+
+
+@pytest.mark.slow
+def test_without_ground_truths_it_says_how_to_read_the_answers(shell: Shell) -> None:
+    shell.jsonl(1)
+    out, _ = shell("-a", "instant", "--questions", ".", "--ask", "What is it?", "-o", "r")
+    assert "which has no ground truths: nothing is scored" in out
+    assert "The answers: vqa-engine show r, or export --format csv" in out
+    assert "Scored by" not in out
+
+
 def test_choosing_without_choices_is_a_wrong_command(shell: Shell) -> None:
     command = ("-a", "instant", "--questions", shell.jsonl(2), "--choose", "likelihood")
     _, err = shell(*command, code=2)

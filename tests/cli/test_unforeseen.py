@@ -68,6 +68,22 @@ def test_a_full_disk_before_the_command_begins_is_no_bug(monkeypatch: pytest.Mon
     assert (done.exit_code, "Make room" in done.stderr) == (1, True)
 
 
+def test_without_a_temporary_folder_it_is_one_sentence_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+
+    def bug(**_given: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.commands["fit"], "callback", bug)
+    assert "--log-level debug" in invoke("fit").stderr
+    monkeypatch.setattr(cli.commands["fit"], "callback", lambda **_given: tempfile.gettempdir())
+    done = invoke("fit")
+    assert (done.exit_code, done.stderr.count("\n"), "TMPDIR" in done.stderr) == (1, 1, True)
+
+
 def with_bug(shell: Shell, source: str) -> Path:
     """Have each of its processes begin with this; the folder for what has no other place."""
     folder = shell.folder / "site"

@@ -226,7 +226,7 @@ def test_an_adapter_that_does_not_fit_the_questions_leaves_the_others_theirs() -
     ("places", "says"),
     [
         (["warp://9"], "no place 'warp'"),
-        (["local://?count=none"], "count=none"),
+        (["local://?count=none"], "count='none'"),
         (["local://?count=0"], "whole number from 1 to 1,000"),
         (["ray://"], "names no cluster"),
     ],

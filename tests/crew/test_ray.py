@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 from tests.builders import a_question, png
 from tests.crew.slow import meeting
+from tests.environments import ROOT
+from tests.walks.test_commands import commands
 from vqa_engine import Engine, Observer, Progress, Question, Row, RunResult
 from vqa_engine.errors import PlaceLost
 from vqa_engine.runs.directory import open_journal
@@ -25,6 +28,8 @@ ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 COUNT = 90
+DOCS = ROOT / "docs"
+MAIN = "from vqa_engine_cli.main import main; main()"
 
 CHECKS = {
     "health_check_initial_delay_ms": 0,
@@ -182,6 +187,25 @@ def test_a_driver_that_is_killed_is_run_again(
     counting = At(0)
     run(address(cluster), pictures, tmp_path / "run", counting)
     assert answers(tmp_path / "run") == expected()
+
+
+def test_the_command_of_the_page_runs(cluster: Any, pictures: Path, tmp_path: Path) -> None:
+    (words,) = (words for words in commands(DOCS / "many-places.md") if "ray://auto" in words[-1])
+    node = cluster.add_node(num_cpus=1, num_gpus=4)  # Ray believes it
+    line = {"image": "0.png", "question": "Is it red?", "answers": ["yes"] * 10}
+    (tmp_path / "vqa.jsonl").write_text(f"{json.dumps(line)}\n")
+    here = {"llava_torch": "smolvlm@builtin", "/shared/val2014": str(pictures)}
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *(here.get(word, word) for word in words)],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cluster.remove_node(node)
+    assert done.returncode == 0, done.stderr
+    assert "scored answers" in done.stdout
 
 
 @pytest.mark.timeout(40)  # an actor that was never there has no model to wait for

@@ -142,7 +142,7 @@ def test_bad_shapes_options_name_the_good_ones(options: str) -> None:
         load_questions(f"shapes:{options}")
 
 
-@pytest.mark.parametrize("source", ["vqa", "gone.jsonl", "gone.json", "set.csv", "", "."])
+@pytest.mark.parametrize("source", ["vqa", "gone.jsonl", "gone.json", "set.csv"])
 def test_unknown_sources_list_the_forms(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,8 @@ def test_mmbench_gets_what_the_model_said() -> None:
         "index\tquestion\tA\tB\tC\tD\tprediction",
         "5\tWhich?\tcat\tdog\t\t\tB) dog",
     ]
+    prompt = row("B", question_id=5, text="Hint: x\nWhich?\nA. …", labels={"asked": "Which?"})
+    assert written("mmbench", [prompt]).splitlines()[1] == "5\tWhich?\t\t\t\t\tB"
 
 
 def test_a_part_of_a_test_set_is_refused() -> None:

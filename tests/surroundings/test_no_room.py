@@ -48,7 +48,6 @@ metrics = ["exact"]
     [
         ("export {run} -o {target}", "answers.jsonl"),
         ("export {run} --format csv -o {target}", "answers.csv"),
-        ("export {run} --adapter a --submission gqa -o {target}", "submission.json"),
         ("report {run} -o {target}", "page.html"),
         ("new-adapter hue -o {target}", "hue"),
         ("export {run} -o {target}", "/dev/full"),

@@ -1,8 +1,7 @@
 """Every command that a page shows is one that the command line takes.
 
-The walks run those of four pages, and the tutorial's test its own. What the others show needs
-models of several gigabytes, GPUs or a cluster, so here they are read as far as that goes
-without them: the commands, their options and their values.
+This is quick; `test_walks` and `test_published` run them as well, but for those that need GPUs
+or Slurm.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.builders import png
 from tests.environments import ROOT
-from tests.fakes import Instant
 from vqa_engine_cli.main import cli
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -59,18 +56,3 @@ def test_a_command_that_a_page_shows_is_taken(shown: tuple[str, ...]) -> None:
     except click.BadParameter as wrong:
         if "does not exist" not in wrong.message:  # the reader's own files
             raise
-
-
-@pytest.mark.slow
-def test_the_program_of_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "kitchen.jpg").write_bytes(png())
-    line = '{"image": "kitchen.jpg", "question": "Is it red?", "answer": "yes"}\n'
-    (tmp_path / "vqa.jsonl").write_text(line)
-    monkeypatch.chdir(tmp_path)
-    assert '["llava_mlx", "smolvlm"]' in program
-    exec(program.replace('["llava_mlx", "smolvlm"]', "[Instant]"), {"Instant": Instant})
-    assert capsys.readouterr().out.startswith("yes\n")
-    assert (tmp_path / "kettles.html").exists()

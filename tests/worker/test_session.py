@@ -301,3 +301,14 @@ def test_a_worker_reads_utf8_whatever_the_locale(
     session = open_session("ReadsText")
     session.load()
     assert answered(reply_to(session, ask(str(tmp_path / "text")), PLAN)).text == "café ▁"
+
+
+def test_an_adapter_may_change_the_current_folder(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (3, 2)).save("a.png")
+    session = open_session("Moves")
+    session.load()
+    reply = reply_to(session, ask("size", image=Path("a.png")), PLAN)
+    assert answered(reply).text == "(3, 2)"

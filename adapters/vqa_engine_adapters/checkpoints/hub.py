@@ -26,7 +26,7 @@ SETTINGS = ("preprocessor_config.json", "processor_config.json")
 
 _FULL = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG),
 )
 
 

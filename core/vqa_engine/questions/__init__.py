@@ -12,7 +12,9 @@ function from a `Source` to a `QuestionSet`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from vqa_engine.errors import ConfigurationError
@@ -135,7 +137,12 @@ def _checked(path: Path, known: list[str]) -> tuple[str, Path]:
     if "\0" in str(path):
         problem = "has a NUL in its name, which no file has"
     elif path.is_dir():
-        problem = "is a folder"
+        raise ConfigurationError(
+            f"{str(path)!r} is a folder: give --ask 'QUESTION' to put one question to all its "
+            "pictures, or name the file with the questions."
+        )
+    elif meant := _meant(path):
+        raise ConfigurationError(f"There is no question set {str(path)!r}; did you mean {meant!r}?")
     elif suffix not in known:
         problem = "is not a question set"
     elif not path.exists():
@@ -145,6 +152,14 @@ def _checked(path: Path, known: list[str]) -> tuple[str, Path]:
     else:
         return suffix, path
     raise ConfigurationError(f"The question set {str(path)!r} {problem}; give {_forms(known)}.")
+
+
+def _meant(path: Path) -> str | None:
+    """The file with nearly the name of one that does not exist."""
+    if path.exists() or not path.parent.is_dir():
+        return None
+    close = get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.75)  # noqa: PTH208
+    return str(path.with_name(close[0])) if close else None
 
 
 def _folder(images: Path | None, file: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
+from vqa_engine.files import real
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import answered, chosen_metrics
@@ -22,6 +23,12 @@ _PLANNED = ("prompt", "system")
 
 _PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
+
+_DIGESTS = ("question_digest",)
+"""Settings of which the values say nothing to a reader."""
+
+_NAMES = {"question_digest": "the questions or the task's card", "question_data": "the data"}
+"""What messages call settings."""
 
 _SHOWN = 40
 """Characters of a setting that a message shows."""
@@ -55,10 +62,10 @@ def compare_runs(
         RunError, JournalError: a run cannot be read.
     """
     sides = first, second
-    paths = list(dict.fromkeys(side.run.resolve() for side in sides))
+    paths = list(dict.fromkeys(real(side.run) for side in sides))
     with opened(paths, salvage=salvage) as found:
         known = dict(zip(paths, found, strict=True))
-        runs = [known[side.run.resolve()] for side in sides]
+        runs = [known[real(side.run)] for side in sides]
         labels = [_label(*pair) for pair in zip(sides, runs, strict=True)]
         if not anyway:
             _check(sides, runs, labels)
@@ -94,10 +101,10 @@ def _check(sides: tuple[Side, Side], runs: Sequence[Run], labels: list[str]) -> 
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
     names = [name for name in sorted(old.keys() | new.keys()) if _differ(name, old, new)]
     if names:
-        found = "; ".join(f"{name}: {_shown(old, name)} and {_shown(new, name)}" for name in names)
+        found = "; ".join(f"{_NAMES.get(name, name)}: {_both(old, new, name)}" for name in names)
         raise NotComparable(
-            f"{first.run} and {second.run} did not ask the same: {found}. "
-            "Compare them all the same with --anyway."
+            f"{first.run} and {second.run} did not ask the same ({found}). Compare the questions "
+            "that both have with --anyway."
         )
 
 
@@ -107,10 +114,16 @@ def _differ(name: str, old: Mapping[str, object], new: Mapping[str, object]) -> 
     return values[0] != values[1] and not (name in _SAME and None in values)
 
 
-def _shown(settings: Mapping[str, object], name: str) -> str:
-    """A value on one line; of a digest its beginning is enough."""
-    text = str(settings.get(name, "none"))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _both(old: Mapping[str, object], new: Mapping[str, object], name: str) -> str:
+    """Both values on one line; that digests differ is all that they say."""
+    if name in _DIGESTS:
+        return "they differ"
+    return " and ".join(_shown(one.get(name)) for one in (old, new))
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else repr(str(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…'"
 
 
 def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:

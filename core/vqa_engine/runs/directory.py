@@ -55,7 +55,7 @@ class RunDirectory:
         extends: Callable[[int, str], bool] = lambda _count, _digest: False,
         accept_changes: bool = False,
     ) -> None:
-        self.path = path
+        self.path = path = path.absolute()  # an adapter inline may change the current folder
         self._lock = _locked(path)
         try:
             _check_own(path)
@@ -125,6 +125,8 @@ def read_manifest(path: Path, use: Use = READING) -> Manifest:
         RunError: there is none, or it cannot be read.
     """
     file = path / manifest.FILE
+    if not file.exists():
+        raise RunError(path, f"There is no run in {path}; vqa-engine runs lists those there are.")
     try:
         return manifest.decode(read_regular(file, _LARGEST_MANIFEST))
     except (OSError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:

@@ -336,7 +336,7 @@ class Journal:
     def _decoded(self, query: str, values: tuple[str | None, object]) -> Iterator[tuple[int, Row]]:
         for label, key, number, record, question in self._select(query, values):
             try:
-                row = stored.decoded_row(label, record, question)
+                row = stored.decoded_row(label, key, record, question)
                 place = stored.decoded_place(number)
             except stored.UNREADABLE as error:
                 what = f"The row of question {key!r} of {label!r}"

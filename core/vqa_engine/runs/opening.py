@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, RunError
+from vqa_engine.files import real
 from vqa_engine.runs.database import READING, SALVAGING
 from vqa_engine.runs.directory import open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
@@ -65,13 +66,13 @@ def opened(directories: Sequence[Path], *, salvage: bool = False) -> Iterator[tu
         JournalError: a journal cannot be read.
         ConfigurationError: a directory is named twice.
     """
-    real = [directory.resolve() for directory in directories]
-    if twice := next((path for path in real if real.count(path) > 1), None):
+    paths = list(map(real, directories))
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
         raise ConfigurationError(f"The run {twice} is named twice; name each run once.")
     journals: list[Journal] = []
     try:
         runs = []
-        for path, directory in zip(real, directories, strict=True):
+        for path, directory in zip(paths, directories, strict=True):
             journals.append(open_journal(directory, salvage=salvage))
             runs.append(
                 Run(

@@ -119,8 +119,8 @@ class SalvagedJournal(Journal):
 
     def _found(self, number: int) -> _Found | None:
         try:
-            label, _, position, record, question = self._one(_ROW, number)
-            row = stored.decoded_row(label, record, question)
+            label, key, position, record, question = self._one(_ROW, number)
+            row = stored.decoded_row(label, key, record, question)
             return _Found(number, stored.decoded_place(position), row)
         except stored.UNREADABLE:
             return None

@@ -162,11 +162,14 @@ def _seed(answered: Iterable[Answered]) -> Iterator[bytes]:
 
 
 def _mmbench(answered: Iterable[Answered]) -> Iterator[bytes]:
-    """The raw predictions in a TSV: the server reads the letters itself."""
+    """The raw predictions in a TSV: the server reads the letters itself.
+
+    With a task's card the question's text is the whole prompt; the label `asked` has the question.
+    """
     yield _line(["index", "question", "A", "B", "C", "D", "prediction"])
     for one, text in answered:
         choices: Sequence[str] = (*one.choices, "", "", "", "")[:4]
-        yield _line([_text_id(one), one.text, *choices, text])
+        yield _line([_text_id(one), one.labels.get("asked", one.text), *choices, text])
 
 
 def _line(cells: Sequence[str]) -> bytes:

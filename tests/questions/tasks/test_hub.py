@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,9 +60,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]
         yield hub
 
 
-def task(tmp_path: Path) -> Task:
+def task(tmp_path: Path, revision: str = "") -> Task:
     path = tmp_path / "served.toml"
-    path.write_text(CARD)
+    pin = f'revision = "{revision}"\n' if revision else ""
+    path.write_text(CARD.replace("files =", f"{pin}files ="))
     return find.task(str(path))
 
 
@@ -138,6 +140,33 @@ def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: DatasetHub) -> 
         QuestionSetError, match=r"owner/new: the hub has no such data set.*owner/old"
     ):
         loaded(tmp_path)
+
+
+def test_files_that_somebody_put_into_the_hubs_cache_are_used_without_the_hub(
+    tmp_path: Path, hub: DatasetHub, cache: Path
+) -> None:
+    one = task(tmp_path, COMMIT)
+    digest = load_task(one).digest()
+    shutil.rmtree(cache)
+    hub.datasets.clear()
+    assert load_task(one).digest() == digest
+    shutil.rmtree(cache)
+    assert load_task(one, offline=True).data_commit == f"owner/new@{COMMIT}"
+
+
+def test_a_part_of_a_split_in_the_hubs_cache_is_not_the_split(
+    tmp_path: Path, hub: DatasetHub, cache: Path
+) -> None:
+    one = task(tmp_path, COMMIT)
+    load_task(one)
+    shutil.rmtree(cache)
+    hub.datasets.clear()
+    next((tmp_path / "hub-cache").rglob("val-00001*")).unlink()
+    for listing in (tmp_path / "hub-cache").rglob("trees"):  # older clients keep none
+        shutil.rmtree(listing)
+    wanted = rf"hf download owner/new .* --revision {COMMIT} --include 'data/val-\*"
+    with pytest.raises(QuestionSetError, match=wanted):
+        load_task(one)
 
 
 def test_offline_says_that_it_is_not_here(tmp_path: Path, hub: DatasetHub) -> None:

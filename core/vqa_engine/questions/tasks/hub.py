@@ -9,10 +9,13 @@ say what the hub would send.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -24,6 +27,9 @@ from vqa_engine.questions.store import cache
 
 TIMEOUT = 10.0
 """Seconds the hub may take to answer; huggingface_hub sets no bound on that first call."""
+
+
+_PART = re.compile(r"-[0-9]{5}-of-([0-9]{5})")
 
 
 class _Note(Struct, frozen=True):
@@ -60,11 +66,9 @@ def folder(
     found = cached(name, revision, patterns)
     if found is not None:
         return found
-    if offline:
-        raise QuestionSetError(f"the data set {name} is not downloaded yet", file=None)
     _needs_client()
     problems = []
-    for one in (name, *also):
+    for one in () if offline else (name, *also):
         try:
             return _downloaded(name, one, revision, patterns)
         except OutputError:
@@ -73,12 +77,11 @@ def folder(
             if isinstance(error, OSError) and (full := surroundings(error)):
                 raise full from error
             problems.append(f"{one}: {_why(error)}")
-    raise QuestionSetError(
-        f"the data set cannot be downloaded ({'; '.join(problems)}). Check the network, or "
-        f"run `hf download {name} --repo-type dataset` on a machine that has one and copy its "
-        "cache here",
-        file=None,
-    )
+    for one in (name, *also):
+        copied = _copied(one, revision, patterns)
+        if copied is not None:
+            return _noted(name, revision, patterns, copied)
+    raise QuestionSetError(_absent(name, revision, patterns, problems), file=None)
 
 
 def cached(name: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
@@ -110,7 +113,6 @@ def ask_size(
     """
     _needs_client()
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
     problems = []
     for one in (name, *also):
@@ -122,7 +124,11 @@ def ask_size(
             problems.append(f"{one}: {_why(error)}")
             continue
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        wanted = {one: sizes[one] for one in filter_repo_objects(sizes, allow_patterns=[*patterns])}
+        wanted = {
+            file: count
+            for file, count in sizes.items()
+            if any(fnmatchcase(file, pattern) for pattern in patterns)
+        }
         if wanted:
             _write(_path(name, revision, patterns), _Note(info.sha or "", wanted))
         return sum(wanted.values()) or None
@@ -164,9 +170,61 @@ def _downloaded(name: str, one: str, revision: str | None, patterns: Sequence[st
                 etag_timeout=TIMEOUT,
             )
         )
+    return _noted(name, revision, patterns, home)
+
+
+def _absent(
+    name: str, revision: str | None, patterns: Sequence[str], problems: Sequence[str]
+) -> str:
+    """That a data set is not here, why it cannot be downloaded if that was tried, and a remedy."""
+    if not problems:
+        return f"the data set {name} is not downloaded yet"
+    commit = f" --revision {revision}" if revision else ""
+    wanted = "".join(f" --include '{pattern}'" for pattern in patterns)
+    return (
+        f"the data set cannot be downloaded ({'; '.join(problems)}). Check the network, or run "
+        f"`hf download {name} --repo-type dataset{commit}{wanted}` on a machine that has one and "
+        "copy its cache here"
+    )
+
+
+def _copied(one: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+    """The folder of files that are in the hub's cache without our note, if none is missing.
+
+    The cache knows what is complete only if its listing is there, too; else the names of a
+    split's files, `x-00000-of-00003`, say how many there are.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        home = Path(
+            snapshot_download(
+                one,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=list(patterns),
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+    parts: dict[str, int] = defaultdict(int)
+    for pattern in patterns:
+        files = [path for path in home.glob(pattern) if path.exists()]
+        if not files:
+            return None
+        for path in files:
+            if match := _PART.search(path.name):
+                parts[f"{path.parent}/{path.name[: match.start()]}-of-{match[1]}"] += 1
+    return home if all(int(key[-5:]) == count for key, count in parts.items()) else None
+
+
+def _noted(name: str, revision: str | None, patterns: Sequence[str], home: Path) -> Path:
+    """Note the files of a complete download, whose folder is named after the commit."""
     files = [path for pattern in patterns for path in home.glob(pattern)]
     sizes = {path.relative_to(home).as_posix(): path.stat().st_size for path in files}
-    _write(_path(name, revision, patterns), _Note(info.sha or "", sizes, str(home)))
+    _write(_path(name, revision, patterns), _Note(home.name, sizes, str(home)))
     return home
 
 

@@ -80,6 +80,11 @@ class TaskSet(View):
         return f"{self.task.name} v{self.task.card.version}"
 
     @property
+    def headline(self) -> str | None:
+        """The figure that is quoted, None for the mean."""
+        return self.task.card.score.headline
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The card's metrics; the first has the figures by label, and those over orders."""
         score = self.task.card.score
