@@ -8,6 +8,7 @@ with the seed that makes it happen again, and the exit code is 1.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -16,24 +17,32 @@ import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import click
+import msgspec
+from click.testing import CliRunner
 
+from vqa_engine import reporting
 from vqa_engine.adapter import Answer, GenerationPlan, Question
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.outcome import open_run
 from vqa_engine.reporting.watching import look
 from vqa_engine.results import Failure, MemoryEvent, Row
 from vqa_engine.runs import export, journal, manifest
+from vqa_engine.runs.account import Account
+from vqa_engine.runs.comparing import Side, compare_runs
 from vqa_engine.runs.directory import RunDirectory, open_journal, read_manifest
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.reading import graded
 from vqa_engine.runs.rescoring import score_run
 from vqa_engine.runs.timeline import summarise, timeline
+from vqa_engine.scoring import metrics
+from vqa_engine_cli.main import cli
 
 SLOW = 20.0
 """Seconds for one reading; a hang would be the `PATIENCE` of `vqa_engine.runs.database`."""
@@ -114,16 +123,47 @@ def readings(run: Path) -> Iterator[Callable[[], object]]:
     yield lambda: score_run(run)
     yield lambda: score_run(run, salvage=True)
     yield lambda: look(run, metrics=[])
-    yield lambda: [(r.tallies, r.scores) for r in (open_run(run),)]
-    yield lambda: _read(run, salvage=False)
-    yield lambda: _read(run, salvage=True)
-    yield lambda: RunDirectory(run, wanted()).close()
+    for salvage in (False, True):
+        yield partial(_read, run, salvage=salvage)
+        yield partial(_result, run, salvage=salvage)
+        yield partial(_report, run, salvage=salvage)
+        yield partial(compare_runs, Side(run, "a"), Side(run, "a"), salvage=salvage)
+        yield partial(_command, run, salvage=salvage)
+    yield lambda: _continued(run)
+
+
+def _continued(run: Path) -> None:
+    with RunDirectory(run, wanted()) as directory:
+        account = Account("a", directory.journal, metrics("exact"), 40)
+        account.tally()
+        account.deaths(Question(question_id=41, image=b"", text="What?"))
 
 
 def _read(run: Path, *, salvage: bool) -> None:
     with closing(open_journal(run, salvage=salvage)) as store:
         _all(store)
     read_manifest(run)
+
+
+def _result(run: Path, *, salvage: bool) -> None:
+    found = open_run(run, salvage=salvage)
+    msgspec.json.encode((found.tallies, found.table(), list(found.records())), enc_hook=str)
+
+
+def _report(run: Path, *, salvage: bool) -> None:
+    with reporting.opened([run], salvage=salvage) as found:
+        reporting.write(found, run.parent / "page.html")
+
+
+def _command(run: Path, *, salvage: bool) -> None:
+    """The commands that say more than one sentence, as programs and people read them."""
+    for words in ("status --json", "status", "show", "score --json", "memory", "export"):
+        options = ["--salvage"] if salvage and "status" not in words else []
+        done = CliRunner().invoke(cli, [*words.split(), str(run), *options])
+        if "which is a bug" in done.output or done.exit_code not in {0, 1}:
+            raise AssertionError(f"{words}: {done.output}")
+        if words.endswith("--json"):
+            json.loads(done.stdout.splitlines()[-1] if done.stdout else "{}")
 
 
 def _all(store: Journal) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import random
-import stat
 import sys
 import traceback
 from pathlib import Path
@@ -24,23 +23,15 @@ import click
 import msgspec
 import psutil
 
-from vqa_engine.adapter import Answer, GenerationPlan, MemoryProfile, MemoryReading, Question
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.worker.parrot import HELLO, LEFT, REFUSED, framed, parrot, ready, said
+
+from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.errors import VqaEngineError
-from vqa_engine.interpreter import version
 from vqa_engine.plugins.spec import AdapterSpec
-from vqa_engine.results import Loaded, Released, Reply
 from vqa_engine.worker import Limits, Timeouts, WorkerSession
-from vqa_engine.worker.messages import (
-    PROTOCOL,
-    Begun,
-    Hello,
-    Left,
-    Ready,
-    Refused,
-    Said,
-    Vitals,
-    encode_to_host,
-)
+from vqa_engine.worker.messages import Begun, encode_to_host
 from vqa_engine.worker.wire import HEADER, MAGIC
 
 SLOW = 20.0
@@ -48,50 +39,10 @@ SLOW = 20.0
 
 TIMEOUTS = Timeouts(load=2, answer=2, stop=0.5)
 
-WORKER = """#!{python} -S
-import os, sys
-reader, writer = int(sys.argv[-3]), int(sys.argv[-2])
-try:
-    for number in range(6):
-        if number:
-            head = b""
-            while len(head) < 8:
-                part = os.read(reader, 8 - len(head))
-                if not part:
-                    sys.exit()
-                head += part
-            left = int.from_bytes(head[4:], "big")
-            while left:
-                left -= len(os.read(reader, left))
-        data = open({folder!r} + "/" + str(number), "rb").read()
-        while data:
-            data = data[os.write(writer, data):]
-    os.read(reader, 1)
-except OSError:
-    pass
-"""
-
 VALUES: tuple[Any, ...] = (
     *(None, -1, 0, 1 << 40, -(1 << 63), (1 << 64) - 1, 1e308, float("nan"), float("inf")),
     *(True, "", "text", "\x1b[2J", b"\xff", [], {}, [[]], {"type": "said"}, "x" * 100_000),
 )
-
-_ANSWER = msgspec.Raw(encode_to_host(Reply(answer=Answer("yes"))))
-_LOADED = Loaded(profile=MemoryProfile(), seconds=0.0, memory=MemoryReading(), window=1)
-HELLO = Hello(PROTOCOL, version(), "3.11", 1)
-READY = Ready(_LOADED, Vitals())
-LEFT = Left(Released(residue=0, seconds=0.0))
-REFUSED = Refused(kind="OutOfMemory", message="no", cause="adapter", facts={})
-
-
-def said(turn: int) -> Said:
-    """The answer to a question."""
-    return Said(begun=1, vitals=Vitals(), replies=(_ANSWER,), turn=turn)
-
-
-def framed(data: bytes) -> bytes:
-    """A frame."""
-    return HEADER.pack(MAGIC, len(data)) + data
 
 
 def spoilt(message: Any, chance: random.Random) -> bytes:
@@ -145,8 +96,8 @@ def _twice(data: bytes, chance: random.Random) -> bytes:
 
 
 def _other(_data: bytes, chance: random.Random) -> bytes:
-    others = (HELLO, READY, LEFT, REFUSED, said(1), said(9), Begun(-1), Begun(1), Begun(1 << 60))
-    return framed(encode_to_host(chance.choice(others)))
+    others = (HELLO, ready(), LEFT, REFUSED, said(), said(turn=9), *map(Begun, (-1, 1, 1 << 60)))
+    return framed(chance.choice(others))
 
 
 def _deep(_data: bytes, chance: random.Random) -> bytes:
@@ -162,15 +113,11 @@ def _lie(data: bytes, chance: random.Random) -> bytes:
 
 def worker(folder: Path, chance: random.Random) -> Path:
     """An interpreter whose worker says what a real one would, with one message spoilt."""
-    script = [HELLO, READY, said(1), said(2), said(3), LEFT]
+    script = [HELLO, ready(), said(), said(turn=2), said(turn=3), LEFT]
+    frames = [framed(message) for message in script]
     bad = chance.randrange(len(script))
-    for number, message in enumerate(script):
-        good = framed(encode_to_host(message))
-        (folder / str(number)).write_bytes(spoilt(message, chance) if number == bad else good)
-    program = folder / "python"
-    program.write_text(WORKER.format(python=sys.executable, folder=str(folder)))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program
+    frames[bad] = spoilt(script[bad], chance)
+    return parrot(folder, frames)
 
 
 def attempt(seed: int) -> str:

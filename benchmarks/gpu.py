@@ -14,10 +14,11 @@ the same loaded model and the same files on disk, 640 by 480 JPEGs.
 
 The columns: questions per second, the GPU's utilisation as nvidia-smi samples it, processor
 cores kept busy, peak memory above the weights, and answers whose ids are not those of one by
-one. Under each table: how well our batches' memory was predicted. Under torch's: our batches'
-sizes, and how far the first token's logits of a batch are from those of one by one, beside how
-far apart the two likeliest tokens are. With `--cpu` the shapes are tiny: it shows that the
-benchmark works, and no more.
+one. Under each table: how well our batches' memory was predicted. Under MLX's: what a pass of a
+few tokens takes. Under torch's: our batches' sizes, and how far the first token's logits of a
+batch are from those of one by one, beside how far apart the two likeliest tokens are. With
+`--cpu` the shapes are tiny: it shows that the benchmark works,
+and no more.
 """
 
 from __future__ import annotations
@@ -329,14 +330,14 @@ def logits_apart(adapter: Any, questions: Sequence[Question], plan: GenerationPl
     """The first token's logits of these questions as one batch, beside one by one."""
     import torch
 
-    from vqa_engine_adapters.torch.generation import _Batch
+    from vqa_engine_adapters.torch.prefill import Batch
     from vqa_engine_adapters.torch.prefixes import Prefixes
 
     def first(asked: Sequence[Question]) -> Any:
         adapter.drop_caches()
-        made = adapter._prepared(asked, plan)
+        made = adapter._ask()._prepared(asked, plan)
         with torch.inference_mode():
-            return _Batch(adapter._ready(), made, plan, Prefixes(0)).prefill().float()
+            return Batch(adapter._ready(), made, 1, Prefixes(0)).prefill().float()
 
     alone, batch = torch.cat([first([one]) for one in questions]), first(questions)
     apart = (alone - batch).abs().amax(dim=-1)
@@ -359,7 +360,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
     import torch
 
     from vqa_engine_adapters.growth import Growth
-    from vqa_engine_adapters.torch.driver import PICTURES
+    from vqa_engine_adapters.torch.asking import PICTURES
     from vqa_engine_adapters.torch.llava import LlavaTorch
 
     plan, rows = GenerationPlan(max_tokens=tokens), []
@@ -391,7 +392,7 @@ def torch_part(images: int, tokens: int, *, large: bool) -> list[Row]:
         )
         expected = single(fives[: len(few)])
         # Another set, learned from its own start.
-        adapter._growth = Growth(adapter._rows, PICTURES)
+        adapter._ask()._growth = Growth(adapter._ask().rows, PICTURES)
         rows.append(row("ours, 5 per image", ours, fives, expected, counter, seen)[0])
         print(f"\nour batches: {' '.join(str(len(replies)) for replies in seen)}")
         print(predictions(seen))
@@ -457,8 +458,30 @@ def _mlx_rows(
         mine, _ = row(f"ours, {name}", ours, asked, ids, counter, seen)
         print(f"  ours is {mine.rate / line.rate:.2f} of plain", flush=True)
         rows += [line, mine]
-    print(f"\n{predictions(seen)}\n{session.release().residue} bytes after release", flush=True)
+    print(f"\n{predictions(seen)}\n{passes(adapter)}", flush=True)
+    print(f"{session.release().residue} bytes after release", flush=True)
     return rows
+
+
+def passes(adapter: Any, context: int = 2400) -> str:
+    """Milliseconds of a pass of so many tokens behind a context, the best of four."""
+    import mlx.core as mx
+    from mlx_vlm.models.cache import make_prompt_cache
+
+    model, found = adapter._ready().model.language_model, []
+    cache = make_prompt_cache(model)
+    model(inputs=mx.full((1, context), 5), cache=cache)
+    for tokens in (1, 2, 4, 5, 8, 16):
+        seconds = []
+        for _ in range(4):
+            mx.eval([layer.state for layer in cache])
+            started = perf_counter()
+            mx.eval(model(inputs=mx.full((1, tokens), 5), cache=cache).logits)
+            seconds.append(perf_counter() - started)
+            for layer in cache:
+                layer.trim(tokens)
+        found.append(f"{tokens}: {min(seconds) * 1e3:.1f}")
+    return f"ms of a pass of so many tokens behind {context}: {', '.join(found)}"
 
 
 def mlx_plain(adapter: Any, tokens: int) -> Way:

@@ -1,7 +1,7 @@
 """Several questions per image: the driver against mlx-vlm's own loop, and the limit.
 
     LD_PRELOAD=libopenblas.so.0 python benchmarks/image_reuse.py [--case NAME]
-        [--images N] [--questions N] [--tokens N]
+        [--images N] [--questions N] [--tokens N] [--choose]
 
 Per image the ways take turns, in one process and on the same loaded model, so what else
 the machine does falls on all of them:
@@ -13,6 +13,9 @@ the machine does falls on all of them:
   encoding (in the same batches, which is faster than at once), one prefill of the prefix,
   and per question its own tokens and its decoding, one question after the other. What is
   batched may be quicker.
+
+With `--choose` each question has four options, which are scored by letters and by texts, one
+question after the other and together, behind a prefix that is kept already.
 
 The weights are random and float32. The token ids have to be the same in all ways.
 Without `--case` the small cases run; `smolvlm-256m` and `smolvlm-256m-one-tile` have the real
@@ -39,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.checkpoints import llava, phi3_v, smolvlm
 
-from vqa_engine.adapter import Answer, GenerationPlan, ModelRef, Question
+from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import VqaEngineError
 from vqa_engine.images import open_image
 from vqa_engine_adapters.mlx.driver import MlxAdapter
@@ -55,6 +58,7 @@ TEXTS = (
     "What is this?",
     "Are there two or three white dogs in it?",
 )
+OPTIONS = ("red", "a kettle on the table", "7", "two white dogs")
 VOCABULARY = 49_280
 """SmolVLM's; the tokenizer has to cover it."""
 
@@ -209,10 +213,9 @@ class Ways:
         """The arithmetic alone."""
         from vqa_engine_adapters.mlx.prefix import split
 
-        answering, image = self._adapter._answering, open_image(questions[0])
-        assert answering is not None
+        readying, image = self._adapter._ask().answering.readying, open_image(questions[0])
         prompts = [self._adapter.prompt(one) for one in questions]
-        all_ids = [answering._prepare(text, Picture(image), self._plan) for text in prompts]
+        all_ids = [readying.prepare(text, Picture(image), self._plan) for text in prompts]
         end = split(self._loaded, all_ids[0].ids[0].tolist())
         with times.of("limit"):
             cache, positions = self._prefix(all_ids[0], end)
@@ -269,6 +272,39 @@ def run(name: str, images: int, count: int, tokens: int) -> None:
     _print(name, images * count, times, same)
 
 
+def run_choosing(name: str, images: int, count: int) -> None:
+    """One case scored by likelihood, and its lines of the table."""
+    case = CASES[name]
+    with tempfile.TemporaryDirectory() as at, phi3_v.small_tower(TOWER_LAYERS):
+        folder = Path(at)
+        adapter = case.adapter()
+        adapter.load(ModelRef(model=str(case.write(folder / "model"))))
+        files = list(pictures(case, folder, images))
+        for plan, each in (
+            (GenerationPlan(choose="likelihood"), tuple("ABCD")),
+            (GenerationPlan(choose="likelihood-text"), OPTIONS),
+        ):
+            times, apart = Times(), 0.0
+            for file in files:
+                asked = [
+                    Question(question_id=n, image=file, text=text, choices=OPTIONS)
+                    for n, text in enumerate(TEXTS[:count])
+                ]
+                adapter.score_choices(asked[0], each, plan)
+                with times.of("reuse"):
+                    alone = [adapter.score_choices(one, each, plan) for one in asked]
+                with times.of("batched"):
+                    together = adapter.score_choices_batch(asked, [each] * count, plan)
+                for single, other in zip(alone, together, strict=True):
+                    assert isinstance(other, ChoiceScores)
+                    pairs = zip(single.loglikelihoods, other.loglikelihoods, strict=True)
+                    apart = max(apart, *(abs(left - right) for left, right in pairs))
+            one, all_ = (times.processor[way] / images / count for way in ("reuse", "batched"))
+            figures = f"{one * 1e3:8.1f} | {all_ * 1e3:8.1f} | {one / all_:5.2f} | {apart:.1e}"
+            print(f"| {name:<13} | {plan.choose:<15} | {figures} |", flush=True)
+        adapter.release()
+
+
 def _print(name: str, asked: int, times: Times, same: bool) -> None:
     cells = [f"{times.wall[way]:8.2f} ({times.processor[way]:7.2f})" for way in WAYS]
     ratios = [times.wall["plain"] / times.wall[way] for way in ("reuse", "batched")]
@@ -285,12 +321,21 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--questions", type=int, default=len(TEXTS), choices=range(1, 6))
     parser.add_argument("--tokens", type=int, default=4)
+    parser.add_argument("--choose", action="store_true")
     given = parser.parse_args()
+    cases = given.case or [name for name in CASES if name not in LARGE]
+    if given.choose:
+        print("Milliseconds of the processor per question.")
+        print("| case | options | one by one | together | ratio | furthest apart |")
+        print("|---" * 6 + "|")
+        for name in cases:
+            run_choosing(name, given.images, given.questions)
+        return
     print("Seconds on the clock (of the processor) for all questions.")
     compared = ("plain/reuse", "plain/batched", "limit/reuse", "limit/batched")
     print(f"| case | questions | {' | '.join((*WAYS, *compared))} | ids |")
     print("|---" * (3 + len(WAYS) + len(compared)) + "|")
-    for name in given.case or [name for name in CASES if name not in LARGE]:
+    for name in cases:
         run(name, given.images, given.questions, given.tokens)
 
 

@@ -241,8 +241,7 @@ def stock(case: Case, folder: Path, count: int, after: Callable[[int], None]) ->
     adapter = case.adapter()
     adapter.load(ModelRef(model=str(folder)))
     asked = [adapter.prompt(question) for question in questions(case, folder, count)]
-    loaded = adapter._loaded
-    assert loaded is not None
+    loaded = adapter._ready()
     stop = loaded.stop
     del loaded
     adapter.release()

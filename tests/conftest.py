@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing
+import os
 import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
@@ -15,6 +19,8 @@ import psutil
 import pytest
 from hypothesis import settings
 
+from tests.environments import EXAMPLES, ROOT, Wheels
+from tests.torch import inside
 from vqa_engine.session.notes import OURS
 
 # A loaded machine is slow, and that is no fault: timings belong in benchmarks.
@@ -24,8 +30,25 @@ settings.load_profile("vqa-engine")
 # A job in a script's background ignores Ctrl-C, and all that it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Threads of torch wait for each other busily, and the tests' processes keep all cores at work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 MARK = "VQA_ENGINE_TEST_MARK"
 """The environment variable that marks every process that a test starts."""
+
+
+@pytest.fixture(autouse=True)
+def quick_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The collector looks at what the test made, and at nothing else.
+
+    With torch, transformers and Ray imported a full collection takes a third of a second. Each
+    load makes one, and each release gives it everything to look at again.
+    """
+    gc.freeze()
+    for call in ("freeze", "unfreeze"):
+        monkeypatch.setattr(gc, call, lambda: None)
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +63,26 @@ def nobody_listening() -> Iterator[None]:
 
 def _listening() -> list[logging.Handler]:
     return [handler for name in OURS for handler in logging.getLogger(name).handlers]
+
+
+@pytest.fixture(scope="session")
+def torch_process() -> Iterator[ProcessPoolExecutor]:
+    """One process with torch in it and without MLX, for all that runs on torch.
+
+    Importing torch takes longest, and a process that has MLX's models in it cannot do so.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=inside.start) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
+    """vqa-engine and all the examples, built from the checkout."""
+    made = Wheels(tmp_path_factory.mktemp("wheels"))
+    for project in (ROOT, *(file.parent for file in EXAMPLES.glob("*/pyproject.toml"))):
+        made.build(project)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,7 +15,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Question,
 )
-from vqa_engine.errors import CheckpointError
+from vqa_engine.errors import CheckpointError, VqaEngineError
 from vqa_engine.images import open_image
 
 
@@ -35,9 +37,6 @@ class Instant:
 
 class Oracle(Instant):
     """Says yes, which is the ground truth of `tests.builders.a_question`."""
-
-    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
-        return Answer(text="yes", plan=plan)
 
 
 class Scoring(Instant):
@@ -83,6 +82,27 @@ class Interrupting(Instant):
             Interrupting.interrupted = True
             raise KeyboardInterrupt
         return super().answer(question, plan)
+
+
+class Deadly(Instant):
+    """Dies of a text."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        if question.text == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(question, plan)
+
+
+class DeadlyTogether(Deadly):
+    """The same, four at a time."""
+
+    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
+        return min(4, len(upcoming))
+
+    def answer_batch(
+        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
+    ) -> Sequence[Answer | VqaEngineError]:
+        return [self.answer(question, plan) for question in questions]
 
 
 class Unreachable(Instant):

@@ -8,17 +8,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import field, frozen
+from benchmarks.scorers import restated
 from benchmarks.scorers.oracles import Oracles
 from benchmarks.scorers.pairs import (
     Pair,
     chosen,
     few,
     formula_or_text,
+    listed,
     long_open,
+    meant,
+    mixed,
     number,
     one_answer,
     ten,
     yes_no,
+    yes_no_digit,
 )
 
 from vqa_engine.adapter import Question
@@ -58,6 +63,7 @@ def cases(oracles: Oracles) -> Iterator[Case]:
     yield from string_cases(oracles)
     yield from yes_no_cases(oracles)
     yield from choice_cases(oracles)
+    yield from restated_cases(oracles)
 
 
 def string_cases(oracles: Oracles) -> Iterator[Case]:
@@ -79,6 +85,14 @@ def string_cases(oracles: Oracles) -> Iterator[Case]:
              "question_id": 1}, [said])["exact_match"],
         pairs=ten,
     )  # fmt: skip
+    official = restated.official_vqa(oracles)
+    if official is not None:
+        yield Case(
+            scorer="vqa-v2-official",
+            oracle="GT-Vision-Lab/VQA vqaEval.py",
+            theirs=lambda said, one: official([(said, one)])["overall"] / 100,
+            pairs=ten,
+        )
     anls = oracles.module("anls").anls_score
     yield Case(
         scorer="anls",
@@ -175,9 +189,18 @@ def yes_no_cases(oracles: Oracles) -> Iterator[Case]:
         pairs=yes_no,
         intended="it joins words at marks that have a space on one side",
     )
+    yield Case(
+        scorer="hallusion",
+        oracle="VLMEvalKit YOrN_Extraction",
+        theirs=lambda said, one: {"Yes": "1", "No": "0"}.get(words(said)) == one.answers[0],
+        pairs=yes_no_digit,
+        intended="it joins words at marks that have a space on one side",
+    )
 
 
 def choice_cases(oracles: Oracles) -> Iterator[Case]:
+    for scorer in ("choice", "circular", "mmmu-strict", "mathvista-rules"):
+        yield Case(scorer=scorer, oracle="answers made to mean a letter", theirs=made, pairs=meant)
     lmms = oracles.module("lmms_eval.tasks._task_utils.mcq_extract").extract_mcq_answer
     kit = oracles.module("vlmeval.utils.matching_util").can_infer
     yield Case(
@@ -213,6 +236,20 @@ def choice_cases(oracles: Oracles) -> Iterator[Case]:
                 [*one.answers], official.parse_open_response(said)),
             pairs=long_open,
         )  # fmt: skip
+        yield Case(
+            scorer="mmmu-strict",
+            oracle="MMMU eval_utils, choice, nothing for a guess",
+            theirs=lambda said, one: mmmu_choice(official, said, one) == 1,
+            pairs=chosen,
+            intended="its letters are read by MMMU's parser, not by the letter rule",
+        )
+        yield Case(
+            scorer="mmmu-strict",
+            oracle="MMMU eval_utils, open",
+            theirs=lambda said, one: official.eval_open(
+                [*one.answers], official.parse_open_response(said)),
+            pairs=long_open,
+        )  # fmt: skip
     mathvista = oracles.script("mathvista", "evaluation/calculate_score.py")
     if mathvista is not None:
         yield Case(
@@ -226,6 +263,44 @@ def choice_cases(oracles: Oracles) -> Iterator[Case]:
             ),
             pairs=number,
         )
+        yield Case(
+            scorer="mathvista-rules",
+            oracle="MathVista calculate_score, lists",
+            theirs=lambda said, one: mathvista.safe_equal(
+                mathvista.normalize_extracted_answer(said, None, "free_form", "list", None),
+                one.answers[0],
+            ),
+            pairs=listed,
+        )
+
+
+def restated_cases(oracles: Oracles) -> Iterator[Case]:
+    """Rules that nobody else has, restated from docs/metrics.md."""
+    yield Case(scorer="exact-folded", oracle="restated", theirs=restated.folded, pairs=one_answer)
+    exact = restated.exact(oracles)
+    if exact is None:
+        return
+    yield Case(
+        scorer="exact", oracle="restated on vqaEval.py's normaliser", theirs=exact, pairs=few
+    )
+    votes = oracles.module("lmms_eval.tasks.vqav2.utils").vqav2_process_results
+
+    def by_kind(said: str, one: Question) -> float:
+        if one.choices:
+            return made(said, one)
+        if len(one.answers) < 10:
+            return float(exact(said, one))
+        answers = [{"answer": a, "id": n} for n, a in enumerate(one.answers)]
+        return float(votes({"answers": answers, "question_id": 1}, [said])["exact_match"])
+
+    yield Case(
+        scorer="by-question", oracle="the three oracles above, by kind", theirs=by_kind, pairs=mixed
+    )
+
+
+def made(said: str, question: Question) -> float:
+    """Whether the letter that an answer was made to mean is the right one."""
+    return float(question.labels["meant"] == "ABCDE"[question.right or 0])
 
 
 def mmmu_choice(official: Any, said: str, question: Question) -> float:

@@ -1,4 +1,4 @@
-"""Shipped answer files scored again, and figures over groups against official aggregates."""
+"""Answer files of MMMU and BLINK scored again, and the clustered standard error."""
 
 from __future__ import annotations
 
@@ -112,92 +112,6 @@ def letters_of_reasoning(oracles: Oracles) -> Iterator[str]:
         yield f"BLINK GPT-4 Turbo, long answers: {dict(found)}"
 
 
-def hallusion_groups(oracles: Oracles) -> Iterator[str]:
-    """Random correctness on HallusionBench's real structure: official aggregates and ours."""
-    utils = oracles.script("hallusion", "utils.py")
-    data = json.loads(oracles.text("hallusion", "HallusionBench.json") or "[]")
-    if utils is None or not data:
-        return
-    drawn, board = random.Random(0), Scoreboard(metric("hallusion"))
-    for number, row in enumerate(data):
-        row["correct"] = drawn.random() < 0.8
-        row["model"] = str(int(row["correct"]))
-        row["same"] = "1"
-        labels = {name: str(row[name]) for name in ("category", "subcategory", "set_id",
-                                                   "figure_id", "question_id")}  # fmt: skip
-        truth = ("no", "yes")[int(row["gt_answer"])]
-        said = truth if row["correct"] else {"yes": "no", "no": "yes"}[truth]
-        board.add(said, Question(question_id=number, image=b"", text="", answers=(truth,),
-                                 labels=labels))  # fmt: skip
-    figure = utils.get_eval_fig(data)
-    pair = utils.get_eval_pair_all(data, "model")
-    ours = board.snapshot().figures
-    yield (
-        f"HallusionBench groups: {len(data)} rows, official fAcc "
-        f"{100 * figure['correct'] / figure['total']:.4f} of {figure['total']}, qAcc "
-        f"{100 * pair['correct'] / pair['total']:.4f} of {pair['total']}; ours "
-        f"{ours['fAcc'].value:.4f} and {ours['qAcc'].value:.4f}"
-    )
-
-
-class _Rows(list[dict[str, Any]]):
-    """Rows as the part of a data frame that MMBench's evaluator looks at."""
-
-    @property
-    def iloc(self) -> _Rows:
-        return self
-
-
-def circular_groups(oracles: Oracles) -> Iterator[str]:
-    """Letters for rotated questions: right throughout by lmms-eval's MMBench and by ours."""
-    evaluator = oracles.module("lmms_eval.tasks.mmbench.mmbench_evals").MMBench_Evaluator()
-    evaluator.build_choices = lambda row: dict(row["choices"])
-    drawn, board, hits = random.Random(0), Scoreboard(metric("circular")), 0
-    groups = 1000
-    for group in range(groups):
-        choices = tuple("wxyz"[: drawn.randint(2, 4)])
-        letters = "ABCD"[: len(choices)]
-        rows = _Rows()
-        for rotation in range(len(choices)):
-            right = drawn.randrange(len(choices))
-            said = letters[right] if drawn.random() < 0.8 else drawn.choice(letters)
-            named = zip(letters, choices, strict=True)
-            rows.append({"index": rotation, "prediction": said, "choices": tuple(named)})
-            board.add(said, Question(
-                question_id=f"{group}@{rotation}", image=b"", text="", choices=choices, group=group,
-                right=right, labels={"rotation": str(rotation)}))  # fmt: skip
-            rows[-1]["answer"] = letters[right]
-        truths = {row["index"]: row["answer"] for row in rows}
-        hits += evaluator.eval_sub_data(rows, truths, static_only=True)
-    ours = board.snapshot().figures["circular"].value
-    theirs = 100 * hits / groups
-    yield f"MMBench rotations: {groups} groups, lmms-eval {theirs:.4f}; ours {ours:.4f}"
-
-
-def mme_groups(oracles: Oracles) -> Iterator[str]:
-    """Random answers to MME's 1,187 images: points by lmms-eval and ours."""
-    utils = oracles.module("lmms_eval.tasks.mme.utils")
-    drawn, board, rows = random.Random(0), Scoreboard(metric("mme")), []
-    subtasks = [one for part in utils.eval_type_dict.values() for one in part]
-    for number in range(1187):
-        subtask = drawn.choice(subtasks)
-        for truth in ("yes", "no"):
-            right = drawn.random() < 0.8
-            said = truth if right else "maybe"
-            rows.append({"question_id": number, "category": subtask, "score": float(right)})
-            board.add(said, Question(question_id=len(rows), image=b"", text="", answers=(truth,),
-                                     image_id=number, labels={"subtask": subtask}))  # fmt: skip
-    theirs = [
-        utils.mme_aggregate_results([one for one in rows if one["category"] in part])
-        for part in utils.eval_type_dict.values()
-    ]
-    ours = board.snapshot().figures
-    yield (
-        f"MME groups: {len(rows)} rows, lmms-eval {theirs[0]:.4f} and {theirs[1]:.4f}; ours "
-        f"{ours['perception'].value:.4f} and {ours['cognition'].value:.4f}"
-    )
-
-
 def standard_errors(oracles: Oracles) -> Iterator[str]:
     """The clustered standard error against lmms-eval's, whose small-sample factor differs."""
     theirs = oracles.module("lmms_eval.api.metrics").clustered_stderr
@@ -222,9 +136,6 @@ FILES = (
     mmmu_files,
     blink_files,
     letters_of_reasoning,
-    hallusion_groups,
-    mme_groups,
-    circular_groups,
     standard_errors,
 )
 """What is printed below the table."""

@@ -11,6 +11,7 @@ that LLaVA-1.5's file states.
 from __future__ import annotations
 
 import json
+import random
 import re
 import zipfile
 from collections import Counter
@@ -22,6 +23,13 @@ from vqa_engine.adapter import Question
 from vqa_engine.scoring import Scoreboard, metric
 
 _LETTERS = "ABCDE"
+_TRAIN = 12_726
+"""Training questions of ScienceQA, of which its driver draws examples."""
+
+_RESUMED = (0, 80, 110, 530, 1250, 1490, 1550, 1820, 2170)
+"""Where GPT-3's run began and was resumed: tens, for it was saved after every ten answers. The
+file does not say; these are the fewest beginnings that give all of its draws."""
+
 _SUFFIX = "\nAnswer with the option's letter from the given choices directly."
 _ASKED = "Answer the question using a single word or phrase."
 _SAID = "llava-v1.5-13b"
@@ -40,7 +48,7 @@ def scienceqa(file: Path) -> Iterator[str]:
     said = json.loads(file.read_text())
     rows = [*said["correct"], *said["incorrect"]]
     asked = {row["question_id"]: _multiple_choice(row) for row in rows}
-    board, pictured, differing = _board("choice"), _board("choice"), list[str]()
+    board, pictured, differing = _board("choice"), _board("choice"), list[tuple[str, str]]()
     for number, row in enumerate(rows):
         question = asked[row["question_id"]]
         board.add(row["pred"], question)
@@ -48,7 +56,7 @@ def scienceqa(file: Path) -> Iterator[str]:
             pictured.add(row["pred"], question)
         right = metric("choice").grade(row["pred"], question).value == 1
         if right != (number < len(said["correct"])):
-            differing.append(row["pred"])
+            differing.append((row["pred"], f"of {len(asked[row['question_id']].choices)}"))
     yield (
         f"ScienceQA LLaVA-1.5-13B: {len(rows)} answers, published 71.6 with a picture, 74.39 in "
         f"all; choice {_percent(pictured)} and {_percent(board)}; answers that differ: {differing}"
@@ -62,16 +70,41 @@ def _older(file: Path, published: str, asked: dict[str, Question]) -> Iterator[s
         yield f"{file.name}: not there"
         return
     said = json.loads(file.read_text())
-    board, guessed = _board("choice"), Counter[str]()
+    board = _board("choice")
     for key, answer in said["outputs"].items():
         board.add(answer, asked[key])
-        if metric("choice").grade(answer, asked[key]).status != "parsed":
-            guessed["right" if said["results"][key] == asked[key].right else "wrong"] += 1
     official = sum(said["results"][key] == question.right for key, question in asked.items())
     yield (
         f"ScienceQA {published}: {len(asked)} answers, its own choices "
-        f"{100 * official / len(asked):.2f}; choice {_percent(board)}; of those that name no "
-        f"choice the file has {guessed['right']} right and {guessed['wrong']} wrong"
+        f"{100 * official / len(asked):.2f}; choice {_percent(board)}"
+    )
+    if said.get("args"):
+        yield from _driver(said, asked)
+
+
+def _driver(said: dict[str, Any], asked: dict[str, Question]) -> Iterator[str]:
+    """ScienceQA's driver (models/run_gpt3.py) again: its rule, and the draws of its seed.
+
+    Where `The answer is X.` is not there exactly once, it draws a choice. A resumed run seeds
+    its generator again, and draws the examples of its prompt again before the first choice.
+    """
+    seed, same, drawn, read, generator = said["args"]["seed"], 0, Counter[str](), 0, None
+    for place, (key, answer) in enumerate(said["outputs"].items()):
+        if place in _RESUMED:
+            generator = random.Random(seed)
+            generator.sample(range(_TRAIN), said["args"]["shot_number"])
+        question, found = asked[key], re.findall("The answer is ([A-Z]).", answer)
+        if len(found) == 1 and found[0] in _LETTERS[: len(question.choices)]:
+            read += _LETTERS.index(found[0]) == question.right
+            continue
+        assert generator is not None
+        choice = generator.choice(range(len(question.choices)))
+        same += choice == said["results"][key]
+        ours = metric("choice").grade(answer, question).status
+        drawn[f"{ours}, draw {'right' if choice == question.right else 'wrong'}"] += 1
+    yield (
+        f"  the driver's rule reads {read} right and draws {sum(drawn.values())}, {same} of them "
+        f"as stored with seed {seed}, resumed at {_RESUMED[1:]}; by ours: {dict(drawn)}"
     )
 
 

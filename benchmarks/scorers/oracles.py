@@ -13,12 +13,14 @@ import subprocess
 import sys
 import types
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("lmms-eval==0.7.3", "ms-vlmeval==0.0.20", "anls==0.0.2")
 
 REPOSITORIES = {
+    "vqa": "GT-Vision-Lab/VQA",
     "mmmu": "MMMU-Benchmark/MMMU",
     "pope": "AoiDragon/POPE",
     "aokvqa": "allenai/aokvqa",
@@ -87,12 +89,12 @@ class Oracles:
         )
         return [one for one in found.stdout.decode().split("\0") if one]
 
-    def script(self, repository: str, path: str, **replaced: str) -> Any:
+    def script(self, repository: str, path: str, replaced: Mapping[str, str] | None = None) -> Any:
         """A file of a repository as a module, with some of its text replaced."""
         text = self.text(repository, path)
         if text is None:
             return None
-        for old, new in replaced.items():
+        for old, new in (replaced or {}).items():
             text = text.replace(old, new)
         made = types.ModuleType(Path(path).stem)
         exec(compile(text, path, "exec"), made.__dict__)

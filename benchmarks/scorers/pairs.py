@@ -89,6 +89,53 @@ def chosen(drawn: random.Random) -> Pair:
     return near(drawn, drawn.choice(forms)), asked(choices=choices, right=right)
 
 
+FORMS = (
+    "{L}", "{l}", "({L})", "({l})", "{L}.", "{L})", "[{L}]", "**{L}**", "\\boxed{{{L}}}",
+    "{L}. {t}", "({L}) {t}", "{L}: {t}", "{t}", "{t}.", "{T}", " {t}\n", "Answer: {L}",
+    "The answer is {L}.", "The correct option is ({l}).",
+    "I think the answer is {L} because it fits.",
+    "One sees an animal.\nThe answer is {L}", "It must be: ({L}) {t}", "Option {L}",
+    "{L} because it fits", "The answer is {t}.", "I am sure that it is {t}.",
+    "First I thought of {M}. The answer is {L}.",
+)  # fmt: skip
+"""Answers that mean the choice with the letter L (l in lower case) and the text t (T in capitals);
+M is another choice's letter."""
+
+NO_FORMS = ("", "?", "It depends", "I cannot say", "{L} or {M}", "{L} and {M}", "({L}) or ({M})",
+            "Answer: {L} or {M}")  # fmt: skip
+"""Answers that mean no choice, or several."""
+
+
+def meant(drawn: random.Random) -> Pair:
+    """An answer whose meaning is known because it was made for it: the label `meant`."""
+    choices = drawn.choice(CHOICES)
+    place, other = drawn.sample(range(len(choices)), 2)
+    letter, text = "ABCDE"[place], choices[place]
+    form = drawn.choice((*FORMS, *NO_FORMS))
+    said = form.format(L=letter, l=letter.lower(), M="ABCDE"[other], t=text, T=text.upper())
+    right = drawn.randrange(len(choices))
+    labels = {"meant": letter if form in FORMS else "", "rotation": "0"}
+    return said, asked(choices=choices, right=right, labels=labels)
+
+
+def mixed(drawn: random.Random) -> Pair:
+    """A question with choices, with ten votes, or with one to three accepted answers."""
+    return drawn.choice((meant, ten, few))(drawn)
+
+
+def yes_no_digit(drawn: random.Random) -> Pair:
+    """As `yes_no`, its truth written as HallusionBench does."""
+    said, question = yes_no(drawn)
+    return said, asked(answers=({"yes": "1", "no": "0"}[question.answers[0]],))
+
+
+def listed(drawn: random.Random) -> Pair:
+    """A list alone, as MathVista's judge would extract it."""
+    values = [drawn.randint(0, 9) for _ in range(drawn.randint(1, 3))]
+    said = drawn.choice((values, values[::-1], [*values, 1]))
+    return str(said), asked(answers=(str(values),), answer_type="list")
+
+
 def long_open(drawn: random.Random) -> Pair:
     answers = tuple(drawn.choice(WORDS) for _ in range(drawn.randint(1, 2)))
     parts = [near(drawn, drawn.choice((*answers, phrase(drawn, 6)))) for _ in range(3)]

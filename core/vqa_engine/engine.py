@@ -53,6 +53,7 @@ from vqa_engine.questions.question_set import (
     Scored,
     Worded,
     most_images,
+    why_scored,
 )
 from vqa_engine.questions.selection import extends
 from vqa_engine.results import Failure, Loaded, MemoryEvent, Row
@@ -338,7 +339,7 @@ class Engine:
         if self._metrics:
             return self._metrics, ""
         if isinstance(questions, Scored):
-            return wanted_metrics(questions.metrics), f"the metric of {questions.name}"
+            return wanted_metrics(questions.metrics), why_scored(questions)
         default = default_metric(questions)
         return (default.metric,), default.why
 

@@ -19,6 +19,7 @@
     ├── AnswerError              an adapter failed on one question
     ├── NothingAnswered          the first questions of a run all failed in one way
     ├── TooManyFailures          as many questions failed as the caller allows
+    ├── PluginError              another package's code failed, died, or did not answer
     ├── WorkerError              a worker process cannot load, or keeps dying
     │   └── InterpreterError     its Python cannot run this vqa-engine
     ├── RequestError             a client's request cannot be answered
@@ -299,6 +300,13 @@ class InterpreterError(WorkerError):
     def __init__(self, message: str, *, label: str, python: str, detail: str = "") -> None:
         super().__init__(message, label=label, cause="adapter", detail=detail)
         self.python = python
+
+
+class PluginError(VqaEngineError):
+    """A plugin that is no adapter raised something, or its process died or did not answer.
+
+    The text is only the reason.
+    """
 
 
 class RequestError(VqaEngineError):

@@ -39,7 +39,7 @@ _OURS = __name__.partition(".")[0]
 
 def cause_of(text: str) -> TextCause | None:
     """The cause that a message names, None if it names none."""
-    return next((cause for cause, pattern in _patterns() if pattern.search(text)), None)
+    return next((cause for cause, pattern in _known() if pattern.search(text)), None)
 
 
 def named(text: str) -> tuple[TextCause, str] | None:
@@ -47,7 +47,7 @@ def named(text: str) -> tuple[TextCause, str] | None:
     cause = cause_of(text)
     if cause is None:
         return None
-    patterns = [pattern for one, pattern in _patterns() if one == cause]
+    patterns = [pattern for one, pattern in _known() if one == cause]
     lines = (line.strip() for line in text.splitlines())
     line = next((ln[:300] for ln in lines if any(p.search(ln) for p in patterns)), "")
     return cause, line
@@ -99,11 +99,17 @@ def forget(error: BaseException) -> None:
         link = link.__cause__ or link.__context__
 
 
-@cache
-def _patterns() -> tuple[tuple[TextCause, re.Pattern[str]], ...]:
+def _known() -> tuple[tuple[TextCause, re.Pattern[str]], ...]:
     """All texts, the most specific cause first; read when something has failed."""
-    texts = sorted([*failure_texts(), *_GENERAL], key=lambda one: get_args(TextCause).index(one[0]))
-    return tuple((cause, re.compile(pattern)) for cause, pattern in texts)
+    return _patterns((*failure_texts(), *_GENERAL))
+
+
+@cache
+def _patterns(
+    texts: tuple[tuple[TextCause, str], ...],
+) -> tuple[tuple[TextCause, re.Pattern[str]], ...]:
+    ordered = sorted(texts, key=lambda one: get_args(TextCause).index(one[0]))
+    return tuple((cause, re.compile(pattern)) for cause, pattern in ordered)
 
 
 def _too_big(error: BaseException, call: str) -> OutOfMemory:

@@ -34,6 +34,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _OTHER),
     errno.EIO: "Its disk fails: give another path.",
+    errno.ENOTDIR: "Part of its path is a file: give another path.",
     errno.ENAMETOOLONG: "Give a shorter name.",
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Allow more open files (ulimit -n)."),
 }
@@ -63,6 +64,11 @@ class Stamp:
 def at_home(path: str | Path) -> Path:
     """The path with `~` replaced; as it is where nobody knows that home."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises RuntimeError
+
+
+def real(path: Path) -> Path:
+    """The path with every link followed; where links lead to each other, one of those."""
+    return Path(os.path.realpath(path))  # `Path.resolve` raises RuntimeError there
 
 
 def hub_cache() -> Path:
@@ -131,6 +137,9 @@ def unwritable(path: Path | str, error: OSError) -> str:
 
 def surroundings(error: OSError) -> OutputError | None:
     """What an error that nobody caught says of the disk or the system; None if it may be a bug."""
+    if error.errno == errno.ENOENT and "temporary directory" in str(error.strerror):  # tempfile's
+        what = f"{error.strerror}. Set TMPDIR to a folder that can be written to."
+        return OutputError("TMPDIR", what)
     remedy = _REMEDIES.get(error.errno or 0)
     if remedy is None:
         return None
@@ -148,7 +157,9 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool =
         OutputError: it cannot be written.
     """
     with writing(path):
-        target = path.resolve()
+        target = real(path)
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.exists() and not target.is_file():
             with target.open("wb") as stream:  # a device or a pipe must never be replaced
                 stream.writelines(pieces)

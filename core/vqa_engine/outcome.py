@@ -11,10 +11,11 @@ from attrs import field, frozen
 
 from vqa_engine.errors import ConfigurationError, VqaEngineError
 from vqa_engine.results import Row
-from vqa_engine.runs.directory import open_journal, read_manifest
+from vqa_engine.runs.directory import open_journal
 from vqa_engine.runs.journal import Journal, Tally
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.reading import Graded, graded
-from vqa_engine.runs.rescoring import chosen_metrics, comparisons, score_run
+from vqa_engine.runs.rescoring import chosen_metrics, comparisons, scored
 from vqa_engine.scoring import Metric, MetricLike, ScoreTable
 from vqa_engine.scoring.comparison import Comparison
 from vqa_engine.scoring.report import as_text, score_tables
@@ -41,6 +42,7 @@ class RunResult:
     why: str = ""
     _metrics: tuple[Metric, ...] = field(default=(), repr=False)
     _journal: Journal | None = field(default=None, repr=False)
+    _salvage: bool = field(default=False, repr=False)
 
     @property
     def complete(self) -> bool:
@@ -52,11 +54,8 @@ class RunResult:
         if self._journal is not None:
             yield from self._journal.rows(adapter)
         elif self.directory is not None:
-            journal = open_journal(self.directory)
-            try:
+            with closing(open_journal(self.directory, salvage=self._salvage)) as journal:
                 yield from journal.rows(adapter)
-            finally:
-                journal.close()
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Each further adapter compared with the first, by the first metric."""
@@ -118,9 +117,10 @@ class RunResult:
 
         with ExitStack() as ending:
             if self._journal is None:
-                runs = ending.enter_context(reporting.opened([self.directory or Path()]))
+                directories = [self.directory or Path()]
+                runs = ending.enter_context(opened(directories, salvage=self._salvage))
             else:
-                runs = (reporting.Run(name="", journal=self._journal),)
+                runs = (Run(name="", journal=self._journal),)
             folders = [Path.cwd()]
             reporting.write(
                 runs, Path(path), metrics=self._metrics, pictures=pictures, folders=folders
@@ -134,23 +134,29 @@ class RunResult:
         return fragment(self.scores, self.tallies, self.errors)
 
 
-def open_run(path: str | Path, metrics: Iterable[MetricLike] | None = None) -> RunResult:
+def open_run(
+    path: str | Path, metrics: Iterable[MetricLike] | None = None, *, salvage: bool = False
+) -> RunResult:
     """The result of a run on disk, scored again; no model is loaded.
+
+    With `salvage`, what cannot be read of a damaged run is left out, with a warning.
 
     Raises:
         RunError: the directory holds no run, or it cannot be read.
         ConfigurationError: a metric is unknown.
     """
     directory = Path(path)
-    found = read_manifest(directory)
-    with closing(open_journal(directory)) as journal:
-        chosen, why = chosen_metrics(journal, metrics or (), found.metrics)
-        tallies = {label: journal.tally(label, found.question_count) for label in journal.labels()}
+    with opened([directory], salvage=salvage) as (run,):
+        chosen, why = chosen_metrics(run, metrics or ())
+        labels = run.journal.labels()
+        tallies = {label: run.journal.tally(label, run.question_count) for label in labels}
+        scores = scored(run, chosen)
     return RunResult(
         directory=directory,
-        scores=score_run(directory, chosen).scores,
+        scores=scores,
         tallies=tallies,
         errors={},
         why=why,
         metrics=chosen,
+        salvage=salvage,
     )

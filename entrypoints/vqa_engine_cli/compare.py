@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import RUN, json_option, options
+from vqa_engine_cli.options import RUN, json_option, options, salvage_option
 
 
 @click.command(cls=Command, short_help="Compare two runs, or two adapters of one, with a test.")
@@ -28,6 +28,7 @@ from vqa_engine_cli.options import RUN, json_option, options
         is_flag=True,
         help="Compare runs whose questions or prompts differ, over the questions both have.",
     ),
+    salvage_option,
     json_option,
 )
 def compare(  # noqa: PLR0913  options, by keyword only
@@ -37,6 +38,7 @@ def compare(  # noqa: PLR0913  options, by keyword only
     adapters: tuple[str, ...],
     metric: str | None,
     anyway: bool,
+    salvage: bool,
     as_json: bool,
 ) -> None:
     """Compare RUN_B with RUN_A, question by question, or two adapters of one run.
@@ -55,4 +57,5 @@ def compare(  # noqa: PLR0913  options, by keyword only
         raise click.UsageError("Give a second run, or two adapters of this one with --adapter.")
     labels = (adapters[0], adapters[-1]) if adapters else (None, None)
     sides = Side(first, labels[0]), Side(second or first, labels[1])
-    show_comparison(compare_runs(*sides, metric, anyway=anyway), as_json=as_json)
+    found = compare_runs(*sides, metric, anyway=anyway, salvage=salvage)
+    show_comparison(found, as_json=as_json)

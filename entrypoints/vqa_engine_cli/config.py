@@ -40,7 +40,7 @@ def _options(ctx: click.Context, file: Path) -> dict[str, Any]:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
     except RecursionError as error:
         raise click.UsageError(f"{file} is nested too deeply.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or a number of too many digits
         raise click.UsageError(f"{file} is not valid TOML: {error}") from error
     commands = _command_names(ctx) & settings.keys()
     for name in sorted(commands):

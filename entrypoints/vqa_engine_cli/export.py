@@ -85,12 +85,11 @@ def export(  # noqa: PLR0913  one for each option
     """
     from vqa_engine.runs import export as exporter
     from vqa_engine.runs import submissions
-    from vqa_engine.runs.directory import open_journal, read_manifest
-    from vqa_engine.runs.rescoring import chosen_metrics, warn_of_unread
+    from vqa_engine.runs.opening import opened
+    from vqa_engine.runs.rescoring import chosen_metrics
 
-    journal = open_journal(run, salvage=salvage)
-    warn_of_unread(journal)
-    try:
+    with opened([run], salvage=salvage) as (found,):
+        journal = found.journal
         whole = submission is not None or form == "vqa-v2"
         label = _label(journal, adapter, several_allowed=not whole)
         pieces: Iterable[bytes]
@@ -107,7 +106,7 @@ def export(  # noqa: PLR0913  one for each option
                 pieces = exporter.vqa_v2_results(rows, errors_as_empty=empty, normalise=normalise)
                 _warn(journal, label, empty)
         else:
-            chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
+            chosen, _ = chosen_metrics(found, metrics)
             graded = _rows(journal, label, chosen, only)
             names = [one.name for one in chosen]
             pieces = (
@@ -116,20 +115,21 @@ def export(  # noqa: PLR0913  one for each option
                 else exporter.comma_separated(graded, names)
             )
         _write(pieces, output)
-    finally:
-        journal.close()
 
 
 def _rows(
     journal: Journal, label: str | None, metrics: Sequence[Metric], only: frozenset[Only]
 ) -> Iterable[Graded]:
     """Adapter by adapter as they were asked; what differs, question by question."""
+    from vqa_engine.runs.account import said_in
     from vqa_engine.runs.reading import by_question, graded
+    from vqa_engine.scoring.metric import together
 
     if only:
         groups = by_question(journal, journal.labels(label), metrics, only)
         return chain.from_iterable(groups)
-    return (graded(row, metrics) for row in journal.rows(label))
+    rows = together(journal.rows(label), metrics, said_in)
+    return (graded(row, metrics) for row in rows)
 
 
 def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:

@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -41,7 +42,7 @@ from vqa_engine_cli.show import show
 from vqa_engine_cli.status import status
 from vqa_engine_cli.streams import ReaderGone, Unwritten, prepare
 from vqa_engine_cli.tasks import tasks
-from vqa_engine_cli.terminal import VisibleFormatter, echo, style
+from vqa_engine_cli.terminal import VisibleFormatter, echo, one_line, style
 from vqa_engine_cli.view import view
 
 _EXIT_ERROR = 1
@@ -108,6 +109,7 @@ class Commands(DefaultGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
+            _ignore_signals()
             _say_stopped(stop)
             ctx.exit(_EXIT_TERMINATED if isinstance(stop, Terminated) else _EXIT_INTERRUPTED)
         except ReaderGone:
@@ -115,6 +117,7 @@ class Commands(DefaultGroup):
         except Unwritten:
             raise  # to `main`: there is no stdout to put JSON on
         except click.ClickException as error:
+            vars(error)["message"] = one_line(error.message)
             if not ctx.meta["json"]:
                 raise
             _print_error(type(error).__name__, error.format_message())
@@ -122,9 +125,21 @@ class Commands(DefaultGroup):
         except (click.exceptions.Exit, click.Abort, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a user is shown one sentence, never a traceback
-            shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
-            _show(shown, as_json=ctx.meta["json"])
+            _explain(error, ctx, as_json=ctx.meta["json"])
             ctx.exit(_EXIT_ERROR)
+        finally:
+            if plugin := sys.modules.get("vqa_engine.worker.plugin"):
+                plugin.end_all()
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """As click's; what is raised before a command begins is one sentence as well."""
+        try:
+            return super().main(args, *more, **extra)
+        except (SystemExit, click.exceptions.Exit, click.Abort, ReaderGone, Unwritten):
+            raise
+        except BaseException as error:  # noqa: BLE001  as above
+            _explain(error, as_json="--json" in (sys.argv if args is None else args))
+            sys.exit(_EXIT_ERROR)
 
 
 @click.group(
@@ -171,7 +186,10 @@ def main() -> None:
     prepare()
     try:
         with adopting():
-            cli(prog_name="vqa-engine")
+            try:
+                cli(prog_name="vqa-engine")
+            finally:
+                _ignore_signals()
     except ReaderGone:  # of --help
         sys.exit(0)
     except Unwritten as error:
@@ -198,10 +216,23 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
+def _ignore_signals() -> None:
+    """Nothing but the end is left, and a second Ctrl-C would cut it short with a traceback."""
+    if signal.getsignal(signal.SIGTERM) is _terminated:  # the process is ours
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+
+
 def _say_stopped(stop: KeyboardInterrupt) -> None:
     """What stopped us, and what the command added about how to go on."""
     what = "Terminated." if isinstance(stop, Terminated) else "Interrupted."
     echo(" ".join((what, *getattr(stop, "__notes__", ()))), err=True)
+
+
+def _explain(error: BaseException, ctx: click.Context | None = None, *, as_json: bool) -> None:
+    """Say what happened in one sentence, and keep the traceback of what nobody foresaw."""
+    shown = error if _is_ours(error) else _surroundings(error) or _bug(ctx, error)
+    _show(shown, as_json=as_json)
 
 
 def _show(error: BaseException, *, as_json: bool) -> None:
@@ -211,7 +242,7 @@ def _show(error: BaseException, *, as_json: bool) -> None:
         return
     from vqa_engine_cli.excerpt import excerpt
 
-    echo(f"{style('Error:', fg='red', bold=True)} {error}", err=True)
+    echo(f"{style('Error:', fg='red', bold=True)} {one_line(str(error))}", err=True)
     for line in excerpt(detail):
         echo(f"    {line}", err=True)
 
@@ -225,7 +256,7 @@ def _surroundings(error: BaseException) -> Exception | None:
     return surroundings(error)
 
 
-def _bug(ctx: click.Context, error: BaseException) -> Exception:
+def _bug(ctx: click.Context | None, error: BaseException) -> Exception:
     from vqa_engine_cli.unforeseen import unforeseen
 
     return unforeseen(ctx, error)

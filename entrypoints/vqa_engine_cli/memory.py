@@ -25,11 +25,11 @@ def memory(run: Path, adapter: str | None, summary: bool, salvage: bool) -> None
     freed, milliseconds. Then a summary: peak, floor, predicted and true need, actions,
     leaks.
     """
-    from vqa_engine.runs.directory import open_journal
+    from vqa_engine.runs.opening import opened
     from vqa_engine.runs.timeline import summarise, summary_lines, timeline
 
-    journal = open_journal(run, salvage=salvage)
-    try:
+    with opened([run], salvage=salvage) as (found,):
+        journal = found.journal
         for label in journal.labels(adapter):
             echo(f"{label}:")
             for line in () if summary else timeline(journal.events(label)):
@@ -37,5 +37,3 @@ def memory(run: Path, adapter: str | None, summary: bool, salvage: bool) -> None
             figures = summarise(journal.rows(label), journal.events(label))
             for line in summary_lines(figures):
                 echo(f"  {line}")
-    finally:
-        journal.close()

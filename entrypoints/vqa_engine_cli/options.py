@@ -12,8 +12,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from vqa_engine_cli.config import config_option
-from vqa_engine_cli.finite import FiniteRange
+from vqa_engine_cli.finite import MOST, FiniteRange, Whole
 from vqa_engine_cli.help import sectioned
+from vqa_engine_cli.parsed import Parsed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,7 +56,7 @@ class Edge(click.ParamType[int]):
 
         if value == "none":
             return NO_EDGE
-        number: int = click.IntRange(1).convert(cast(Any, value), parameter, context)
+        number: int = Whole(1).convert(cast(Any, value), parameter, context)
         return number
 
 
@@ -158,7 +159,7 @@ plan_options = (
         "--max-tokens",
         "token_limits",
         multiple=True,
-        type=Labelled(click.IntRange(1)),
+        type=Labelled(Whole(1)),
         callback=_by_label,
         metavar="[LABEL=]N",
         help="Maximum number of tokens in an answer. With LABEL= of that adapter only.  "
@@ -176,7 +177,7 @@ plan_options = (
     ),
     click.option(
         "--seed",
-        type=int,
+        type=Whole(-MOST),
         default=0,
         show_default=True,
         help="Random seed, of --sample and of generation at a temperature above 0.",
@@ -192,7 +193,7 @@ plan_options = (
     ),
     click.option(
         "--prefill-step",
-        type=click.IntRange(1),
+        type=Whole(1),
         help="Prompt tokens computed at a time; fewer need less memory.",
     ),
     click.option(
@@ -247,13 +248,14 @@ place_options = (
         "--place",
         "places",
         multiple=True,
+        type=Parsed("place", "vqa_engine.crew.place:Address.parse"),
         metavar="PLACE",
         help="Where to run each model: cuda:0, ray://auto?gpus=1&count=4, …; repeatable, to run "
         "it in several places at once.  [default: one worker on this machine]",
     ),
     click.option(
         "--workers",
-        type=click.IntRange(1),
+        type=Whole(1, 1000),
         metavar="N",
         help="Run N workers of each model on this machine, spread over its NVIDIA GPUs.",
     ),
@@ -267,6 +269,7 @@ place_options = (
 memory_options = (
     click.option(
         "--memory-budget",
+        type=Parsed("size", "vqa_engine.memory.budget:parse_size"),
         metavar="SIZE",
         help="Memory that a model may use, such as 6GiB.  [default: what the machine offers]",
     ),
@@ -317,12 +320,8 @@ question_options = (
         metavar="ORDER",
         help="Order of the choices: given, shuffled:SEED, circular (every rotation), or all.",
     ),
-    click.option(
-        "--limit", type=click.IntRange(1), metavar="N", help="Ask only the first N questions."
-    ),
-    click.option(
-        "--sample", type=click.IntRange(1), metavar="N", help="Ask N questions drawn at random."
-    ),
+    click.option("--limit", type=Whole(1), metavar="N", help="Ask only the first N questions."),
+    click.option("--sample", type=Whole(1), metavar="N", help="Ask N questions drawn at random."),
 )
 
 metric_option = click.option(
@@ -363,7 +362,7 @@ format_option = click.option(
 )
 
 salvage_option = click.option(
-    "--salvage", is_flag=True, help="Leave out rows of a damaged run that cannot be read."
+    "--salvage", is_flag=True, help="Leave out what cannot be read of a damaged run."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, RUN, metric_option, options
+from vqa_engine_cli.options import FOLDER, RUN, metric_option, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -41,13 +41,15 @@ if TYPE_CHECKING:
         "[default: the current folder]",
     ),
     metric_option,
+    salvage_option,
 )
-def report(
+def report(  # noqa: PLR0913, PLR0917  one for each option
     runs: tuple[Path, ...],
     output: Path | None,
     pictures: str,
     folders: tuple[Path, ...],
     metrics: tuple[str, ...],
+    salvage: bool,
 ) -> None:
     """Write RUNS, one run directory or several to compare, as one HTML file.
 
@@ -62,7 +64,7 @@ def report(
     from vqa_engine import reporting
 
     page = output or runs[0] / reporting.FILE
-    with reporting.opened(runs) as found:
+    with reporting.opened(runs, salvage=salvage) as found:
         reporting.write(
             found,
             page,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import engine, has_demo, has_typed_prompt, places, question_set
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     adapter_options,
@@ -80,7 +81,7 @@ LONGEST = 30
     ),
     click.option(
         "--same-failures",
-        type=click.IntRange(0),
+        type=Whole(0),
         metavar="N",
         default=10,
         help="End the run when its first N questions all fail in the same way.  "
@@ -88,7 +89,7 @@ LONGEST = 30
     ),
     click.option(
         "--max-failures",
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="End an adapter's run once N questions have failed.  [default: never]",
     ),

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
+from vqa_engine_cli.finite import MOST, Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     format_option,
@@ -24,7 +25,9 @@ from vqa_engine_cli.options import (
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @options(
     question_options,
-    click.option("--seed", type=int, default=0, show_default=True, help="Random seed of --sample."),
+    click.option(
+        "--seed", type=Whole(-MOST), default=0, show_default=True, help="Random seed of --sample."
+    ),
     click.option(
         "--partial", is_flag=True, help="Score the answers there are if some are missing."
     ),

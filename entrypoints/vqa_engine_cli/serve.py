@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqa_engine_cli.building import policy, specs
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import adapter_options, memory_options, options, process_options
 from vqa_engine_cli.terminal import echo
@@ -27,7 +28,7 @@ _TIMES_AND_PYTHON = tuple(process_options[1:])
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=Whole(0, 65535),
         default=8931,
         show_default=True,
         help="Port to listen on; 0 for any free one.",
@@ -48,14 +49,14 @@ _TIMES_AND_PYTHON = tuple(process_options[1:])
     ),
     click.option(
         "--max-tokens",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=512,
         show_default=True,
         help="Longest answer, in tokens, whatever a request asks for.",
     ),
     click.option(
         "--queue",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=512,
         show_default=True,
         metavar="N",

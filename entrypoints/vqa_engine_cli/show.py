@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from string import ascii_uppercase
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     RUN,
@@ -38,7 +38,7 @@ MARKS = {True: ("✗", "red"), False: ("✓", "green")}
     metric_option,
     click.option(
         "--limit",
-        type=click.IntRange(1),
+        type=Whole(1),
         default=20,
         show_default=True,
         metavar="N",
@@ -63,15 +63,15 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
       vqa-engine show runs/kettles --wrong
       vqa-engine show runs/kettles --differ --limit 5
     """
-    from vqa_engine.runs.directory import open_journal, read_manifest
     from vqa_engine.runs.export import record
+    from vqa_engine.runs.opening import opened
     from vqa_engine.runs.reading import by_question
     from vqa_engine.runs.rescoring import chosen_metrics
     from vqa_engine_cli.live import print_json
 
-    with closing(open_journal(run, salvage=salvage)) as journal:
-        chosen, _ = chosen_metrics(journal, metrics, read_manifest(run).metrics)
-        found = by_question(journal, journal.labels(adapter), chosen, only)
+    with opened([run], salvage=salvage) as (known,):
+        chosen, _ = chosen_metrics(known, metrics)
+        found = by_question(known.journal, known.journal.labels(adapter), chosen, only)
         for rows in islice(found, limit):
             if as_json:
                 for one in rows:

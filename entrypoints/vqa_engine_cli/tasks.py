@@ -42,7 +42,7 @@ def tasks(ctx: click.Context, as_json: bool) -> None:
         return
     from vqa_engine.questions.tasks import find
 
-    found = [find.task(name) for name in find.names()]
+    found = list(find.readable())
     if as_json:
         _print_json([_record(task) for task in found])
     else:
@@ -118,14 +118,35 @@ def _cells(task: Task) -> Iterator[str]:
     card = task.card
     yield task.name
     yield f"{card.data.questions:,}" if card.data.questions else "?"
-    yield _size(card.data.size) if card.data.size else "?" if card.data.hub else "–"
+    yield _size(task)
     yield "yes" if _is_here(task) else "no"
     yield card.score.metrics[0].partition("+")[0]
     yield card.licence
 
 
-def _size(count: int) -> str:
+def _size(task: Task) -> str:
+    from vqa_engine.questions.tasks import task_set
+
+    count = task_set.size(task)
+    if count is None:
+        return "?" if task.card.data.hub else "–"
+    return _bytes(count)
+
+
+def _bytes(count: int) -> str:
     return f"{count / 1e9:.2g} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
+
+
+def _asked_size(task: Task) -> str:
+    """The size of the download; where it is not known, the hub is asked."""
+    from vqa_engine.errors import VqaEngineError
+    from vqa_engine.questions.tasks import task_set
+
+    try:
+        count = task_set.ask_size(task)
+    except VqaEngineError as error:
+        return f"unknown ({error})"
+    return "unknown" if count is None else _bytes(count)
 
 
 def _is_here(task: Task) -> bool:
@@ -140,6 +161,7 @@ def _card(task: Task) -> Iterator[tuple[str, str]]:
     where = f"{data.hub}, " if data.hub else ""
     yield "data", f"{where}{', '.join(data.files)}"
     if data.hub:
+        yield "size", _asked_size(task)
         yield "revision", data.revision or _unpinned(task)
     yield "licence", card.licence
     yield "metrics", ", ".join(score.metrics)
@@ -168,9 +190,20 @@ def _show_question(task: Task, adapter: str | None, download: bool) -> None:
         return
     found, family = load_task(task), _family(adapter) if adapter else ""
     name, wording = found.wording_for(family)
-    echo(f"digest    sha256:{found.data_digest()}")
+    echo(f"digest    sha256:{found.data_digest()}{_since(task)}")
     echo(f"\nThe first question, prompt {name!r} ({wording.source or 'no source'}):")
     _show_one(next(iter(worded(found, family))))
+
+
+def _since(task: Task) -> str:
+    """What the digest of the questions was compared with."""
+    from vqa_engine.questions.tasks.first import known
+    from vqa_engine.questions.tasks.task_set import data_commit
+
+    if task.card.data.digest:
+        return ", as the card says"
+    first = known(task, data_commit(task)) if task.card.data.hub else None
+    return f", as first read on {first.day}" if first else ""
 
 
 def _family(adapter: str) -> str:
@@ -194,7 +227,10 @@ def _show_one(question: Question) -> None:
 def _record(task: Task) -> dict[str, object]:
     import msgspec
 
-    return {"here": _is_here(task), **msgspec.to_builtins(task.card)}
+    from vqa_engine.questions.tasks import task_set
+
+    known = {"here": _is_here(task), "size": task_set.size(task)}
+    return {**known, **msgspec.to_builtins(task.card)}
 
 
 def _print_json(value: object) -> None:

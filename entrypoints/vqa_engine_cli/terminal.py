@@ -14,6 +14,9 @@ _MARK = secrets.token_hex(8)
 _OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
 """Stand for controls of ours until they are written; nobody outside can know them."""
 
+_LONGEST = 1_200
+"""Characters of one error: some quote what they were given."""
+
 
 def _visible(text: str) -> str:
     from vqa_engine.visible import visible  # brings the engine, which --help does without
@@ -46,6 +49,12 @@ def own(sequence: str) -> str:
     for control, mark in _OWN.items():
         sequence = sequence.replace(control, mark)
     return sequence
+
+
+def one_line(text: str) -> str:
+    """The text of an error on one line, without the middle of what is very long."""
+    line = "\\n".join(text.splitlines())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]} … {line[-200:]}"
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:

@@ -23,10 +23,10 @@ def remember_paths(ctx: click.Context) -> None:
     ctx.meta[_DIRECTORY] = [one for one in values if isinstance(one, Path)]
 
 
-def unforeseen(ctx: click.Context, error: BaseException) -> Exception:
+def unforeseen(ctx: click.Context | None, error: BaseException) -> Exception:
     """The error to show: its file is among the logs of the command's run, where it has one."""
     text = "".join(traceback.format_exception(error))
-    for folder in (*_logs(ctx), Path(tempfile.gettempdir())):
+    for folder in (*(_logs(ctx) if ctx else ()), *_temporary()):
         try:
             with tempfile.NamedTemporaryFile(
                 "w", dir=folder, prefix="vqa-engine-", suffix=".txt", delete=False, errors="replace"
@@ -41,6 +41,13 @@ def unforeseen(ctx: click.Context, error: BaseException) -> Exception:
 def _bug(error: BaseException, what: str) -> Exception:
     name = type(error).__name__
     return RuntimeError(f"vqa-engine failed with {name}, which is a bug. Report it with {what}")
+
+
+def _temporary() -> Iterator[Path]:
+    try:
+        yield Path(tempfile.gettempdir())
+    except OSError:  # there is none that can be written to
+        return
 
 
 def _logs(ctx: click.Context) -> Iterator[Path]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import FOLDER, RUN, metric_option, options
+from vqa_engine_cli.options import FOLDER, RUN, metric_option, options, salvage_option
 from vqa_engine_cli.terminal import echo
 
 
@@ -16,7 +17,7 @@ from vqa_engine_cli.terminal import echo
 @options(
     click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=Whole(0, 65535),
         default=0,
         show_default="a free one",
         help="Port on 127.0.0.1.",
@@ -31,13 +32,15 @@ from vqa_engine_cli.terminal import echo
         "repeatable.",
     ),
     metric_option,
+    salvage_option,
 )
-def view(
+def view(  # noqa: PLR0913, PLR0917  one for each option
     runs: tuple[Path, ...],
     port: int,
     opening: bool,
     folders: tuple[Path, ...],
     metrics: tuple[str, ...],
+    salvage: bool,
 ) -> None:
     """Show RUNS, one run directory or several, on 127.0.0.1, also while they are going on.
 
@@ -46,7 +49,7 @@ def view(
     """
     from vqa_engine.reporting.view import Server, Viewer
 
-    viewer = Viewer(runs, metrics, (Path.cwd(), *folders))
+    viewer = Viewer(runs, metrics, (Path.cwd(), *folders), salvage=salvage)
     server = Server(viewer, port)
     with viewer:
         echo(f"Viewer: {server.address}  (Ctrl-C to stop)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -120,6 +121,30 @@ class TestFolder:
         if content is not None:
             (folder / name).write_bytes(content)
         assert reason in str(refused(str(folder)))
+
+    @pytest.mark.timeout(20)
+    @pytest.mark.parametrize("kind", [os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
+    @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "x.py"])
+    def test_a_file_that_never_ends_is_named(
+        self, folder: Path, name: str, kind: Callable[[Path], None]
+    ) -> None:
+        (folder / name).unlink(missing_ok=True)
+        kind(folder / name)
+        assert f"{name} is not a regular file" in str(refused(str(folder)))
+
+    @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+    @pytest.mark.parametrize("content", ["[" * 100_000, '{"image_processor": [1]}', "\0" * 99])
+    def test_hostile_json_is_named(self, folder: Path, name: str, content: str) -> None:
+        if name == "config.json" and "image_processor" in content:
+            return  # which is no setting there
+        (folder / name).write_text(content)
+        assert name in str(refused(str(folder)))
+
+    @pytest.mark.parametrize("shards", ["[]", "7", '{"a": 7}', '{"a": null}'])
+    def test_an_index_that_names_no_files_is_named(self, folder: Path, shards: str) -> None:
+        file = "model.safetensors.index.json"
+        (folder / file).write_text(f'{{"weight_map": {shards}}}')
+        assert file in str(refused(str(folder)))
 
     @pytest.mark.parametrize("kept", [-1, 40, 7])
     def test_truncated_weights_are_named(self, folder: Path, kept: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.mlx.builders import ask, edit, picture
 from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.errors import CheckpointError
+from vqa_engine_adapters.builtin import CHECKPOINT
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.harmless import code_in, data_of
 from vqa_engine_adapters.mlx.generic import MlxVlm
@@ -158,32 +160,32 @@ def test_a_runtime_that_asks_for_code_of_another_repository_is_refused(tmp_path:
         dynamic_module_utils.get_class_in_module("Evil", "owner/repo/evil.py")
 
 
-def test_a_folder_of_data_is_given_as_it_is(copied: Callable[[str], Path]) -> None:
-    folder = copied("smolvlm")
-    (folder / "README.md").write_text("# A model")
-    with data_of(a_checkpoint(folder), ModelRef()) as shown:
-        assert shown == folder
+@pytest.fixture
+def embedded(tmp_path: Path) -> Path:
+    """A copy of the embedded checkpoint, which takes no model library to make."""
+    return Path(shutil.copytree(CHECKPOINT, tmp_path / "embedded"))
 
 
-def test_the_data_are_shown_whole_and_the_folder_goes_away(
-    copied: Callable[[str], Path],
-) -> None:
-    folder = copied("smolvlm")
-    before = {file.name for file in folder.iterdir()}
-    plant(folder)
-    with data_of(a_checkpoint(folder), ModelRef()) as shown:
-        assert shown != folder
+def test_a_folder_of_data_is_given_as_it_is(embedded: Path) -> None:
+    (embedded / "README.md").write_text("# A model")
+    with data_of(a_checkpoint(embedded), ModelRef()) as shown:
+        assert shown == embedded
+
+
+def test_the_data_are_shown_whole_and_the_folder_goes_away(embedded: Path) -> None:
+    before = {file.name for file in embedded.iterdir()}
+    plant(embedded)
+    with data_of(a_checkpoint(embedded), ModelRef()) as shown:
+        assert shown != embedded
         assert code_in(shown) == []
         assert {file.name for file in shown.iterdir()} == before | set(CONFIGS)
     assert not shown.exists()
 
 
-def test_a_checkpoint_that_cannot_do_without_its_code_says_so(
-    copied: Callable[[str], Path],
-) -> None:
-    folder = copied("smolvlm")
-    mark = plant(folder)
-    edit(folder / "config.json", model_type="evil_vlm")
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_do_without_its_code_says_so(embedded: Path) -> None:
+    mark = plant(embedded)
+    edit(embedded / "config.json", model_type="evil_vlm")
     with pytest.raises(CheckpointError, match=r"code was not run.*--trust-remote-code"):
-        MlxVlm().load(ModelRef(model=str(folder)))
+        MlxVlm().load(ModelRef(model=str(embedded)))
     assert not mark.exists()

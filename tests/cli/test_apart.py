@@ -1,4 +1,4 @@
-"""No command runs an adapter's code in the host, and none is harmed by it."""
+"""No command runs a plugin's code in the host, and none is harmed by it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.builders import a_distribution, png
 from tests.questions.tasks.test_cards import card
 from vqa_engine import failures
 from vqa_engine.memory import backends
+from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
 from vqa_engine.runs import provenance
 from vqa_engine.worker import apart
@@ -40,14 +41,35 @@ class Spied(MemoryBackend):
     library = Library(module="no_such_library", requirement="spied")
 """
 
-ASKED = ("--questions", "set.jsonl")
+SCORER = """
+from vqa_engine.questions.forms import json_lines
+from vqa_engine.runs.submissions import Submission
+from vqa_engine.scoring.aggregate import Points
+from vqa_engine.scoring.metric import StringRule
+def rule():
+    return StringRule(name="spied", score=lambda said, truths: 1.0)
+def lines(source):
+    return json_lines(source)
+def file():
+    return Submission(server="a server", counts=(), encode=lambda answered: iter([b"[]"]))
+"""
+SPIED = {
+    plugins.METRICS: {"spied": "s_mod:rule"},
+    plugins.AGGREGATES: {"spies": "s_mod:Points"},
+    plugins.QUESTION_SETS: {".spied": "s_mod:lines"},
+    plugins.SUBMISSIONS: {"spied": "s_mod:file"},
+    plugins.TASKS: {"pets": "s_cards"},
+}
+"""What the spying package offers beside an adapter and a memory backend."""
+
+ASKED = ("--questions", "set.spied", "--metric", "spied+spies")
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("-a", "spy", *ASKED, "--choose", "likelihood", "-o", "one"),
     "ask": ("-a", "spy", "a.png", "Is it red?"),
     "serve": ("-a", "spy", "-a", "other=spy", "--port", "0"),
     "pull": ("spy",),
-    "parity": ("spy", "again=spy", *ASKED),
+    "parity": ("spy", "again=spy", *ASKED[:2]),
     "fit": ("-a", "spy"),
     "adapters": ("spy",),
     "check": ("spy",),
@@ -57,9 +79,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "score": ("one",),
     "compare": ("one", "one"),
     "tasks": (),
-    "tasks show": ("pets.toml", "-a", "spy"),
+    "tasks show": ("pets", "-a", "spy"),
     "tasks pin": ("pets.toml", "-o", "pinned.toml"),
-    "export": ("one", "-o", "out.jsonl"),
+    "export": ("one", "-o", "out.jsonl", "--submission", "spied"),
     "memory": ("one",),
     "show": ("one",),
     "report": ("one",),
@@ -67,6 +89,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "runs": (".",),
     "status": ("one",),
     "help": ("run",),
+    "docs": (),
 }
 """What each command is given, in the order they run."""
 
@@ -80,7 +103,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path / "work")
     Path("a.png").write_bytes(png())
     line = '{"question_id": 1, "image": "a.png", "question": "?", "answers": ["A"], '
-    Path("set.jsonl").write_text(f'{line}"images": ["a.png"], "choices": ["A", "B"]}}\n')
+    for name in ("set.jsonl", "set.spied"):
+        Path(name).write_text(f'{line}"images": ["a.png"], "choices": ["A", "B"]}}\n')
     _forget()
     yield tmp_path / "site"
     _forget()
@@ -103,7 +127,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(cli, [*arguments], catch_exceptions=False)
 
 
-def test_no_command_imports_an_adapter_in_the_host(
+def test_no_command_imports_a_plugin_in_the_host(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uvicorn = pytest.importorskip("uvicorn")
@@ -111,7 +135,6 @@ def test_no_command_imports_an_adapter_in_the_host(
     cache = site / "hub" / "models--a--model" / "snapshots"
     cache.mkdir(parents=True)  # so that a manifest asks for the default model
     monkeypatch.setenv("HF_HUB_CACHE", str(site / "hub"))
-    card(Path.cwd())
     pids = site / "pids"
     spy = SPY.format(file=str(pids))
     a_distribution(site, "spy", {"spy": "spy_mod:Spy"}, modules={"spy_mod": spy + ADAPTER})
@@ -119,13 +142,23 @@ def test_no_command_imports_an_adapter_in_the_host(
         site, "spied", {"spied": "b_mod:Spied"}, modules={"b_mod": spy + BACKEND},
         group=MEMORY_BACKENDS,
     )  # fmt: skip
+    for number, (group, offered) in enumerate(SPIED.items()):
+        modules = {"s_mod": spy + SCORER}
+        a_distribution(site, f"scorer{number}", offered, modules=modules, group=group)
+    (site / "s_cards").mkdir()
+    (site / "s_cards" / "__init__.py").write_text(spy)
+    for folder in (Path.cwd(), site / "s_cards"):
+        card(folder)
     assert set(leaves(cli)) == set(COMMANDS)
     for name, arguments in COMMANDS.items():
         done = invoke(*name.split(), *arguments)
         assert "which is a bug" not in done.stderr, name
         assert done.exit_code in {0, 1, 3}, (name, done.output)
         assert str(os.getpid()) not in pids.read_text().split(), name
-    assert not {"spy_mod", "b_mod"} & sys.modules.keys()
+        wrong = [line for line in done.stderr.splitlines() if "spied" in line or "spies" in line]
+        assert not [line for line in wrong if "cannot" in line or "failed" in line], name
+    assert not {"spy_mod", "b_mod", "s_mod", "s_cards"} & sys.modules.keys()
+    assert Path("out.jsonl").read_bytes() == b"[]"
 
 
 HOSTILE = {
@@ -137,12 +170,13 @@ HOSTILE = {
     "printing": "print('{}'); import sys; sys.stdout.close()\nclass Hostile(Hostile):\n"
     "    default_model = model_types = b'model'\n    images_per_question = 'two'",
 }
+ASKED_HOSTILE = ("--questions", "set.jsonl")
 TOUCHING = {
-    "run": ("-a", "hostile", *ASKED, "--load-timeout", "4"),
+    "run": ("-a", "hostile", *ASKED_HOSTILE, "--load-timeout", "4"),
     "ask": ("-a", "hostile", "a.png", "?", "--load-timeout", "4"),
     "serve": ("-a", "hostile", "--port", "0"),
     "pull": ("hostile@a/b",),
-    "parity": ("hostile", "again=hostile", *ASKED, "--load-timeout", "4"),
+    "parity": ("hostile", "again=hostile", *ASKED_HOSTILE, "--load-timeout", "4"),
     "fit": ("-a", "hostile"),
     "adapters": ("hostile",),
     "tasks show": ("pets.toml", "-a", "hostile"),

@@ -23,7 +23,7 @@ def test_every_page_of_the_documentation_is_listed_with_its_title() -> None:
     lines = said("docs").output.splitlines()
     listed = dict(line.split(maxsplit=1) for line in lines[: lines.index("")])
     assert listed.keys() == {"readme", *(file.stem for file in (ROOT / "docs").glob("*.md"))}
-    assert listed["memory"] == "Memory: what the engine does, and why"
+    assert listed["memory"] == "Memory: fast by default, narrowed when it must be"
 
 
 @pytest.mark.parametrize("name", ["memory", "memory.md", "docs/memory.md", "Memory"])

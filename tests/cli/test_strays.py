@@ -57,6 +57,23 @@ def test_what_hides_from_the_environment_ends_with_the_command(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nobody_left")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_impatience_ends_a_command_no_worse(
+    shell: Shell, number: signal.Signals, code: int
+) -> None:
+    process = shell.start("-a", "slow", "--questions", shell.jsonl(60), "-o", "r", "-v")
+    assert process.stderr is not None
+    assert any("slow: 3:" in line for line in process.stderr)
+    while process.poll() is None:
+        process.send_signal(number)
+        sleep(0.005)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
 def test_the_browser_that_view_opens_outlives_it(shell: Shell, tmp_path: Path) -> None:
     shell("-a", "instant", "--questions", shell.jsonl(1), "--output", "r")
     mark = uuid.uuid4().hex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 
@@ -40,6 +41,47 @@ def test_it_is_one_sentence_and_a_file(
     assert done.stderr.startswith(f"Error: vqa-engine failed with {type(error).__name__}")
     assert str(file) in done.stderr
     assert "by zero" in file.read_text()
+
+
+@pytest.mark.parametrize("words", [["score", "x"], ["--json"], ["--log-level", "info"]])
+def test_so_is_what_happens_before_the_command_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    def fails(*_given: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("vqa_engine_cli.main.DefaultGroup.parse_args", fails)
+    done = invoke(*words)
+    (file,) = tmp_path.glob("vqa-engine-*.txt")
+    assert done.exit_code == 1
+    assert str(file) in (done.stdout if "--json" in words else done.stderr)
+    assert done.output.count("\n") == 1
+
+
+def test_a_full_disk_before_the_command_begins_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    monkeypatch.setattr("vqa_engine_cli.main.DefaultGroup.parse_args", fails)
+    done = invoke("score")
+    assert (done.exit_code, "Make room" in done.stderr) == (1, True)
+
+
+def test_without_a_temporary_folder_it_is_one_sentence_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+
+    def bug(**_given: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.commands["fit"], "callback", bug)
+    assert "--log-level debug" in invoke("fit").stderr
+    monkeypatch.setattr(cli.commands["fit"], "callback", lambda **_given: tempfile.gettempdir())
+    done = invoke("fit")
+    assert (done.exit_code, done.stderr.count("\n"), "TMPDIR" in done.stderr) == (1, 1, True)
 
 
 def with_bug(shell: Shell, source: str) -> Path:

@@ -199,6 +199,7 @@ class Told(fakes.Instant):
         return Answer(text=self.device, plan=plan)
 
 
+@pytest.mark.slow
 def test_adapters_run_side_by_side_on_one_command() -> None:
     with Engine(adapters=[fakes.Looking, fakes.Oracle], parallel=True) as engine:
         result = engine.run(pictured(12))
@@ -225,8 +226,8 @@ def test_an_adapter_that_does_not_fit_the_questions_leaves_the_others_theirs() -
     ("places", "says"),
     [
         (["warp://9"], "no place 'warp'"),
-        (["local://?count=none"], "count=none"),
-        (["local://?count=0"], "whole number above 0"),
+        (["local://?count=none"], "count='none'"),
+        (["local://?count=0"], "whole number from 1 to 1,000"),
         (["ray://"], "names no cluster"),
     ],
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +15,6 @@ from vqa_engine.errors import (
     BackendGone,
     NothingAnswered,
     TooManyFailures,
-    VqaEngineError,
     WorkerError,
 )
 from vqa_engine.results import Failure
@@ -42,27 +38,6 @@ class Moody(fakes.Instant):
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     Moody.failing, Moody.asked = set(), []
-
-
-class Deadly(fakes.Instant):
-    """Dies of a text."""
-
-    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
-        if question.text == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().answer(question, plan)
-
-
-class DeadlyTogether(Deadly):
-    """The same, four at a time."""
-
-    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
-        return min(4, len(upcoming))
-
-    def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
-    ) -> Sequence[Answer | VqaEngineError]:
-        return [self.answer(question, plan) for question in questions]
 
 
 class Server(fakes.Instant):
@@ -120,8 +95,10 @@ def test_failed_rows_can_be_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adapter", [Deadly, DeadlyTogether])
-@pytest.mark.parametrize("deadly", [1, 5, 8])
+@pytest.mark.parametrize(
+    ("adapter", "deadly"),
+    [(fakes.Deadly, 1), (fakes.Deadly, 8), (fakes.DeadlyTogether, 1), (fakes.DeadlyTogether, 5)],
+)
 def test_one_image_that_kills_its_worker_does_not_end_the_run(adapter: type, deadly: int) -> None:
     asked = [
         a_question(number, image=b"%d" % (number // 8), text="die" if number in doomed else "?")

@@ -7,7 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import repeat
+from itertools import chain, repeat
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -16,14 +17,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vqa_engine_adapters.http import bounds
-from vqa_engine_adapters.http.bounds import TooLarge, TooSlow, bounded_answer, without_key
+from vqa_engine_adapters.http.bounds import TooLarge, bounded_answer, without_key
+from vqa_engine_adapters.http.deadline import punctual
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 @contextmanager
-def sending(pieces: Iterator[bytes], pause: float = 0.0) -> Iterator[str]:
-    """A server that answers one request with these pieces; its address."""
+def sending(pieces: Iterator[bytes], pause: float = 0.0, first: bytes = b"") -> Iterator[str]:
+    """A server that answers one request with these pieces; its address.
+
+    With `first` a request before that gets it as a whole answer, on the same connection.
+    """
     over = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
 
@@ -31,6 +36,9 @@ def sending(pieces: Iterator[bytes], pause: float = 0.0) -> Iterator[str]:
         with suppress(OSError):
             connection, _ = server.accept()
             with connection:
+                if first:
+                    connection.recv(65536)
+                    connection.sendall(first)
                 connection.recv(65536)
                 for piece in pieces:
                     if over.wait(pause) if pause else over.is_set():
@@ -43,25 +51,65 @@ def sending(pieces: Iterator[bytes], pause: float = 0.0) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
     finally:
         over.set()
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)  # it waits for nobody any more
         server.close()
         thread.join()
 
 
+@contextmanager
+def client(address: str, **options: Any) -> Iterator[httpx2.Client]:
+    """A client as the adapter makes it."""
+    with punctual(httpx2.Client(base_url=address, trust_env=False, **options)) as http:
+        yield http
+
+
 def asked(address: str, timeout: float) -> httpx2.Response:
     """One request, as the adapter makes it."""
-    with httpx2.Client(base_url=address, trust_env=False) as http:
+    with client(address) as http:
         return bounded_answer(http, "GET", "/x", None, timeout)
 
 
-def drip() -> Iterator[bytes]:
-    """A body that comes a byte at a time and never ends."""
-    yield HEAD + b"\r\n"
-    yield from repeat(b"x")
+DRIPS = {
+    "headers": (b"HTTP/1.1 200 OK\r\nx: ", b"y"),
+    "many headers": (HEAD, b"x: y\r\n"),
+    "status": (b"HTTP/1.1 ", b"2"),
+    "interim answers": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": (HEAD + b"\r\n", b"x"),
+    "chunks": (HEAD + b"transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
 
 
-def test_a_body_that_comes_a_byte_at_a_time_is_too_slow() -> None:
-    with sending(drip(), pause=0.02) as address, pytest.raises(TooSlow):
-        asked(address, 0.3)
+@pytest.mark.parametrize("first", [b"", HEAD + b"content-length: 2\r\n\r\n{}"])
+@pytest.mark.parametrize("name", DRIPS)
+def test_an_answer_that_drips_ends_in_time(name: str, first: bytes) -> None:
+    begin, drop = DRIPS[name]
+    with (
+        sending(chain([begin], repeat(drop)), pause=0.01, first=first) as address,
+        client(address) as http,
+    ):
+        if first:
+            assert bounded_answer(http, "GET", "/x", None, 30).json() == {}
+        with pytest.raises(httpx2.ReadTimeout):
+            bounded_answer(http, "GET", "/x", None, 0.1)
+
+
+def test_a_server_that_does_not_read_ends_in_time() -> None:
+    with (
+        sending(repeat(b"x"), pause=60) as address,
+        client(address) as http,
+        pytest.raises(httpx2.WriteTimeout),
+    ):
+        bounded_answer(http, "POST", "/x", {"image": "x" * (8 << 20)}, 0.3)
+
+
+def test_an_answer_through_a_proxy_that_drips_ends_in_time() -> None:
+    with (
+        sending(chain([HEAD], repeat(b"x")), pause=0.01) as address,
+        client("http://elsewhere.test", proxy=address) as http,
+        pytest.raises(httpx2.ReadTimeout),
+    ):
+        bounded_answer(http, "GET", "/x", None, 0.1)
 
 
 def test_a_body_without_end_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

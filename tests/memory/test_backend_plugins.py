@@ -13,12 +13,15 @@ import pytest
 
 import vqa_engine
 from tests.builders import a_distribution, a_question, png
-from tests.environments import EXAMPLES, ROOT, Environment, Wheels
+from tests.environments import EXAMPLES, Environment, Wheels
 from vqa_engine import Engine, Row, failures
+from vqa_engine.doctor.machine import inspect
 from vqa_engine.errors import BackendError
+from vqa_engine.interpreter import Interpreter
 from vqa_engine.memory import backends
 from vqa_engine.memory.backend import Library
 from vqa_engine.plugins.entry_points import MEMORY_BACKENDS
+from vqa_engine.strays import MARK
 
 EXAMPLE = EXAMPLES / "vqa-engine-counting-backend"
 WEIGHTS = 1 << 20
@@ -38,6 +41,7 @@ def _forget() -> None:
     backends.load.cache_clear()
     backends.libraries.cache_clear()
     failures._patterns.cache_clear()
+    backends._loaded.clear()
 
 
 def a_backend(site: Path, source: str, name: str = "theirs", target: str = "Theirs") -> None:
@@ -97,10 +101,9 @@ class TestAnothersBackend:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a loaded machine is slow, and that is no fault
-def test_its_package_proves_itself_where_no_checkout_is_on_the_path(tmp_path: Path) -> None:
-    wheels = Wheels(tmp_path / "wheels")
-    for project in (ROOT, EXAMPLE):
-        wheels.build(project)
+def test_its_package_proves_itself_where_no_checkout_is_on_the_path(
+    wheels: Wheels, tmp_path: Path
+) -> None:
     made = Environment.make(tmp_path / "environment")
     made.install(wheels, "vqa-engine", engine=True)
     made.install(wheels, EXAMPLE.name)
@@ -197,3 +200,47 @@ def test_core_names_no_backend_but_its_own() -> None:
         if (names := list(_named(ast.parse(file.read_text()))))
     }
     assert found == {}
+
+
+SOUND = """
+from vqa_engine.memory.backend import Library, MemoryBackend
+class Theirs(MemoryBackend):
+    name = "{name}"
+    library = Library(module="json", requirement="x", failures=(("backend", "json broke"),))
+    def __init__(self, device=None):
+        super().__init__(device)
+        {does}
+"""
+
+
+@pytest.mark.slow
+def test_a_backend_that_ends_its_process_costs_the_doctor_no_other(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = {"sound": "pass", "quits": "import os; os._exit(7)"}
+    for name, does in offered.items():
+        source = SOUND.format(name=name, does=does)
+        a_distribution(
+            site, name, {name: f"b_{name}:Theirs"}, modules={f"b_{name}": source},
+            group=MEMORY_BACKENDS,
+        )  # fmt: skip
+    a_distribution(
+        site, "dead", {"dead": "b_dead:Theirs"}, modules={"b_dead": "import os; os._exit(7)"},
+        group=MEMORY_BACKENDS,
+    )  # fmt: skip
+    found = {one.name: one for one in inspect(Interpreter.of("vqa-engine")).backends}
+    assert not found["sound"].error
+    assert "ended or stopped the process" in found["quits"].error
+    assert "dead" not in found  # the list of plugins says what is wrong with it
+
+
+def test_a_worker_imports_no_backend_that_its_model_does_not_need(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_backend(site, "raise AssertionError('imported')")
+    monkeypatch.setenv(MARK, "a worker's")
+    assert failures.cause_of("json broke") is None
+    assert failures.cause_of("std::bad_alloc") == "out_of_memory"
+    site.joinpath("theirs.py").write_text(SOUND.format(name="theirs", does="pass"))
+    backends.load("theirs")
+    assert failures.cause_of("json broke") == "backend"

@@ -21,6 +21,11 @@ MIB = 1 << 20
 PLAN = GenerationPlan()
 
 
+@pytest.fixture(autouse=True)
+def quick_collector() -> None:
+    """Freezing is part of what is tested here, so the collector is as it is in a run."""
+
+
 def governor(adapter: Steady, budget: int | None = None, *, lossy: bool = False) -> Governor:
     """The governor of a loaded adapter."""
     made = Governor(

@@ -20,6 +20,11 @@ LONG = [ask(picture(), "what colour is the kettle " * (200 + 20 * n)) for n in r
 PLAN = GenerationPlan(max_tokens=3, prefill_step=2048)
 
 
+@pytest.fixture(autouse=True)
+def quick_collector() -> None:
+    """Freezing is part of what is tested here, so the collector is as it is in a run."""
+
+
 @pytest.mark.parametrize("model_type", ["smolvlm", "llava_next"])
 def test_a_budget_below_the_plans_need_is_met_with_the_same_tokens(
     checkpoints: Checkpoints, model_type: str

@@ -174,7 +174,7 @@ class TestPrompt:
         assert prompt.count("Who?") == 1
 
     def test_of_phi_keeps_the_first_word(self, checkpoints: Checkpoints) -> None:
-        from vqa_engine_adapters.mlx.generation import prepare
+        from vqa_engine_adapters.mlx.preparing import prepare
 
         with loaded(checkpoints("phi3_v", "float"), Phi35Vision()) as adapter:
             model, question = adapter._ready(), ask(picture(), "What colour?")

@@ -36,11 +36,11 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, OutOfMemory
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.questions.shapes import ShapesSet
-from vqa_engine_adapters.mlx import answering, batching
+from vqa_engine_adapters.mlx import answering, batching, readying
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.generation import prepare
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.preparing import prepare
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 pytest_plugins = ("tests.mlx.fixtures",)
@@ -123,10 +123,29 @@ class TestSameAnswers:
     def test_where_one_ends_before_the_other(self, smol: MlxAdapter) -> None:
         said = ids(asked(smol, about(picture()), PLAN))
         ends = evolve(smol._ready(), stop=frozenset({said[1][2], said[2][4]}))
-        smol._answering = answering.Answering(ends, smol.family, reuse=True)
+        smol._ask().answering = answering.Answering(ends, smol.family, reuse=True)
         again = together(smol, about(picture()), PLAN)
         assert ids(again) == ids(asked(smol, about(picture()), PLAN))
         assert len({(one.finish_reason, len(one.token_ids)) for one in again}) > 1
+
+    @pytest.mark.parametrize(
+        "ways", [("batching.looks_ahead",), ("tree.fills",), ("batching.looks_ahead", "tree.fills")]
+    )
+    def test_as_a_gpu_does_it(
+        self, smol: MlxAdapter, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A token ahead, and passes of a few rows filled up: the answers end one by one."""
+        questions = about(picture(), (*TEXTS, *(f"{text} Why?" for text in TEXTS)))[:7]
+        said = ids(asked(smol, questions, PLAN))
+        ends = frozenset({said[1][2], said[2][4], said[4][3]})
+        ended = evolve(smol._ready(), stop=ends)
+        smol._ask().answering = answering.Answering(ended, smol.family, reuse=True)
+        expected = asked(smol, questions, PLAN)
+        for way in ways:
+            monkeypatch.setattr(f"vqa_engine_adapters.mlx.{way}", lambda *_model: True)
+        again = together(smol, questions, PLAN)
+        assert ids(again) == ids(expected)
+        assert len({len(one.token_ids) for one in again}) > 2
 
     @pytest.mark.parametrize("width", ["float", "4bit", "4bit-half"])
     @pytest.mark.parametrize("change", [{"prefill_step": 7}, {"image_longest_edge": 64}, {}])
@@ -265,7 +284,7 @@ class TestErrors:
                 raise ValueError("no such person")
             return prepare(model, prompt, *rest)
 
-        monkeypatch.setattr(answering, "prepare", picky)
+        monkeypatch.setattr(readying, "prepare", picky)
         outcomes = smol.answer_batch(about(picture(), ("Who?", "Is it?", "Where?")), PLAN, None)
         assert [type(one) for one in outcomes] == [AnswerError, Answer, Answer]
         assert groups == [2]
@@ -302,7 +321,7 @@ class TestErrors:
         smol.drop_caches()
         floor = mx.get_active_memory()
         with monkeypatch.context() as patch:
-            patch.setattr(batching, "_choose", fail)
+            patch.setattr(batching, "chosen", fail)
             with pytest.raises(OutOfMemory):
                 smol.answer_batch(questions, PLAN, None)
         assert (smol.cached_bytes(), mx.get_active_memory()) == (0, floor)

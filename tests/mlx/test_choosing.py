@@ -9,13 +9,15 @@ import pytest
 from attrs import evolve
 
 from tests.mlx.builders import ADAPTERS, Checkpoints, ask, loaded, picture
-from vqa_engine.adapter import ChoiceScorer, GenerationPlan
+from vqa_engine.adapter import ChoiceScorer, ChoiceScores, GenerationPlan
+from vqa_engine.errors import AnswerError
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 
 pytest_plugins = ("tests.mlx.fixtures",)
 
 PLAN = GenerationPlan(choose="likelihood-text")
 CHOICES = ("red", "a kettle on the table", "7", "What?")
+LETTERS = tuple("ABCDEFGHIJ")
 QUESTION = ask(picture(), choices=CHOICES)
 
 
@@ -67,8 +69,46 @@ def test_options_are_one_batch_behind_the_kept_prefix(smol: MlxAdapter) -> None:
     """One pass for the rest of the prompt and one for the options, however many they are."""
     scores(smol)
     assert passes(smol, lambda: smol.score_choices(QUESTION, CHOICES, PLAN)) == 2
-    letters = tuple("ABCDEFGHIJ")
-    assert passes(smol, lambda: smol.score_choices(QUESTION, letters, PLAN)) == 2
+    assert passes(smol, lambda: smol.score_choices(QUESTION, LETTERS, PLAN)) == 2
+
+
+OTHERS = (
+    QUESTION,
+    ask(QUESTION.image, "Who?", choices=("dog", "a large cat", "a large dog")),
+    ask(QUESTION.image, "How many dogs are there, and where?", choices=("two", "twenty-two")),
+)
+"""Questions about one picture, of unequal length and with unequal options."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["smolvlm", "phi3_v"])
+def test_questions_are_scored_together_as_alone(checkpoints: Checkpoints, kind: str) -> None:
+    texts, letters = [one.choices for one in OTHERS], [LETTERS] * len(OTHERS)
+    with loaded(checkpoints(kind, "float"), ADAPTERS[kind]()) as adapter:
+        for plan, options in ((PLAN, texts), (evolve(PLAN, choose="likelihood"), letters)):
+            assert adapter.batch_size(OTHERS, plan) == len(OTHERS)
+            together = adapter.score_choices_batch(OTHERS, options, plan)
+            for one, question, each in zip(together, OTHERS, options, strict=True):
+                alone = adapter.score_choices(question, each, plan)
+                assert isinstance(one, ChoiceScores)
+                assert one.tokens == alone.tokens or one is together[0]
+                assert one.loglikelihoods == pytest.approx(alone.loglikelihoods, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_several_questions_are_two_passes_behind_the_kept_prefix(smol: MlxAdapter) -> None:
+    scores(smol)
+    options = [LETTERS] * len(OTHERS)
+    assert passes(smol, lambda: smol.score_choices_batch(OTHERS, options, PLAN)) == 2
+
+
+def test_a_question_without_scores_costs_the_others_nothing(smol: MlxAdapter) -> None:
+    bad = ask(QUESTION.image, "Half of a pair: \ud800?", choices=CHOICES)
+    first, second, third = smol.score_choices_batch((QUESTION, bad, QUESTION), [CHOICES] * 3, PLAN)
+    assert isinstance(second, AnswerError)
+    for one in (first, third):
+        assert isinstance(one, ChoiceScores)
+        assert one.loglikelihoods == pytest.approx(scores(smol), abs=1e-3)
 
 
 def test_scoring_leaves_the_prefix_as_it_was(smol: MlxAdapter) -> None:

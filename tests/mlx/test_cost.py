@@ -170,9 +170,9 @@ class TestProfile:
 
 def _tiles(adapter: MlxAdapter, shape: tuple[int, int], edge: int | None) -> int:
     """How many tiles the processor really cuts."""
-    prepared = adapter._answering._prepare(  # type: ignore[union-attr]
+    prepared = adapter._ask().answering.readying.prepare(
         adapter.prompt(ask(picture())),
-        adapter._preparation.picture(ask(picture(*shape)), edge),
+        adapter._ask().preparation.picture(ask(picture(*shape)), edge),
         evolve(PLAN, image_longest_edge=edge),
     )
     pixels = prepared.pixels

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,13 +29,6 @@ def images(num_crops: int) -> Any:
     return SimpleNamespace(
         num_crops=num_crops, image_mean=published_phi.MEAN, image_std=published_phi.STD
     )
-
-
-@pytest.fixture(scope="module")
-def torch_process() -> Iterator[ProcessPoolExecutor]:
-    """A process for torch, which does not share one with MLX."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
 
 
 class TestPixels:

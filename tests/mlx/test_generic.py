@@ -38,7 +38,7 @@ def gemma(folder: Folder) -> Iterator[MlxAdapter]:
 
 def prepared(adapter: MlxAdapter) -> list[int]:
     """The ids of a prompt as the model gets them."""
-    from vqa_engine_adapters.mlx.generation import prepare
+    from vqa_engine_adapters.mlx.preparing import prepare
 
     question = ask(picture(), "What colour?")
     made = prepare(adapter._ready(), adapter.prompt(question), picture())

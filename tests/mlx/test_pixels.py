@@ -30,9 +30,9 @@ def adapter(request: pytest.FixtureRequest, checkpoints: Checkpoints) -> Any:
 
 
 def cutter(adapter: MlxAdapter) -> Cutter:
-    assert adapter._answering is not None
-    assert adapter._answering.cutter is not None
-    return adapter._answering.cutter
+    found = adapter._ask().answering.readying.cutter
+    assert found is not None
+    return found
 
 
 def processed(adapter: MlxAdapter, image: Image.Image) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def test_a_picture_cut_ahead_is_not_cut_again(
     monkeypatch.setattr(Cutter, "__call__", noted)
     picture(120, 90).save(tmp_path / "next.png")
     question = ask(tmp_path / "next.png")
-    adapter._preparation.prefetch(question)
+    adapter._ask().preparation.prefetch(question)
     assert adapter.answer(question, PLAN).token_ids == expected
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
@@ -93,8 +93,8 @@ def test_a_picture_that_is_known_is_not_cut_at_all(adapter: MlxAdapter, tmp_path
     picture(120, 90).save(tmp_path / "same.png")
     first, second = ask(tmp_path / "same.png"), ask(tmp_path / "same.png", "And the dog?")
     adapter.answer(first, PLAN)
-    adapter._preparation.prefetch(second)
-    assert adapter._preparation.picture(second, None).pixels is None
+    adapter._ask().preparation.prefetch(second)
+    assert adapter._ask().preparation.picture(second, None).pixels is None
 
 
 @pytest.mark.parametrize("model_type", ["smolvlm", "phi3_v"])
@@ -109,7 +109,7 @@ def test_a_bound_makes_the_same_answer_ahead_or_not(
         expected = adapter.answer(ask(tmp_path / "small.png"), bound).token_ids
         adapter.drop_caches()
         question = ask(tmp_path / "small.png")
-        adapter._preparation.prefetch(question)
+        adapter._ask().preparation.prefetch(question)
         assert adapter.answer(question, bound).token_ids == expected
 
 
@@ -118,6 +118,6 @@ def test_a_broken_picture_names_its_own_question(adapter: MlxAdapter, tmp_path: 
 
     (tmp_path / "broken.png").write_bytes(b"no picture")
     question = ask(tmp_path / "broken.png")
-    adapter._preparation.prefetch(question)
+    adapter._ask().preparation.prefetch(question)
     with pytest.raises(ImageError):
         adapter.answer(question, PLAN)

@@ -29,12 +29,12 @@ from tests.mlx.builders import (
 from vqa_engine.adapter import Answer, CacheHolder, GenerationPlan, ModelRef, Question
 from vqa_engine.errors import AnswerError, ConfigurationError, ImageError, OutOfMemory
 from vqa_engine.images import open_image
-from vqa_engine_adapters.mlx import answering
+from vqa_engine_adapters.mlx import answering, readying
 from vqa_engine_adapters.mlx import picture as picture_module
 from vqa_engine_adapters.mlx.driver import MlxAdapter
-from vqa_engine_adapters.mlx.generation import prepare
 from vqa_engine_adapters.mlx.generic import MlxVlm
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.preparing import prepare
 from vqa_engine_adapters.mlx.reuse import Key, Prefix, Prefixes
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
@@ -164,7 +164,7 @@ class TestWork:
             runs.append(given)
             return prepare(*given)
 
-        monkeypatch.setattr(answering, "prepare", counted)
+        monkeypatch.setattr(readying, "prepare", counted)
         asked(smol, [ask(picture(), text) for text in ("Who?", "Where?", "Why?")], PLAN)
         assert len(runs) == 1
 
@@ -196,7 +196,7 @@ class TestFallback:
                 super().load(model)
                 language = self._ready().model.language_model
                 language.make_cache = lambda: [RotatingKVCache(4096) for _ in range(2)]
-                self._answering = answering.Answering(self._ready(), self.family, reuse=True)
+                self._ask().answering = answering.Answering(self._ready(), self.family, reuse=True)
 
         questions = [ask(picture(), "Who?"), ask(picture(), "Where?")]
         with (
@@ -216,10 +216,11 @@ class TestFallback:
         model = smol._ready()
         model.model.language_model._rope_deltas = None
         plain = answering.Answering(model, smol.family, reuse=True)
-        prompt, image = smol.prompt(ask(picture())), smol._preparation.picture(ask(picture()), None)
+        prompt = smol.prompt(ask(picture()))
+        image = smol._ask().preparation.picture(ask(picture()), None)
         answer = plain.generate({0: prompt}, image, PLAN)[0]
         assert answer.ids == smol.answer(ask(picture()), PLAN).token_ids
-        assert plain.prefixes.nbytes == 0
+        assert plain.readying.prefixes.nbytes == 0
 
     def test_when_switched_off(self, checkpoints: Checkpoints) -> None:
         with loaded(checkpoints("smolvlm", "float"), SmolVlm(), reuse="off") as adapter:
@@ -310,30 +311,28 @@ class TestPrefetch:
     ) -> None:
         turned().save(tmp_path / "next.png")
         present, coming = ask(picture()), ask(tmp_path / "next.png")
-        smol._preparation.prefetch(coming)
+        smol._ask().preparation.prefetch(coming)
         smol.answer(present, PLAN)
         answer = smol.answer(evolve(coming), PLAN)
         assert sorted(name.partition("_")[0] for name in opened) == ["MainThread", "prefetch"]
         assert smol.answer(ask(turned()), PLAN).token_ids == answer.token_ids
 
     def test_is_no_ones_when_another_comes(self, smol: MlxAdapter, opened: list[str]) -> None:
-        smol._preparation.prefetch(ask(turned()))
+        smol._ask().preparation.prefetch(ask(turned()))
         answer = smol.answer(ask(picture()), PLAN)
         assert "MainThread" in opened
         smol.drop_caches()
         assert smol.answer(ask(picture()), PLAN).token_ids == answer.token_ids
 
     def test_fails_when_it_is_asked(self, smol: MlxAdapter) -> None:
-        smol._preparation.prefetch(ask(Path("nowhere.png")))
+        smol._ask().preparation.prefetch(ask(Path("nowhere.png")))
         with pytest.raises(ImageError) as caught:
             smol.answer(evolve(ask(Path("nowhere.png")), question_id=7), PLAN)
         assert caught.value.question_id == 7
 
     def test_ends_with_the_model(self, checkpoints: Checkpoints) -> None:
-        adapter = SmolVlm()
-        adapter._preparation.prefetch(ask(picture()))
-        with loaded(checkpoints("smolvlm", "float"), adapter):
-            adapter._preparation.prefetch(ask(picture()))
+        with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:
+            adapter._ask().preparation.prefetch(ask(picture()))
         names = [thread.name for thread in threading.enumerate()]
         assert not any(name.startswith("prefetch") for name in names)
 

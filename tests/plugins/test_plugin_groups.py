@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import a_distribution, a_question
+from tests.builders import a_distribution, a_question, questions
 from vqa_engine import load_questions
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions.given import GivenQuestions
+from vqa_engine.questions.selection import select
 from vqa_engine.scoring import Metric, Scoreboard, aggregate, metric
 
 MODULE = """
@@ -70,11 +71,15 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         a_distribution(tmp_path, f"pkg{number}", entry_points, modules=modules, group=group)
 
 
+@pytest.mark.slow
 def test_a_question_set_of_another_package_takes_options() -> None:
-    assert isinstance(load_questions("numbered:count=3"), GivenQuestions)
-    assert len(load_questions("numbered:count=3", limit=2)) == 2
+    asked = load_questions("numbered:count=3")
+    assert list(asked) == questions(3)
+    assert asked.digest() == GivenQuestions(questions(3)).digest()
+    assert len(select(asked, limit=2)) == 2
 
 
+@pytest.mark.slow
 def test_a_format_of_another_package_reads_files_that_end_so(tmp_path: Path) -> None:
     file = tmp_path / "my.list"
     file.write_text(json.dumps([1, 2, 3, 4]))
@@ -88,6 +93,7 @@ def test_what_may_be_given_names_the_plugins_as_well() -> None:
         load_questions("no-such-set")
 
 
+@pytest.mark.slow
 def test_a_metric_of_another_package_scores() -> None:
     assert metric("listed").grade("red", a_question(1, answers=("red",))).value == 1.0
 
@@ -95,9 +101,15 @@ def test_a_metric_of_another_package_scores() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("misnamed", "calls itself 'other'"),
-        ("number", "returns int, which does not implement Metric"),
-        ("bad", "of pkg1 1.0 is installed, but its import failed: ZeroDivisionError"),
+        pytest.param("misnamed", "calls itself 'other'", marks=pytest.mark.slow),
+        pytest.param(
+            "number", "returns int, which does not implement Metric", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "bad",
+            "of pkg1 1.0 is installed, but its import failed: ZeroDivisionError",
+            marks=pytest.mark.slow,
+        ),
         ("gone", "choose from: anls, .*, bad, .*, vqa-v2-official"),
         ("vqa_v2_oficial", "did you mean 'vqa-v2-official'"),
     ],
@@ -107,6 +119,7 @@ def test_a_metric_that_will_not_do_says_why(name: str, said: str) -> None:
         metric(name)
 
 
+@pytest.mark.slow
 def test_a_set_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="gave Listed, which is no QuestionSet"):
         load_questions("none")
@@ -128,6 +141,7 @@ def test_the_engine_s_own_come_through_the_same_door() -> None:
     assert {".json", ".jsonl", "shapes"} <= set(plugins.names(plugins.QUESTION_SETS))
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_package_is_added_to_any_metric() -> None:
     board = Scoreboard(metric("listed+worst"))
     for said in ("red", "blue", "green"):

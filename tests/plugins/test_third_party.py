@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import png
-from tests.environments import EXAMPLES, ROOT, Environment, Wheels
+from tests.environments import ROOT, Environment, Wheels
 
 pytestmark = [
     pytest.mark.slow,
@@ -16,15 +16,6 @@ pytestmark = [
 ]
 
 EVERYBODY = ("colour_average", "old_palette", "smolvlm")
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
-    """vqa-engine and all the examples, built from the checkout."""
-    made = Wheels(tmp_path_factory.mktemp("wheels"))
-    for project in (ROOT, *(file.parent for file in EXAMPLES.glob("*/pyproject.toml"))):
-        made.build(project)
-    return made
 
 
 @pytest.fixture(scope="module")

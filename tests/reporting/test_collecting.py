@@ -68,9 +68,9 @@ def test_a_row_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     record(run, *rows[:15])
     collector, decoded, seen = a_collector(), stored.decoded_row, list[str]()
 
-    def watched(adapter: str, row: bytes, question: bytes) -> Row:
+    def watched(adapter: str, key: object, row: bytes, question: bytes) -> Row:
         seen.append(adapter)
-        return decoded(adapter, row, question)
+        return decoded(adapter, key, row, question)
 
     monkeypatch.setattr(stored, "decoded_row", watched)
     for new in (15, 5, 0):

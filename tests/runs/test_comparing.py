@@ -60,7 +60,7 @@ def test_another_prompt_is_refused_and_compared_anyway(tmp_path: Path) -> None:
     briefly = GenerationPlan(prompt="{question} Briefly.")
     with Engine(adapters=[fakes.Oracle], plan=briefly, isolation="inline") as engine:
         engine.run(questions(3), second.run)
-    with pytest.raises(NotComparable, match=r"prompt: None and \{question\} Briefly"):
+    with pytest.raises(NotComparable, match=r"prompt: none and '\{question\} Briefly\.'"):
         compare_runs(first, second)
     assert compare_runs(first, second, anyway=True).count == 3
 
@@ -69,7 +69,7 @@ def test_another_prompt_is_refused_and_compared_anyway(tmp_path: Path) -> None:
 def test_other_questions_are_refused_and_compared_anyway(tmp_path: Path) -> None:
     first = run(tmp_path / "a", questions(3), fakes.Oracle)
     second = run(tmp_path / "b", questions(5), fakes.Oracle)
-    with pytest.raises(NotComparable, match=r"question_digest: .* with --anyway"):
+    with pytest.raises(NotComparable, match=r"card: they differ\).* with --anyway"):
         compare_runs(Side(first), Side(second))
     found = compare_runs(Side(first), Side(second), anyway=True)
     assert (found.count, found.unpaired) == (3, 2)
@@ -81,7 +81,7 @@ def test_the_same_questions_about_other_data_are_refused(tmp_path: Path) -> None
     for side, commit in zip(sides, ("1", "2", None), strict=True):
         noted = evolve(read_manifest(side.run), question_data=commit and f"owner/pets@{commit}")
         (side.run / FILE).write_bytes(noted.encode())
-    with pytest.raises(NotComparable, match="question_data: owner/pets@1 and owner/pets@2"):
+    with pytest.raises(NotComparable, match="the data: 'owner/pets@1' and 'owner/pets@2'"):
         compare_runs(sides[0], sides[1])
     assert compare_runs(sides[0], sides[2]).count == 3  # a run that noted none yet
 
@@ -96,7 +96,7 @@ def test_other_prompts_are_refused(tmp_path: Path) -> None:
         with Engine(adapters=[spec], isolation="inline") as engine:
             engine.run(questions(2), output)
         sides.append(Side(output))
-    with pytest.raises(NotComparable, match=r"option instruction: Answer briefly\. and Think"):
+    with pytest.raises(NotComparable, match=r"option instruction: 'Answer briefly\.' and 'Think"):
         compare_runs(sides[0], sides[1])
     assert compare_runs(sides[0], sides[1], anyway=True).count == 2
 

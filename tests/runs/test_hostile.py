@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,9 +21,12 @@ import pytest
 from click.testing import CliRunner
 
 from vqa_engine.errors import JournalError, RunError
+from vqa_engine.reporting.view import Viewer
+from vqa_engine.results import MemoryEvent
 from vqa_engine.runs import database
 from vqa_engine.runs.directory import RunDirectory, open_journal
 from vqa_engine.runs.journal import FILE, Journal
+from vqa_engine.runs.manifest import FILE as MANIFEST
 from vqa_engine.runs.rescoring import score_run
 from vqa_engine_cli.main import cli
 
@@ -81,9 +88,9 @@ def test_a_journal_of_other_tables_is_refused_and_left_alone(run: Path, said: st
     with closing(sqlite3.connect(run / FILE)) as db:
         db.executescript(said)
     before = (run / FILE).read_bytes()
-    for read_only in (True, False):
+    for use in (database.READING, database.WRITING):
         with pytest.raises(JournalError):
-            Journal(run / FILE, read_only=read_only)
+            Journal(run / FILE, use=use)
     assert (run / FILE).read_bytes() == before
 
 
@@ -114,9 +121,7 @@ def test_intact_rows_are_scored_without_the_damaged_ones(
     run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = score_run(run).scores["a"][0].overall
-    with closing(sqlite3.connect(run / FILE)) as db:
-        db.execute("UPDATE rows SET record = '{' WHERE id IN (1, 2)")
-        db.commit()
+    damage(run)
     with pytest.raises(JournalError, match="--salvage"):
         score_run(run)
     kept = score_run(run, salvage=True).scores["a"][0].overall
@@ -124,15 +129,125 @@ def test_intact_rows_are_scored_without_the_damaged_ones(
     assert "2 of its rows cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize("command", ["show --json --limit 99", "memory", "export", "score"])
-def test_a_damaged_run_is_read_with_salvage(run: Path, command: str) -> None:
+READING = (
+    *("show {} --json --limit 99", "memory {}", "export {}", "score {}", "score {} {other}"),
+    *("compare {} {other}", "report {}"),
+)
+
+
+@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize("damaged", ["rows", "manifest"])
+def test_a_damaged_run_is_read_with_salvage(
+    run: Path, made: Path, command: str, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(run) if damaged == "rows" else (run / MANIFEST).write_text("{")
+    words = command.format(run, other=made).split()
+    refused = CliRunner().invoke(cli, words)
+    assert (refused.exit_code, "--salvage" in refused.output) == (1, True)
+    done = CliRunner().invoke(cli, [*words, "--salvage"])
+    if damaged == "manifest" and "other" in command:  # nobody knows whether they asked the same
+        assert (done.exit_code, "manifest" in done.output or "may be" in done.output) == (1, True)
+        return
+    assert done.exit_code == 0, done.output
+    assert caplog.messages
+    assert "2 of its rows cannot" in caplog.text or damaged == "manifest"
+
+
+def test_a_look_shows_what_can_be_read(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damage(run)
+    for command in (["status", str(run)], ["runs", str(run.parent)]):
+        caplog.clear()
+        said = CliRunner().invoke(cli, command)
+        assert (said.exit_code, "38/40" in said.output) == (0, True), said.output
+        assert "2 of its rows cannot be read" in caplog.text
+    assert json.loads(CliRunner().invoke(cli, ["status", "--json", str(run)]).output)["unread"] == 2
+
+
+def test_the_page_of_a_damaged_run_says_what_is_left_out(run: Path) -> None:
+    damage(run)
+    with Viewer([run], (), (), salvage=True) as viewer:
+        assert "run is damaged: 2 rows cannot be read" in viewer.snapshot.page
+
+
+def test_a_salvaged_journal_has_what_another_has(made: Path) -> None:
+    with closing(open_journal(made)) as one, closing(open_journal(made, salvage=True)) as other:
+        assert other.unread == 0
+        for read in (
+            lambda journal: journal.labels(),
+            lambda journal: journal.tally("a", 50),
+            lambda journal: journal.begun("a"),
+            lambda journal: list(journal.placed_rows("a", failed=False)),
+            lambda journal: list(journal.placed_rows("a", failed=True)),
+            lambda journal: list(journal.rows_after("a", 7)),
+            lambda journal: list(journal.events()),
+        ):
+            assert read(one) == read(other)
+
+
+def test_a_tree_that_leads_to_one_page_again_and_again_ends(run: Path) -> None:
+    """Eight levels of two hundred ways each are more events than anybody can wait for."""
+    with closing(Journal(run / FILE)) as journal:
+        event = MemoryEvent(strategy="s", call="c", detail="d" * 999)
+        journal.record_events("a", (event,) * 99)
+    with closing(sqlite3.connect(run / FILE)) as db:
+        ((root,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'")
+    content = bytearray((run / FILE).read_bytes())
+    pages = [memoryview(content)[at : at + 4096] for at in range(0, len(content), 4096)]
+    leaves = [number for number, page in enumerate(pages, 1) if b"d" * 999 in bytes(page)]
+    for page, child in pairwise((root, *leaves[:8])):
+        leading(pages[page - 1], child)
+    (run / FILE).write_bytes(content)
+    with closing(open_journal(run)) as journal, pytest.raises(JournalError, match="second time"):
+        list(journal.events())
+    with closing(open_journal(run, salvage=True)) as journal:
+        assert len(list(journal.events())) < 99
+
+
+def leading(page: memoryview, child: int) -> None:
+    """Make of a page of SQLite one that leads to another two hundred times.
+
+    https://sqlite.org/fileformat2.html#b_tree_pages
+    """
+    cells = 200
+    start = 4096 - 5 * cells
+    page[:12] = struct.pack(">BHHHBI", 5, 0, cells, start, 0, child)
+    for cell in range(cells):
+        at = start + 5 * cell
+        page[12 + 2 * cell : 14 + 2 * cell] = at.to_bytes(2)
+        page[at : at + 5] = struct.pack(">IB", child, 127)
+
+
+@pytest.mark.parametrize(
+    "said", ["UPDATE rows SET cause = x'ff' WHERE id = 0", "UPDATE in_flight SET tries = 'many'"]
+)
+def test_a_column_of_another_type_is_one_sentence(run: Path, said: str) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute(said)
+        db.commit()
+    with closing(open_journal(run)) as journal:
+        read = partial(journal.tally, "a") if "cause" in said else partial(journal.tries, "a", 41)
+        with pytest.raises(JournalError, match="cannot be read"):
+            read()
+    assert CliRunner().invoke(cli, ["status", str(run)]).exit_code == 0
+
+
+def test_a_row_with_the_question_of_another_is_damaged(run: Path) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        db.execute(
+            "UPDATE questions SET record = (SELECT record FROM questions WHERE id = 2) WHERE id = 1"
+        )
+        db.commit()
+    page = ["report", str(run)]
+    assert "its question is another" in CliRunner().invoke(cli, page).output
+    assert CliRunner().invoke(cli, [*page, "--salvage"]).exit_code == 0
+    with closing(open_journal(run, salvage=True)) as journal:
+        assert journal.unread == 1
+
+
+def damage(run: Path) -> None:
     with closing(sqlite3.connect(run / FILE)) as db:
         db.execute("UPDATE rows SET record = '{' WHERE id IN (1, 2)")
         db.commit()
-    words = [*command.split(), str(run)]
-    refused = CliRunner().invoke(cli, words)
-    assert (refused.exit_code, "--salvage" in refused.output) == (1, True)
-    assert CliRunner().invoke(cli, [*words, "--salvage"]).exit_code == 0
 
 
 @pytest.mark.slow

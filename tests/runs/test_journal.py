@@ -262,6 +262,7 @@ for number in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_at_most_the_question_in_flight(tmp_path: Path) -> None:
     file = tmp_path / FILE
     writer = subprocess.Popen(
@@ -341,7 +342,7 @@ def test_a_damaged_row_is_one_sentence_that_names_it(tmp_path: Path, change: str
         journal._db.execute(change)
     with (
         closing(open_journal(tmp_path)) as journal,
-        pytest.raises(JournalError, match=r"question 'two' of 'a' .* cannot be read: .*--fresh"),
+        pytest.raises(JournalError, match=r"question 'two' of 'a' .* cannot be read: .*--salvage"),
     ):
         list(journal.rows())
 
@@ -375,8 +376,11 @@ def test_another_format_is_one_sentence_and_left_alone(tmp_path: Path, made: str
     with closing(sqlite3.connect(tmp_path / FILE)) as other:
         other.executescript(made)
     before = (tmp_path / FILE).read_bytes()
-    for open_it in (Journal, lambda file: open_journal(file.parent)):
-        with pytest.raises(JournalError, match=r"not written by this version.*--output"):
+    for open_it, remedy in (
+        (Journal, "--output"),
+        (lambda file: open_journal(file.parent), "the version that wrote it"),
+    ):
+        with pytest.raises(JournalError, match=rf"not written by this version.*{remedy}"):
             open_it(tmp_path / FILE)
     assert (tmp_path / FILE).read_bytes() == before
 

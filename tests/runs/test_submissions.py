@@ -64,11 +64,24 @@ def test_mmbench_gets_what_the_model_said() -> None:
         "index\tquestion\tA\tB\tC\tD\tprediction",
         "5\tWhich?\tcat\tdog\t\t\tB) dog",
     ]
+    prompt = row("B", question_id=5, text="Hint: x\nWhich?\nA. …", labels={"asked": "Which?"})
+    assert written("mmbench", [prompt]).splitlines()[1] == "5\tWhich?\t\t\t\t\tB"
 
 
 def test_a_part_of_a_test_set_is_refused() -> None:
     with pytest.raises(ScoringError, match=r"set has 1 questions, and VizWiz's server.* of 8,000"):
         submitted(submission("vizwiz"), [row("yes")])
+
+
+def test_gqa_wants_every_question_of_a_split() -> None:
+    assert submission("gqa").counts == (172174, 1340048, 713449, 4237524)
+    with pytest.raises(ScoringError, match=r"set has 1 questions, and GQA's server .* of 172,174"):
+        submitted(submission("gqa"), [row("yes")])
+
+
+@pytest.mark.parametrize("name", plugins.names(plugins.SUBMISSIONS))
+def test_every_server_says_how_many_questions_it_scores(name: str) -> None:
+    assert min(submission(name).counts) > 1000
 
 
 def test_a_question_without_an_answer_is_refused_unless_wanted_empty() -> None:
@@ -86,8 +99,3 @@ def test_an_id_that_the_server_does_not_know_is_refused() -> None:
 def test_an_unknown_server_is_named() -> None:
     with pytest.raises(ConfigurationError, match="There is no submission 'vizwitz'; did you mean"):
         submission("vizwitz")
-
-
-@pytest.mark.parametrize("name", plugins.names(plugins.SUBMISSIONS))
-def test_every_submission_can_be_made(name: str) -> None:
-    assert submission(name).server

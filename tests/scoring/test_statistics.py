@@ -145,3 +145,8 @@ def test_the_bootstrap_is_the_same_each_time_and_says_nothing_of_one_cluster() -
     clusters = as_counts(drawn(random.Random(5), 20, 3, 0.3))
     assert bootstrap(clusters, mean) == bootstrap(clusters, mean)
     assert bootstrap(clusters[:1], mean) == {}
+
+
+def test_a_figure_that_no_draw_changes_has_no_interval() -> None:
+    clusters = as_counts([[1.0], [1.0, 1.0], [1.0]])
+    assert bootstrap(clusters, mean) == {}

@@ -103,7 +103,7 @@ def test_the_loggers_stay_as_they_are(
 ) -> None:
     logger.setLevel(logging.ERROR)
     heard: list[Note] = []
-    notes = Notes(Noting(), heard.append)
+    notes = Notes.of(Noting(), heard.append)
     notes.open()
     for level in (logging.INFO, logging.ERROR):
         log.log(level, "at %d", level)
@@ -118,7 +118,7 @@ def test_arguments_that_do_not_fit_cost_no_answer(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger, "propagate", False)  # pytest's own handler would raise
-    notes = Notes(Noting(), lambda note: None)
+    notes = Notes.of(Noting(), lambda note: None)
     notes.open()
     log.info("%d", "no number")
     notes.close()
@@ -136,7 +136,7 @@ def test_two_that_listen_at_one_time_make_nobody_above_hear_twice(
 ) -> None:
     """Each closes when it likes; whoever is above hears a warning once all the while."""
     heard = list[Note]()
-    first, second = Notes(Noting(), heard.append), Notes(Noting(), heard.append)
+    first, second = Notes.of(Noting(), heard.append), Notes.of(Noting(), heard.append)
     for change in (first.open, second.open, first.close, second.close):
         change()
         log.warning("once")

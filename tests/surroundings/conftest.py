@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.reporting.builders import a_run, many
-
-Room = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,32 @@ def test_what_is_no_regular_file_is_refused_at_once(
     assert name in sentence or kind == "folder"
 
 
+WRITES = (
+    *("export {run} -o given", "export {run} --format csv -o given", "report {run} -o given"),
+    *("new-adapter hue -o given", "run --limit 1 -o given"),
+)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["socket", "circle", "folder of a file"])
+@pytest.mark.parametrize("use", WRITES)
+def test_what_cannot_be_written_to_is_one_sentence(
+    use: str, kind: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = use.format(run=finished).split()
+    if kind == "folder of a file":
+        Path("given").touch()
+        words[-1] = "given/deeper"
+    else:
+        KINDS[kind](Path("given"))
+    said = CliRunner().invoke(cli, words)
+    assert said.exit_code in {1, 2}, said.output
+    assert "which is a bug" not in said.stderr
+    (sentence,) = (line for line in said.stderr.splitlines() if line.startswith("Error: "))
+    assert "given" in sentence
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("use", USES)
 def test_a_file_without_permission_is_one_sentence(

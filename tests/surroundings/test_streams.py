@@ -60,6 +60,28 @@ def test_reading_commands_end_well_whatever_the_streams_are(run: Path, name: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["full", "stderr closed", "all closed", "readers gone", "ascii"])
+def test_other_commands_end_well_whatever_the_streams_are(
+    run: Path, name: str, tmp_path: Path
+) -> None:
+    how, code = STREAMS[name]
+    lines = [
+        *("tasks", "tasks show gqa", f"view {run}", f"report {run} -o {tmp_path / 'p'}"),
+        *(f"compare {run} -a a -a b", "pull nobody@nowhere", "ask --no-such-option", "help run"),
+    ]
+    if name == "all closed":  # these start workers
+        lines += [f"run -q --limit 1 --fresh -o {tmp_path / 'r'}", "doctor"]
+    other = {"pull": 1, "ask": 2}
+    for line, (got, out, err) in zip(
+        lines, attempts(run, *((how, line.split()) for line in lines)), strict=True
+    ):
+        assert got == other.get(line.split()[0], code), (line, out, err)
+        assert "Traceback" not in out + err
+        assert "is a bug" not in out + err
+        assert err.count("\n") < 12, err
+
+
+@pytest.mark.slow
 def test_tables_are_drawn_in_what_the_stream_has(run: Path) -> None:
     (narrow, whole) = attempts(
         run, (["narrow", "ascii"], ["score", str(run)]), (["whole"], ["score", str(run)])

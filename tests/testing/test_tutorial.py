@@ -52,10 +52,8 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def reader(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     """A reader with vqa-engine installed, and an empty folder."""
-    wheels = Wheels(tmp_path_factory.mktemp("wheels"))
-    wheels.build(ROOT)
     environment = Environment.make(tmp_path_factory.mktemp("tutorial") / "environment")
     environment.install(wheels, "vqa-engine", engine=True)
     return Reader(tmp_path_factory.mktemp("hello"), environment)

@@ -40,10 +40,10 @@ class Cramped(SmolVlmTorch):
 class Unmasked(Transformers):
     """Its code forgets the mask, so a padded row sees its padding."""
 
-    def _trial(self) -> Any:
-        generate = self._ready().model.generate
-        self._ready().model.generate = lambda attention_mask, **rest: generate(**rest)
-        return super()._trial()
+    def _begin(self, loaded: Any, family: Any) -> None:
+        generate = loaded.model.generate
+        loaded.model.generate = lambda attention_mask, **rest: generate(**rest)
+        super()._begin(loaded, family)
 
 
 class Exhausted(SmolVlmTorch):

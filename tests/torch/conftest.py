@@ -1,8 +1,7 @@
-"""Fixtures of the torch tests: the process that they share, and checkpoints made in it."""
+"""Fixtures of the torch tests: checkpoints made in the process that they share."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,11 +15,9 @@ Folder = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
-def process() -> Iterator[ProcessPoolExecutor]:
-    """One process with torch in it and without MLX."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=inside.start) as pool:
-        yield pool
+def process(torch_process: ProcessPoolExecutor) -> ProcessPoolExecutor:
+    """The process with torch in it."""
+    return torch_process
 
 
 @pytest.fixture(scope="session")

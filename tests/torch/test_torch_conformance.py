@@ -5,7 +5,6 @@ The classes named `Conforms…` are collected in that process only.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -113,7 +112,6 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
     done = subprocess.run(
         [*command, "-o", f"python_classes={PREFIX}", f"--junitxml={report}", *asked],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # torch's threads wait for each other busily
         capture_output=True,
         text=True,
         check=False,

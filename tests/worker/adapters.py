@@ -73,6 +73,24 @@ class Looks(Echo):
         return Answer(text=f"{kind} {picture.size} {colour} {facts}", plan=plan)
 
 
+class Moves(Echo):
+    """Works in another folder than it was started in."""
+
+    def load(self, model: ModelRef) -> None:
+        super().load(model)
+        os.chdir("/")
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer(text=f"{open_image(question).size}", plan=plan)
+
+
+class ReadsText(Echo):
+    """Says what a file holds, as runtimes read the files of a checkpoint."""
+
+    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
+        return Answer(text=Path(question.text).read_text(), plan=plan)
+
+
 class Remembers(Echo):
     """Says whether the image is the very object of the last question."""
 

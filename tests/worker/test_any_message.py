@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.builders import a_question
 from tests.worker import PLAN
-from tests.worker.test_nonsense import HELLO, HUGE, LEFT, REFUSED, framed, ready, said
+from tests.worker.parrot import HELLO, LEFT, REFUSED, framed, ready, said
+from tests.worker.test_nonsense import HUGE
 from vqa_engine.crew.place import Terms
 from vqa_engine.crew.ray_session import RaySession
 from vqa_engine.errors import VqaEngineError

@@ -100,6 +100,7 @@ def test_a_batch_has_the_patience_of_all_its_questions(open_session: Opener) -> 
     assert sizes(replies_to(session, asked(*"abcd"))) == [4] * 4
 
 
+@pytest.mark.slow
 def test_a_wish_for_a_fresh_process_loses_no_answer(open_session: Opener) -> None:
     session = open_session("TogetherRecycled")
     session.load()

@@ -47,7 +47,7 @@ def test_progress_is_reported(isolation: str) -> None:
 
 @pytest.mark.slow
 def test_a_download_may_take_longer_than_a_load() -> None:
-    assert asked(2 * LOAD) == list(range(11))
+    assert asked(1.25 * LOAD) == list(range(11))
 
 
 @pytest.mark.slow

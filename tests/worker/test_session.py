@@ -288,3 +288,27 @@ def test_a_typed_error_of_load_comes_back_as_itself(open_session: Opener) -> Non
         "Download it.",
     )
     assert "cannot be loaded (tried here, then there)" in str(error)
+
+
+@pytest.mark.slow
+def test_a_worker_reads_utf8_whatever_the_locale(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").write_text("café ▁", "utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for variable, value in locale.items():
+        monkeypatch.setenv(variable, value)
+    session = open_session("ReadsText")
+    session.load()
+    assert answered(reply_to(session, ask(str(tmp_path / "text")), PLAN)).text == "café ▁"
+
+
+def test_an_adapter_may_change_the_current_folder(
+    open_session: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (3, 2)).save("a.png")
+    session = open_session("Moves")
+    session.load()
+    reply = reply_to(session, ask("size", image=Path("a.png")), PLAN)
+    assert answered(reply).text == "(3, 2)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -15,13 +16,16 @@ from attrs import frozen
 
 from vqa_engine.adapter import BUILTIN, ModelRef
 from vqa_engine.errors import CheckpointError
-from vqa_engine.files import at_home
+from vqa_engine.files import at_home, read_regular
 from vqa_engine_adapters.checkpoints import hub
 from vqa_engine_adapters.checkpoints.headers import Tensor, read_header
 from vqa_engine_adapters.checkpoints.transfer import Report
 from vqa_engine_adapters.families.family import Config, Family
 
 log = logging.getLogger(__name__)
+
+LARGEST = 256 << 20
+"""Bytes of a configuration file; tokenizers of a million words have some 30 MB."""
 
 
 @frozen(kw_only=True)
@@ -182,10 +186,19 @@ def read(name: str, folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or broken; the text names it.
     """
+    _check_files(name, folder)
     config, settings = _configuration(name, folder)
     return Checkpoint(
         name=name, folder=folder, config=config, settings=settings, tensors=_tensors(name, folder)
     )
+
+
+def _check_files(name: str, folder: Path) -> None:
+    """See that no runtime will wait for a pipe, or read a device that never ends."""
+    for place, _, names in os.walk(folder):
+        for file in (Path(place, each) for each in names):
+            if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113  these never raise
+                raise _broken(name, file, "is not a regular file")
 
 
 def _configuration(name: str, folder: Path) -> tuple[Config, Config]:
@@ -194,16 +207,19 @@ def _configuration(name: str, folder: Path) -> tuple[Config, Config]:
     for file in hub.SETTINGS:
         if (folder / file).is_file():
             entries = _json(name, folder / file)
-            settings |= entries | dict(entries.get("image_processor", {}))
+            own = entries.get("image_processor", {})
+            if not isinstance(own, dict):
+                raise _broken(name, folder / file, "has an image_processor that is no JSON object")
+            settings |= entries | own
     return config, settings
 
 
 def _json(name: str, file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file, LARGEST).decode())
     except FileNotFoundError as error:
         raise _broken(name, file, "is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _broken(name, file, "is not readable JSON") from error
     if not isinstance(content, dict):
         raise _broken(name, file, "is not a JSON object")
@@ -229,8 +245,10 @@ def weight_files(name: str, folder: Path) -> Sequence[Path]:
     """The index's shards, else every safetensors file (mlx_vlm/utils.py, `load_model`)."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = _json(name, index).get("weight_map", {}).values()
-        return [folder / shard for shard in sorted(set(shards))]
+        shards = _json(name, index).get("weight_map", {})
+        if not isinstance(shards, dict) or not all(isinstance(one, str) for one in shards.values()):
+            raise _broken(name, index, "has a weight_map that names no files")
+        return [folder / shard for shard in sorted(set(shards.values()))]
     files = sorted(folder.glob("*.safetensors"))
     files = [file for file in files if not file.name.endswith("consolidated.safetensors")]
     if not files:

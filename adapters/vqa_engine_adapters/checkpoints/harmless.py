@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
-from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
+from vqa_engine.files import read_regular, real
+from vqa_engine_adapters.checkpoints.checkpoint import LARGEST, Checkpoint
 from vqa_engine_adapters.checkpoints.hub import DATA
 from vqa_engine_adapters.swapping import swapped
 
@@ -108,7 +109,7 @@ def _show(folder: Path, shown: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         without = _named(file)
         if without is None:
-            target.symlink_to(file.resolve())
+            target.symlink_to(real(file))
         else:
             target.write_text(json.dumps(without), encoding="utf-8")
 
@@ -118,7 +119,7 @@ def _named(file: Path) -> Any | None:
     if not fnmatch(file.name, "*config*.json"):
         return None
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_regular(file, LARGEST))
     except (OSError, ValueError, RecursionError):
         return None  # no runtime can read it either
     without = _without_code(content)

@@ -7,11 +7,14 @@ dtype, shape, data_offsets), then the data (github.com/huggingface/safetensors, 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+
+from vqa_engine.files import open_regular
 
 _LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the reference implementation."""
@@ -40,8 +43,8 @@ def read_header(file: Path) -> dict[str, Tensor]:
         ValueError: it is not a safetensors file, or not a whole one; the text says why.
         OSError: it cannot be read.
     """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or not 0 < length <= min(_LONGEST_HEADER, size):
             raise ValueError("it has no safetensors header")
@@ -57,7 +60,7 @@ def _parse(raw: bytes) -> dict[str, Tensor]:
     try:
         header = json.loads(raw)
         return {name: _tensor(entry) for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("its safetensors header is not readable") from error
 
 

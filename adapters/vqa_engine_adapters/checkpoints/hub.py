@@ -24,7 +24,10 @@ DATA = ("*.json", "*.jsonl", "*.safetensors", "*.model", "*.tiktoken", "*.txt", 
 SETTINGS = ("preprocessor_config.json", "processor_config.json")
 """The files that may hold a processor's settings; a checkpoint has one of them or both."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG),
+)
 
 
 def cached(name: str, model: ModelRef) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -23,34 +22,28 @@ class TooLarge(Exception):
     """The answer has more than `LARGEST` bytes."""
 
 
-class TooSlow(Exception):
-    """The whole answer did not come in time, though bytes of it did."""
-
-
 def bounded_answer(
     http: httpx2.Client, method: str, path: str, content: Mapping[str, Any] | None, timeout: float
 ) -> httpx2.Response:
-    """The answer to a request, read within `timeout` seconds in all.
+    """The answer to a request of a `punctual` client, read within `timeout` seconds in all.
 
-    httpx2's own timeout is for each piece: a server that sends a byte at a time never runs
-    into it. The answer's body is bounded after it was unpacked.
+    The answer's body is bounded after it was unpacked.
 
     Raises:
-        TooLarge, TooSlow: as they say.
-        httpx2.TransportError: there was no answer.
+        TooLarge: it has too many bytes.
+        httpx2.TransportError: there was no answer, or it did not come in time.
     """
     import httpx2
 
-    deadline = monotonic() + timeout
+    from vqa_engine_adapters.http.deadline import within
+
     limits = httpx2.Timeout(timeout, connect=min(CONNECT, timeout))
-    with http.stream(method, path, json=content, timeout=limits) as response:
+    with within(timeout), http.stream(method, path, json=content, timeout=limits) as response:
         body = bytearray()
         for piece in response.iter_bytes():
             body += piece
             if len(body) > LARGEST:
                 raise TooLarge(f"the answer has more than {LARGEST >> 20} MiB")
-            if monotonic() > deadline:
-                raise TooSlow
         headers = [
             pair for pair in response.headers.multi_items() if pair[0] not in _OF_THE_TRANSFER
         ]

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from attrs import define, frozen
 
 from vqa_engine.errors import AnswerError, BackendGone, ConfigurationError, VqaEngineError
-from vqa_engine_adapters.http.bounds import TooLarge, TooSlow, bounded_answer, without_key
+from vqa_engine_adapters.http.bounds import TooLarge, bounded_answer, without_key
 from vqa_engine_adapters.http.options import Options
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Client:
             return _Fault(str(error), away=True)
         try:
             response = bounded_answer(address.http, method, path, content, timeout)
-        except (httpx2.ReadTimeout, TooSlow):
+        except httpx2.ReadTimeout:
             return _Fault(f"no answer within {timeout:g} s", away=False)
         except TooLarge as error:
             return _Fault(str(error), away=False)
@@ -278,13 +278,26 @@ def _released() -> AnswerError:
 def _session(url: str, options: Options, key: str | None) -> httpx2.Client:
     import httpx2
 
-    return httpx2.Client(
-        base_url=url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        limits=httpx2.Limits(max_connections=options.most_in_flight),
-        # A proxy of the environment cannot reach this machine's own servers.
-        trust_env=urlsplit(url).hostname not in _LOOPBACK,
-    )
+    from vqa_engine_adapters.http.deadline import punctual
+
+    if key and not (key.isascii() and key.isprintable()):
+        raise ConfigurationError(
+            f"The key in the environment variable {options.api_key_env} has characters that no "
+            "request can carry. Set it again, without line breaks."
+        )
+    try:
+        http = httpx2.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            limits=httpx2.Limits(max_connections=options.most_in_flight),
+            # A proxy of the environment cannot reach this machine's own servers.
+            trust_env=urlsplit(url).hostname not in _LOOPBACK,
+        )
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise ConfigurationError(
+            f"The model option base_url is not valid: {error} ({url!r:.300})."
+        ) from error
+    return punctual(http)
 
 
 def _pause(number: int, fault: _Fault) -> float:

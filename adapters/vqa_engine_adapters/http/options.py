@@ -75,7 +75,7 @@ class Options:
     """
 
     base_url: str = field(default=BASE_URL, validator=_checked_urls)
-    api_key_env: str = _API_KEY_ENV
+    api_key_env: str = field(default=_API_KEY_ENV, validator=validators.matches_re(r"\w+"))
     instruction: str | None = text()
     in_flight: int | None = field(
         default=None, converter=_in_flight, validator=validators.optional(validators.ge(1))

@@ -50,7 +50,7 @@ class MlxFamily(Family):
     second question about it; None if the whole prompt has to be processed each time.
     `branches` says that questions about one image may go through the model as branches
     behind one prefix: it accepts any mask, and turns positions in each layer's
-    `self_attn.rope` and nowhere else (`vqa_engine_adapters.mlx.batching`).
+    `self_attn.rope` and nowhere else (`vqa_engine_adapters.mlx.tree`).
     """
 
     generic: str = "mlx_vlm"

@@ -22,15 +22,11 @@ _HEAD = "lm_head"
 def continued(
     loaded: Loaded, suffix: Sequence[int], plan: GenerationPlan, cache: list[Any]
 ) -> Generator[tuple[Any, Any], None, None]:
-    """The likeliest tokens after a cache and a suffix, each with the logits of its place.
-
-    A GPU computes a token while the one before it is looked at, as long as more are asked for.
-    On a CPU there is nothing to hide, and the token after the end would be a pass for nothing.
-    """
+    """The likeliest tokens after a cache and a suffix, each with the logits of its place."""
     import mlx.core as mx
     from mlx_vlm.generate import generation_stream
 
-    model, ahead = loaded.model.language_model, mx.default_device().type == mx.DeviceType.gpu
+    model, ahead = loaded.model.language_model, looks_ahead()
 
     def after(ids: Any) -> tuple[Any, Any]:
         with mx.stream(generation_stream):
@@ -39,7 +35,7 @@ def continued(
             mx.async_eval(token, logits)  # type: ignore[no-untyped-call]  # in its stubs
         return token, logits
 
-    with mx.stream(generation_stream), _last_place(model):
+    with mx.stream(generation_stream), last_places(model, 1):
         found = after(_prefilled(model, suffix, plan, cache))
     for _ in range(plan.max_tokens - 1):
         following = after(found[0].reshape(1, 1)) if ahead else None
@@ -53,7 +49,7 @@ def _prefilled(model: Any, suffix: Sequence[int], plan: GenerationPlan, cache: l
     import mlx.core as mx
 
     # Where the head cannot be kept to one place, the last token goes through by itself.
-    whole = len(suffix) if hasattr(model, _HEAD) else len(suffix) - 1
+    whole = len(suffix) if has_head(model) else len(suffix) - 1
     *before, last = steps(whole, plan.prefill_step)
     ids = mx.array([list(suffix)])
     if whole < len(suffix):
@@ -65,12 +61,28 @@ def _prefilled(model: Any, suffix: Sequence[int], plan: GenerationPlan, cache: l
     return ids[:, last[0] : last[1]]
 
 
-def _last_place(model: Any) -> AbstractContextManager[None]:
-    """Have the model compute the logits of its last place only while the block runs.
+def looks_ahead() -> bool:
+    """Whether a token is computed while the one before it is looked at, if more are asked for.
+
+    A GPU does. On a CPU there is nothing to hide, and the token after the end would be a pass
+    for nothing.
+    """
+    import mlx.core as mx
+
+    return mx.default_device().type == mx.DeviceType.gpu
+
+
+def has_head(model: Any) -> bool:
+    """Whether a language model's head is a part of its own, which can be kept to a few places."""
+    return hasattr(model, _HEAD)
+
+
+def last_places(model: Any, count: int) -> AbstractContextManager[None]:
+    """Have the model compute the logits of its last places only while the block runs.
 
     A vocabulary is wide: in a small model the logits of twenty places cost more than the rest.
     """
-    if not hasattr(model, _HEAD):
+    if not has_head(model):
         return nullcontext()
     head = getattr(model, _HEAD)
-    return swapped(model, _HEAD, lambda states: head(states[:, -1:]))
+    return swapped(model, _HEAD, lambda states: head(states[:, -count:]))

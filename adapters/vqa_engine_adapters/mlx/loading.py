@@ -25,6 +25,9 @@ from vqa_engine_adapters.swapping import swapped
 
 log = logging.getLogger(__name__)
 
+_KV_GROUPS = (64, 32)
+"""Group widths that `mx.quantize` takes; one has to divide the width of a head."""
+
 
 @frozen(kw_only=True)
 class Loaded:
@@ -49,6 +52,17 @@ class Loaded:
     def begins(self) -> bool:
         """Whether the tokenizer puts its start token in front of a text."""
         return bool(self.tokenizer("")["input_ids"][:1] == [self.tokenizer.bos_token_id])
+
+    @property
+    def kv_group(self) -> int | None:
+        """The group width for a quantised KV cache, None if none divides the width of a head."""
+        width = int(getattr(self.model.language_model, "head_dim", _KV_GROUPS[0]))
+        return next((group for group in _KV_GROUPS if width % group == 0), None)
+
+    def is_image(self, token: int) -> bool:
+        """Whether an id is an image placeholder: the config's id, or negative (phi3_v)."""
+        names = ("image_token_index", "image_token_id")
+        return token < 0 or token in [getattr(self.config, name, None) for name in names]
 
     @property
     def weights(self) -> int:

@@ -56,6 +56,7 @@ class MlxBackend(MemoryBackend):
         self._cache = self._bind("get_cache_memory")
         self._peak = self._bind("get_peak_memory")
         self._set_cache_limit = self._bind("set_cache_limit")
+        self._set_memory_limit = self._bind("set_memory_limit")
         self._reset_peak = self._bind("reset_peak_memory")
         self.calls: Mapping[str, Call] = {"clear_cache": self._bind("clear_cache")}
         self.array: type | None = self._mx.array
@@ -106,6 +107,10 @@ class MlxBackend(MemoryBackend):
 
     def set_cache_limit(self, limit: int) -> int:
         return int(self._set_cache_limit(limit))
+
+    def set_memory_limit(self, limit: int) -> int:
+        """MLX has ten tasks under way, and past this waits for one of them (mlx/transforms.cpp)."""
+        return int(self._set_memory_limit(limit))
 
     def _info(self) -> dict[str, Any]:
         ask = getattr(self._mx, "device_info", None)

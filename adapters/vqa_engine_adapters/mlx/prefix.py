@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine_adapters.mlx.generation import Prepared, is_image, kv_group
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import DEFAULT_PREFILL, steps
+from vqa_engine_adapters.mlx.preparing import Prepared
 from vqa_engine_adapters.mlx.reuse import Prefix
 
 _STEP = 256
@@ -61,7 +61,7 @@ def split(loaded: Loaded, ids: list[int]) -> int:
     Raises:
         Unsuited: none of them is known to be an image's, or nothing follows it.
     """
-    end = next((n for n in range(len(ids), 0, -1) if is_image(loaded, ids[n - 1])), 0)
+    end = next((n for n in range(len(ids), 0, -1) if loaded.is_image(ids[n - 1])), 0)
     if not 0 < end < len(ids):
         raise Unsuited("its prompts do not show where the image ends")
     return end
@@ -91,7 +91,7 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
         prepared.let_go()
         _prefill(loaded, ids, embeddings, cache, plan)
     known = tuple(ids[0].tolist())
-    text = sum(not is_image(loaded, token) for token in known)
+    text = sum(not loaded.is_image(token) for token in known)
     return Prefix(
         ids=known, positions=positions, image=positions - text, cache=cache, capacity=0, nbytes=0
     )
@@ -128,7 +128,7 @@ def _prefill(
             logits_to_keep=1,
         )
         maybe_quantize_kv_cache(
-            cache, quantized_kv_start=0, kv_group_size=kv_group(loaded), kv_bits=plan.kv_bits
+            cache, quantized_kv_start=0, kv_group_size=loaded.kv_group, kv_bits=plan.kv_bits
         )
         mx.eval([layer.state for layer in cache])
         mx.clear_cache()

@@ -1,20 +1,13 @@
-"""Which questions go together, whether they may, and what they cost."""
+"""Which questions go together, and what they cost."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from itertools import accumulate, groupby, islice
+from collections.abc import Sequence
+from itertools import groupby, islice
 
 from vqa_engine.adapter import GenerationPlan, Question, QuestionCost
 from vqa_engine_adapters.torch.ahead import source
-from vqa_engine_adapters.torch.generation import fresh
-from vqa_engine_adapters.torch.loading import Loaded
-from vqa_engine_adapters.torch.preparing import Prepared
-from vqa_engine_adapters.torch.whole import same_together
-
-log = logging.getLogger(__name__)
-
+from vqa_engine_adapters.torch.preparing import Prepared, fresh
 
 EACH = 5
 """Questions about a picture that weigh no more than the picture: LLaVA's 600 tokens of image
@@ -45,40 +38,6 @@ def size(questions: Sequence[Question], each: int) -> int:
     return max(len({source(one) for one in questions}), -(-len(questions) // each))
 
 
-def rows(question: Question, plan: GenerationPlan) -> int:
-    """The rows that a question takes: options scored by their texts take one each.
-
-    Letters are one token as a rule, so the prompt alone has the probabilities of all.
-    """
-    by_text = plan.choose == "likelihood-text" and question.choices
-    return len(question.choices) if by_text else 1
-
-
-def within(questions: Sequence[Question], plan: GenerationPlan, most: int) -> int:
-    """How many of the leading questions take so many rows at most; at least one."""
-    totals = accumulate(rows(one, plan) for one in questions)
-    return max(1, sum(1 for total in totals if total <= most))
-
-
-def possible(loaded: Loaded, trial: Callable[[], Sequence[Prepared]]) -> bool:
-    """Whether this model answers several questions together as it answers each alone.
-
-    A plain decoder does by construction, unless its cache slides; any other is tried on
-    drawn pictures. mlx-vlm #698 is what happens without: batches broken for some families.
-    """
-    if loaded.steps is not None:
-        return _keeps_all(loaded)
-    name = loaded.model.config.model_type
-    try:
-        same = same_together(loaded, trial())
-    except Exception as error:  # noqa: BLE001  a model's own code may raise anything
-        log.info("%s: questions are answered one by one, for a batch failed: %s", name, error)
-        return False
-    if not same:
-        log.info("%s: questions are answered one by one, for a batch changed answers", name)
-    return same
-
-
 def cost(asked: Sequence[Prepared], plan: GenerationPlan) -> QuestionCost:
     """What prepared questions need together, padding included.
 
@@ -101,10 +60,3 @@ def cost(asked: Sequence[Prepared], plan: GenerationPlan) -> QuestionCost:
         rows=count,
         apart_rows=max(1, len(new)),
     )
-
-
-def _keeps_all(loaded: Loaded) -> bool:
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=loaded.model.config)
-    return not any(layer.is_sliding for layer in cache.layers)

@@ -75,8 +75,10 @@ def choose_dtype(torch: Any, device: Any, model: str | None, asked: str | None) 
     return torch.float16
 
 
-def synchronise(torch: Any, device: Any) -> None:
+def synchronise(device: Any) -> None:
     """Wait for the device; an error of what it was still computing is raised here."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

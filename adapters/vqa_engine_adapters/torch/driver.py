@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 from attrs import evolve
 
@@ -15,63 +14,35 @@ from vqa_engine.adapter import (
     ChoiceScores,
     GenerationPlan,
     MemoryProfile,
-    ModelAdapter,
-    ModelFacts,
     ModelRef,
     Question,
     QuestionCost,
     Timings,
     Trace,
-    Transfer,
 )
-from vqa_engine.errors import AnswerError, OutOfMemory, VqaEngineError
-from vqa_engine.failures import classify, forget
+from vqa_engine.errors import AnswerError, VqaEngineError
+from vqa_engine.failures import forget
 from vqa_engine.images import open_image
-from vqa_engine_adapters.checkpoints.checkpoint import fetch, resolve, within_reach
-from vqa_engine_adapters.checkpoints.facts import facts_of
-from vqa_engine_adapters.continuing import option_ids
+from vqa_engine_adapters.checkpoints.checkpoint import resolve, within_reach
+from vqa_engine_adapters.driver import Driver
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.growth import Growth
-from vqa_engine_adapters.interleaving import order, parts
+from vqa_engine_adapters.generated import Generated
 from vqa_engine_adapters.options import read
 from vqa_engine_adapters.plain import Plain
-from vqa_engine_adapters.torch import batches, profile
-from vqa_engine_adapters.torch.ahead import Ahead
-from vqa_engine_adapters.torch.generation import (
-    Generated,
-    OptionIds,
-    counted,
-    generate,
-    score,
-)
+from vqa_engine_adapters.torch import profile
+from vqa_engine_adapters.torch.asking import Asked, Asking
+from vqa_engine_adapters.torch.chat import formatted
+from vqa_engine_adapters.torch.generation import generate
+from vqa_engine_adapters.torch.likelihood import score
 from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
+from vqa_engine_adapters.torch.pool import sweep
 from vqa_engine_adapters.torch.prefixes import Prefixes
-from vqa_engine_adapters.torch.preparing import Prepared
+from vqa_engine_adapters.torch.preparing import Prepared, counted
 from vqa_engine_adapters.torch.tracing import trace
-from vqa_engine_adapters.torch.whole import TRIAL_TEXTS, generate_whole, pictures, score_whole
-
-log = logging.getLogger(__name__)
-
-ROWS = 128
-"""Rows at most. Five questions per picture cost a GPU a quarter of what one does, so the
-launches of a step, the same for any number of rows, weigh on them longest."""
-
-PICTURES = 32
-"""Pictures up to which a batch grows whatever it brings: on a GPU a step of decoding costs the
-same launches for one row as for 32 (docs/facts/gpu.md), and small batches are noisy to time."""
 
 
-Outcome = TypeVar("Outcome")
-
-Asked = Sequence[tuple[Question, Prepared]]
-"""Questions that can be asked, each made ready."""
-
-Make = Callable[[Asked, GenerationPlan], Sequence[Outcome]]
-"""What computes the outcome of each, all of them together."""
-
-
-class TorchAdapter(ModelAdapter):
+class TorchAdapter(Driver):
     """A model on torch, run through transformers; CUDA before MPS before the CPU.
 
     A subclass names its `family`. Questions are answered in batches, about one image or
@@ -79,29 +50,13 @@ class TorchAdapter(ModelAdapter):
     (`vqa_engine.adapter`): an image's prefix is kept for the next question about it.
     """
 
-    family: ClassVar[Family]
     options: ClassVar[type[Options]] = Options
+    _options: Options
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
-        self._options, self._plain = Options(), Plain.of(None)
-        self._family = self.family
-        self._profile = self.family.estimate
-        self._prefixes = Prefixes(0)
-        self._ahead: Ahead | None = None
-        self._growth, self._rows, self._each = Growth(), 1, 1
-        self._upcoming: Sequence[Question] = ()
-        self._system: str | None = None
-
-    @property
-    def model_types(self) -> tuple[str, ...]:
-        """The `config.json` types of the checkpoints that it runs, empty for all."""
-        return self.family.model_types
-
-    @property
-    def default_model(self) -> str | None:
-        """The hub id of the checkpoint that is loaded when none is named."""
-        return self.family.model
+        super().__init__()
+        self._options = Options()
+        self._asking: Asking | None = None
 
     def load(self, model: ModelRef) -> None:
         """Load the checkpoint; a model loaded before is released first.
@@ -123,45 +78,11 @@ class TorchAdapter(ModelAdapter):
             forget(error)
             sweep()
             raise
-        self._loaded, self._family = loaded, family
-        image = getattr(loaded.processor, "image_token", None)
-        self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
-        self._profile = profile.as_loaded(family, loaded)
-        self._prefixes = Prefixes(self._options.kept(self._profile))
-        self._ahead = Ahead(loaded, self._prompt, self._order, self._prefixes)
-        self._rows, self._each = self._most(), batches.EACH if loaded.steps is not None else 1
-        self._growth = Growth(self._rows, PICTURES)
-
-    def fetch(self, model: ModelRef, report: Callable[[Transfer], None]) -> None:
-        """Bring the checkpoint to this machine, unless it is here; imports no model library.
-
-        Raises:
-            CheckpointError: it cannot be reached or stored.
-        """
-        fetch(self.family, model, report)
-
-    def answer(self, question: Question, plan: GenerationPlan) -> Answer:
-        """Answer one question, obeying the plan as far as the model can.
-
-        Raises:
-            ImageError: the question's image cannot be used.
-            OutOfMemory: torch said so. As after every error, what the question had
-                computed is gone and the next question starts afresh.
-            BackendError: the device failed.
-            AnswerError: nothing is loaded, or this one question failed.
-        """
-        (outcome,) = self.answer_batch((question,), plan, None)
-        if isinstance(outcome, VqaEngineError):
-            raise outcome
-        return outcome
+        self._begin(loaded, family)
 
     def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """As many as fit and pay; a picture's questions stay together where they can."""
-        loaded, self._upcoming, self._system = self._ready(), upcoming, plan.system
-        if plan.temperature and loaded.steps is None:
-            return 1  # `generate` draws for all rows from one generator
-        count = batches.together(upcoming, self._growth.size, self._each, self._rows)
-        return batches.within(upcoming[:count], plan, self._rows)
+        return self._ask().size(upcoming, plan)
 
     def answer_batch(
         self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
@@ -175,23 +96,7 @@ class TorchAdapter(ModelAdapter):
             BackendError: the device failed.
             AnswerError: nothing is loaded, or several questions failed together.
         """
-        return self._whole_batch(questions, plan, self._answers)
-
-    def score_choices(
-        self, question: Question, options: Sequence[str], plan: GenerationPlan
-    ) -> ChoiceScores:
-        """The log-likelihood of each option as the answer, rows of a batch behind one prefix.
-
-        Raises:
-            ImageError: the question's image cannot be used.
-            OutOfMemory: torch said so; what the question had computed is gone.
-            BackendError: the device failed.
-            AnswerError: nothing is loaded, or this one question failed.
-        """
-        (outcome,) = self.score_choices_batch((question,), (options,), plan)
-        if isinstance(outcome, VqaEngineError):
-            raise outcome
-        return outcome
+        return self._ask().outcomes(questions, plan, self._answers)
 
     def score_choices_batch(
         self,
@@ -211,32 +116,16 @@ class TorchAdapter(ModelAdapter):
         def scores(asked: Asked, plan: GenerationPlan) -> list[ChoiceScores | VqaEngineError]:
             return self._scores(asked, [wanted[id(question)] for question, _ in asked], plan)
 
-        return self._whole_batch(questions, plan, scores)
+        return self._ask().outcomes(questions, plan, scores)
 
     def release(self) -> None:
         """Let go of the model and of torch's pool; calling it twice is safe."""
-        if self._loaded is None:
+        if self._asking is None:
             return
-        self.drop_caches()
-        if self._ahead is not None:
-            self._ahead.close()
-        self._loaded, self._ahead, self._upcoming = None, None, ()
-        self._family = self.family
+        self._asking.close()
+        self._asking, self._family = None, self.family
         self._profile = self.family.estimate
         sweep()
-
-    def memory_profile(self) -> MemoryProfile:
-        """What the loaded checkpoint needs, or an estimate for the default one."""
-        return self._profile
-
-    @property
-    def images_per_question(self) -> int:
-        """The most images that the loaded model handles with one question."""
-        return self._family.images
-
-    def facts_of(self, model: ModelRef) -> ModelFacts:
-        """The family of a checkpoint, and how many images it handles, from its configuration."""
-        return facts_of(self.family, model)
 
     def profile_of(self, model: ModelRef) -> MemoryProfile:
         """What a checkpoint needs, from its configuration and headers alone.
@@ -260,27 +149,16 @@ class TorchAdapter(ModelAdapter):
             ImageError: the one question's image cannot be used.
             AnswerError: nothing is loaded, or no question can be asked.
         """
-        self._system = plan.system
-        outcomes = self._prepared(questions, self._possible(plan))
-        askable = [
-            one
-            for question, one in zip(questions, outcomes, strict=True)
-            if isinstance(one, Prepared)
-            for _ in range(batches.rows(question, plan))
-        ][: max(self._rows, len(questions))]
-        if not askable:
-            raise next(one for one in outcomes if isinstance(one, VqaEngineError))
-        return batches.cost(askable, plan)
+        return self._ask().cost(questions, plan)
 
     def cached_bytes(self) -> int:
         """Bytes of the prefixes kept for the images asked about last."""
-        return self._prefixes.nbytes
+        return 0 if self._asking is None else self._asking.prefixes.nbytes
 
     def drop_caches(self) -> None:
         """Let go of the prefixes; they are computed again when they are needed."""
-        self._prefixes.clear()
-        if self._ahead is not None:
-            self._ahead.forget_reused()
+        if self._asking is not None:
+            self._asking.drop()
 
     def prompt(self, question: Question, system: str | None = None) -> str:
         """The whole prompt for a question, as the chat template formats it.
@@ -289,34 +167,7 @@ class TorchAdapter(ModelAdapter):
             AnswerError: nothing is loaded, the checkpoint has no template, or the
                 question's text is not valid Unicode.
         """
-        loaded = self._ready()
-        given, text = self._options, self._text(question)
-        system = given.system if system is None else system
-        marker = getattr(loaded.processor, "image_token", None)
-        if marker and marker in text + system + given.prefill:
-            raise AnswerError(f"The prompt's wording contains {marker!r}.", cause="marker")
-        if _has_template(loaded):
-            bare = _templated(loaded, parts(text, len(question.all_images)), system)
-        elif self._family.prompt is None:
-            raise AnswerError("The checkpoint brings no chat template.", cause="template")
-        else:
-            bare = self._family.prompt(loaded.checkpoint.config).replace("{question}", text)
-        if system.strip() not in bare:
-            raise AnswerError(
-                "The model's prompt has no place for a system text.", cause="template"
-            )
-        return bare + given.prefill
-
-    def _prompt(self, question: Question) -> str:
-        """The prompt with the system text of the plan that is obeyed now."""
-        return self.prompt(question, self._system)
-
-    def _text(self, question: Question) -> str:
-        given = self._options
-        return self._family.ask(self._plain.question(question), given.instruction, given.before)
-
-    def _order(self, question: Question) -> list[int]:
-        return order(self._text(question), len(question.all_images))
+        return self._prompt(self._ready(), question, system)
 
     def trace(self, question: Question, plan: GenerationPlan) -> Trace:
         """What the model is given for a question; prepared and computed once more.
@@ -325,72 +176,50 @@ class TorchAdapter(ModelAdapter):
             ImageError: the question's image cannot be used.
             AnswerError: nothing is loaded, or the processor refuses the question.
         """
-        loaded, plan = self._ready(), self._possible(plan)
         images = [open_image(question, place) for place in self._order(question)]
-        return trace(loaded, self.prompt(question, plan.system), images, plan.image_longest_edge)
+        prompt = self.prompt(question, plan.system)
+        return trace(self._ready(), prompt, images, plan.image_longest_edge)
 
-    def _whole_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
-    ) -> list[Outcome | VqaEngineError]:
-        """What `make` makes of the questions that can be asked, and the errors of the others."""
-        plan = self._possible(plan)
-        assert self._ahead is not None
-        self._system = plan.system
-        try:
-            return self._together(questions, plan, make)
-        finally:
-            self._ahead.forget(questions)
+    def _begin(self, loaded: Loaded, family: Family) -> None:
+        """Get ready to ask a model that was loaded."""
+        image = getattr(loaded.processor, "image_token", None)
+        self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
+        self._family, self._profile = family, profile.as_loaded(family, loaded)
+        kept, most = Prefixes(self._options.kept(self._profile)), self._options.batch
+        self._asking = Asking(loaded, partial(self._prompt, loaded), self._order, kept, most)
 
-    def _together(
-        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
-    ) -> list[Outcome | VqaEngineError]:
-        try:
-            return self._outcomes(questions, plan, make)
-        except OutOfMemory:
-            if len(questions) == 1:
-                raise
-        # Here the error is gone, and with it what its frames held.
-        sweep()
-        half = len(questions) // 2
-        self._rows = min(self._rows, half)
-        log.info("%d questions did not fit together; trying half of them", len(questions))
-        first = self._together(questions[:half], plan, make)
-        return first + self._together(questions[half:], plan, make)
-
-    def _outcomes(
-        self, questions: Sequence[Question], plan: GenerationPlan, make: Make[Outcome]
-    ) -> list[Outcome | VqaEngineError]:
-        """What cannot be asked is an error at its place; the rest is answered together."""
-        outcomes = self._prepared(questions, plan)
-        pairs = zip(questions, outcomes, strict=True)
-        asked = [(question, one) for question, one in pairs if isinstance(one, Prepared)]
-        started = perf_counter()
-        try:
-            made = iter(make(asked, plan) if asked else ())
-        except Exception as error:
-            forget(error)
-            self.drop_caches()
-            raise classify(error, "transformers") from error
-        seconds = perf_counter() - started
-        self._growth.answered(batches.size([one for one, _ in asked], self._each), seconds)
-        return [next(made) if isinstance(one, Prepared) else one for one in outcomes]
+    def _prompt(self, loaded: Loaded, question: Question, system: str | None) -> str:
+        wording = self._options if system is None else evolve(self._options, system=system)
+        text, images = self._text(question), len(question.all_images)
+        return formatted(loaded, self._family, text, wording, images)
 
     def _answers(self, asked: Asked, plan: GenerationPlan) -> list[Answer | VqaEngineError]:
         """Generated answers; the tensors live in this frame, so that `forget` lets go of them."""
         loaded = self._ready()
         said = self._generate(loaded, [one for _, one in asked], plan)
         return [
-            self._answer(loaded, question, one, generated, plan)
+            self._answer(
+                question,
+                generated,
+                plan if one.split else evolve(plan, prefill_step=None),
+                one.prompt,
+                one.size,
+            )
             for (question, one), generated in zip(asked, said, strict=True)
         ]
+
+    def _generate(
+        self, loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan
+    ) -> list[Generated]:
+        return generate(loaded, asked, plan, self._ask().prefixes)
 
     def _scores(
         self, asked: Asked, options: Sequence[Sequence[str]], plan: GenerationPlan
     ) -> list[ChoiceScores | VqaEngineError]:
         """The options' log-likelihoods; a question with an option that has no token fails."""
-        loaded, started = self._ready(), perf_counter()
+        asking, loaded, started = self._ask(), self._ready(), perf_counter()
         ids = [
-            _ids_or_error(loaded, self._plain, one, each)
+            self._option_ids(one.prompt, each)
             for (_, one), each in zip(asked, options, strict=True)
         ]
         sound = [
@@ -398,7 +227,7 @@ class TorchAdapter(ModelAdapter):
             for (_, one), each in zip(asked, ids, strict=True)
             if not isinstance(each, VqaEngineError)
         ]
-        found = iter(self._likelihoods(loaded, sound, plan))
+        found = iter(score(loaded, sound, plan, asking.prefixes, asking.rows))
         share = (perf_counter() - started) / max(1, len(sound))
         return [
             each
@@ -413,128 +242,10 @@ class TorchAdapter(ModelAdapter):
             for (_, one), each in zip(asked, ids, strict=True)
         ]
 
-    def _likelihoods(
-        self, loaded: Loaded, asked: Sequence[tuple[Prepared, OptionIds]], plan: GenerationPlan
-    ) -> list[list[float]]:
-        """As `_generate`: what can be cut at its image goes together, the rest one by one."""
-        cut = [pair for pair in asked if pair[0].split]
-        together = iter(score(loaded, cut, plan, self._prefixes, self._rows) if cut else ())
-        return [
-            next(together) if one.split else score_whole(loaded, one, ids, plan)
-            for one, ids in asked
-        ]
-
-    def _answer(
-        self,
-        loaded: Loaded,
-        question: Question,
-        prepared: Prepared,
-        generated: Generated,
-        plan: GenerationPlan,
-    ) -> Answer:
-        text = loaded.tokenizer.decode(list(generated.ids), skip_special_tokens=True)
-        brief = self._options.instruction is None and not question.worded
-        return Answer(
-            text=self._family.clean(text, brief=brief),
-            plan=plan if prepared.split else evolve(plan, prefill_step=None),
-            token_ids=generated.ids,
-            finish_reason=generated.finish_reason,
-            tokens=generated.tokens,
-            timings=generated.timings,
-            logprob=generated.logprob,
-            prompt=prepared.prompt,
-            image_size=prepared.size,
-        )
-
-    def _generate(
-        self, loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan
-    ) -> list[Generated]:
-        """The questions' tensors live in this frame, so that `forget` can let go of them."""
-        cut = [one for one in asked if one.split]
-        said = iter(generate(loaded, cut, plan, self._prefixes) if cut else ())
-        rest = [one for one in asked if not one.split]
-        others = iter(generate_whole(loaded, rest, plan) if rest else ())
-        return [next(said if one.split else others) for one in asked]
-
-    def _prepared(
-        self, questions: Sequence[Question], plan: GenerationPlan
-    ) -> list[Prepared | VqaEngineError]:
-        """These questions made ready, and the pictures of the next ones begun."""
-        self._ready()
-        assert self._ahead is not None
-        outcomes = self._ahead.ready(questions, plan.image_longest_edge)
-        self._ahead.offer(self._upcoming, plan.image_longest_edge)
-        return outcomes
-
-    def _most(self) -> int:
-        """The most rows that may ever go together."""
-        loaded, most = self._ready(), self._options.batch
-        if most == 1 or not batches.possible(loaded, self._trial):
-            return 1
-        return most or ROWS
-
-    def _trial(self) -> list[Prepared]:
-        """The questions of the self-check."""
-        asked = [
-            Question(question_id=n, image=one, text=TRIAL_TEXTS[n % 2])
-            for n, one in enumerate(pictures())
-        ]
-        assert self._ahead is not None
-        outcomes = self._ahead.ready(asked, None)
-        self._ahead.forget(asked)
-        return [one for one in outcomes if isinstance(one, Prepared)]
-
-    def _possible(self, plan: GenerationPlan) -> GenerationPlan:
-        """The plan without what this model cannot do; the answer records it like that."""
-        plan = evolve(plan, kv_bits=None)
-        steps = self._ready().steps is not None
-        return plan if steps else evolve(plan, prefill_step=None, encoder_batch=None)
+    def _ask(self) -> Asking:
+        if self._asking is None:
+            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
+        return self._asking
 
     def _ready(self) -> Loaded:
-        if self._loaded is None:
-            raise AnswerError("The model is not loaded: call load first.", cause="adapter")
-        return self._loaded
-
-
-def _ids_or_error(
-    loaded: Loaded, plain: Plain, prepared: Prepared, options: Sequence[str]
-) -> OptionIds | AnswerError:
-    try:
-        return option_ids(loaded.tokenizer, prepared.prompt, [*map(plain, options)])
-    except AnswerError as error:
-        return error
-
-
-def _has_template(loaded: Loaded) -> bool:
-    return any(
-        getattr(owner, "chat_template", None) for owner in (loaded.processor, loaded.tokenizer)
-    )
-
-
-def _templated(loaded: Loaded, parts: Sequence[int | str], system: str) -> str:
-    content: list[dict[str, Any]] = [
-        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image"}
-        for one in parts
-    ]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if system:
-        told = [{"type": "text", "text": system}]
-        messages.insert(0, {"role": "system", "content": told})
-    return str(
-        loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    )
-
-
-def sweep() -> None:
-    """Collect cycles that hold tensors, then give the pool back.
-
-    Only a device that is there may be asked: `torch.mps.empty_cache` raises without one
-    (docs/facts/memory.md, "PyTorch").
-    """
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()
+        return self._ask().loaded

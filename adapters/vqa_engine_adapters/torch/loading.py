@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vqa_engine.adapter import ModelRef
+from vqa_engine.adapter import GenerationPlan, ModelRef
 from vqa_engine.errors import BackendError, CheckpointError, OutOfMemory
 from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
@@ -69,6 +69,13 @@ class Loaded:
             if isinstance(token, int):
                 return token
         return None
+
+    def bound(self, plan: GenerationPlan) -> None:
+        """Have the model compute no more at once than the plan says."""
+        if self.steps is not None:
+            self.steps.step = plan.prefill_step
+        if self.tiles is not None:
+            self.tiles.size = plan.encoder_batch
 
 
 def _parts(tensor: Any) -> Iterator[Any]:

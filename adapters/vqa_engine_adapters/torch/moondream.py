@@ -37,10 +37,10 @@ from vqa_engine_adapters.torch.device import (
     strategies,
     synchronise,
 )
-from vqa_engine_adapters.torch.driver import sweep
 from vqa_engine_adapters.torch.loading import require, unloadable
 from vqa_engine_adapters.torch.moondream_code import TOKENIZERS, Query, made, trace
 from vqa_engine_adapters.torch.options import Options
+from vqa_engine_adapters.torch.pool import sweep
 
 _RELEASE = "2025-06-21"
 """The release that this adapter was written for; others have other methods."""
@@ -211,7 +211,7 @@ class Moondream2(ModelAdapter):
             prepared = perf_counter()
             said = self._said(question, plan)
             text = query.run(self._model, encoded.value, said, settings)
-        synchronise(torch, self._device)
+        synchronise(self._device)
         brief = self._options.instruction is None and not question.worded
         return Answer(
             text=FAMILY.clean(text, brief=brief),

@@ -61,10 +61,10 @@ class Padded:
         return evolve(self, ids=None, mask=self.mask[rows], counts=self.counts[rows])
 
 
-def padded(
-    torch: Any, loaded: Loaded, rows: Sequence[Sequence[int]], blank: int | None = None
-) -> Padded:
+def padded(loaded: Loaded, rows: Sequence[Sequence[int]], blank: int | None = None) -> Padded:
     """Rows of token ids on the device; padding is any token but the image's, and hidden."""
+    import torch
+
     longest = max(map(len, rows))
     blank = int(loaded.image_token == 0) if blank is None else blank
     ids = [[blank] * (longest - len(row)) + list(row) for row in rows]
@@ -84,7 +84,7 @@ def stacks(asked: Sequence[Prepared]) -> Iterator[list[Prepared]]:
         yield list(group)
 
 
-def stacked(torch: Any, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def stacked(inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a processor made for one picture each as if for all at once.
 
     The second axis counts tiles; a picture with fewer has empty ones behind its own, which
@@ -93,13 +93,13 @@ def stacked(torch: Any, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len(inputs) == 1:
         return inputs[0]
     return {
-        name: _joined(torch, [one[name] for one in inputs])
-        for name in inputs[0]
-        if name not in NOT_PIXELS
+        name: _joined([one[name] for one in inputs]) for name in inputs[0] if name not in NOT_PIXELS
     }
 
 
-def _joined(torch: Any, values: Sequence[Any]) -> Any:
+def _joined(values: Sequence[Any]) -> Any:
+    import torch
+
     if values[0].ndim < 2:
         return torch.cat(list(values))
     most = max(value.shape[1] for value in values)

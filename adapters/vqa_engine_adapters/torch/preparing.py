@@ -9,11 +9,12 @@ from typing import Any
 from attrs import evolve, frozen
 from PIL import Image
 
+from vqa_engine.adapter import TokenCounts
 from vqa_engine.errors import AnswerError
 from vqa_engine.images import bounded, content_hash
 from vqa_engine_adapters.families.smolvlm import scaled_edge
 from vqa_engine_adapters.torch.loading import Loaded
-from vqa_engine_adapters.torch.prefixes import Prefix, Prefixes
+from vqa_engine_adapters.torch.prefixes import Key, Prefix, Prefixes
 
 
 @frozen(kw_only=True)
@@ -37,6 +38,11 @@ class Prepared:
     inputs: dict[str, Any]
     tiles: int
     seconds: float
+
+    @property
+    def key(self) -> Key:
+        """What its prefix is known by."""
+        return self.image, self.ids[: self.split]
 
 
 def prepare(
@@ -97,6 +103,30 @@ def continued(loaded: Loaded, prompt: str, earlier: Prepared) -> Prepared | None
         inputs={},
         tiles=0,
         seconds=perf_counter() - started,
+    )
+
+
+def kept(prepared: Prepared, prefixes: Prefixes) -> Prepared:
+    """The question with its prefix, where that was kept meanwhile."""
+    prefix = prefixes.find(prepared.image, prepared.ids[: prepared.head])
+    if prepared.prefix or prefix is None or prefix.ids != prepared.ids[: prepared.split]:
+        return prepared
+    return evolve(prepared, prefix=prefix, inputs={})
+
+
+def fresh(asked: Sequence[Prepared]) -> dict[Key, Prepared]:
+    """One question for each prefix that is still to be computed."""
+    return {one.key: one for one in reversed(asked) if one.prefix is None and one.inputs}
+
+
+def counted(loaded: Loaded, prepared: Prepared, completion: int) -> TokenCounts:
+    """The token counts of an answer; the image's are its placeholders."""
+    token = loaded.image_token
+    return TokenCounts(
+        prompt=len(prepared.ids),
+        completion=completion,
+        image=None if token is None else prepared.ids.count(token),
+        reused=0 if prepared.inputs else prepared.split,
     )
 
 

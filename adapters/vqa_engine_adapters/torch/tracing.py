@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from vqa_engine.adapter import Trace
+from vqa_engine.adapter import GenerationPlan, Trace
 from vqa_engine.images import bounded
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.preparing import processed
@@ -37,10 +37,7 @@ def _first(loaded: Loaded, inputs: dict[str, Any]) -> tuple[tuple[int, float], .
     """The likeliest first tokens, with their log-probabilities."""
     import torch
 
-    if loaded.steps is not None:
-        loaded.steps.step = None
-    if loaded.tiles is not None:
-        loaded.tiles.size = None
+    loaded.bound(GenerationPlan())
     with torch.inference_mode():
         logits = loaded.model(**_moved(loaded, inputs)).logits[0, -1]
         best = logits.float().log_softmax(-1).topk(CHOICES)

@@ -8,21 +8,15 @@ from time import perf_counter
 from typing import Any
 
 from attrs import evolve
-from PIL import Image, ImageDraw
 
 from vqa_engine.adapter import GenerationPlan, Timings
+from vqa_engine_adapters.generated import Generated
 from vqa_engine_adapters.stopping import ended_by
+from vqa_engine_adapters.torch.decoding import logprobs
 from vqa_engine_adapters.torch.device import synchronise
-from vqa_engine_adapters.torch.generation import Generated, bound, counted, logprobs, rows_of
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.padding import padded, stacked, stacks
-from vqa_engine_adapters.torch.preparing import Prepared
-
-_TRIAL = GenerationPlan(max_tokens=4)
-"""How the drawn pictures are asked about: the length of a short answer."""
-
-TRIAL_TEXTS = ("What is this?", "Which colours are in the picture, and how many shapes?")
-"""What is asked about them: of two lengths, so that rows are padded for every model."""
+from vqa_engine_adapters.torch.preparing import Prepared, counted
 
 _RAW = {"output_logits": True, "return_dict_in_generate": True}
 """Has `generate` give the logits of each step, before anything is done to them."""
@@ -56,34 +50,21 @@ def generate_whole(
     The prompts are computed in one piece. Questions whose pictures have other shapes follow
     in a batch of their own.
     """
-    bound(loaded, evolve(plan, prefill_step=None))
+    loaded.bound(evolve(plan, prefill_step=None))
     said: dict[int, Generated] = {}
     for group in stacks(asked):
         said |= zip(map(id, group), _together(loaded, group, plan), strict=True)
     return [said[id(one)] for one in asked]
 
 
-def score_whole(
-    loaded: Loaded, prepared: Prepared, options: Sequence[Sequence[int]], plan: GenerationPlan
-) -> list[float]:
-    """The sum of each option's log-probabilities.
-
-    The model is made to say the options, those that begin alike at once.
-    """
-    found = [0.0] * len(options)
-    for row in rows_of([options]):
-        row.read(_logits(loaded, prepared, options[row.options[0]], plan), options, found)
-    return found
-
-
-def _logits(loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan) -> Any:
+def forced(loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: GenerationPlan) -> Any:
     """The logits of each step while the model says these ids, shape (tokens, vocabulary)."""
     import torch
 
     rest = iter(option)
     with torch.inference_mode():
         output = loaded.model.generate(
-            **_inputs(torch, loaded, [prepared]),
+            **_inputs(loaded, [prepared]),
             **_sampling(evolve(plan, temperature=0.0)),
             max_new_tokens=len(option),
             eos_token_id=None,
@@ -91,30 +72,8 @@ def _logits(loaded: Loaded, prepared: Prepared, option: Sequence[int], plan: Gen
             prefix_allowed_tokens_fn=lambda _row, _ids: [next(rest)],
             **_RAW,
         )
-    synchronise(torch, loaded.device)
+    synchronise(loaded.device)
     return torch.cat(output.logits)
-
-
-def pictures() -> list[Image.Image]:
-    """Four drawn pictures of two sizes, no two alike."""
-    drawn = []
-    for number, size in enumerate(((96, 64), (96, 64), (64, 160), (64, 160))):
-        picture = Image.new("RGB", size, (40 + 50 * number, 200 - 40 * number, 90))
-        corner = (8 + 6 * number, 10, 40 + 4 * number, 50)
-        ImageDraw.Draw(picture).ellipse(corner, fill=(250, 240 - 60 * number, 20 * number))
-        drawn.append(picture)
-    return drawn
-
-
-def same_together(loaded: Loaded, asked: Sequence[Prepared]) -> bool:
-    """Whether these questions get the same ids in one batch as alone.
-
-    An encoder-decoder is not tried: its padding is another matter.
-    """
-    if loaded.model.config.is_encoder_decoder:
-        return False
-    alone = [generate_whole(loaded, [one], _TRIAL)[0].ids for one in asked]
-    return [one.ids for one in generate_whole(loaded, asked, _TRIAL)] == alone
 
 
 def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -> list[Generated]:
@@ -124,7 +83,7 @@ def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -
     torch.manual_seed(plan.seed)  # `generate` takes no generator of its own
     with torch.inference_mode():
         output = loaded.model.generate(
-            **_inputs(torch, loaded, asked),
+            **_inputs(loaded, asked),
             **_sampling(plan),
             max_new_tokens=plan.max_tokens,
             eos_token_id=sorted(loaded.stop),
@@ -133,7 +92,7 @@ def _together(loaded: Loaded, asked: Sequence[Prepared], plan: GenerationPlan) -
             **({"streamer": clock} if count == 1 else {}),
             **(_RAW if plan.logprobs else {}),
         )
-    synchronise(torch, loaded.device)
+    synchronise(loaded.device)
     ended = perf_counter()
     first = clock.first or ended
     sequences = output.sequences if plan.logprobs else output
@@ -188,18 +147,18 @@ def _generated(
     )
 
 
-def _inputs(torch: Any, loaded: Loaded, asked: Sequence[Prepared]) -> dict[str, Any]:
+def _inputs(loaded: Loaded, asked: Sequence[Prepared]) -> dict[str, Any]:
     """All that the processor made, on the device, floats in the model's precision."""
     if len(asked) == 1:
         made = dict(asked[0].inputs)
     else:
-        rows = padded(torch, loaded, [one.ids for one in asked])
-        made = stacked(torch, [one.inputs for one in asked])
+        rows = padded(loaded, [one.ids for one in asked])
+        made = stacked([one.inputs for one in asked])
         made |= {"input_ids": rows.ids, "attention_mask": rows.mask.long()}
         for name in _LIKE_TOKENS:
             if name in asked[0].inputs:
                 lines = [one.inputs[name][0].tolist() for one in asked]
-                made[name] = padded(torch, loaded, lines, blank=0).ids
+                made[name] = padded(loaded, lines, blank=0).ids
     return {name: _placed(loaded, value) for name, value in made.items()}
 
 

@@ -35,7 +35,12 @@ def read_options(
     for name, value in given.items():
         try:
             kind(**{name: value})
-        except (ValueError, TypeError) as error:
-            reason = "" if name in secret else f": {error.args[0]}"
+        except Exception as error:  # noqa: BLE001  a converter of anybody's
+            reason = "" if name in secret else f": {_said(error)}"
             raise ConfigurationError(f"The model option {name} is not valid{reason}.") from None
     return kind(**given)
+
+
+def _said(error: Exception) -> str:
+    """What the error says: attrs gives its validators' more arguments than the sentence."""
+    return " ".join(str(error.args[0] if error.args else type(error).__name__).split())[:300]

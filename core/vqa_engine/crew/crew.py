@@ -62,7 +62,7 @@ class Crew:
         """The record of every question, as they come; a job that ends early has its `error`.
 
         Raises:
-            Exception: whatever a place raised that is none of our errors.
+            Exception: whatever a place of ours raised that is none of our errors.
         """
         try:
             self._arrange()

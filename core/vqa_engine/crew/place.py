@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from threading import Event
 from typing import Protocol, runtime_checkable
@@ -18,6 +19,9 @@ from vqa_engine.results import Note
 from vqa_engine.runs.manifest import AdapterRecord
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker.timeouts import Timeouts
+
+MOST_SITES = 1_000
+"""Sites of one address."""
 
 _LOCAL = "local"
 """The scheme of an address that has none: `cuda:0` is `local://cuda:0`."""
@@ -55,9 +59,9 @@ class Address:
             value = float(self.options.get(name, default))
         except ValueError:
             value = -1.0
-        if value < 0:
+        if not 0 <= value < inf:
             raise ConfigurationError(
-                f"{name}={self.options[name]} in --place {self} is not a number of at least 0."
+                f"--place: {name}={self.options[name]!r} is not a number of at least 0."
             )
         return value
 
@@ -65,11 +69,13 @@ class Address:
         """How many sites are asked for.
 
         Raises:
-            ConfigurationError: `count` is not a whole number above 0.
+            ConfigurationError: `count` is not a whole number from 1 to `MOST_SITES`.
         """
         count = self.number("count", default)
-        if count < 1 or count != int(count):
-            raise ConfigurationError(f"count in --place {self} must be a whole number above 0.")
+        if not 1 <= count <= MOST_SITES or count != int(count):
+            raise ConfigurationError(
+                f"--place {self}: count must be a whole number from 1 to {MOST_SITES:,}."
+            )
         return int(count)
 
     def __str__(self) -> str:

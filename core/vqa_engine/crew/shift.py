@@ -12,6 +12,8 @@ from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan, Question
 from vqa_engine.crew.place import Presence, Site, Terms
+from vqa_engine.errors import PlaceLost, VqaEngineError
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Loaded, Note, Released
 from vqa_engine.session.protocol import Session, Settled
 
@@ -111,8 +113,15 @@ class Shift:
             if not self.cancelled.wait(self._delay):
                 released = self._serve()
         except BaseException as raised:  # noqa: BLE001  the thread that waits for us raises it
-            error = raised
+            error = self._blamed(raised)
         self._tell(Over(self, error, released))
+
+    def _blamed(self, error: BaseException) -> BaseException:
+        """The error; one that is none of ours is what became of another package's place."""
+        ours = type(self.site).__module__.partition(".")[0] == __name__.partition(".")[0]
+        if ours or isinstance(error, VqaEngineError | KeyboardInterrupt):
+            return error
+        return PlaceLost(self.site.name, reason(error))
 
     def _serve(self) -> Released:
         session = self.site.session(self._terms)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vqa_engine.errors import BackendError
+from vqa_engine.errors import BackendError, InterpreterError
 from vqa_engine.files import hub_cache
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
 from vqa_engine.memory.budget import budget, shown
 from vqa_engine.memory.gauges import System
 from vqa_engine.runs import manifest, provenance
+
+_MODULE = "vqa_engine.doctor.machine"  # this one, which also runs as a program
 
 LONGEST = 180
 """Seconds that an inspection may take; the first import of torch on a cold disk takes 60."""
@@ -86,11 +88,20 @@ def _cores() -> int:
 
 def _backends() -> Iterator[BackendFacts]:
     """Every backend that has a library; one that cannot be imported is a plugin's fault."""
+    own = backends.own()
     for name, library in backends.libraries().items():
         if not library.is_installed:
             yield BackendFacts(name=name, absent=f"pip install '{library.requirement}'")
         elif library.module:
-            yield _backend(name)
+            yield _backend(name) if name in own else _asked(name)
+
+
+def _asked(name: str) -> BackendFacts:
+    """Another package's backend, in a process of its own."""
+    try:
+        return Interpreter.of(name).ask(_MODULE, name, kind=BackendFacts, longest=LONGEST / 3)
+    except InterpreterError:
+        return BackendFacts(name=name, error="using it ended or stopped the process that tried it")
 
 
 def _backend(name: str) -> BackendFacts:
@@ -110,4 +121,4 @@ def _hub_state(cache: Path) -> str:
 
 
 if __name__ == "__main__":
-    say(_here())
+    say(_backend(sys.argv[1]) if len(sys.argv) > 1 else _here())

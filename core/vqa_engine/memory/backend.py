@@ -89,6 +89,14 @@ class MemoryBackend(Protocol):
         """
         raise BackendError("set_cache_limit", f"the backend {self.name!r} has no such call")
 
+    def set_memory_limit(self, limit: int) -> int | None:
+        """Have the library wait while its live buffers are past this bound; the previous bound.
+
+        A library that runs ahead allocates for what comes next before what is under way has
+        given back its buffers. None where it has no such bound.
+        """
+        return None
+
     def sum_arrays(self) -> int | None:
         """Bytes of all arrays that are alive, found one by one: for tests where nothing counts.
 

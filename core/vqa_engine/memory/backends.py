@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from functools import cache
 
@@ -12,9 +11,12 @@ from vqa_engine.memory.backend import Library, MemoryBackend, TextCause
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import MEMORY_BACKENDS, OURS
 from vqa_engine.plugins.probe.report import report
-from vqa_engine.strays import MARK
+from vqa_engine.strays import is_marked
 
 log = logging.getLogger(__name__)
+
+_loaded: set[str] = set()
+"""The names of the backends that this process has imported."""
 
 
 def installed() -> tuple[str, ...]:
@@ -53,6 +55,7 @@ def load(name: str) -> type[MemoryBackend]:
         kind: type[MemoryBackend] = plugins.load(MEMORY_BACKENDS, name)
     except ConfigurationError as error:
         raise BackendError(MEMORY_BACKENDS, str(error).removesuffix(".")) from error
+    _loaded.add(name)
     if not callable(kind) or not isinstance(getattr(kind, "library", None), Library):
         raise _unusable(name, "its entry point does not name a subclass of MemoryBackend")
     return kind
@@ -62,20 +65,22 @@ def load(name: str) -> type[MemoryBackend]:
 def libraries() -> dict[str, Library]:
     """What each usable backend says about its library, by the backend's name, sorted.
 
-    Other packages' backends are imported in processes of their own, once, unless this is a
-    worker. One that cannot be imported is logged and left out: what is asked here is asked
-    about all of them, and no model needs that one.
+    Other packages' backends are imported in processes of their own, once. One that cannot be
+    imported is logged and left out: what is asked here is asked about all of them, and no model
+    needs that one.
     """
-    offered = plugins.find(MEMORY_BACKENDS)
-    apart = MARK not in os.environ and any(one.distribution != OURS for one in offered)
-    here = {one.name for one in offered if one.distribution == OURS or not apart}
-    found = _found_here(sorted(here)) | (_found_apart() if apart else {})
-    return dict(sorted(found.items()))
+    others = any(one.distribution != OURS for one in plugins.find(MEMORY_BACKENDS))
+    return dict(sorted((_found_here(own()) | (_found_apart() if others else {})).items()))
+
+
+def own() -> set[str]:
+    """The names of the engine's own backends."""
+    return {one.name for one in plugins.find(MEMORY_BACKENDS) if one.distribution == OURS}
 
 
 def _found_here(names: Iterable[str]) -> dict[str, Library]:
     found = {}
-    for name in names:
+    for name in sorted(names):
         try:
             found[name] = load(name).library
         except BackendError as error:
@@ -99,8 +104,13 @@ def distributions() -> tuple[str, ...]:
 
 
 def failure_texts() -> list[tuple[TextCause, str]]:
-    """The failure texts of all backends."""
-    return [pair for library in libraries().values() for pair in library.failures]
+    """The failure texts of all backends; in a worker, of ours and of those that it has loaded.
+
+    Another package's backend can end the process that imports it, and a worker whose model does
+    not need it must not pay for that.
+    """
+    known = _found_here(own() | _loaded) if is_marked() else libraries()
+    return [pair for library in known.values() for pair in library.failures]
 
 
 def _unusable(name: str, why: str) -> BackendError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 from attrs import frozen
 
@@ -20,7 +21,7 @@ working set (docs/facts/memory.md, "MLX memory API"); we want to act before it d
 _LEAST_RESERVE = 256 * _MIB
 """Bytes kept free on a small machine, for the interpreter and the current image."""
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE | re.ASCII)
 
 
 @frozen
@@ -44,15 +45,13 @@ def parse_size(text: str) -> int:
         ConfigurationError: it is not a size, or it is zero.
     """
     match = _SIZE.fullmatch(text)
-    size = 0
+    size = 0.0
     if match:
         number, prefix, binary = match.groups()
-        size = int(
-            float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-        )
-    if size < 1:
+        size = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+    if not 1 <= size < inf:
         raise ConfigurationError(f"{text!r} is not a valid size. Write it like 6GiB or 800MB.")
-    return size
+    return int(size)
 
 
 def shown(size: int | None) -> str:

@@ -83,6 +83,7 @@ class Governor:
         self._after: list[_Hook] = []
         self._moment = Moment()
         self._planned: Planned | None = None
+        self._unbounded: int | None = None
         self.budget = self._look_at_budget()
         self._start(profile)
 
@@ -105,6 +106,7 @@ class Governor:
         self._before = [bound.before for bound in self._bounds if bound.before]
         self._after = [bound.after for bound in self._bounds if bound.after]
         self._busy = self._counts or bool(self._narrows or self._before or self._after)
+        self._hold()
         if self._policy.budget is not None and not self._counts:
             why = self.backend.limit().missing
             self.controls.note("budget", "only the weights are held to it", why)
@@ -190,6 +192,9 @@ class Governor:
             except Exception as error:  # noqa: BLE001  as in `_run`
                 self._set_aside(bound.undo, error)
         self._bounds = []
+        if self._unbounded is not None:
+            self.backend.set_memory_limit(self._unbounded)
+            self._unbounded = None
         if self.backend.name != "none":
             verdict = self.verdict()
             self.controls.note("audit", VERDICT, f"{verdict.kind}: {verdict.text}")
@@ -319,6 +324,16 @@ class Governor:
         if self._counts:
             self.budget = self._look_at_budget()
             self._moment.budget = self.controls.budget = self.budget.limit
+            self._hold()
+
+    def _hold(self) -> None:
+        """Have the library itself keep to the budget, as far as it can."""
+        if self.budget.limit is None:
+            return
+        previous = self.backend.set_memory_limit(self.budget.limit)
+        if self._unbounded is None and previous is not None:
+            self._unbounded = previous
+            self.controls.note("budget", f"set_memory_limit({self.budget.limit})")
 
     def _look_at_budget(self) -> Budget:
         return budget(self.backend, self._system, self._policy.budget)

@@ -6,7 +6,9 @@ engine's own plugins come through the same door: they are entry points of `vqa-e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from importlib import metadata
@@ -15,14 +17,18 @@ from typing import Any
 from attrs import field, frozen
 from stevedore import NamedExtensionManager
 
-from vqa_engine.adapter.crossing import said
+from vqa_engine.adapter.crossing import called, said
 from vqa_engine.errors import (
     AdapterBroken,
     AdapterClash,
     AdapterNotInstalled,
     ConfigurationError,
+    PluginError,
     VqaEngineError,
 )
+from vqa_engine.strays import is_marked
+
+log = logging.getLogger(__name__)
 
 ADAPTERS = "vqa_engine.adapters"
 QUESTION_SETS = "vqa_engine.question_sets"
@@ -72,13 +78,53 @@ class Plugin:
         """The same with the object that is imported."""
         return f"{self.source} ({self.target})"
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"The {_kind(self.entry_point.group)} {self.name!r} of {self.source}"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its code runs in a process of its own; where we are in one, it does not."""
+        return self.distribution != OURS and not is_marked()
+
 
 def find(group: str) -> list[Plugin]:
     """Every plugin of a group, sorted by name, then distribution; imports none of them."""
     source = cache(_source)  # one distribution offers many, and each look parses its metadata
     return sorted(
-        Plugin(entry.name, *source(entry.dist), entry.value, entry)
-        for entry in metadata.entry_points(group=group)
+        Plugin(entry.name, *source(entry.dist), entry.value, entry) for entry in _entries(group)
+    )
+
+
+def _entries(group: str) -> Iterable[metadata.EntryPoint]:
+    """The entry points of a group; a package whose metadata cannot be read costs only its own."""
+    try:
+        return metadata.entry_points(group=group)
+    except Exception:  # noqa: BLE001  of any package that is installed, if it has plugins or not
+        return _readable(group)
+
+
+def _readable(group: str) -> Iterator[metadata.EntryPoint]:
+    seen = set[str]()
+    for one in metadata.distributions():
+        try:
+            name, entries = str(one.name), tuple(one.entry_points)
+        except Exception as error:  # noqa: BLE001  as above
+            _warn(str(one.locate_file("")), reason(error))
+            continue
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key not in seen:  # the first on the path is the one that Python imports
+            seen.add(key)
+            yield from (entry for entry in entries if entry.group == group)
+
+
+@cache
+def _warn(folder: str, why: str) -> None:
+    """Once for each."""
+    log.warning(
+        "the metadata of a package in %s cannot be read, so its plugins are not known: %s",
+        *(folder, why),
     )
 
 
@@ -109,23 +155,23 @@ def select(group: str, name: str) -> Plugin:
     return matches[0]
 
 
-def load(group: str, name: str) -> Any:
-    """Import the one plugin of this name.
+def load(group: str, name: str | Plugin) -> Any:
+    """Import the one plugin of this name, or one that was selected already.
 
     Raises:
         AdapterError: of an adapter, as `select` does; also when its import failed,
             whatever it raised.
         ConfigurationError: the same, in any other group.
     """
-    plugin = select(group, name)
+    plugin = select(group, name) if isinstance(name, str) else name
     try:
         return imported(plugin.entry_point)
     except FAILURES as error:
         raise _broken(group, plugin, error) from error
 
 
-def make(group: str, name: str, kind: type) -> Any:
-    """Import the one plugin of this name and call it without arguments.
+def make(group: str, name: str | Plugin, kind: type) -> Any:
+    """Import a plugin as `load` does, and call it without arguments.
 
     `kind` is the runtime protocol that its result has to fit.
 
@@ -133,9 +179,9 @@ def make(group: str, name: str, kind: type) -> Any:
         ConfigurationError: as `load` does; also when calling it fails, or its result
             does not fit.
     """
-    factory = load(group, name)
+    factory, name = load(group, name), name if isinstance(name, str) else name.name
     try:
-        made = factory()
+        made = called(factory)
     except Exception as error:
         raise ConfigurationError(
             f"The {_kind(group)} {name!r} cannot be created: {reason(error)}. "
@@ -153,13 +199,21 @@ def imported(entry: metadata.EntryPoint) -> Any:
     """Import what one entry point names; the only place where that is done.
 
     Raises:
-        Exception, SystemExit: whatever the import raised; see `FAILURES`.
+        Exception, SystemExit: whatever the import raised; see `FAILURES`. What is neither
+            comes as a RuntimeError that names it.
     """
-    return _Loader(entry)[entry.name].plugin
+    try:
+        return _Loader(entry)[entry.name].plugin
+    except (*FAILURES, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RuntimeError(reason(error)) from error
 
 
 def reason(error: BaseException) -> str:
-    """An exception's type and text."""
+    """An exception's type and text; of a `PluginError` its text, which is a reason already."""
+    if isinstance(error, PluginError):
+        return said(error)
     return f"{type(error).__name__}: {said(error)}".rstrip(": ")
 
 
@@ -235,5 +289,9 @@ def _listed(known: Iterable[str]) -> str:
 
 
 def _source(distribution: metadata.Distribution | None) -> tuple[str, str]:
-    """Name and version."""
-    return (distribution.name, distribution.version) if distribution else ("?", "?")
+    """Name and version, a question mark for what cannot be read."""
+    try:
+        known = (distribution.name, distribution.version) if distribution else (None, None)
+    except Exception:  # noqa: BLE001  as in `_entries`
+        known = (None, None)
+    return known[0] or "?", known[1] or "?"

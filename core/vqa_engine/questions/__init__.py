@@ -92,7 +92,21 @@ def _loaded(
             images=_folder(images, path),
             columns=columns,
         )
-    made = plugins.load(plugins.QUESTION_SETS, name)(wanted)
+    plugin = plugins.select(plugins.QUESTION_SETS, name)
+    if not plugin.is_foreign:
+        return set_here(name, wanted)
+    from vqa_engine.questions.apart import opened
+
+    return opened(plugin, wanted)
+
+
+def set_here(name: str, source: Source) -> QuestionSet:
+    """The set that a plugin makes of a source, with its code in this process.
+
+    Raises:
+        ConfigurationError, QuestionSetError: as `load_questions`.
+    """
+    made = plugins.load(plugins.QUESTION_SETS, name)(source)
     if not isinstance(made, QuestionSet):
         raise ConfigurationError(
             f"The question set {name!r} gave {type(made).__name__}, which is no QuestionSet. "

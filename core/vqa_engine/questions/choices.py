@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import math
 import random
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -23,6 +24,8 @@ from vqa_engine.questions.question_set import QuestionSet, most_images
 from vqa_engine.questions.selection import earlier
 
 Kind = Literal["shuffled", "circular", "all"]
+
+_SEED = re.compile("[0-9]{1,18}")
 
 ROTATION = "rotation"
 """The label that says which order a question has; "0" is as published."""
@@ -45,7 +48,7 @@ def ordered(questions: QuestionSet, choices: str) -> QuestionSet:
         raise ConfigurationError(
             f"--choices is {choices!r}; give given, shuffled:SEED, circular or all."
         )
-    if seed and not seed.isdigit():
+    if seed and not _SEED.fullmatch(seed):
         raise ConfigurationError(f"--choices shuffled:{seed} needs a whole number as its seed.")
     return OrderedChoices.of(questions, kind, int(seed or 0))  # type: ignore[arg-type]
 

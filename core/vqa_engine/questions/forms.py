@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.source import Source
-from vqa_engine.questions.table.columns import Columns, guessed
+from vqa_engine.questions.table.columns import Columns, guessed, rotated
 from vqa_engine.questions.table.json_items import KEY
 from vqa_engine.questions.table.table_set import Table, TableSet
 
@@ -74,11 +74,13 @@ def json(source: Source) -> QuestionSet:
     form = None if source.columns else recognised(first)
     if form is not None:
         return TableSet.load(items, form.columns, source.folder, form.keep)
-    return TableSet.load(items, _columns(source, first), source.folder)
+    return TableSet.load(items, _named(source, first), source.folder)
 
 
 def delimited(source: Source) -> QuestionSet:
     """A CSV or TSV file whose first row names the columns.
+
+    The rotations of a question in VLMEvalKit's files, such as MMBench's, are one group.
 
     Raises:
         ConfigurationError: no column is the image or the question.
@@ -86,7 +88,11 @@ def delimited(source: Source) -> QuestionSet:
     """
     from vqa_engine.questions.table.delimited import Delimited
 
-    return _table(source, Delimited.open(source.file))
+    table = Delimited.open(source.file)
+    columns = _columns(source, table)
+    if columns.choices and table.has_rotations():
+        columns = rotated(columns)
+    return TableSet.load(table, columns, source.folder)
 
 
 def sheet(source: Source) -> QuestionSet:
@@ -114,11 +120,16 @@ def parquet(source: Source) -> QuestionSet:
 
 
 def _table(source: Source, table: Table) -> QuestionSet:
+    return TableSet.load(table, _columns(source, table), source.folder)
+
+
+def _columns(source: Source, table: Table) -> Columns:
+    """As `_named`, of a table."""
     source.refuse(f"a {source.file.suffix} file", annotations=source.annotations)
-    return TableSet.load(table, _columns(source, table.header or ()), source.folder)
+    return _named(source, table.header or ())
 
 
-def _columns(source: Source, header: Iterable[str]) -> Columns:
+def _named(source: Source, header: Iterable[str]) -> Columns:
     """The columns of a table by their names; a warning names those that say nothing."""
     known = [name for name in header if name != KEY]
     columns = guessed(known, source.columns)

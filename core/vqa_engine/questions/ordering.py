@@ -53,7 +53,7 @@ def _ordered(
     places: Sequence[int] = range(len(questions))
     if skip is not None:
         places = array("L", filterfalse(skip, places))
-    groups = _groups(_keys(questions, places))
+    groups = numbered(_keys(questions, places))
     if not all(earlier <= later for earlier, later in pairwise(groups)):
         order = sorted(range(len(groups)), key=groups.__getitem__)
         places = array("L", map(places.__getitem__, order))
@@ -65,11 +65,11 @@ def image_keys(questions: QuestionSet) -> Sequence[int]:
     """For each question of any set a number, equal where the images are."""
     if isinstance(questions, KnowsImages):
         return questions.image_keys()
-    return _groups(_identities(questions))
+    return numbered(_identities(questions))
 
 
-def _groups(keys: Iterable[Hashable]) -> array[int]:
-    """The number of each question's image, counted from 0 in first-seen order."""
+def numbered(keys: Iterable[Hashable]) -> array[int]:
+    """For each key a number, equal where the keys are, counted from 0 in first-seen order."""
     numbers: dict[Hashable, int] = {}
     return array("L", (numbers.setdefault(key, len(numbers)) for key in keys))
 

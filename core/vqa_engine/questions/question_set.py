@@ -83,6 +83,11 @@ class Scored(Protocol):
 
     @property
     @abstractmethod
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    @abstractmethod
     def metrics(self) -> tuple[str, ...]:
         """Names of metrics, the headline's first."""
 
@@ -100,6 +105,13 @@ class Downloaded(Protocol):
 def worded(questions: QuestionSet, family: str) -> QuestionSet:
     """The questions as a family of models gets them."""
     return questions.worded_for(family) if isinstance(questions, Worded) else questions
+
+
+def why_scored(questions: Scored) -> str:
+    """Why a set's own metrics score it; of a task also which figure of them is quoted."""
+    why = f"the metric of {questions.name}"
+    headline = getattr(questions, "headline", None)
+    return f"{why}, which is quoted by its figure {headline!r}" if headline else why
 
 
 def most_images(questions: QuestionSet) -> int:

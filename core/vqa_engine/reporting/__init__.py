@@ -11,7 +11,7 @@ from vqa_engine.reporting.collecting import collect
 from vqa_engine.reporting.corpus import RIGHT, Corpus
 from vqa_engine.reporting.page import Content, document
 from vqa_engine.reporting.pictures import Gallery, Pictures
-from vqa_engine.reporting.runs import Run, opened
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import chosen_metrics
 from vqa_engine.scoring import Metric, MetricLike
 
@@ -49,9 +49,7 @@ def write(
 
 def chosen(runs: Sequence[Run], wanted: Iterable[MetricLike]) -> tuple[Metric, ...]:
     """The metrics wanted, or those of the first run."""
-    first = runs[0]
-    recorded = first.manifest.metrics if first.manifest else ()
-    return chosen_metrics(first.journal, wanted, recorded)[0]
+    return chosen_metrics(runs[0], wanted)[0]
 
 
 def make(corpus: Corpus, gallery: Gallery, page: Path, pictures: Pictures) -> Content:

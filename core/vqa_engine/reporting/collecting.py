@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 
 from vqa_engine.adapter import Answer, GenerationPlan, Question
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.errors import ConfigurationError, JournalError
 from vqa_engine.reporting.coded import Column, significant
 from vqa_engine.reporting.corpus import Contender, Corpus
-from vqa_engine.reporting.runs import Run
 from vqa_engine.reporting.scored import Scorer
 from vqa_engine.results import Attempt, Failure, Row
 from vqa_engine.runs import stored
+from vqa_engine.runs.database import READING, unusable
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.opening import Run
 from vqa_engine.scoring import Metric
 from vqa_engine.scoring.cluster import cluster_of
 
@@ -92,9 +93,12 @@ class Collector:
     def _read(self, one: Contender) -> bool:
         """Add the contender's new rows; False once one of them replaces an answer."""
         last = one.read
-        for number, row in one.run.journal.rows_after(one.adapter, last):
+        rows = one.run.journal.rows_after(one.adapter, last)
+        for number, row in one.scorer.together(rows, lambda pair: pair[1]):
             place = _place(self._corpus, row.question, self._picture)
             if _has(one, place) and not _withdraw(one, place):
+                if not one.read:  # all is read from the start, so none was replaced
+                    raise _twice(one, row)
                 return False
             for name, given in one.scorer.add(row):
                 one.columns[f"score.{name}"].put(place, given)
@@ -105,17 +109,26 @@ class Collector:
 
 
 def _has(one: Contender, place: int) -> bool:
-    asked = one.columns["seconds"]
-    return place < len(asked.codes) and asked.at(place) is not None
+    return _at(one.columns["seconds"], place) is not None
+
+
+def _at(column: Column, place: int) -> Any:
+    """The value at a place; None beyond the last that has one."""
+    return column.at(place) if place < len(column.codes) else None
+
+
+def _twice(one: Contender, row: Row) -> JournalError:
+    what = f"The question {row.question.question_id!r} has two answers of {one.adapter!r}"
+    return unusable(one.run.journal.path, what, READING.foreign)
 
 
 def _withdraw(one: Contender, place: int) -> bool:
     """Forget a question that had no answer and was asked again; an answer cannot be forgotten."""
     columns = one.columns
-    if columns["cause"].at(place) is None:
+    if _at(columns["cause"], place) is None:
         return False
     one.scorer.withdraw_error()
-    one.pace.withdraw(columns["place"].at(place) or "", columns["seconds"].at(place) / 1000)
+    one.pace.withdraw(_at(columns["place"], place) or "", columns["seconds"].at(place) / 1000)
     for column in columns.values():
         column.put(place, None)
     return True
@@ -128,7 +141,7 @@ def _tally(one: Contender) -> Tally:
         for name in ("seconds", "cause", "degraded")
     )
     done = sum(asked.values())
-    total = one.run.manifest.question_count if one.run.manifest else done
+    total = one.run.question_count or done
     return Tally(
         done=done,
         failed=sum(causes.values()),

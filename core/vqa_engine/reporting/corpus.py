@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import define, field
 
 from vqa_engine.reporting.coded import Column, Lists
-from vqa_engine.reporting.runs import Run
 from vqa_engine.reporting.scored import Scorer
 from vqa_engine.runs import stored
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.opening import Run
 from vqa_engine.runs.pace import Pace
 from vqa_engine.scoring import ScoreTable
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from attrs import define
 
 from vqa_engine.adapter import Question
 from vqa_engine.results import Row
-from vqa_engine.runs.account import score
+from vqa_engine.runs.account import said_in, score
 from vqa_engine.scoring import Grade, Metric, Scoreboard, ScoreTable
-from vqa_engine.scoring.scoreboard import checked
+from vqa_engine.scoring.metric import Ahead, checked, grade_ahead, together
+
+T = TypeVar("T")
 
 
 @define
@@ -36,6 +39,10 @@ class _Recorder:
     def aggregates(self) -> tuple[str, ...]:
         return self.metric.aggregates
 
+    @property
+    def grade_ahead(self) -> Ahead | None:
+        return grade_ahead(self.metric)
+
     def grade(self, prediction: str, question: Question) -> Grade:
         grade = self.metric.grade(prediction, question)
         self.last = checked(grade).value
@@ -55,6 +62,10 @@ class Scorer:
             recorder.last = None
         score(row, self._boards)
         return ((recorder.name, recorder.last) for recorder in self._recorders)
+
+    def together(self, items: Iterable[T], row: Callable[[T], Row]) -> Iterator[T]:
+        """The items, whose rows are about to be added."""
+        return together(items, self._recorders, lambda item: said_in(row(item)))
 
     @property
     def metrics(self) -> tuple[str, ...]:

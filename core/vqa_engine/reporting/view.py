@@ -28,8 +28,8 @@ from vqa_engine.reporting.collecting import Collector
 from vqa_engine.reporting.corpus import Corpus
 from vqa_engine.reporting.page import Content, data, document, policy
 from vqa_engine.reporting.pictures import VIEWED_EDGE, Gallery
-from vqa_engine.reporting.runs import opened
 from vqa_engine.runs import journal, manifest
+from vqa_engine.runs.opening import opened
 from vqa_engine.scoring import MetricLike
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ Sign = tuple[int, int, int]
 class Viewer:
     """Keeps the page of some runs up to date, in a thread, between `start` and `close`.
 
+    With `salvage`, what cannot be read of a damaged run is left out, with a warning.
+
     Raises:
         RunError: one of the directories holds no run.
         JournalError: a journal cannot be read.
@@ -81,9 +83,14 @@ class Viewer:
     """
 
     def __init__(
-        self, runs: Sequence[Path], metrics: Iterable[MetricLike], folders: Sequence[Path]
+        self,
+        runs: Sequence[Path],
+        metrics: Iterable[MetricLike],
+        folders: Sequence[Path],
+        *,
+        salvage: bool = False,
     ) -> None:
-        self._runs, self._metrics = tuple(runs), tuple(metrics)
+        self._runs, self._metrics, self._salvage = tuple(runs), tuple(metrics), salvage
         self._gallery = Gallery(folders=(*folders, *runs))
         self._collector: Collector | None = None
         self._journals: tuple[int, ...] = ()
@@ -159,7 +166,7 @@ class Viewer:
         journals = tuple(_sign(run / journal.FILE)[0] for run in self._runs)
         if journals != self._journals:
             self._collector, self._journals = None, journals
-        with opened(self._runs) as runs:
+        with opened(self._runs, salvage=self._salvage) as runs:
             collector = self._collector or Collector(chosen(runs, self._metrics), self._gallery.key)
             corpus = collector.read(runs)
             # which metrics fit is known with the first row

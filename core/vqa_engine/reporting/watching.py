@@ -13,11 +13,11 @@ from attrs import define, field, frozen
 
 from vqa_engine.errors import RunError
 from vqa_engine.reporting import chosen
-from vqa_engine.reporting.runs import Run, opened
 from vqa_engine.results import Row
 from vqa_engine.runs import journal
 from vqa_engine.runs.account import score
 from vqa_engine.runs.journal import Tally
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.pace import Pace
 from vqa_engine.runs.timeline import Summary, summarise
 from vqa_engine.scoring import Metric, MetricLike, Score, Scoreboard
@@ -51,11 +51,12 @@ class Progress:
 
 @frozen(kw_only=True)
 class Watched:
-    """A run as it is now."""
+    """A run as it is now. `unread` rows of it are damaged, and count as not asked."""
 
     directory: Path
     state: State
     question_set: str
+    unread: int
     adapters: tuple[Progress, ...]
 
 
@@ -76,20 +77,34 @@ class _Clock:
 def look(directory: Path, metrics: Iterable[MetricLike] | None = None) -> Watched:
     """The state of a run, with its scores if metrics are given; that takes several times as long.
 
-    Of several metrics the first counts; of none, what fits the run's questions.
+    Of several metrics the first counts; of none, what fits the run's questions. What cannot be
+    read of a damaged run is left out, with a warning.
 
     Raises:
         RunError: the directory holds no run.
-        JournalError: its journal cannot be read.
+        JournalError: nothing of its journal can be read.
     """
-    with opened([directory]) as (run,):
+    try:
+        return _look(directory, metrics, salvage=False)
+    except RunError:
+        return _look(directory, metrics, salvage=True)
+
+
+def _look(directory: Path, metrics: Iterable[MetricLike] | None, *, salvage: bool) -> Watched:
+    with opened([directory], salvage=salvage) as (run,):
         metric = None if metrics is None else chosen([run], metrics)[0]
         adapters = tuple(_progress(run, label, metric) for label in run.labels)
-        asked = all(one.tally.unasked == 0 for one in adapters)
+        asked = run.manifest and all(one.tally.unasked == 0 for one in adapters)
         held = is_held(directory)
         state: State = "running" if held else "finished" if asked else "unfinished"
         name = run.manifest.question_set if run.manifest else ""
-        return Watched(directory=directory, state=state, question_set=name, adapters=adapters)
+        return Watched(
+            directory=directory,
+            state=state,
+            question_set=name,
+            unread=run.journal.unread,
+            adapters=adapters,
+        )
 
 
 def found(folder: Path) -> list[Path]:
@@ -140,7 +155,7 @@ def _progress(run: Run, label: str, metric: Metric | None) -> Progress:
     memory = summarise(clock.seen(run.journal.rows(label)), run.journal.events(label))
     return Progress(
         label=label,
-        tally=run.journal.tally(label, run.manifest.question_count if run.manifest else None),
+        tally=run.journal.tally(label, run.question_count),
         pace=clock.pace.rate,
         in_flight=len(run.journal.begun(label)),
         memory=memory,

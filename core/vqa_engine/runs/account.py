@@ -8,10 +8,11 @@ from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.observer import Progress
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
-from vqa_engine.runs.database import unusable
+from vqa_engine.runs.database import WRITING, unusable
 from vqa_engine.runs.journal import Journal, Tally
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable
 from vqa_engine.scoring.choice import stated
+from vqa_engine.scoring.metric import Asked, together
 
 
 class Account:
@@ -36,9 +37,11 @@ class Account:
         self._total = total
         self._done = self._failed = self._degraded = 0
         self._settled = bytearray(total)  # a byte a question: ids would take a hundred
-        for place, row in journal.placed_rows(label, failed=keep_failed):
+        placed = journal.placed_rows(label, failed=keep_failed)
+        for place, row in together(placed, metrics, lambda pair: said_in(pair[1])):
             if place >= total:
-                raise unusable(journal.path, f"The journal has a question {place} of {total}")
+                what = f"The journal has a question {place} of {total}"
+                raise unusable(journal.path, what, WRITING.damaged)
             self._count(row)
             self._settled[place] = True
         self._resumed, self._failed_before = self._done, self._failed
@@ -124,11 +127,15 @@ class Account:
         score(row, self._boards)
 
 
+def said_in(row: Row) -> Asked | None:
+    """What a metric grades of a row: what was answered, and its question."""
+    return (stated(row.answer, row.question), row.question) if row.answer else None
+
+
 def score(row: Row, boards: Iterable[Scoreboard]) -> None:
     """Add a row to scoreboards: its answer, or that it has none."""
     for board in boards:
         if row.answer is None:
             board.add_error(row.question)
         else:
-            said = stated(row.answer, row.question)
-            board.add(said, row.question, row.answer.probability)
+            board.add(stated(row.answer, row.question), row.question, row.answer.probability)

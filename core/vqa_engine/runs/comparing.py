@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from vqa_engine.errors import ConfigurationError, NotComparable
-from vqa_engine.runs.directory import open_journal, read_manifest
-from vqa_engine.runs.journal import Journal
+from vqa_engine.files import real
 from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
 from vqa_engine.scoring.registry import MetricLike
@@ -24,6 +23,12 @@ _PLANNED = ("prompt", "system")
 
 _PROMPTS = ("instruction", "prompt", "system")
 """Options of an adapter that change what a model is asked."""
+
+_DIGESTS = ("question_digest",)
+"""Settings of which the values say nothing to a reader."""
+
+_NAMES = {"question_digest": "the questions or the task's card", "question_data": "the data"}
+"""What messages call settings."""
 
 _SHOWN = 40
 """Characters of a setting that a message shows."""
@@ -38,37 +43,40 @@ class Side:
 
 
 def compare_runs(
-    first: Side, second: Side, wanted: MetricLike | None = None, *, anyway: bool = False
+    first: Side,
+    second: Side,
+    wanted: MetricLike | None = None,
+    *,
+    anyway: bool = False,
+    salvage: bool = False,
 ) -> Comparison:
     """Compare what two adapters answered, by the metric wanted or the default.
 
     With `anyway` runs over different question sets are compared over the questions that
-    both have, and different prompts are allowed.
+    both have, and different prompts are allowed. With `salvage`, what cannot be read of a
+    damaged run is left out.
 
     Raises:
         NotComparable: the runs differ in their questions, prompts or task cards.
         ConfigurationError: a label or metric is unknown, or a label is missing.
         RunError, JournalError: a run cannot be read.
     """
-    with ExitStack() as opened:
-        journals = [
-            opened.enter_context(closing(open_journal(side.run))) for side in (first, second)
-        ]
-        labels = [_label(*pair) for pair in zip((first, second), journals, strict=True)]
+    sides = first, second
+    paths = list(dict.fromkeys(real(side.run) for side in sides))
+    with opened(paths, salvage=salvage) as found:
+        known = dict(zip(paths, found, strict=True))
+        runs = [known[real(side.run)] for side in sides]
+        labels = [_label(*pair) for pair in zip(sides, runs, strict=True)]
         if not anyway:
-            _check(first, second, labels)
-        recorded = read_manifest(first.run).metrics
-        chosen, _ = chosen_metrics(journals[0], () if wanted is None else (wanted,), recorded)
-        names = _names((first, second), labels)
-        sides = [
-            (name, answered(journal.rows(label)))
-            for name, journal, label in zip(names, journals, labels, strict=True)
-        ]
-        return compare(sides[0], sides[1], chosen[0])
+            _check(sides, runs, labels)
+        chosen, _ = chosen_metrics(runs[0], () if wanted is None else (wanted,))
+        rows = [answered(run.journal.rows(label)) for run, label in zip(runs, labels, strict=True)]
+        one, other = zip(_names(sides, labels), rows, strict=True)
+        return compare(one, other, chosen[0])
 
 
-def _label(side: Side, journal: Journal) -> str:
-    labels = journal.labels(side.label)
+def _label(side: Side, run: Run) -> str:
+    labels = run.journal.labels(side.label)
     if len(labels) == 1:
         return labels[0]
     has = f"has {len(labels)} adapters: {', '.join(labels)}" if labels else "has no answers"
@@ -82,15 +90,21 @@ def _names(sides: tuple[Side, Side], labels: list[str]) -> list[str]:
     return [f"{side.run.name}: {label}" for side, label in zip(sides, labels, strict=True)]
 
 
-def _check(first: Side, second: Side, labels: list[str]) -> None:
-    manifests = read_manifest(first.run), read_manifest(second.run)
+def _check(sides: tuple[Side, Side], runs: Sequence[Run], labels: list[str]) -> None:
+    first, second = sides
+    manifests = [run.manifest for run in runs if run.manifest is not None]
+    if len(manifests) < len(runs):
+        raise NotComparable(
+            f"What {first.run} or {second.run} asked is not known without its manifest. "
+            "Compare them all the same with --anyway."
+        )
     old, new = (_asked(*pair) for pair in zip(manifests, labels, strict=True))
     names = [name for name in sorted(old.keys() | new.keys()) if _differ(name, old, new)]
     if names:
-        found = "; ".join(f"{name}: {_shown(old, name)} and {_shown(new, name)}" for name in names)
+        found = "; ".join(f"{_NAMES.get(name, name)}: {_both(old, new, name)}" for name in names)
         raise NotComparable(
-            f"{first.run} and {second.run} did not ask the same: {found}. "
-            "Compare them all the same with --anyway."
+            f"{first.run} and {second.run} did not ask the same ({found}). Compare the questions "
+            "that both have with --anyway."
         )
 
 
@@ -100,10 +114,16 @@ def _differ(name: str, old: Mapping[str, object], new: Mapping[str, object]) -> 
     return values[0] != values[1] and not (name in _SAME and None in values)
 
 
-def _shown(settings: Mapping[str, object], name: str) -> str:
-    """A value on one line; of a digest its beginning is enough."""
-    text = str(settings.get(name, "none"))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _both(old: Mapping[str, object], new: Mapping[str, object], name: str) -> str:
+    """Both values on one line; that digests differ is all that they say."""
+    if name in _DIGESTS:
+        return "they differ"
+    return " and ".join(_shown(one.get(name)) for one in (old, new))
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else repr(str(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…'"
 
 
 def _asked(manifest: Manifest, label: str) -> Mapping[str, object]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
+from attrs import frozen
+
 from vqa_engine.errors import JournalError
 
 _FORMAT = 3
@@ -49,6 +51,34 @@ PATIENCE = 60.0
 LARGEST = 64 << 20
 """Bytes of one record."""
 
+
+@frozen(kw_only=True)
+class Use:
+    """What a run is opened for: what to do where it is damaged, not ours, or may not be opened."""
+
+    damaged: str
+    foreign: str
+    shut: str
+
+
+_ANOTHER = "Use --fresh, or give another --output."
+
+WRITING = Use(
+    damaged=f"{_ANOTHER} Commands that read runs leave out what is damaged with --salvage.",
+    foreign=_ANOTHER,
+    shut="Make the directory writable, or give another --output.",
+)
+READING = Use(
+    damaged="With --salvage, what cannot be read is left out.",
+    foreign="Restore it from a copy, or use the version that wrote it.",
+    shut="Make it readable.",
+)
+SALVAGING = Use(
+    damaged="Restore it from a copy.",
+    foreign=READING.foreign,
+    shut=READING.shut,
+)
+
 _STEPS = 1_000_000
 """SQLite's instructions between two looks at the clock, some 10 ms."""
 
@@ -59,13 +89,14 @@ class Patience:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._until = 0.0
         self.again()
-        db.set_progress_handler(self._is_over, _STEPS)
+        db.set_progress_handler(self.is_over, _STEPS)
 
     def again(self) -> None:
         """A row was found, or a query begins."""
         self._until = monotonic() + PATIENCE
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether they have passed."""
         return monotonic() > self._until
 
 
@@ -99,7 +130,10 @@ def _copied(path: Path, log: Path) -> sqlite3.Connection:
             shutil.copyfile(path, copy)
             shutil.copyfile(log, copy.with_name(log.name))
         except OSError as error:
-            raise unusable(path, f"{path} cannot be copied to be read: {error}") from error
+            what = f"{path} cannot be copied to be read: {error.strerror}"
+            raise unusable(
+                path, what, "Make room, or set TMPDIR to a folder on another disk."
+            ) from error
         return _connected(copy)
 
 
@@ -118,7 +152,7 @@ def _checked(path: Path | None, db: sqlite3.Connection, *, write: bool) -> sqlit
                 db.close()
                 return opened(None)
             db.executescript(_SETTINGS + _SCHEMA)
-        _check_format(path, db)
+        _check_format(path, db, WRITING if write else READING)
         if write:
             db.executescript(_SETTINGS)
     except BaseException:
@@ -132,12 +166,14 @@ def _text(stored: bytes) -> str:
     return stored.decode("utf-8", "backslashreplace")
 
 
-def _check_format(path: Path | None, db: sqlite3.Connection) -> None:
+def _check_format(path: Path | None, db: sqlite3.Connection, use: Use) -> None:
     """See that the file has our tables and nothing else: a view or a trigger would run."""
     if _mark(db) != (_APPLICATION, _FORMAT):
-        raise unusable(path, f"The journal {path} was not written by this version of vqa-engine")
+        what = f"The journal {path} was not written by this version of vqa-engine"
+        raise unusable(path, what, use.foreign)
     if _schema(db) != _own_schema():
-        raise unusable(path, f"The journal {path} has tables, views or triggers that are not ours")
+        what = f"The journal {path} has tables, views or triggers that are not ours"
+        raise unusable(path, what, use.foreign)
 
 
 @cache
@@ -162,26 +198,24 @@ def _mark(db: sqlite3.Connection) -> tuple[int, ...]:
     return tuple(int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in pragmas)
 
 
-def unusable(path: Path | None, what: str) -> JournalError:
+def unusable(path: Path | None, what: str, remedy: str) -> JournalError:
     """The error for a journal of which nothing, or not all, can be used."""
-    directory = path.parent if path else Path()
-    return JournalError(directory, f"{what}. Use --fresh, or give another --output.")
+    return JournalError(path.parent if path else Path(), f"{what}. {remedy}")
 
 
-def explained(path: Path | None, error: sqlite3.Error | UnicodeError) -> JournalError:
+def explained(path: Path | None, error: sqlite3.Error | UnicodeError, use: Use) -> JournalError:
     """SQLite's error as one that says what to do."""
-    directory = path.parent if path else Path()
     remedies = {
         "full": "Free some space and run the same command again: it continues.",
         "disk I/O": "Its disk is full or fails: make room and run the same command again.",
-        "readonly": "Make the directory writable, or give another --output.",
-        "unable to open": "Make the directory writable, or give another --output.",
-        "not a database": "It is not a journal of vqa-engine: give another --output.",
-        "malformed": "It is damaged: use --fresh, or give another --output.",
-        "interrupted": f"It is damaged: nothing was found in it for {PATIENCE:.0f} s.",
-        "too big": f"It is damaged: a record has more than {LARGEST >> 20} MiB.",
+        "readonly": use.shut,
+        "unable to open": use.shut,
+        "not a database": f"It is not a journal of vqa-engine. {use.foreign}",
+        "malformed": f"It is damaged. {use.damaged}",
+        "interrupted": f"Nothing was found in it for {PATIENCE:.0f} s. {use.damaged}",
+        "too big": f"A record has more than {LARGEST >> 20} MiB. {use.damaged}",
     }
     text = "malformed schema" if isinstance(error, UnicodeError) else str(error)
     remedy = next((say for part, say in remedies.items() if part in text), "")
     what = f"The journal {path} cannot be used: {text}. Rows committed before are safe. {remedy}"
-    return JournalError(directory, what.rstrip())
+    return JournalError(path.parent if path else Path(), what.rstrip())

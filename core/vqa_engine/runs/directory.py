@@ -19,8 +19,10 @@ from vqa_engine.errors import JournalError, OutputError, RunError, RunLocked, Ru
 from vqa_engine.files import read_regular, replace, unwritable
 from vqa_engine.results import Loaded
 from vqa_engine.runs import journal, manifest
+from vqa_engine.runs.database import READING, WRITING, Use
 from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
+from vqa_engine.runs.salvage import SalvagedJournal
 
 _LOCK, _LOGS = "lock", "logs"
 
@@ -53,7 +55,7 @@ class RunDirectory:
         extends: Callable[[int, str], bool] = lambda _count, _digest: False,
         accept_changes: bool = False,
     ) -> None:
-        self.path = path
+        self.path = path = path.absolute()  # an adapter inline may change the current folder
         self._lock = _locked(path)
         try:
             _check_own(path)
@@ -113,10 +115,10 @@ def open_journal(path: Path, *, salvage: bool = False) -> Journal:
     file = path / journal.FILE
     if not file.is_file():
         raise RunError(path, f"{path} is not a run directory: it has no {journal.FILE}.")
-    return Journal(file, read_only=True, salvage=salvage)
+    return SalvagedJournal(file) if salvage else Journal(file, use=READING)
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, use: Use = READING) -> Manifest:
     """The manifest of a run.
 
     Raises:
@@ -129,7 +131,7 @@ def read_manifest(path: Path) -> Manifest:
         return manifest.decode(read_regular(file, _LARGEST_MANIFEST))
     except (OSError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        what = f"{file} cannot be read as the manifest of a run: {reason}. Give another --output."
+        what = f"{file} cannot be read as the manifest of a run: {reason}. {use.damaged}"
         raise RunError(path, what) from error
 
 
@@ -254,7 +256,7 @@ def _agree(
             raise JournalError(path, f"{path} has a journal, but no manifest. Use --fresh.")
         _write(file, wanted.encode())
         return wanted
-    old = read_manifest(path)
+    old = read_manifest(path, WRITING)
     found = manifest.differences(old, wanted)
     if "question_digest" in found and extends(old.question_count, old.question_digest):
         found = {name: pair for name, pair in found.items() if not name.startswith("question_")}

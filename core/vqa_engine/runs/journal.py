@@ -9,6 +9,7 @@ missing, the file is still whole, and resuming asks those questions again
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import wraps
@@ -23,8 +24,16 @@ from vqa_engine.errors import ConfigurationError, JournalError
 from vqa_engine.files import Stamp
 from vqa_engine.results import MemoryEvent, Row
 from vqa_engine.runs import stored
-from vqa_engine.runs.database import ERRORS, Patience, explained, opened, opened_to_read, unusable
-from vqa_engine.runs.salvage import salvaged
+from vqa_engine.runs.database import (
+    ERRORS,
+    WRITING,
+    Patience,
+    Use,
+    explained,
+    opened,
+    opened_to_read,
+    unusable,
+)
 from vqa_engine.runs.stored import Key
 
 FILE = "journal.sqlite"
@@ -59,7 +68,7 @@ GROUP BY place ORDER BY place
 """
 _LABELS = "SELECT DISTINCT adapter FROM rows ORDER BY adapter"
 _EVENTS = """
-SELECT adapter, time, record FROM events WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid
+SELECT rowid, adapter, time, record FROM events WHERE ?1 IS NULL OR adapter = ?1 ORDER BY rowid
 """
 
 
@@ -99,6 +108,18 @@ class TimedEvent:
     event: MemoryEvent
 
 
+def decoded_event(label: object, moment: object, record: object) -> TimedEvent:
+    """An event from its columns.
+
+    Raises:
+        ValueError: they are damaged, or of another format (`stored.UNREADABLE`).
+    """
+    if not isinstance(label, str) or not isinstance(moment, float) or not isinstance(record, bytes):
+        raise TypeError("a column is of another type")
+    datetime.fromtimestamp(moment)  # a moment that the calendar has
+    return TimedEvent(adapter=label, time=moment, event=stored.decoded_event(record))
+
+
 def _is(stamp: Stamp | None, path: Path) -> bool:
     try:
         found = Stamp.of(path)
@@ -122,7 +143,7 @@ def _guarded(
             self._patience.again()
             return call(self, *args, **kwargs)
         except ERRORS as error:
-            raise explained(self.path, error) from error
+            raise self._explained(error) from error
 
     return guarded
 
@@ -130,27 +151,27 @@ def _guarded(
 class Journal:
     """The store of one run.
 
-    `path` None keeps it in a private temporary file that ends with the object. With
-    `read_only` the file must be there, and nothing in its folder is changed. With `salvage`
-    rows that cannot be read are left out instead of being an error; `unread` counts them.
+    `path` None keeps it in a private temporary file that ends with the object. Unless
+    it is opened for `WRITING` the file must be there, and nothing in its folder is changed.
 
     Raises:
         JournalError: from every method, when the disk is full, the file is not
             writable, is no journal or has another format. What was committed before stays.
     """
 
-    def __init__(
-        self, path: Path | None = None, *, read_only: bool = False, salvage: bool = False
-    ) -> None:
-        self.path, self.unread = path, 0
-        self.salvages = salvage
-        self._closed = False
+    def __init__(self, path: Path | None = None, *, use: Use = WRITING) -> None:
+        self.path, self._use, self._closed = path, use, False
         try:
-            self._db = opened_to_read(path) if path and read_only else opened(path)
+            self._db = opened(path) if use is WRITING or not path else opened_to_read(path)
         except ERRORS as error:
-            raise explained(path, error) from error
+            raise self._explained(error) from error
         self._patience = Patience(self._db)
         self._stamp = Stamp.of(path) if path else None
+
+    @property
+    def unread(self) -> int:
+        """How many rows are left out since they cannot be read; 0 unless it is salvaged."""
+        return 0
 
     @_guarded
     def begin(self, adapter: str, *question_ids: QuestionId) -> None:
@@ -204,7 +225,10 @@ class Journal:
         """How often this question was begun without a row since, or `abandon`."""
         query = "SELECT tries FROM in_flight WHERE adapter = ? AND id = ?"
         found = self._db.execute(query, (adapter, stored.key(question_id))).fetchone()
-        return int(found[0]) if found else 0
+        if found and not isinstance(found[0], int):
+            what = f"The note that question {question_id!r} is in flight"
+            raise self._damaged(what, TypeError("its tries are no number"))
+        return found[0] if found else 0
 
     @_guarded
     def begun(self, adapter: str) -> frozenset[Key]:
@@ -222,6 +246,8 @@ class Journal:
         ).fetchall()
         done = sum(count for _, count, _ in counts)
         causes = {cause: count for cause, count, _ in counts if cause is not None}
+        if not all(isinstance(cause, str) for cause in causes):
+            raise self._damaged("The cause of a failure", TypeError("it is not text"))
         return Tally(
             done=done,
             failed=sum(causes.values()),
@@ -248,8 +274,6 @@ class Journal:
         return (wanted,)
 
     def _labels(self) -> tuple[str, ...]:
-        if self.salvages:
-            return tuple(sorted({row.adapter for row in self.rows()}))
         found = [label for (label,) in self._db.execute(_LABELS)]
         if not all(isinstance(label, str) for label in found):
             raise self._damaged("The name of an adapter", TypeError("it is not text"))
@@ -277,15 +301,16 @@ class Journal:
 
     def events(self, adapter: str | None = None) -> Iterator[TimedEvent]:
         """Memory events in the order they happened; lazy."""
-        for label, moment, record in self._select(_EVENTS, (adapter,)):
+        last = 0
+        for number, label, moment, record in self._select(_EVENTS, (adapter,)):
             try:
-                event = stored.decoded_event(record)
-                datetime.fromtimestamp(moment)  # a moment that the calendar has
-            except (*stored.UNSTORABLE, OSError) as error:
-                if self.salvages:
-                    continue
+                if number <= last:  # a tree that leads back to where it was
+                    raise ValueError("it comes a second time")
+                last = number
+                event = decoded_event(label, moment, record)
+            except stored.UNREADABLE as error:
                 raise self._damaged(f"A memory event of {label!r}", error) from error
-            yield TimedEvent(adapter=label, time=moment, event=event)
+            yield event
 
     def close(self) -> None:
         """Commit and close the file; twice is safe."""
@@ -309,31 +334,14 @@ class Journal:
             self._db.execute(_ADD_EVENT, (adapter, time(), stored.encoded_event(event)))
 
     def _decoded(self, query: str, values: tuple[str | None, object]) -> Iterator[tuple[int, Row]]:
-        if self.salvages:
-            yield from self._salvaged(*values)
-            return
         for label, key, number, record, question in self._select(query, values):
             try:
-                row = stored.decoded_row(label, record, question)
+                row = stored.decoded_row(label, key, record, question)
                 place = stored.decoded_place(number)
-            except stored.UNSTORABLE as error:
+            except stored.UNREADABLE as error:
                 what = f"The row of question {key!r} of {label!r}"
                 raise self._damaged(what, error) from error
             yield place, row
-
-    def _salvaged(self, adapter: str | None, failed: object) -> Iterator[tuple[int, Row]]:
-        """What `_ROWS` gives, without the rows that cannot be read."""
-        self.unread = 0
-        for found in salvaged(self._db, self._patience, adapter):
-            try:
-                label, _, number, record, question = found or (None,) * 5
-                row = stored.decoded_row(label, record, question)
-                place = stored.decoded_place(number)
-            except stored.UNSTORABLE:
-                self.unread += 1
-                continue
-            if failed or row.failure is None:
-                yield place, row
 
     def _select(self, query: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
         try:
@@ -342,9 +350,12 @@ class Journal:
                 yield row
                 self._patience.again()
         except ERRORS as error:
-            raise explained(self.path, error) from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error | UnicodeError) -> JournalError:
+        return explained(self.path, error, self._use)
 
     def _damaged(self, what: str, error: Exception) -> JournalError:
         reason = " ".join(str(error).split())
         what = f"{what} in the journal {self.path} cannot be read: {reason}"
-        return unusable(self.path, f"{what}. vqa-engine score --salvage leaves such rows out")
+        return unusable(self.path, what, self._use.damaged)

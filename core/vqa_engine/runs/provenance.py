@@ -81,10 +81,10 @@ def libraries(distribution: metadata.Distribution | None = None) -> dict[str, st
 
 
 def version(distribution: str) -> str | None:
-    """The installed version of a distribution."""
+    """The installed version of a distribution, None also where its metadata cannot be read."""
     try:
         return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+    except Exception:  # noqa: BLE001  whatever a damaged file makes of its reader
         return None
 
 
@@ -93,9 +93,12 @@ def _required(distribution: metadata.Distribution | None) -> Iterator[str]:
 
     vqa-engine's own draw progress bars and parse options; no answer depends on them.
     """
-    if distribution is None or distribution.name == "vqa-engine":
+    try:
+        others = distribution is not None and distribution.name != "vqa-engine"
+        needed = (distribution.requires if distribution and others else None) or ()
+    except Exception:  # noqa: BLE001  as in `version`
         return
-    for requirement in distribution.requires or ():
+    for requirement in needed:
         name = _NAME.match(requirement)
         if name and "extra ==" not in requirement and name[0] != "vqa-engine":
             yield name[0]

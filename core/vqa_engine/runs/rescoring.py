@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from attrs import frozen
 
-from vqa_engine.errors import ConfigurationError, RunError, ScoringError
+from vqa_engine.errors import ConfigurationError, ScoringError
 from vqa_engine.results import Row
-from vqa_engine.runs.account import score
-from vqa_engine.runs.directory import open_journal, read_manifest
+from vqa_engine.runs.account import said_in, score
 from vqa_engine.runs.journal import Journal
+from vqa_engine.runs.opening import Run, opened
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.choice import stated
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.scoring.metric import together
 from vqa_engine.scoring.registry import MetricLike
 
 log = logging.getLogger(__name__)
@@ -48,32 +48,18 @@ def score_run(
         JournalError: its journal cannot be read.
         ConfigurationError: there is no such metric.
     """
-    with closing(open_journal(directory, salvage=salvage)) as journal:
-        chosen, why = chosen_metrics(journal, wanted, _recorded(directory, salvage))
-        warn_of_unread(journal)
-        scores = {label: _scores(journal, label, chosen) for label in journal.labels()}
-        return Rescored(scores, why, tuple(comparisons(journal.rows, scores, chosen[0])))
+    with opened([directory], salvage=salvage) as (run,):
+        return _rescored(run, *chosen_metrics(run, wanted))
 
 
-def warn_of_unread(journal: Journal) -> None:
-    """Log how many rows a damaged journal lacks, where it is salvaged."""
-    for _ in journal.rows() if journal.salvages else ():
-        pass  # reading them counts them
-    if journal.unread:
-        log.warning(
-            "%s is damaged: %d of its rows cannot be read and are left out",
-            *(journal.path, journal.unread),
-        )
+def _rescored(run: Run, chosen: Sequence[Metric], why: str) -> Rescored:
+    scores = scored(run, chosen)
+    return Rescored(scores, why, tuple(comparisons(run.journal.rows, scores, chosen[0])))
 
 
-def _recorded(directory: Path, salvage: bool) -> tuple[str, ...]:
-    try:
-        return read_manifest(directory).metrics
-    except RunError as error:
-        if not salvage:
-            raise
-        log.warning("%s", error)
-        return ()
+def scored(run: Run, chosen: Sequence[Metric]) -> Mapping[str, tuple[ScoreTable, ...]]:
+    """The tables of every adapter that has rows, by label."""
+    return {label: _scores(run.journal, label, chosen) for label in run.journal.labels()}
 
 
 def comparisons(
@@ -81,11 +67,17 @@ def comparisons(
     scores: Mapping[str, tuple[ScoreTable, ...]],
     metric: Metric,
 ) -> Iterator[Comparison]:
-    """Each further adapter compared with the first, of those that have a score."""
+    """Each further adapter compared with the first, of those that have a score.
+
+    One that cannot be compared is left out, and a warning says why.
+    """
     first, *others = [label for label, each in scores.items() if each[0].overall.count] or [""]
     for label in others:
         sides = [(one, answered(rows(one))) for one in (first, label)]
-        yield compare(sides[0], sides[1], metric)
+        try:
+            yield compare(sides[0], sides[1], metric)
+        except ScoringError as error:
+            log.warning("%s", error)
 
 
 def answered(rows: Iterable[Row]) -> Iterator[Answered]:
@@ -105,54 +97,59 @@ def score_runs(
         ScoringError: the runs are over other questions.
         RunError, JournalError, ConfigurationError: as `score_run` raises.
     """
-    directories = list(dict.fromkeys(directories))
-    if len(directories) == 1:
-        return score_run(directories[0], wanted, salvage=salvage)
-    _check_same_questions(directories)
-    with closing(open_journal(directories[0], salvage=salvage)) as journal:
-        recorded = read_manifest(directories[0]).metrics
-        chosen, why = chosen_metrics(journal, wanted, recorded)
-    parts = [score_run(one, chosen, salvage=salvage).scores for one in directories]
-    often = Counter(label for part in parts for label in part)
-    called = Counter(one.name for one in directories)
-    merged, homes = {}, {}
-    for directory, part in zip(directories, parts, strict=True):
-        for label, tables in part.items():
-            run = directory.name if called[directory.name] == 1 else directory
-            name = f"{run}/{label}" if often[label] > 1 else label
-            merged[name], homes[name] = tables, (directory, label)
+    with opened(list(dict.fromkeys(directories)), salvage=salvage) as runs:
+        chosen, why = chosen_metrics(runs[0], wanted)
+        if len(runs) == 1:
+            return _rescored(runs[0], chosen, why)
+        _check_same_questions(runs)
+        homes = _named(runs)
+        scores = {name: _scores(run.journal, label, chosen) for name, (run, label) in homes.items()}
 
-    def rows(name: str) -> Iterator[Row]:
-        directory, label = homes[name]
-        with closing(open_journal(directory, salvage=salvage)) as journal:
-            yield from journal.rows(label)
+        def rows(name: str) -> Iterator[Row]:
+            run, label = homes[name]
+            return run.journal.rows(label)
 
-    return Rescored(merged, why, tuple(comparisons(rows, merged, chosen[0])))
+        return Rescored(scores, why, tuple(comparisons(rows, scores, chosen[0])))
 
 
-def _check_same_questions(directories: Sequence[Path]) -> None:
-    first, *others = directories
-    digest = read_manifest(first).question_digest
+def _named(runs: Sequence[Run]) -> Mapping[str, tuple[Run, str]]:
+    """Each adapter of each run, by its label; where several have it, with the run in front."""
+    own = [(run, label) for run in runs for label in run.journal.labels()]
+    often, called = Counter(label for _, label in own), Counter(run.name for run in runs)
+    names = (
+        label if often[label] == 1 else f"{_called(run, called[run.name])}/{label}"
+        for run, label in own
+    )
+    return dict(zip(names, own, strict=True))
+
+
+def _called(run: Run, often: int) -> str:
+    return run.name if often == 1 else str(run.directory)
+
+
+def _check_same_questions(runs: Sequence[Run]) -> None:
+    first, *others = runs
     for other in others:
-        if read_manifest(other).question_digest != digest:
-            raise ScoringError(
-                f"{first} and {other} are runs over other questions, so their scores cannot be "
-                "in one table. Score them one by one."
-            )
+        digests = {first.digest, other.digest}
+        if len(digests) == 1 and None not in digests:
+            continue
+        are = "may be" if None in digests else "are"
+        raise ScoringError(
+            f"{first.directory} and {other.directory} {are} runs over other questions, so their "
+            "scores cannot be in one table. Score them one by one."
+        )
 
 
-def chosen_metrics(
-    journal: Journal, wanted: Iterable[MetricLike], recorded: Sequence[str] = ()
-) -> tuple[tuple[Metric, ...], str]:
+def chosen_metrics(run: Run, wanted: Iterable[MetricLike]) -> tuple[tuple[Metric, ...], str]:
     """The metrics wanted; else those that the run has recorded, such as its task's; else the
     default for its questions. With the reason, unless they were named."""
     if named := metrics(wanted):
         return named, ""
-    default = default_metric(row.question for row in journal.rows())
-    if not recorded or default.metric.name in recorded:
+    default = default_metric(row.question for row in run.journal.rows())
+    if not run.metrics or default.metric.name in run.metrics:
         return (default.metric,), default.why
     try:
-        return metrics(recorded), "the run was scored so"
+        return metrics(run.metrics), "the run was scored so"
     except ConfigurationError as error:  # a program's own function, or a package that is gone
         log.warning("scored by the default metric: %s", error)
         return (default.metric,), default.why
@@ -160,6 +157,6 @@ def chosen_metrics(
 
 def _scores(journal: Journal, label: str, chosen: Sequence[Metric]) -> tuple[ScoreTable, ...]:
     boards = tuple(map(Scoreboard, chosen))
-    for row in journal.rows(label):
+    for row in together(journal.rows(label), chosen, said_in):
         score(row, boards)
     return tuple(board.snapshot() for board in boards)

@@ -23,7 +23,10 @@ Key = int | str | bytes
 """A question id as SQLite holds it."""
 
 UNSTORABLE = (TypeError, ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
-"""What encoding raises, or decoding what was encoded."""
+"""What encoding raises."""
+
+UNREADABLE = (*UNSTORABLE, OSError)
+"""What decoding raises; the last for a moment that the calendar of the system does not have."""
 
 _BITS = 64
 """What SQLite's integers have, sign included."""
@@ -160,21 +163,23 @@ def encoded_event(event: MemoryEvent) -> bytes:
         return _encode(MemoryEvent(strategy=strategy, call=call, detail=detail, question_id=shown))
 
 
-def decoded_row(adapter: object, row: bytes, question: bytes) -> Row:
-    """A row from its two records.
+def decoded_row(adapter: object, id: object, row: bytes, question: bytes) -> Row:
+    """A row from its columns: the question's id as it is stored, and two records.
 
     Raises:
-        ValueError: one of them is damaged, or of another format (`UNSTORABLE` has all that is
+        ValueError: one of them is damaged, or of another format (`UNREADABLE` has all that is
             raised); `msgspec.MsgspecError` is one, and a column of another type.
     """
     if not isinstance(adapter, str) or not isinstance(row, bytes):
         raise TypeError("a column is of another type")
     if not isinstance(question, bytes):
         raise TypeError("its question is missing")
-    stored = _row(row)
+    stored, asked = _row(row), _decoded_question(question)
+    if not isinstance(id, bytes) and key(asked.question_id) != id:  # bytes is what does not fit
+        raise ValueError("its question is another")
     return Row(
         adapter=adapter,
-        question=_decoded_question(question),
+        question=asked,
         answer=stored.answer,
         failure=stored.failure,
         attempts=stored.attempts,

@@ -47,7 +47,21 @@ def submission(name: str) -> Submission:
     """The submission of this name, from whatever package offers it.
 
     Raises:
-        ConfigurationError: there is none, or its import failed.
+        ConfigurationError: there is none, or it cannot be used.
+    """
+    plugin = plugins.select(plugins.SUBMISSIONS, name)
+    if not plugin.is_foreign:
+        return submission_here(name)
+    from vqa_engine.runs.apart import submission_apart
+
+    return submission_apart(plugin)
+
+
+def submission_here(name: str) -> Submission:
+    """The same with its code in this process.
+
+    Raises:
+        ConfigurationError: as `submission` does.
     """
     found = plugins.load(plugins.SUBMISSIONS, name)
     made = found() if callable(found) else found
@@ -148,11 +162,14 @@ def _seed(answered: Iterable[Answered]) -> Iterator[bytes]:
 
 
 def _mmbench(answered: Iterable[Answered]) -> Iterator[bytes]:
-    """The raw predictions in a TSV: the server reads the letters itself."""
+    """The raw predictions in a TSV: the server reads the letters itself.
+
+    With a task's card the question's text is the whole prompt; the label `asked` has the question.
+    """
     yield _line(["index", "question", "A", "B", "C", "D", "prediction"])
     for one, text in answered:
         choices: Sequence[str] = (*one.choices, "", "", "", "")[:4]
-        yield _line([_text_id(one), one.text, *choices, text])
+        yield _line([_text_id(one), one.labels.get("asked", one.text), *choices, text])
 
 
 def _line(cells: Sequence[str]) -> bytes:
@@ -181,7 +198,7 @@ DOCVQA = Submission(
 )
 GQA = Submission(
     server="GQA's server (EvalAI)",
-    counts=(),
+    counts=(172174, 1340048, 713449, 4237524),  # test-dev, test, challenge; with val, all at once
     encode=listed("questionId", "prediction", _text_id),
 )
 MMMU = Submission(server="MMMU's server (EvalAI)", counts=(10500,), encode=_by_id)

@@ -12,21 +12,16 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from attrs import define, field, frozen
 
 from vqa_engine.adapter import Question
-from vqa_engine.errors import ScoringError
+from vqa_engine.errors import PluginError, ScoringError, VqaEngineError
 from vqa_engine.plugins.entry_points import reason
-from vqa_engine.scoring.aggregate import Aggregate, Tally
 from vqa_engine.scoring.cluster import cluster_of
-from vqa_engine.scoring.metric import Grade, Metric
-from vqa_engine.scoring.registry import aggregate
-from vqa_engine.scoring.scoreboard import Figure, checked
+from vqa_engine.scoring.figures import Figure, Figures
+from vqa_engine.scoring.metric import Grade, Metric, checked, together
+from vqa_engine.scoring.registry import figures
 from vqa_engine.scoring.statistics import (
     POWER,
-    UNKNOWN,
-    Counts,
     Moments,
-    bootstrap,
     mcnemar,
-    summed,
     t_quantile,
 )
 
@@ -72,6 +67,17 @@ def compare(
     Raises:
         ScoringError: the metric fails, or no question is scored for both.
     """
+    try:
+        return _compared(first, second, metric)
+    except Exception as error:
+        if isinstance(error, VqaEngineError) and not isinstance(error, PluginError):
+            raise
+        raise ScoringError(f"The metric {metric.name!r} failed: {reason(error)}.") from error
+
+
+def _compared(
+    first: tuple[str, Iterable[Answered]], second: tuple[str, Iterable[Answered]], metric: Metric
+) -> Comparison:
     known = {question.question_id: grade for question, grade in _grades(first[1], metric)}
     pairs = _Pairs(metric)
     unpaired = 0
@@ -89,7 +95,7 @@ def compare(
 
 
 def _grades(answers: Iterable[Answered], metric: Metric) -> Iterator[tuple[Question, Grade]]:
-    for question, text in answers:
+    for question, text in together(answers, [metric], _asked):
         if text is None:
             continue
         try:
@@ -101,6 +107,11 @@ def _grades(answers: Iterable[Answered], metric: Metric) -> Iterator[tuple[Quest
                 f"The metric {metric.name!r} failed on question {question.question_id!r}: "
                 f"{reason(error)}."
             ) from error
+
+
+def _asked(answered: Answered) -> tuple[str, Question] | None:
+    question, text = answered
+    return None if text is None else (text, question)
 
 
 @define
@@ -161,11 +172,11 @@ class _Pairs:
     metric: Metric
     _totals: tuple[float, float] = (0.0, 0.0)
     _differences: Differences = field(factory=Differences)
-    _figures: tuple[_PairedFigures, ...] = field(init=False)
+    _figures: tuple[Figures, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        made = map(aggregate, self.metric.aggregates)
-        self._figures = tuple(_PairedFigures(one) for one in made if one.compared)
+        made = (figures(name, paired=True) for name in self.metric.aggregates)
+        self._figures = tuple(one for one in made if one.compared)
 
     @property
     def count(self) -> int:
@@ -174,8 +185,8 @@ class _Pairs:
     def add(self, question: Question, before: Grade, after: Grade) -> None:
         self._differences.add(cluster_of(question), before.value, after.value)
         self._totals = self._totals[0] + before.value, self._totals[1] + after.value
-        for figures in self._figures:
-            figures.add(question, before, after)
+        for one in self._figures:
+            one.add(question, before, after)
 
     def comparison(self, first: str, second: str, unpaired: int) -> Comparison:
         differences = self._differences
@@ -199,38 +210,3 @@ class _Pairs:
             },
             unpaired=unpaired,
         )
-
-
-@define
-class _PairedFigures:
-    """One aggregate with two tallies for each cluster."""
-
-    aggregate: Aggregate
-    _tallies: dict[Hashable, tuple[Tally, Tally]] = field(factory=dict)
-
-    def add(self, question: Question, before: Grade, after: Grade) -> None:
-        first, second = self._tallies.setdefault(self.aggregate.cluster(question), ({}, {}))
-        self.aggregate.add(first, question, before)
-        self.aggregate.add(second, question, after)
-
-    def snapshot(self) -> dict[str, Figure]:
-        clusters = [self._counts(*tallies) for tallies in self._tallies.values()]
-        found = bootstrap(clusters, self._differences)
-        differences = self._differences(summed(clusters))
-        return {
-            name: Figure(value, *found.get(name, UNKNOWN)) for name, value in differences.items()
-        }
-
-    def _counts(self, first: Tally, second: Tally) -> Counts:
-        """The counts of both, under names that keep them apart."""
-        before, after = self.aggregate.counts(first), self.aggregate.counts(second)
-        named = {f"1 {name}": amount for name, amount in before.items()}
-        return named | {f"2 {name}": amount for name, amount in after.items()}
-
-    def _differences(self, counts: Counts) -> dict[str, float]:
-        before, after = (self.aggregate.figures(_part(counts, which)) for which in "12")
-        return {name: after[name] - before[name] for name in before if name in after}
-
-
-def _part(counts: Counts, which: str) -> dict[str, float]:
-    return {name[2:]: amount for name, amount in counts.items() if name[0] == which}

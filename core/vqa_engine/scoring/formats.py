@@ -10,8 +10,9 @@ from typing import Literal, get_args
 
 import msgspec
 
+from vqa_engine.scoring.figures import Figure
 from vqa_engine.scoring.report import apart
-from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
+from vqa_engine.scoring.scoreboard import Score, ScoreTable
 
 Format = Literal["markdown", "latex", "csv", "json"]
 FORMATS = get_args(Format)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from attrs import frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
+
+T = TypeVar("T")
+
+AT_ONCE = 256
+"""Answers that cross to another package's metric together."""
+
+Asked = tuple[str, Question]
+Ahead = Callable[[Sequence[Asked]], None]
 
 Status = Literal["parsed", "ambiguous", "unparsed"]
 """Whether a prediction could be understood: as one answer, as several, or as none."""
@@ -129,3 +138,42 @@ def truths(question: Question) -> tuple[str, ...]:
     if not question.answers:
         raise ScoringError("A question without ground truths cannot be scored.")
     return question.answers
+
+
+def checked(grade: object) -> Grade:
+    """The grade, if it is one.
+
+    Raises:
+        TypeError, ValueError: it is no grade, or its value is not a number in 0..1.
+    """
+    if not isinstance(grade, Grade):
+        raise TypeError(f"the metric gave {type(grade).__name__}, not a Grade")
+    if not 0 <= grade.value <= 1:
+        raise ValueError(f"the metric gave {grade.value!r}, and a score is in 0..1")
+    return grade
+
+
+def together(
+    items: Iterable[T], metrics: Iterable[Metric], asked: Callable[[T], Asked | None]
+) -> Iterator[T]:
+    """The items, after metrics that grade many answers faster than one have seen some of them.
+
+    `asked` gives an item's answer with its question, None where there is none. Such a metric has
+    `grade_ahead`, which makes the next calls of `grade` quick.
+    """
+    ahead = [call for one in metrics if (call := grade_ahead(one))]
+    if not ahead:
+        yield from items
+        return
+    waiting = iter(items)
+    while some := list(islice(waiting, AT_ONCE)):
+        pairs = [pair for pair in map(asked, some) if pair is not None]
+        for call in ahead:
+            call(pairs)
+        yield from some
+
+
+def grade_ahead(metric: Metric) -> Ahead | None:
+    """How a metric is shown many answers at once, None for one that need not see them."""
+    call: Ahead | None = getattr(metric, "grade_ahead", None)
+    return call

@@ -15,7 +15,8 @@ from rich.text import Text
 from vqa_engine.console import PlainConsole
 from vqa_engine.scoring.comparable import comparable
 from vqa_engine.scoring.comparison import Comparison
-from vqa_engine.scoring.scoreboard import Figure, Score, ScoreTable
+from vqa_engine.scoring.figures import Figure
+from vqa_engine.scoring.scoreboard import Score, ScoreTable
 
 NONE = "–"
 

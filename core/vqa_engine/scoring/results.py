@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from vqa_engine.adapter import QuestionId
+from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import ScoringError
 from vqa_engine.files import open_regular
 from vqa_engine.scoring.defaults import default_metric
+from vqa_engine.scoring.metric import Asked, together
 from vqa_engine.scoring.registry import MetricLike, metrics
 from vqa_engine.scoring.scoreboard import Scoreboard, ScoreTable
 
@@ -96,7 +98,8 @@ def _add_all(
 ) -> list[QuestionId]:
     """Add each prediction to every board and take it out; the ids without one come back."""
     missing = []
-    for question in questions:
+    waiting = together(questions, [one.metric for one in boards], partial(_asked, predictions))
+    for question in waiting:
         prediction = predictions.pop(question.question_id, None)
         if prediction is None:
             missing.append(question.question_id)
@@ -104,6 +107,11 @@ def _add_all(
         for board in boards:
             board.add(prediction, question)
     return missing
+
+
+def _asked(predictions: Mapping[QuestionId, str], question: Question) -> Asked | None:
+    prediction = predictions.get(question.question_id)
+    return None if prediction is None else (prediction, question)
 
 
 def _check_complete(

@@ -11,12 +11,12 @@ from attrs import define, field, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
 from vqa_engine.plugins.entry_points import reason
-from vqa_engine.scoring.aggregate import Aggregate, Tally
 from vqa_engine.scoring.calibration import Calibration, Reliability
 from vqa_engine.scoring.cluster import cluster_of
-from vqa_engine.scoring.metric import Grade, Metric
-from vqa_engine.scoring.registry import aggregate
-from vqa_engine.scoring.statistics import UNKNOWN, Moments, bootstrap, summed
+from vqa_engine.scoring.figures import Figure, Figures
+from vqa_engine.scoring.metric import Grade, Metric, checked
+from vqa_engine.scoring.registry import figures
+from vqa_engine.scoring.statistics import Moments
 
 
 @frozen
@@ -34,18 +34,6 @@ class Score:
     count: int
     clusters: int = 0
     standard_error: float = math.nan
-
-
-@frozen
-class Figure:
-    """A figure beyond the mean, as it is printed, with its 95 % interval.
-
-    The interval is nan where there is none: of what describes the set, or of one image.
-    """
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 @frozen(kw_only=True)
@@ -120,24 +108,6 @@ class _Means:
 
 
 @define
-class _Figures:
-    """One aggregate with the tallies of all clusters."""
-
-    aggregate: Aggregate
-    _tallies: dict[Hashable, Tally] = field(factory=dict)
-
-    def add(self, question: Question, grade: Grade) -> None:
-        tally = self._tallies.setdefault(self.aggregate.cluster(question), {})
-        self.aggregate.add(tally, question, grade)
-
-    def snapshot(self) -> dict[str, Figure]:
-        clusters = [self.aggregate.counts(tally) for tally in self._tallies.values()]
-        values = self.aggregate.figures(summed(clusters))
-        found = bootstrap(clusters, self.aggregate.figures) if self.aggregate.compared else {}
-        return {name: Figure(value, *found.get(name, UNKNOWN)) for name, value in values.items()}
-
-
-@define
 class Scoreboard:
     """Collects the grades of one metric, one entry an image and type.
 
@@ -148,7 +118,7 @@ class Scoreboard:
     metric: Metric
     failure: str = field(default="", init=False)
     _means: _Means = field(factory=_Means, init=False)
-    _figures: tuple[_Figures, ...] = field(init=False)
+    _figures: tuple[Figures, ...] = field(init=False)
     _errors: int = field(default=0, init=False)
     _unscored: int = field(default=0, init=False)
     _unparsed: int = field(default=0, init=False)
@@ -157,7 +127,7 @@ class Scoreboard:
     _reliability: Reliability = field(factory=Reliability, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._figures = tuple(_Figures(aggregate(name)) for name in self.metric.aggregates)
+        self._figures = tuple(map(figures, self.metric.aggregates))
 
     def add(
         self, prediction: str, question: Question, probability: float | None = None
@@ -170,8 +140,8 @@ class Scoreboard:
             return None
         try:
             grade = checked(self.metric.grade(prediction, question))
-            for figures in self._figures:
-                figures.add(question, grade)
+            for one in self._figures:
+                one.add(question, grade)
         except ScoringError:
             self._unscored += 1
             return None
@@ -199,7 +169,7 @@ class Scoreboard:
 
     def snapshot(self) -> ScoreTable:
         """The table so far; adding may go on after it."""
-        decimals, figures = self.metric.decimals, self._snapshots()
+        decimals, found = self.metric.decimals, self._snapshots()
         moments = {} if self.failure else self._means.moments
         return ScoreTable(
             metric=self.metric.name,
@@ -207,7 +177,7 @@ class Scoreboard:
             overall=self.overall,
             by_question_type=_scores(moments, "question", decimals),
             by_answer_type=_scores(moments, "answer", decimals),
-            figures=figures,
+            figures=found,
             errors=self._errors,
             unscored=self._unscored,
             unparsed=self._unparsed,
@@ -234,24 +204,11 @@ class Scoreboard:
         if self.failure:
             return {}
         try:
-            parts = [figures.snapshot() for figures in self._figures]
+            parts = [one.snapshot() for one in self._figures]
         except Exception as error:  # noqa: BLE001  as in `add`
             self.failure = reason(error)
             return {}
         return {name: figure for part in parts for name, figure in part.items()}
-
-
-def checked(grade: object) -> Grade:
-    """The grade, if it is one.
-
-    Raises:
-        TypeError, ValueError: it is no grade, or its value is not a number in 0..1.
-    """
-    if not isinstance(grade, Grade):
-        raise TypeError(f"the metric gave {type(grade).__name__}, not a Grade")
-    if not 0 <= grade.value <= 1:
-        raise ValueError(f"the metric gave {grade.value!r}, and a score is in 0..1")
-    return grade
 
 
 def _scores(

@@ -147,7 +147,9 @@ def bootstrap(
 ) -> dict[str, Interval]:
     """The 95 % percentile interval of each figure, by drawing clusters with replacement.
 
-    `figures` are computed from the summed counts of the clusters drawn.
+    `figures` are computed from the summed counts of the clusters drawn. A figure that is the
+    same however they are drawn, such as 0 of 8, has no interval: the draws say nothing of how
+    sure it is.
     """
     units = _units(clusters, seed)
     columns = _columns(units)
@@ -162,7 +164,7 @@ def bootstrap(
         }
         for name, value in figures(sums).items():
             values[name].append(value)
-    return {name: _middle(found) for name, found in values.items()}
+    return {name: _middle(found) for name, found in values.items() if min(found) < max(found)}
 
 
 def summed(clusters: Sequence[Counts]) -> dict[str, float]:

@@ -18,16 +18,20 @@ OURS = ("vqa_engine", "vqa_engine_adapters")
 
 
 class Notes:
-    """Listens to our loggers and to that of the adapter's package, from `open` to `close`.
+    """Listens to our loggers and to that of a plugin's package, from `open` to `close`.
 
     What these loggers let through goes to `on_note` as well, in the thread that logs it; no
     level is changed. Several may listen at one time.
     """
 
-    def __init__(self, adapter: ModelAdapter, on_note: Callable[[Note], None]) -> None:
-        package = type(adapter).__module__.partition(".")[0]
+    def __init__(self, package: str, on_note: Callable[[Note], None]) -> None:
         self._loggers = [logging.getLogger(name) for name in sorted({*OURS, package})]
         self._handler = _Noting(on_note)
+
+    @classmethod
+    def of(cls, adapter: ModelAdapter, on_note: Callable[[Note], None]) -> Notes:
+        """Those of an adapter's package."""
+        return cls(type(adapter).__module__.partition(".")[0], on_note)
 
     def open(self) -> None:
         """Begin to listen; twice is once."""

@@ -77,7 +77,7 @@ class Resident:
         self._policy = policy or MemoryPolicy()
         self._governor: Governor | None = None
         self._verdict = LeakVerdict()
-        self._notes = Notes(adapter, on_note)
+        self._notes = Notes.of(adapter, on_note)
         self.loaded = False
 
     def load(self) -> Loaded:

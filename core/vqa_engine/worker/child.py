@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import locale
 import logging
 import os
 import platform
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -30,6 +33,7 @@ from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Failure, Note, Released, Reply
 from vqa_engine.session.notes import Notes
 from vqa_engine.session.resident import Resident
+from vqa_engine.worker import servant
 from vqa_engine.worker.evidence import vitals
 from vqa_engine.worker.exit import WIRE_LOST
 from vqa_engine.worker.guard import follow, out_of_reach
@@ -38,6 +42,7 @@ from vqa_engine.worker.messages import (
     PROTOCOL,
     Ask,
     Begun,
+    Call,
     Fetching,
     Found,
     Hello,
@@ -45,6 +50,7 @@ from vqa_engine.worker.messages import (
     Left,
     Load,
     Look,
+    Make,
     Ready,
     Refused,
     Said,
@@ -65,11 +71,12 @@ MOST_NOTES = 100
 
 
 class Child:
-    """A loaded model behind a wire."""
+    """A loaded model, or another plugin's servant, behind a wire."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire, self._inbox = wire, Inbox()
         self._resident: Resident | None = None
+        self._servant: object = None
         self._heard: deque[Note] = deque(maxlen=MOST_NOTES)
         self._owner = os.getpid()
 
@@ -103,6 +110,10 @@ class Child:
                 return self._ask(message)
             case Leave():
                 return self._release()
+            case Make():
+                return self._served(partial(self._make, message))
+            case Call():
+                return self._served(partial(servant.answer, self._servant, message))
 
     def _load(self, load: Load) -> Ready | Refused:
         spec = _prepared(load)
@@ -126,7 +137,7 @@ class Child:
         notes: Notes | None = None
         try:
             adapter = called(registry.make, spec)
-            notes = Notes(adapter, self._heard.append)
+            notes = Notes.of(adapter, self._heard.append)
             notes.open()
             value = encode_to_host(found(adapter, spec, look.topic, self._fetching))
             _fits(spec.name, look.topic, value)
@@ -136,6 +147,18 @@ class Child:
             if notes is not None:
                 notes.close()
         return Found(Raw(value), self._notes())
+
+    def _make(self, make: Make) -> bytes:
+        _prepare(make)
+        Notes(make.listen, self._heard.append).open()  # as long as the process lives
+        self._servant = servant.made(make)
+        return servant.written(None)
+
+    def _served(self, call: Callable[[], bytes]) -> Found | Refused:
+        try:
+            return Found(Raw(called(call)), self._notes())
+        except Exception as error:  # noqa: BLE001  as above
+            return servant.refusal(error, self._notes())
 
     def _fetching(self, transfer: Transfer) -> None:
         self._wire.send(encode_to_host(Fetching(transfer)))
@@ -181,6 +204,7 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1, stderr)
     signal.signal(signal.SIGTERM, _leave)
     follow(lifeline)
+    _read_utf8()
     wire = Wire(reader, writer)
     os.register_at_fork(after_in_child=lambda: _let_go(wire, lifeline))
     sys.argv = ["vqa-engine-worker"]
@@ -190,6 +214,18 @@ def main() -> None:
     except _Ended:
         _finish(128 + signal.SIGTERM)
     _finish()
+
+
+def _read_utf8() -> None:
+    """Read text as UTF-8, which checkpoints are, though the host's locale has ASCII or Latin-1.
+
+    Runtimes open them without saying so. Python's UTF-8 mode would also change what the names
+    of files mean, and those come from the host.
+    """
+    for name in ("C.UTF-8", "en_US.UTF-8", "UTF-8"):  # Linux has the first, macOS the others
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            return
 
 
 def _finish(code: int = 0) -> NoReturn:
@@ -218,10 +254,14 @@ def _let_go(wire: Wire, *others: int) -> None:
 
 def _prepared(load: Load) -> AdapterSpec:
     """The spec of an adapter, where it is found as in the host."""
-    if load.path is not None:
-        sys.path[:] = load.path
-    logging.getLogger().setLevel(load.log_level)
+    _prepare(load)
     return AdapterSpec(name=load.name, model=load.model, label=load.label, target=load.target)
+
+
+def _prepare(message: Load | Make) -> None:
+    if message.path is not None:
+        sys.path[:] = message.path
+    logging.getLogger().setLevel(message.log_level)
 
 
 def _fits(name: str, topic: Topic, value: bytes) -> None:

@@ -92,8 +92,7 @@ def _ended_by_us(ending: Ending) -> Verdict | None:
         did = ending.lost or "closed file descriptors"
         return Verdict(
             "adapter",
-            "The worker lost its connection to the engine: "
-            f"the adapter {did} that are not its own.",
+            f"The worker lost its connection to the engine: its code {did} that are not its own.",
         )
     return None
 
@@ -157,7 +156,7 @@ def _by_code(ending: Ending) -> Verdict:
     return Verdict(
         "exited",
         f"The worker ended itself with exit code {ending.code}: "
-        "the adapter called sys.exit or os._exit.",
+        "its code called sys.exit or os._exit.",
     )
 
 

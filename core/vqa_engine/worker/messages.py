@@ -22,7 +22,7 @@ from vqa_engine.worker.looking import Topic
 
 T = TypeVar("T")
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -60,6 +60,27 @@ class Look(Struct, frozen=True, tag="look"):
 
     load: Load
     topic: Topic
+
+
+class Make(Struct, frozen=True, tag="make", omit_defaults=True):
+    """Hold a plugin that is no adapter (`vqa_engine.worker.plugin`).
+
+    `servant` is the class of ours that holds it, `module:name`, and `arguments` what it is
+    made with. `listen` is the package whose log records the host wants to hear.
+    """
+
+    servant: str
+    arguments: Raw
+    listen: str = ""
+    path: tuple[str, ...] | None = None
+    log_level: int = logging.INFO
+
+
+class Call(Struct, frozen=True, tag="call"):
+    """Call a method of the servant that is held."""
+
+    method: str
+    arguments: Raw
 
 
 class PathImage(Struct, frozen=True, tag="path"):
@@ -155,7 +176,7 @@ class Fetching(Struct, frozen=True, tag="fetching"):
 
 
 class Found(Struct, frozen=True, tag="found", omit_defaults=True):
-    """What a `Look` asked, as `vqa_engine.worker.looking` makes it."""
+    """What a `Look` asked, as `vqa_engine.worker.looking` makes it, or what a `Call` gave."""
 
     value: Raw
     notes: tuple[Note, ...] = ()
@@ -185,7 +206,7 @@ class Left(Struct, frozen=True, tag="left", omit_defaults=True):
 
 
 class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
-    """Loading or looking raised. `kind` is the exception's class, `facts` its attributes."""
+    """What was asked raised. `kind` is the exception's class, `facts` its attributes."""
 
     kind: str
     message: str
@@ -195,7 +216,7 @@ class Refused(Struct, frozen=True, tag="refused", omit_defaults=True):
     notes: tuple[Note, ...] = ()
 
 
-ToChild = Load | Look | Ask | Leave
+ToChild = Load | Look | Ask | Leave | Make | Call
 ToHost = Hello | Ready | Found | Begun | Fetching | Said | Left | Refused
 
 
@@ -209,13 +230,13 @@ def _lenient(value: object) -> object:
     return _exact(value) if isinstance(value, PurePath) else plain_value(value)
 
 
-def _extension(code: int, data: memoryview) -> Path:
+def extension(code: int, data: memoryview) -> Path:
     if code != _PATH:
         raise ValidationError(f"unknown extension type {code}")
     return Path(os.fsdecode(bytes(data)))
 
 
-def _restored(kind: type, value: Any) -> Any:
+def restored(kind: type, value: Any) -> Any:
     if kind is Path:
         if isinstance(value, Path):
             return value
@@ -231,7 +252,7 @@ encode_asked: Callable[[Asked], bytes] = msgpack.Encoder(enc_hook=_exact).encode
 """As `encode_to_child`."""
 
 decode_asked: Callable[[bytes], Asked] = msgpack.Decoder(
-    Asked, ext_hook=_extension, dec_hook=_restored
+    Asked, ext_hook=extension, dec_hook=restored
 ).decode
 """Raises msgspec.DecodeError."""
 
@@ -239,21 +260,21 @@ encode_to_host: Callable[[object], bytes] = msgpack.Encoder(enc_hook=_lenient).e
 """As `encode_to_child`, but what is not plain data crosses as its number or its repr."""
 
 decode_in_child: Callable[[bytes], ToChild] = msgpack.Decoder(
-    ToChild, ext_hook=_extension, dec_hook=_restored
+    ToChild, ext_hook=extension, dec_hook=restored
 ).decode
 """Raises msgspec.DecodeError; its ValidationError when the message does not fit its type."""
 
 decode_in_host: Callable[[bytes], ToHost] = msgpack.Decoder(
-    ToHost, ext_hook=_extension, dec_hook=_restored
+    ToHost, ext_hook=extension, dec_hook=restored
 ).decode
 """As `decode_in_child`."""
 
 decode_reply: Callable[[bytes], Reply] = msgpack.Decoder(
-    Reply, ext_hook=_extension, dec_hook=_restored
+    Reply, ext_hook=extension, dec_hook=restored
 ).decode
 """Raises msgspec.ValidationError when an adapter's answer does not fit its record."""
 
 
 def decode_found(kind: type[T], data: bytes) -> T:
     """The value of a `Found`; raises as `decode_reply`."""
-    return msgpack.decode(data, type=kind, ext_hook=_extension, dec_hook=_restored)
+    return msgpack.decode(data, type=kind, ext_hook=extension, dec_hook=restored)

@@ -32,10 +32,9 @@ ROOM = 64 << 20
 
 
 class Outbox:
-    """The host's side. A path is sent as it is seen from the folder of the worker's start."""
+    """The host's side."""
 
     def __init__(self) -> None:
-        self._directory = Path.cwd()
         self._held: dict[int, tuple[Question, int]] = {}
         self._last: tuple[ImageSource, ImageRecord] | None = None
         self._serial = self._turn = 0
@@ -82,7 +81,7 @@ class Outbox:
             choices=question.choices,
             worded=worded,
             origin=question.origin,
-            image_root=None if root is None else self._reachable(root),
+            image_root=None if root is None else _reachable(root),
             images=tuple(self._further(question, place) for place in places),
         )
 
@@ -90,16 +89,16 @@ class Outbox:
         """An image beside the first: it crosses whole, for few questions share one."""
         image = question.all_images[place]
         if isinstance(image, Path):
-            return PathImage(self._reachable(image))
-        return _packed(question, 0, place)[0]
+            return PathImage(_reachable(image, question.image_root))
+        return packed(question, 0, place)[0]
 
     def _image(self, question: Question) -> ImageRecord:
         image = question.image
         if isinstance(image, Path):
-            return PathImage(self._reachable(image))
+            return PathImage(_reachable(image, question.image_root))
         if self._last is not None and _same(self._last[0], image):
             return self._last[1]
-        record, kept = _packed(question, self._serial + 1)
+        record, kept = packed(question, self._serial + 1)
         self._last = image, kept
         return record
 
@@ -109,10 +108,10 @@ class Outbox:
             return 0
         return _bytes(image)
 
-    def _reachable(self, path: Path) -> Path:
-        if path.is_absolute() or Path.cwd() == self._directory:
-            return path
-        return Path.cwd() / path
+
+def _reachable(path: Path, root: Path | None = None) -> Path:
+    """The path from wherever the worker is by now: code of research likes to change its folder."""
+    return path if root is not None else path.absolute()
 
 
 class Inbox:
@@ -146,7 +145,7 @@ class Inbox:
         if isinstance(record, PathImage):
             return record.path
         if record.serial != self._last[0]:
-            self._last = record.serial, _unpacked(record)
+            self._last = record.serial, unpacked(record)
         return self._last[1]
 
 
@@ -158,10 +157,10 @@ def _bytes(image: ImageSource) -> int:
 
 
 def _further(record: ImageRecord) -> ImageSource:
-    return record.path if isinstance(record, PathImage) else _unpacked(record)
+    return record.path if isinstance(record, PathImage) else unpacked(record)
 
 
-def _packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord, ImageRecord]:
+def packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord, ImageRecord]:
     """An image in memory as a record, and the record that refers to it later."""
     image = question.all_images[place]
     if isinstance(image, bytes):
@@ -170,7 +169,8 @@ def _packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecor
     return PixelImage(serial, pixels.size, pixels.tobytes()), PixelImage(serial, pixels.size)
 
 
-def _unpacked(record: BytesImage | PixelImage) -> ImageSource:
+def unpacked(record: BytesImage | PixelImage) -> ImageSource:
+    """The image in memory that a record holds."""
     if isinstance(record, BytesImage):
         return record.data
     return Image.frombytes("RGB", record.size, record.data)

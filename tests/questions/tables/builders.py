@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
@@ -14,6 +16,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from attrs import field, mutable
 from PIL import Image
 
@@ -94,10 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps(_tree(folder)).encode(), body=body)
                 return
             if path.startswith(f"/api/datasets/{name}"):
-                info = {"id": name, "sha": COMMIT, "siblings": []}
+                siblings = [
+                    {"rfilename": one["path"], "size": one["size"]} for one in _tree(folder)
+                ]
+                info = {"id": name, "sha": _commit(path), "siblings": siblings}
                 self._send(200, json.dumps(info).encode(), body=body)
                 return
-            prefix = f"/datasets/{name}/resolve/{COMMIT}/"
+            prefix = f"/datasets/{name}/resolve/{_commit(path)}/"
             if path.startswith(prefix):
                 self._file(folder / path.removeprefix(prefix), body=body)
                 return
@@ -108,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         if body:
             self.served.offsets.append(first)
-        headers = {"ETag": f'"{sha1(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        headers = {"ETag": f'"{sha1(whole).hexdigest()}"', "X-Repo-Commit": _commit(self.path)}
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(whole) - 1}/{len(whole)}"
         content = whole[first:]
@@ -132,6 +138,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+
+def use(hub: DatasetHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client ask this hub, and keep its downloads in this folder."""
+    constants = importlib.import_module("huggingface_hub.constants")
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    api = importlib.import_module("huggingface_hub.hf_api")
+    monkeypatch.setattr(api.api, "endpoint", hub.url)
+
+
+def _commit(path: str) -> str:
+    """The commit that a request names, else the newest."""
+    named = re.search(r"/([0-9a-f]{40})(?:/|$)", path)
+    return named[1] if named else COMMIT
 
 
 def _tree(folder: Path) -> list[dict[str, object]]:

@@ -13,6 +13,8 @@ from tests.questions.tables.builders import picture
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.presence import check_images
+from vqa_engine.scoring import Scoreboard
+from vqa_engine.scoring.defaults import default_metric
 
 
 def table(folder: Path, text: str, name: str = "a.csv", encoding: str = "utf-8") -> Path:
@@ -115,8 +117,39 @@ def test_vlmevalkits_tsv_brings_its_pictures(tmp_path: Path, cache: Path) -> Non
     assert rotated.image == first.image
     assert (first.right, rotated.right, last.right) == (1, 0, 2)
     assert (first.choices, last.choices) == (("a cat", "a dog"), ("a", "b", "c"))
-    assert first.labels == {"category": "pets"}
+    assert first.labels == {"category": "pets", "rotation": "0"}
     assert len([one for one in cache.rglob("*") if one.is_file()]) == 2
+
+
+def mmbench(folder: Path, *indices: int) -> Path:
+    """VLMEvalKit's file of questions with three choices; an index past a million is a rotation."""
+    image = base64.b64encode(picture(1)).decode()
+    rows = [
+        f"{index}\t{image if index < 1_000_000 else index % 1_000_000}\tWhich?\tx\ty\tz\tA"
+        for index in indices
+    ]
+    return table(folder, "\n".join(["index\timage\tquestion\tA\tB\tC\tanswer", *rows]), "m.tsv")
+
+
+def test_the_rotations_of_vlmevalkits_tsv_are_one_group(tmp_path: Path) -> None:
+    found = load_questions(mmbench(tmp_path, 3, 7, 1_000_007, 1_000_003, 2_000_003))
+    assert [one.group for one in found] == [3, 7, 7, 3, 3]
+    assert [one.labels["rotation"] for one in found] == ["0", "0", "1", "1", "2"]
+    assert len(load_questions(tmp_path / "m.tsv", limit=1)) == 3
+    chosen = default_metric(found).metric
+    assert chosen.name == "circular"
+    board = Scoreboard(chosen)
+    for question in found:
+        board.add("A" if question.group == 3 else "B", question)
+    figures = board.snapshot().figures
+    assert (figures["circular"].value, figures["incomplete groups (not counted)"].value) == (100, 1)
+
+
+@pytest.mark.parametrize("indices", [(3, 7, 12), (3, 1_000_007), (1_000_003,)])
+def test_a_large_id_alone_is_no_rotation(tmp_path: Path, indices: tuple[int, ...]) -> None:
+    found = load_questions(mmbench(tmp_path, *indices))
+    assert [one.group for one in found] == [None] * len(indices)
+    assert all("rotation" not in one.labels for one in found)
 
 
 @pytest.mark.slow

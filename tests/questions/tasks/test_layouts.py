@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from attrs import evolve
 
-from tests.questions.tables.builders import packed, parquet_file
+from tests.questions.tables.builders import DatasetHub, packed, parquet_file, serving, use
 from vqa_engine.adapter import Question
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import Task, find, load_task
@@ -58,10 +58,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
          "answer": "A", "category": "object", "L2-category": "perception"}
         for index in (241, 1000241)
     ],
-    "aokvqa": [{**ASKED, "question_id": "22MexNkB", "choices": ["star", "sun"], "correct_choice_idx": 0}],
-    "aokvqa_direct": [
-        {**ASKED, "question_id": "22MexNkB", "direct_answers": "['star', 'star', 'star']",
-         "difficult_direct_answer": False}
+    "aokvqa": [
+        {**ASKED, "question_id": "22MexNkB", "choices": ["star", "sun"], "correct_choice_idx": 0,
+         "direct_answers": "['star', 'star', 'star']", "difficult_direct_answer": False}
     ],
     "hallusionbench": [
         {**ASKED, "category": "VD", "subcategory": "chart", "set_id": "0", "figure_id": "1",
@@ -96,19 +95,31 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
 }  # fmt: skip
 
+ROWS["aokvqa_direct"] = ROWS["aokvqa"]
+
 RIGHT = {"pope": "yes", "mme": "Yes", "hallusionbench": "Yes", "mmstar": "A", "mmbench": "A"}
 
 
-def served(name: str, folder: Path) -> Task:
-    """The card over local files of its own patterns, with as many questions as there are."""
-    task = find.task(name)
+def write(task: Task, folder: Path) -> None:
+    """Files of the card's own patterns, in row groups of one row."""
     (pattern,) = task.card.data.files
-    parquet_file(folder / pattern.replace("*", "x"), ROWS[name])
+    parquet_file(folder / pattern.replace("*", "x"), ROWS[task.name], group=1)
     if task.card.data.joined is not None:
         (images,) = task.card.data.joined.files
         parquet_file(folder / images.replace("*", "x"), [{"id": "n161313", "image": packed(1)}])
-    data = msgspec.structs.replace(task.card.data, hub=None, questions=None)
-    return evolve(task, card=msgspec.structs.replace(task.card, data=data), folder=folder)
+
+
+def of_any_size(task: Task, **changes: Any) -> Task:
+    """The card for as many questions as there are."""
+    data = msgspec.structs.replace(task.card.data, questions=None, **changes)
+    return evolve(task, card=msgspec.structs.replace(task.card, data=data))
+
+
+def served(name: str, folder: Path) -> Task:
+    """The card over local files."""
+    task = of_any_size(find.task(name), hub=None)
+    write(task, folder)
+    return evolve(task, folder=folder)
 
 
 def said(question: Question, name: str) -> str:
@@ -145,3 +156,23 @@ def test_rotations_are_groups_and_an_empty_hint_has_no_line(tmp_path: Path) -> N
     assert first.choices == ("star", "sun")
     assert first.text.startswith("What is it?\nA. star\nB. sun\nAnswer with")
     assert len(load_task(served("mmbench", tmp_path), limit=1)) == 2
+
+
+@pytest.mark.slow
+def test_every_card_is_downloaded_at_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {name: of_any_size(find.task(name)) for name in find.names()}
+    hub = DatasetHub(
+        {str(one.card.data.hub): tmp_path / str(one.card.data.hub) for one in tasks.values()}
+    )
+    for task in tasks.values():
+        write(task, tmp_path / str(task.card.data.hub))
+    with serving(hub):
+        use(hub, tmp_path / "hub-cache", monkeypatch)
+        for name, task in tasks.items():
+            found = load_task(task)
+            assert found.data_commit == f"{task.card.data.hub}@{task.card.data.revision}", name
+            question = next(iter(found))
+            assert isinstance(question.image, Path), name
+            assert question.image.read_bytes() == packed(1)["bytes"], name

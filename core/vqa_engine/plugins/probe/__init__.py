@@ -5,6 +5,13 @@ two milliseconds where a fresh interpreter takes hundreds. It has imported no pl
 started no thread, so a fork of it is safe.
 """
 
-from vqa_engine.plugins.probe.report import LONGEST, Binding, PluginReport, State, report
+from vqa_engine.plugins.probe.report import (
+    LONGEST,
+    Binding,
+    PluginReport,
+    State,
+    check,
+    report,
+)
 
-__all__ = ["LONGEST", "Binding", "PluginReport", "State", "report"]
+__all__ = ["LONGEST", "Binding", "PluginReport", "State", "check", "report"]

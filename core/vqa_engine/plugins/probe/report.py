@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from vqa_engine.errors import InterpreterError
+from vqa_engine.errors import ConfigurationError, InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, remedy
 from vqa_engine.plugins.library import Library
@@ -94,6 +94,19 @@ def report(
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = threads.map(lambda one: _alone(asked, one, longest, bind), offered)
         return tuple(report for reports in found for report in reports)
+
+
+def check(plugin: Plugin) -> None:
+    """Try one plugin before its code runs here.
+
+    Raises:
+        ConfigurationError: it cannot be used; the text says why.
+    """
+    for one in _alone(Interpreter.of(plugin.name), plugin, LONGEST, bind=False):
+        if one.name == plugin.name and one.state != "healthy":
+            raise ConfigurationError(
+                f"{plugin.title} cannot be used: {one.reason.rstrip('.')}. {one.remedy}."
+            )
 
 
 def _alone(

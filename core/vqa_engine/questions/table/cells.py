@@ -93,14 +93,18 @@ def identity(value: object, wanted: Cell) -> QuestionId | None:
 
 def texts(value: object, notation: str | None = None) -> tuple[str, ...]:
     """A cell with any number of texts: a list, a list as text, objects with `answer`, one text."""
-    if isinstance(value, str) and notation is not None:
-        listed = _listed(value, notation)
+    if isinstance(value, str):
+        listed = None if notation is None else _listed(value, notation)
         if listed is not None:
             return texts(listed)
-    if isinstance(value, Mapping):
-        value = value.get("answer")
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return tuple(one for item in value for one in texts(item))
+        return (value,) if value.strip() else ()
+    if isinstance(value, dict):
+        return texts(value.get("answer"))
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        found: list[str] = []
+        for item in value:
+            found += texts(item)
+        return tuple(found)
     single = text(value)
     return () if single is None else (single,)
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions import templates
 
 ROW = "@row"
 """A column that every table has: the row's number, from 0."""
+
+INDEX = "index"
+"""VLMEvalKit's column of ids."""
+
+ROTATIONS = 1_000_000
+"""What VLMEvalKit adds to the id of a question for each rotation of its choices."""
 
 
 class Derived(Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +95,7 @@ _GUESSES: Mapping[str, tuple[str, ...]] = {
     "image_id": ("image_id", "imageid"),
     "choices": ("choices", "options"),
     "right": ("right",),
-    "group": ("group",),
+    "group": ("group", "g_index"),
     "question_type": ("question_type",),
     "answer_type": ("answer_type",),
 }
@@ -128,6 +134,16 @@ def guessed(known: Iterable[str], given: Mapping[str, str]) -> Columns:
         **found,  # type: ignore[arg-type]
         labels=_labels(header, found),
         lists=_lists(found),
+    )
+
+
+def rotated(columns: Columns) -> Columns:
+    """The columns of a table in which rows are rotations of others, as its ids say."""
+    turn = Derived(INDEX, divide=ROTATIONS)
+    return structs.replace(
+        columns,
+        group=columns.group or Derived(INDEX, modulo=ROTATIONS),
+        labels={**columns.labels, "rotation": turn},
     )
 
 

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.files import open_regular
 from vqa_engine.questions.store import ImageStore
-from vqa_engine.questions.table.columns import Columns
+from vqa_engine.questions.table.columns import INDEX, ROTATIONS, Columns
 from vqa_engine.questions.table.reading import Row
 from vqa_engine.questions.table.table_set import Files, Pictures
 
@@ -82,6 +82,19 @@ class Delimited:
         """As `Table.pictures`; an image that was unpacked has an absolute path of its own."""
         return Files(root) if not self._has_base64() else Files(None, local=False)
 
+    def has_rotations(self) -> bool:
+        """Whether rows are rotations of others' choices (MMBench in VLMEvalKit's form).
+
+        A row whose `index` is 1,000,000 · k + n is rotation k of row n.
+        """
+        if INDEX not in self.header:
+            return False
+        place = self.header.index(INDEX)
+        written = (cells[place] for _, cells in self._cells() if len(cells) > place)
+        found = {int(one) for one in written if one.isascii() and one.isdigit()}
+        turned = {one for one in found if one >= ROTATIONS}
+        return bool(turned) and {one % ROTATIONS for one in turned} <= found
+
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         csv.field_size_limit(sys.maxsize)  # a base64 picture is one cell
         with _opened(self.file, self._encoding) as text:
@@ -122,7 +135,7 @@ class _Base64:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         for column in self.columns:
-            row[column] = self._path(row[column], row.get("index"))
+            row[column] = self._path(row[column], row.get(INDEX))
         return row
 
     def _path(self, cell: str, index: str | None) -> str:

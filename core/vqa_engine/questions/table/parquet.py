@@ -87,11 +87,15 @@ class Parquet:
 
     def pictures(self, columns: Columns, root: Path) -> Pictures:
         """As `Table.pictures`."""
+        import pyarrow as pa
+
         if self.images_at is not None:
             return JoinedImages(self.images_at, self._store)
         names = [name for name in columns.pictures if isinstance(name, str)]
         schema = opened(self.file).schema_arrow
-        if all(name in schema.names and _holds_bytes(schema.field(name).type) for name in names):
+        kinds = {schema.field(name).type for name in names if name in schema.names}
+        kinds.discard(pa.null())  # a file in which no question has so many images
+        if kinds and all(map(_holds_bytes, kinds)):
             return PackedImages(self.files, names, self._store)
         return Files(root)
 
@@ -150,7 +154,7 @@ class PackedImages:
         source = self._opened(file)
         leaves = _byte_leaves(source, self._columns)
         for batch in _batches(file, source, _IMAGE_ROWS, leaves, [group]):
-            columns = [batch.column(name) for name in self._columns]
+            columns = [batch.column(name) for name in self._columns if name in leaves.values()]
             for row in range(batch.num_rows):
                 for column in columns:
                     for data in _buffers(column[row]):

@@ -120,10 +120,12 @@ def read(text: str, folder: Path, source: str) -> Task:
     """
     try:
         card = msgspec.convert(tomllib.loads(text), Card, strict=True)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"The task card {source} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"The task card {source} is nested too deeply.") from error
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"The task card {source} is not valid: {error}.") from error
+    except ValueError as error:  # no TOML, or a number of more digits than Python reads
+        raise ConfigurationError(f"The task card {source} is not valid TOML: {error}.") from error
     _check(card, source)
     return Task(card, folder, source, text)
 

@@ -21,8 +21,8 @@ from vqa_engine.questions.table.json_items import Items
 from vqa_engine.questions.table.parquet import ImageTable, Parquet
 from vqa_engine.questions.table.sheet import Sheet
 from vqa_engine.questions.table.table_set import Table, TableSet
-from vqa_engine.questions.tasks import hub
-from vqa_engine.questions.tasks.card import Card, Data, Task, Wording
+from vqa_engine.questions.tasks import first, hub
+from vqa_engine.questions.tasks.card import Data, Task, Wording
 from vqa_engine.questions.tasks.wording import NONE, WordedView, template_of, worded, wording_of
 from vqa_engine.questions.view import View
 
@@ -78,6 +78,11 @@ class TaskSet(View):
     def name(self) -> str:
         """The task's name and its card's version."""
         return f"{self.task.name} v{self.task.card.version}"
+
+    @property
+    def headline(self) -> str | None:
+        """The figure that is quoted, None for the mean."""
+        return self.task.card.score.headline
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -190,6 +195,27 @@ def data_commit(task: Task) -> str | None:
     return f"{data.hub}@{found}" if found else None
 
 
+def size(task: Task) -> int | None:
+    """Bytes of a task's download, as far as they are known here; None for local files."""
+    data = task.card.data
+    if data.hub is None:
+        return None
+    return hub.size(data.hub, data.revision, patterns(data)) or data.size
+
+
+def ask_size(task: Task) -> int | None:
+    """As `size`; what is not known is asked of the hub, and remembered.
+
+    Raises:
+        ConfigurationError: huggingface_hub is not installed.
+        QuestionSetError: the hub cannot be asked.
+    """
+    data, known = task.card.data, size(task)
+    if known is not None or data.hub is None:
+        return known
+    return hub.ask_size(data.hub, data.also, data.revision, patterns(data))
+
+
 def data_of(task: Task, *, offline: bool = False) -> TableSet:
     """A task's questions as its data has them, checked against the card.
 
@@ -200,7 +226,7 @@ def data_of(task: Task, *, offline: bool = False) -> TableSet:
     root = task.folder / data.images if data.images else task.folder
     table = _table(task, offline=offline)
     found = TableSet.load(table, task.card.columns, root.absolute())
-    _check(task.card, found)
+    _check(task, found)
     return found
 
 
@@ -252,18 +278,20 @@ def _files(folder: Path, data: Data, patterns: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def _check(card: Card, found: TableSet) -> None:
-    data = card.data
+def _check(task: Task, found: TableSet) -> None:
+    data = task.card.data
     if data.questions is not None and len(found) != data.questions:
         raise QuestionSetError(
-            f"it has {len(found)} questions, and the card of {card.task} says {data.questions}: "
+            f"it has {len(found)} questions, and the card of {task.name} says {data.questions}: "
             "it is another version of the data",
             file=found.path,
         )
     digest = f"sha256:{found.digest()}"
-    if data.digest is not None and data.digest != digest:
+    if data.digest is None and data.hub is not None:
+        first.check(task, data_commit(task), digest)
+    elif data.digest not in (None, digest):
         raise QuestionSetError(
-            f"its questions are not those of the card of {card.task}: their digest is {digest}, "
+            f"its questions are not those of the card of {task.name}: their digest is {digest}, "
             f"not {data.digest}",
             file=found.path,
         )

@@ -40,6 +40,11 @@ def warnings(corpus: Corpus) -> Iterator[Markup]:
             "These runs are over different question sets. The accuracies are each over their own "
             "questions; the comparison by question is over those that both were asked."
         )
+    damaged = {one.run.name: one.run.journal.unread for one in corpus.contenders}
+    for name, unread in damaged.items():
+        if unread:
+            rows = "1 row" if unread == 1 else f"{unread:,} rows"
+            yield _alert(f"{name} is damaged: {rows} cannot be read, and left out of this page.")
     for one in corpus.contenders:
         if one.tally.unasked:
             yield _alert(
