@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 from click.testing import CliRunner
 
 from tests.builders import questions
@@ -20,7 +19,6 @@ from vqa_engine.errors import OutputError, QuestionSetError, RunError
 from vqa_engine.files import surroundings
 from vqa_engine.questions.spool import Record, Spool
 from vqa_engine.questions.store import ImageStore
-from vqa_engine.runs import submissions
 from vqa_engine.runs.directory import RunDirectory
 from vqa_engine.serving.record import Record as Served
 from vqa_engine.serving.record import served_manifest
@@ -56,9 +54,8 @@ metrics = ["exact"]
     ],
 )
 def test_a_file_without_room_is_one_sentence_and_the_command_works_later(
-    finished: Path, tmp_path: Path, command: str, target: str, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, command: str, target: str
 ) -> None:
-    monkeypatch.setattr(submissions, "GQA", evolve(submissions.GQA, counts=()))
     (tmp_path / target).write_text("old") if "." in target else None
     words = command.format(run=finished, target=tmp_path / target).split()
     with room(16):
