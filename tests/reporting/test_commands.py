@@ -88,7 +88,8 @@ def test_status_counts_a_strategy_once_whatever_calls_it_makes(tmp_path: Path) -
     run = a_run(tmp_path / "one", many(2, labels=["a"]), count=2, labels=["a"])
     with closing(Journal(run / "journal.sqlite")) as journal:
         calls = ("gc.collect", "clear_cache")
-        journal.record_events("a", [MemoryEvent(strategy="release", call=call) for call in calls])
+        events = (MemoryEvent(strategy="release", call=call) for call in calls)
+        journal.record_events("a", tuple(events))
     shown = CliRunner().invoke(cli, ["status", str(run)]).output
     assert "budget × 1, release × 1\n" in shown
 
