@@ -78,9 +78,8 @@ class RunResult:
         known = tuple(self.scores)
         label = known[0] if adapter is None and len(known) == 1 else adapter
         if label is None or label not in self.scores:
-            raise ConfigurationError(
-                f"Say whose accuracy: the adapters of this run are {', '.join(known)}."
-            )
+            asked = "Say whose accuracy" if label is None else f"This run has no adapter {label!r}"
+            raise ConfigurationError(f"{asked}: its adapters are {', '.join(known)}.")
         return self.scores[label][0].overall.percent
 
     def graded(self, adapter: str | None = None) -> Iterator[Graded]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NO_PYTEST = "The tests need pytest and two of its plugins: pip install 'vqa-engine[testing]'"
 MARKS = {
-    **{"passed": "ok", "skipped": "-", "not run": "?"},
+    **{"passed": "ok", "skipped": "-", "not run": "not run"},
     **{"failed": "FAILED", "died": "DIED", "hung": "HUNG"},
 }
 _PLACE = re.compile(r"^(\S+\.py:\d+): in ")
@@ -105,7 +105,7 @@ def _shown(outcomes: list[Outcome]) -> Callable[[Outcome], None]:
     def show(outcome: Outcome) -> None:
         outcomes.append(outcome)
         name = outcome.test.removeprefix("test_").replace("_", " ")
-        why = f"  ({outcome.text})" if outcome.state in ("skipped", "not run") else ""
+        why = f"  ({outcome.text})" if outcome.state == "skipped" else ""
         echo(f"{MARKS[outcome.state]:<7} {name}{why}")
         if not outcome.harmless:
             echo(_indented(outcome))

@@ -34,7 +34,7 @@ class _Run(click.Path):
             names = [one.name for one in folder.parent.glob("*/")]
             close = get_close_matches(folder.name, names, n=1)
             found = f"did you mean {str(folder.with_name(close[0]))!r}?" if close else _LIST
-            self.fail(f"There is no run {str(folder)!r}; {found}", parameter, context)
+            self.fail(f"Run {str(folder)!r} does not exist; {found}", parameter, context)
         return super().convert(value, parameter, context)
 
 

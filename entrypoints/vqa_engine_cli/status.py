@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
@@ -68,8 +69,16 @@ def _facts(one: Progress, running: bool) -> Iterator[tuple[str, str]]:
     yield "degraded", f"{tally.degraded:,}" if tally.degraded else ""
     yield "places", ", ".join(f"{place} {count:,}" for place, count in tally.places.items())
     yield "memory", _memory(one)
-    yield "actions", ", ".join(f"{a.strategy} × {a.times:,}" for a in one.memory.actions)
+    yield "actions", _actions(one)
     yield "audit", "; ".join(one.memory.verdicts)
+
+
+def _actions(one: Progress) -> str:
+    """How often each strategy acted; `vqa-engine memory` has the calls that it made."""
+    times: Counter[str] = Counter()
+    for action in one.memory.actions:
+        times[action.strategy] = max(times[action.strategy], action.times)
+    return ", ".join(f"{strategy} × {count:,}" for strategy, count in times.items())
 
 
 def _memory(one: Progress) -> str:

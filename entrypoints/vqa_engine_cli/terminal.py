@@ -32,11 +32,17 @@ def log_level() -> int:
 
 
 class VisibleFormatter(logging.Formatter):
-    """Log lines with their names and paths made visible."""
+    """Log lines with their names and paths made visible; our warnings without the logger's name."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return _visible(super().format(record))
+        line = _visible(super().format(record))
+        if record.levelno < logging.WARNING or not record.name.startswith("vqa_engine"):
+            return line
+        head = f"{record.levelname.capitalize()}:"
+        colour = "red" if record.levelno > logging.WARNING else "yellow"
+        line = line.removeprefix(f"{record.levelname} {record.name}: ")
+        return f"{click.style(head, fg=colour) if sys.stderr.isatty() else head} {line}"
 
 
 def style(text: object, **how: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ from tests.builders import a_distribution
 from tests.cli.test_cli import Shell, shell, site
 from vqa_engine_cli.excerpt import excerpt
 from vqa_engine_cli.live import Line, observer
+from vqa_engine_cli.terminal import VisibleFormatter
 
 __all__ = ["shell", "site"]
 
@@ -63,8 +65,8 @@ def test_a_mistyped_command_is_not_an_argument_of_run(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "advice"),
     [
-        ("report runs/kettle", 2, "There is no run 'runs/kettle'; did you mean 'runs/kettles'?"),
-        ("show nothing", 2, "There is no run 'nothing'; vqa-engine runs lists those there are."),
+        ("report runs/kettle", 2, "Run 'runs/kettle' does not exist; did you mean 'runs/kettles'?"),
+        ("show nothing", 2, "Run 'nothing' does not exist; vqa-engine runs lists those there are."),
         ("--questions vqa.cvs", 1, "There is no question set 'vqa.cvs'; did you mean 'vqa.csv'?"),
         ("--questions runs", 1, "'runs' is a folder: give --ask 'QUESTION'"),
         ("-a mlx-community/model", 1, "adapter in front of it: mlx_vlm@mlx-community/model"),
@@ -85,6 +87,17 @@ def test_where_nothing_was_run_yet_the_list_of_runs_says_so(shell: Shell) -> Non
     assert out == "There are no runs here yet; vqa-engine --questions FILE makes one.\n"
     _, err = shell("runs", "elsewhere", code=2)
     assert "There is no folder 'elsewhere'." in err
+
+
+def test_a_warning_of_ours_is_a_line_without_the_name_of_its_logger() -> None:
+    formatter = VisibleFormatter("%(levelname)s %(name)s: %(message)s")
+
+    def line(name: str, level: int) -> str:
+        return formatter.format(logging.LogRecord(name, level, "", 0, "%s is odd", ("x",), None))
+
+    assert line("vqa_engine.questions", logging.WARNING) == "Warning: x is odd"
+    assert line("vqa_engine.questions", logging.INFO) == "INFO vqa_engine.questions: x is odd"
+    assert line("theirs", logging.WARNING) == "WARNING theirs: x is odd"
 
 
 @pytest.mark.slow

@@ -102,6 +102,7 @@ def test_scores_come_in_the_formats_of_papers(result: RunResult) -> None:
     assert re.search(r"\| even \| \S+ \| 50\.0 \(\d+\.\d–\d+\.\d\) \| 50\.0 \| 4 \| 0 \|", markdown)
     latex = formatted({"a_b": next(iter(result.scores.values()))}, "latex")
     assert latex.startswith("\\begin{tabular}{llrrrr}")
+    assert "100.0 (20.7--100.0)" in latex
     assert "a\\_b & " in latex
     rows = list(csv.DictReader(io.StringIO(formatted(result.scores, "csv"))))
     assert rows[0]["kind"] == "overall"

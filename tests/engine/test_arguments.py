@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import a_distribution, png
 from tests.fakes import Instant, Looking
-from vqa_engine import Engine, MemoryProfile
+from vqa_engine import Engine, MemoryProfile, Question
 from vqa_engine.errors import AdapterBroken, AdapterInvalid, ConfigurationError
 from vqa_engine.plugins import registry
 
@@ -18,6 +18,17 @@ from vqa_engine.plugins import registry
 def test_an_open_file_is_an_image() -> None:
     with Engine(Looking(), isolation="inline") as engine:
         assert engine.ask(io.BytesIO(png((4, 5))), "How large?").text == "4x5"
+
+
+@pytest.mark.parametrize("image", [3, None, [b""], {"path": "a.png"}])
+def test_what_is_no_image_is_one_sentence_at_once(image: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"An image is .*; give a path"):
+        Question(question_id=1, image=image, text="?")
+    with (
+        Engine(Looking(), isolation="inline") as engine,
+        pytest.raises(ConfigurationError, match=r"An image is .*; give a path"),
+    ):
+        engine.ask(image, "?")
 
 
 def test_an_unknown_isolation_is_one_sentence() -> None:

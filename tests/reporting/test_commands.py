@@ -8,11 +8,16 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.reporting.builders import a_run, many
+from vqa_engine.results import MemoryEvent
+from vqa_engine.runs.journal import Journal
+from vqa_engine_cli.main import cli
 
 COMMAND = (sys.executable, "-c", "from vqa_engine_cli.main import main; main()")
 
@@ -77,6 +82,16 @@ def test_status_says_how_far_how_fast_and_what_failed(run: Path, tmp_path: Path)
     assert "peak" in out
     out, _ = shell("status", run, "--json", cwd=tmp_path)
     assert json.loads(out)["state"] == "unfinished"
+
+
+def test_status_counts_a_strategy_once_whatever_calls_it_makes(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "one", many(2, labels=["a"]), count=2, labels=["a"])
+    with closing(Journal(run / "journal.sqlite")) as journal:
+        calls = ("gc.collect", "clear_cache")
+        events = (MemoryEvent(strategy="release", call=call) for call in calls)
+        journal.record_events("a", tuple(events))
+    shown = CliRunner().invoke(cli, ["status", str(run)]).output
+    assert "budget × 1, release × 1\n" in shown
 
 
 @pytest.mark.slow

@@ -80,12 +80,6 @@ def test_a_path_in_between_does_not_disturb() -> None:
     assert [question.image for question in got] == images
 
 
-@pytest.mark.parametrize("image", [7, None, bytearray(b"x")])
-def test_what_is_no_image_is_refused(image: object) -> None:
-    with pytest.raises(ImageError, match="neither a path, nor bytes, nor a PIL image"):
-        composed(Outbox(), ask("?", image=image))
-
-
 def test_a_question_that_cannot_cross_ends_the_message_before_it() -> None:
     outbox = Outbox()
     message = composed(outbox, ask("a", 1), ask("b", 1 << 70), ask("c", 3))

@@ -49,12 +49,23 @@ class ModelRef:
 
 
 def as_image(given: str | IO[bytes] | ImageSource) -> ImageSource:
-    """An image as a question holds it: a text is a path, and an open file is its bytes."""
+    """An image as a question holds it: a text is a path, and an open file is its bytes.
+
+    Raises:
+        ConfigurationError: it is no image of any kind.
+    """
     if isinstance(given, str):
         return Path(given)
-    if isinstance(given, Path | bytes) or not hasattr(given, "read"):
-        return given  # what is no image at all fails when it is opened
-    return given.read()
+    if isinstance(given, Path | bytes):
+        return given
+    if hasattr(given, "read"):
+        return given.read()
+    if not hasattr(given, "getpixel"):  # only a PIL image has it, and PIL is imported elsewhere
+        raise ConfigurationError(
+            f"An image is {given!r:.60}; give a path, an encoded file's bytes, an open file or a "
+            "PIL image (PIL.Image.fromarray makes one of an array)."
+        )
+    return given
 
 
 def _as_images(given: Iterable[str | IO[bytes] | ImageSource]) -> tuple[ImageSource, ...]:

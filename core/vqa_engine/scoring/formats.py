@@ -28,7 +28,7 @@ _BLANK: Mapping[str, object] = dict.fromkeys(_COLUMNS.split())
 
 _SPECIAL = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"–": "--", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 )
 """https://en.wikibooks.org/wiki/LaTeX/Special_Characters"""
 

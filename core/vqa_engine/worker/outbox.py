@@ -165,15 +165,8 @@ def packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord
     image = question.all_images[place]
     if isinstance(image, bytes):
         return BytesImage(serial, image), BytesImage(serial)
-    if isinstance(image, Image.Image):
-        pixels = open_image(question, place)
-        return PixelImage(serial, pixels.size, pixels.tobytes()), PixelImage(serial, pixels.size)
-    raise ImageError(
-        "it is neither a path, nor bytes, nor a PIL image",
-        image=type(image).__name__,
-        origin=question.origin,
-        question_id=question.question_id,
-    )
+    pixels = open_image(question, place)
+    return PixelImage(serial, pixels.size, pixels.tobytes()), PixelImage(serial, pixels.size)
 
 
 def unpacked(record: BytesImage | PixelImage) -> ImageSource:
