@@ -21,7 +21,7 @@ MIB = 1 << 20
 PLAN = GenerationPlan()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_collector() -> None:
     """Freezing is part of what is tested here, so the collector is as it is in a run."""
 
