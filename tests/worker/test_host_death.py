@@ -28,20 +28,27 @@ time.sleep(3600)
 """
 
 
-def start(*arguments: str) -> tuple[subprocess.Popen[str], psutil.Process]:
-    """A host, and its worker."""
+def start(*arguments: str) -> tuple[subprocess.Popen[str], int]:
+    """A host, and its worker's number: that may have ended already."""
     command = [sys.executable, "-m", "tests.worker.host", *arguments]
     host = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert host.stdout is not None
     with host.stdout:
-        return host, psutil.Process(int(host.stdout.readline()))
+        return host, int(host.stdout.readline())
 
 
-def await_end(process: psutil.Process) -> None:
+def await_end(pid: int) -> None:
     until = monotonic() + BOUND
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert monotonic() < until, f"{process} still lives"
+    while lives(pid):
+        assert monotonic() < until, f"{pid} still lives"
         sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(
