@@ -18,8 +18,8 @@ from vqa_engine.adapter import Question
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.questions import Source, set_here
 from vqa_engine.scoring import Metric, Scoreboard, metric
+from vqa_engine.scoring.making import metric_here
 from vqa_engine.scoring.metric import together
-from vqa_engine.scoring.registry import metric_here
 
 MODULE = """
 from tests.builders import questions

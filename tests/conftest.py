@@ -37,18 +37,19 @@ MARK = "VQA_ENGINE_TEST_MARK"
 """The environment variable that marks every process that a test starts."""
 
 
-@pytest.fixture(autouse=True)
-def quick_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The collector looks at what the test made, and at nothing else.
+@pytest.fixture(scope="module", autouse=True)
+def quick_collector() -> Iterator[None]:
+    """The collector looks at what a module's tests made, and at nothing older.
 
     With torch, transformers and Ray imported a full collection takes a third of a second. Each
     load makes one, and each release gives it everything to look at again.
     """
     gc.freeze()
-    for call in ("freeze", "unfreeze"):
-        monkeypatch.setattr(gc, call, lambda: None)
-    yield
-    gc.collect()
+    with pytest.MonkeyPatch.context() as patch:
+        for call in ("freeze", "unfreeze"):
+            patch.setattr(gc, call, lambda: None)
+        yield
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

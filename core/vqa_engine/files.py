@@ -34,7 +34,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _OTHER),
     errno.EIO: "Its disk fails: give another path.",
-    errno.ENOTDIR: "Part of its path is a file: give another path.",
+    errno.ENOTDIR: "Give another path: part of this one is a file.",
     errno.ENAMETOOLONG: "Give a shorter name.",
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Allow more open files (ulimit -n)."),
 }

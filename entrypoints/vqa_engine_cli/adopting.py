@@ -85,7 +85,7 @@ def _orphans() -> Iterator[psutil.Process]:
     """Ended children that are not workers."""
     import psutil
 
-    from vqa_engine.worker.process import started
+    from vqa_engine.worker.group import started
 
     own = {one.pid for one in tuple(started)}
     for process in psutil.Process().children():

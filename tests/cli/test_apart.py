@@ -43,7 +43,7 @@ class Spied(MemoryBackend):
 
 SCORER = """
 from vqa_engine.questions.forms import json_lines
-from vqa_engine.runs.submissions import Submission
+from vqa_engine.runs.submission import Submission
 from vqa_engine.scoring.aggregate import Points
 from vqa_engine.scoring.metric import StringRule
 def rule():

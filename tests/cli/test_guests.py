@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nobody_left")]
 HEALTHY = """
 from tests.builders import questions
 from vqa_engine.questions.given import GivenQuestions
-from vqa_engine.runs.submissions import Submission
+from vqa_engine.runs.submission import Submission
 from vqa_engine.scoring import Grade
 from vqa_engine.scoring.aggregate import Points as Figures
 from vqa_engine.scoring.metric import StringRule

@@ -20,6 +20,7 @@ from tests.engine.test_hostile_adapters import METHODS, Good, behaviours
 from vqa_engine import AdapterSpec, Engine, GenerationPlan
 from vqa_engine.worker import Timeouts, process
 from vqa_engine.worker.child import Child, _hello
+from vqa_engine.worker.group import Ends
 from vqa_engine.worker.messages import encode_to_host
 from vqa_engine.worker.wire import Wire, WireClosed
 
@@ -41,7 +42,7 @@ class Subject(Good):
 @given(st.dictionaries(st.sampled_from(METHODS), behaviours, min_size=1, max_size=3))
 @pytest.mark.filterwarnings("ignore")  # an iterator that raises in its finaliser warns
 def test_both_modes_agree(monkeypatch: pytest.MonkeyPatch, methods: Methods) -> None:
-    monkeypatch.setattr(process, "_spawn", _in_a_thread)
+    monkeypatch.setattr(process, "spawn", _in_a_thread)
     monkeypatch.setattr(Subject, "made", hostile.hostile(methods))
     assert outcome("process") == outcome("inline")
 
@@ -72,7 +73,7 @@ def _in_a_thread(*_: object) -> Any:
     os.close(unread)
     Thread(target=_serve, args=(Wire(their_reader, their_writer),), daemon=True).start()
     sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    return process._Ends(sleeper, Wire(reader, writer), lifeline, "nobody")
+    return Ends(sleeper, Wire(reader, writer), lifeline, "nobody")
 
 
 def _serve(wire: Wire) -> None:

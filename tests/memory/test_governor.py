@@ -21,7 +21,7 @@ MIB = 1 << 20
 PLAN = GenerationPlan()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_collector() -> None:
     """Freezing is part of what is tested here, so the collector is as it is in a run."""
 
@@ -202,3 +202,11 @@ def test_a_cost_that_is_none_fails_its_question() -> None:
     (reply,) = run(Misjudging(), 1).replies
     assert reply.failure is not None
     assert "`int`, got `None` - at `$.prompt_tokens`" in reply.failure.message
+
+
+def test_what_stays_is_collected_unless_the_process_ends_next() -> None:
+    for last, residue in ((True, None), (False, 4 * Steady.weights)):
+        adapter = Steady()
+        stayed, events = governor(adapter).settle(last=last)  # it has not let its model go
+        assert stayed == residue
+        assert ("gc.collect" in [event.call for event in events]) is not last

@@ -20,7 +20,7 @@ LONG = [ask(picture(), "what colour is the kettle " * (200 + 20 * n)) for n in r
 PLAN = GenerationPlan(max_tokens=3, prefill_step=2048)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_collector() -> None:
     """Freezing is part of what is tested here, so the collector is as it is in a run."""
 

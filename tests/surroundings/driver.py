@@ -91,7 +91,7 @@ def attempt(how: list[object], words: list[str]) -> tuple[int, str, str]:
 def _become(how: list[object], words: list[str]) -> None:
     main = sys.modules["vqa_engine_cli.main"]
     code: object = 0
-    if words[0] == "view":  # which ends with Ctrl-C
+    if words[:1] == ["view"]:  # which ends with Ctrl-C
         Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
         name, *given = how

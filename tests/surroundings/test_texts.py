@@ -98,6 +98,7 @@ KINDS: dict[type[Any], tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     chosen=st.sampled_from([(kind, name) for kind, names in KINDS.items() for name in names]),
@@ -141,6 +142,7 @@ values = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.sampled_from(PARTS), value=values)
 def test_any_value_in_a_task_card_is_used_or_refused(

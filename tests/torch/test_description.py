@@ -10,8 +10,10 @@ from tests.checkpoints.fake_hub import FakeHub
 from vqa_engine.adapter import ModelRef
 from vqa_engine.errors import CheckpointError
 from vqa_engine_adapters.builtin import CHECKPOINT
+from vqa_engine_adapters.checkpoints.checkpoint import resolve
 from vqa_engine_adapters.torch.generic import Transformers
 from vqa_engine_adapters.torch.llava import LlavaTorch
+from vqa_engine_adapters.torch.loading import unloadable
 from vqa_engine_adapters.torch.smolvlm import SmolVlmTorch
 
 pytest_plugins = ("tests.checkpoints.hub_fixtures",)
@@ -24,6 +26,14 @@ CPU = {"device": "cpu"}
 def folder() -> Path:
     """What the hub serves."""
     return CHECKPOINT
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_named() -> None:
+    """As transformers 5.23 says it with torchvision's wheel from PyPI beside torch for the CPU."""
+    error = ModuleNotFoundError("Could not import module 'AutoProcessor'.")
+    error.__cause__ = RuntimeError("operator torchvision::nms does not exist")
+    found = resolve(SmolVlmTorch.family, ModelRef(model=str(CHECKPOINT)))
+    assert "torchvision is of another torch's build" in str(unloadable(found, error))
 
 
 @pytest.mark.parametrize("adapter", [SmolVlmTorch, Transformers])

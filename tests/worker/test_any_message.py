@@ -25,6 +25,7 @@ from vqa_engine.errors import VqaEngineError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker import Timeouts, process, replies
+from vqa_engine.worker.group import Ends
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.looking import Sight
 from vqa_engine.worker.messages import Ask, Leave, Load, Refused, encode_to_host
@@ -106,7 +107,7 @@ def test_it_is_an_answer_or_the_worker_dies_of_it(
     stream: bytes,
     reader: tuple[Any, Callable[..., object]],
 ) -> None:
-    monkeypatch.setattr(process, "_spawn", partial(_saying, stream))
+    monkeypatch.setattr(process, "spawn", partial(_saying, stream))
     worker = Worker(Interpreter.of("x"), log, SHORT, Event())
     message, read = reader
     try:
@@ -126,7 +127,7 @@ def _saying(stream: bytes, *_: object) -> Any:
         os.close(end)
     sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True, stdin=spare)
     os.close(spare)
-    return process._Ends(sleeper, Wire(reader, ours), theirs, "nobody")
+    return Ends(sleeper, Wire(reader, ours), theirs, "nobody")
 
 
 @settings(max_examples=150)

@@ -248,9 +248,13 @@ def unloadable(
     meaning = classify(error, "transformers.from_pretrained")
     if isinstance(meaning, OutOfMemory):
         return meaning
+    while isinstance(error, ImportError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # transformers' own words only say which of its modules it was
     text = str(error).strip()
     remedy = unread or "Its files fit no model that this transformers knows; a newer one may."
-    if "torchvision" in text.lower():
+    if "torchvision::" in text:
+        remedy = "torchvision is of another torch's build: install this one's, or uninstall it."
+    elif "torchvision" in text.lower():
         remedy = "Its processor needs torchvision: pip install torchvision, of torch's own build."
     elif isinstance(error, ImportError) or "pip install" in text:
         remedy = "Install what it names."

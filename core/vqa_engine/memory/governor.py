@@ -179,10 +179,11 @@ class Governor:
         """What the audit says so far."""
         return self.audit.verdict()
 
-    def settle(self) -> tuple[int | None, tuple[MemoryEvent, ...]]:
+    def settle(self, *, last: bool = False) -> tuple[int | None, tuple[MemoryEvent, ...]]:
         """After release: bytes still above the floor, and what was done about them.
 
-        The measures escalate: cycles are collected only when something stayed.
+        The measures escalate: cycles are collected only when something stayed. Where the
+        process ends next (`last`) that is left to its end, and what stays until then is None.
         """
         for bound in reversed(self._bounds):
             if bound.undo is None:
@@ -198,11 +199,11 @@ class Governor:
         if self.backend.name != "none":
             verdict = self.verdict()
             self.controls.note("audit", VERDICT, f"{verdict.kind}: {verdict.text}")
-        if self._residue():
+        if not last and self._residue():
             self.controls.act("release", "gc.collect")
         if self.controls.has("clear_cache"):
             self.controls.act("release", "clear_cache")
-        residue = self._residue()
+        residue = None if last else self._residue()
         if residue:
             self.controls.note("release", "residue", f"{residue} bytes stay above the floor")
         return residue, self.controls.drain()

@@ -9,7 +9,7 @@ from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, PluginError
 from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.questions.posed import Posed, to_score
-from vqa_engine.runs.submissions import Submission, submission_here
+from vqa_engine.runs.submission import Submission, submission_here
 from vqa_engine.scoring.metric import AT_ONCE
 from vqa_engine.worker.plugin import PluginProcess
 

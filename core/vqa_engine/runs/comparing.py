@@ -13,7 +13,7 @@ from vqa_engine.runs.manifest import Manifest
 from vqa_engine.runs.opening import Run, opened
 from vqa_engine.runs.rescoring import answered, chosen_metrics
 from vqa_engine.scoring.comparison import Comparison, compare
-from vqa_engine.scoring.registry import MetricLike
+from vqa_engine.scoring.making import MetricLike
 
 _SAME = ("question_digest", "question_data")
 """Settings of a run that two runs must share, where both have them."""

@@ -17,8 +17,8 @@ from vqa_engine.runs.opening import Run, opened
 from vqa_engine.scoring import Metric, Scoreboard, ScoreTable, default_metric, metrics
 from vqa_engine.scoring.choice import stated
 from vqa_engine.scoring.comparison import Answered, Comparison, compare
+from vqa_engine.scoring.making import MetricLike
 from vqa_engine.scoring.metric import together
-from vqa_engine.scoring.registry import MetricLike
 
 log = logging.getLogger(__name__)
 

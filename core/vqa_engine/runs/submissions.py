@@ -14,33 +14,18 @@ from string import ascii_uppercase
 from typing import Any
 
 import msgspec
-from attrs import frozen
 
 from vqa_engine.adapter import Question
-from vqa_engine.errors import ConfigurationError, ScoringError
+from vqa_engine.errors import ScoringError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.results import Row
+from vqa_engine.runs.apart import submission_apart
 from vqa_engine.runs.rescoring import answered
+from vqa_engine.runs.submission import Answered, Submission, submission_here
 from vqa_engine.scoring.letters import read_choice
-
-Answered = tuple[Question, str]
 
 _encode = msgspec.json.Encoder().encode
 _SHOWN = 3
-
-
-@frozen(kw_only=True)
-class Submission:
-    """One server's file.
-
-    `counts` are the sizes of the sets that it scores; other sets are refused, unless nobody
-    knows the sizes and there are none. `encode` gives
-    the file's pieces from questions and their answers, "" for none.
-    """
-
-    server: str
-    counts: tuple[int, ...]
-    encode: Callable[[Iterable[Answered]], Iterator[bytes]]
 
 
 def submission(name: str) -> Submission:
@@ -52,25 +37,7 @@ def submission(name: str) -> Submission:
     plugin = plugins.select(plugins.SUBMISSIONS, name)
     if not plugin.is_foreign:
         return submission_here(name)
-    from vqa_engine.runs.apart import submission_apart
-
     return submission_apart(plugin)
-
-
-def submission_here(name: str) -> Submission:
-    """The same with its code in this process.
-
-    Raises:
-        ConfigurationError: as `submission` does.
-    """
-    found = plugins.load(plugins.SUBMISSIONS, name)
-    made = found() if callable(found) else found
-    if not isinstance(made, Submission):
-        raise ConfigurationError(
-            f"The submission {name!r} gives {type(made).__name__}, not a Submission. "
-            "Its author has to change that."
-        )
-    return made
 
 
 def submitted(

@@ -11,8 +11,9 @@ from __future__ import annotations
 from vqa_engine.scoring.aggregate import Aggregate
 from vqa_engine.scoring.defaults import Default, default_metric
 from vqa_engine.scoring.figures import Figure
+from vqa_engine.scoring.making import MetricLike, aggregate
 from vqa_engine.scoring.metric import Grade, Metric, Status, StringMetric
-from vqa_engine.scoring.registry import MetricLike, aggregate, metric, metrics
+from vqa_engine.scoring.registry import metric, metrics
 from vqa_engine.scoring.results import score_results
 from vqa_engine.scoring.scoreboard import Score, Scoreboard, ScoreTable
 

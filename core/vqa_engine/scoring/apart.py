@@ -17,8 +17,8 @@ from vqa_engine.errors import PluginError, ScoringError
 from vqa_engine.plugins.entry_points import Plugin
 from vqa_engine.questions.posed import Posed, to_score
 from vqa_engine.scoring.figures import Figure, Figures, PairedFigures, SetFigures
+from vqa_engine.scoring.making import aggregate, metric_here
 from vqa_engine.scoring.metric import AT_ONCE, Grade, checked
-from vqa_engine.scoring.registry import aggregate, metric_here
 from vqa_engine.worker.plugin import PluginProcess
 from vqa_engine.worker.servant import brief
 

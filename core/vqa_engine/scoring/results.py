@@ -13,8 +13,9 @@ from vqa_engine.adapter import Question, QuestionId
 from vqa_engine.errors import ScoringError
 from vqa_engine.files import open_regular
 from vqa_engine.scoring.defaults import default_metric
+from vqa_engine.scoring.making import MetricLike
 from vqa_engine.scoring.metric import Asked, together
-from vqa_engine.scoring.registry import MetricLike, metrics
+from vqa_engine.scoring.registry import metrics
 from vqa_engine.scoring.scoreboard import Scoreboard, ScoreTable
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from attrs import evolve
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError, ScoringError
+from vqa_engine.scoring.making import aggregate, metric_here
 from vqa_engine.scoring.metric import Grade, Metric, Status
-from vqa_engine.scoring.registry import aggregate, metric, metric_here
+from vqa_engine.scoring.registry import metric
 from vqa_engine.testing.capabilities import Capabilities
 from vqa_engine.testing.standard import refuse_unguarded, tampered
 

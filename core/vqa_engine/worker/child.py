@@ -187,7 +187,7 @@ class Child:
         resident, self._resident = self._resident, None
         if resident is None:
             return Left(Released(residue=0, seconds=0.0))
-        return Left(resident.release(), self._notes())
+        return Left(resident.release(last=True), self._notes())
 
     def _notes(self) -> tuple[Note, ...]:
         """What was logged since they were last taken."""

@@ -12,6 +12,7 @@ from vqa_engine.errors import InterpreterError
 from vqa_engine.failures import named
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory.backend import TextCause
+from vqa_engine.memory.backends import libraries, load
 
 _LONGEST = 20.0
 """Seconds until the other interpreter must have answered."""
@@ -34,4 +35,6 @@ def understood(interpreter: Interpreter, text: str) -> tuple[TextCause, str] | N
 
 
 if __name__ == "__main__":
+    for _name in libraries():
+        load(_name)  # it was tried apart, and in a process with a mark only what is loaded counts
     say(named(sys.argv[1]))

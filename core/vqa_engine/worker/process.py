@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import weakref
 from collections.abc import Callable
 from threading import Event
-from time import monotonic, sleep
+from time import monotonic
 from typing import TypeVar
-
-import psutil
-from attrs import field, frozen
 
 from vqa_engine.errors import InterpreterError
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
-from vqa_engine.strays import MARK, end_marked, new_mark
+from vqa_engine.strays import end_marked
 from vqa_engine.worker import replies
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
+from vqa_engine.worker.group import discard, is_empty, signal_group, spawn
 from vqa_engine.worker.last_words import understood
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.messages import (
@@ -41,9 +38,7 @@ from vqa_engine.worker.messages import (
 )
 from vqa_engine.worker.replies import Nonsense
 from vqa_engine.worker.timeouts import Timeouts
-from vqa_engine.worker.wire import FrameError, Wire, WireClosed, close
-
-_CHILD = "vqa_engine.worker.child"
+from vqa_engine.worker.wire import FrameError, WireClosed, close
 
 _GREETING = 60.0
 """Seconds until a started program must have greeted. It has only to import vqa-engine, and
@@ -61,10 +56,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
-"""Workers of this process, so that nobody else waits for them."""
-
-
 class WorkerDied(Exception):
     """The worker is gone. `verdict` says why, `said` is the end of what it printed."""
 
@@ -75,17 +66,6 @@ class WorkerDied(Exception):
 
 class Cancelled(Exception):
     """Another thread asked that nothing be waited for any longer."""
-
-
-@frozen
-class _Ends:
-    """The host's part of what was made for a worker."""
-
-    process: subprocess.Popen[bytes]
-    wire: Wire
-    lifeline: int
-    mark: str
-    owner: int = field(factory=os.getpid)
 
 
 class Worker:
@@ -109,11 +89,11 @@ class Worker:
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
-            self._ends = _spawn(interpreter, output)
+            self._ends = spawn(interpreter, output)
         except OSError as error:
             raise interpreter.cannot_start(error) from error
         self._mark = output.mark()
-        self._finalizer = weakref.finalize(self, _discard, self._ends)
+        self._finalizer = weakref.finalize(self, discard, self._ends)
 
     @property
     def pid(self) -> int:
@@ -218,10 +198,10 @@ class Worker:
         """
         self._ends.wire.close()
         if not self._gone_within(patience):
-            _signal_group(self.pid, signal.SIGTERM)
+            signal_group(self.pid, signal.SIGTERM)
             self._gone_within(self._timeouts.stop)
-        _signal_group(self.pid, signal.SIGKILL)
-        gone = self._gone_within(_REAPED) and _is_empty(self.pid)
+        signal_group(self.pid, signal.SIGKILL)
+        gone = self._gone_within(_REAPED) and is_empty(self.pid)
         gone = end_marked(self._ends.mark) and gone
         if self._finalizer.detach() is not None:
             close(self._ends.lifeline)
@@ -249,7 +229,7 @@ class Worker:
         """Bury it, and find out why it died."""
         if waited is not None:
             # Its handler writes the stack of each Python thread into the log.
-            _signal(self._ends.process, signal.SIGUSR1)
+            self._ends.process.send_signal(signal.SIGUSR1)  # nothing once it was reaped
         elif not lost and not nonsense and not self._gone_within(self._timeouts.stop):
             lost = "closed file descriptors"
         self.end()
@@ -287,86 +267,3 @@ class Worker:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-
-def _spawn(interpreter: Interpreter, output: WorkerLog) -> _Ends:
-    their_reader, writer = os.pipe()
-    reader, their_writer = os.pipe()
-    their_lifeline, lifeline = os.pipe()
-    theirs = (their_reader, their_writer, their_lifeline)
-    mark = new_mark()
-    try:
-        process = _popen(interpreter, output, theirs, mark)
-    except BaseException:
-        for descriptor in (reader, writer, lifeline):
-            os.close(descriptor)
-        raise
-    finally:
-        for descriptor in theirs:
-            os.close(descriptor)
-    return _Ends(process, Wire(reader, writer), lifeline, mark)
-
-
-def _popen(
-    interpreter: Interpreter, output: WorkerLog, descriptors: tuple[int, ...], mark: str
-) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        interpreter.command(_CHILD, descriptors),
-        pass_fds=descriptors,
-        stdin=subprocess.DEVNULL,
-        stdout=output.descriptor,
-        stderr=output.descriptor,
-        start_new_session=True,
-        env={**interpreter.environment(), MARK: mark},
-    )
-    started.add(process)
-    return process
-
-
-def _discard(ends: _Ends) -> None:
-    """The last resort, when nobody called `end`: at the host's exit, or when it forgot."""
-    if os.getpid() != ends.owner:
-        return  # a process that the host forked is not the one to end its workers
-    ends.wire.close()
-    _signal_group(ends.process.pid, signal.SIGKILL)
-    ends.process.wait()
-    end_marked(ends.mark)
-    close(ends.lifeline)
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    process.send_signal(number)  # does nothing once the process was reaped
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    # The leader may be reaped already. Its id cannot belong to another group yet while
-    # a member lives, and is not given out again within the moment that passes here.
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return  # nobody is left; macOS says EPERM when only zombies are
-
-
-def _is_empty(group: int, seconds: float = 2.0) -> bool:
-    """Whether nobody is left in a group that was sent SIGKILL; zombies are nobody."""
-    until = monotonic() + seconds
-    while _members(group):
-        if monotonic() >= until:
-            return False
-        sleep(0.01)
-    return True
-
-
-def _members(group: int) -> list[int]:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return []
-    return [process.pid for process in psutil.process_iter() if _is_member(process, group)]
-
-
-def _is_member(process: psutil.Process, group: int) -> bool:
-    try:
-        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, PermissionError, psutil.Error):
-        return False
