@@ -52,6 +52,7 @@ NOT_RUN = {
     "--place ray://auto?gpus=1&count=4": "tests/crew/test_ray.py runs it in its cluster",
     "check my_model": "tests/testing/test_new_adapter.py checks a package that was written",
     "doctor": "tests/doctor",
+    "selftest --download": "tests/selftest runs it on the embedded model, a dozen questions",
 }
 
 PUBLISHED = {
@@ -96,7 +97,7 @@ sys.meta_path.insert(0, Small())
 """What every Python of the commands runs first."""
 
 RUN = ("--limit", "2", "--max-tokens", "4")
-SHORTER = {"parity": RUN, "selftest": ("--adapter", "smolvlm")}
+SHORTER = {"parity": RUN}
 """Options of runs, and of other commands, that a page lets go on for long."""
 
 
