@@ -58,7 +58,7 @@ def official_vqa(
 
 def _vqa_code(oracles: Oracles) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # its patterns are no raw strings
+        warnings.simplefilter("ignore", SyntaxWarning)  # its patterns are not raw strings
         return oracles.script("vqa", "PythonEvaluationTools/vqaEvaluation/vqaEval.py", _PRINTS)
 
 

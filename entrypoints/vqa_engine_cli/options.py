@@ -38,7 +38,7 @@ class _Run(click.Path):
         return super().convert(value, parameter, context)
 
 
-_LIST = "vqa-engine runs lists those there are."
+_LIST = "vqa-engine runs lists all runs."
 
 RUN = _Run(exists=True, file_okay=False, path_type=Path)
 

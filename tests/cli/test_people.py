@@ -66,7 +66,7 @@ def test_a_mistyped_command_is_not_an_argument_of_run(shell: Shell) -> None:
     ("command", "code", "advice"),
     [
         ("report runs/kettle", 2, "Run 'runs/kettle' does not exist; did you mean 'runs/kettles'?"),
-        ("show nothing", 2, "Run 'nothing' does not exist; vqa-engine runs lists those there are."),
+        ("show nothing", 2, "Run 'nothing' does not exist; vqa-engine runs lists all runs."),
         ("--questions vqa.cvs", 1, "There is no question set 'vqa.cvs'; did you mean 'vqa.csv'?"),
         ("--questions runs", 1, "'runs' is a folder: give --ask 'QUESTION'"),
         ("-a mlx-community/model", 1, "adapter in front of it: mlx_vlm@mlx-community/model"),

@@ -209,7 +209,7 @@ def _configuration(name: str, folder: Path) -> tuple[Config, Config]:
             entries = _json(name, folder / file)
             own = entries.get("image_processor", {})
             if not isinstance(own, dict):
-                raise _broken(name, folder / file, "has an image_processor that is no JSON object")
+                raise _broken(name, folder / file, "has an image_processor that is not an object")
             settings |= entries | own
     return config, settings
 

@@ -126,7 +126,7 @@ def read_manifest(path: Path, use: Use = READING) -> Manifest:
     """
     file = path / manifest.FILE
     if not file.exists():
-        raise RunError(path, f"There is no run in {path}; vqa-engine runs lists those there are.")
+        raise RunError(path, f"There is no run in {path}; vqa-engine runs lists all runs.")
     try:
         return manifest.decode(read_regular(file, _LARGEST_MANIFEST))
     except (OSError, UnicodeError, RecursionError, msgspec.MsgspecError) as error:

@@ -227,7 +227,7 @@ class Journal:
         found = self._db.execute(query, (adapter, stored.key(question_id))).fetchone()
         if found and not isinstance(found[0], int):
             what = f"The note that question {question_id!r} is in flight"
-            raise self._damaged(what, TypeError("its tries are no number"))
+            raise self._damaged(what, TypeError("its count of tries is not a number"))
         return found[0] if found else 0
 
     @_guarded
