@@ -33,8 +33,9 @@ _WAVER = 5.0
 same question peaks at 1.2 or 2.3 GiB: of 518 questions on an H200 36 needed more than a quarter
 above the prediction, and none this much (benchmarks/gpu.py)."""
 
-_ROUGH, _LATELY = 5, 33
-"""Questions before errors count, and about how many the mean error is one of."""
+_ROUGH, _LATELY, _MOST_OFF = 5, 33, 0.5
+"""Questions before errors count, about how many the mean error is one of, and what a single one
+counts for at most."""
 
 _OVER = 0.1
 _DOUBT = 0.5
@@ -179,7 +180,7 @@ class Estimator:
             if not self.learned or said == highest or said > need:
                 line.learn(terms, need, *([_DOUBT] if said > need * (1.0 + _OVER) else []))
         if self.learned >= _ROUGH:
-            error = min(_DOUBT, abs(highest / need - 1.0))
+            error = min(_MOST_OFF, abs(highest / need - 1.0))
             self._off += (error - self._off) / min(self.learned - _ROUGH + 1, _LATELY)
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
