@@ -48,6 +48,10 @@ TICK = 0.25
 """Seconds between two looks at whether a silent worker is still there. Its end is seen at
 once through the wire, unless a process that it forked holds the wire open."""
 
+_WRITTEN = 0.25
+"""Seconds that a hung worker gets to write its stacks. SIGTERM at once may reach its main thread
+first, and then they show how it ends."""
+
 _REAPED = 10.0
 """Seconds that the system gets to end a process after SIGKILL."""
 
@@ -230,6 +234,7 @@ class Worker:
         if waited is not None:
             # Its handler writes the stack of each Python thread into the log.
             self._ends.process.send_signal(signal.SIGUSR1)  # nothing once it was reaped
+            self._gone_within(_WRITTEN)
         elif not lost and not nonsense and not self._gone_within(self._timeouts.stop):
             lost = "closed file descriptors"
         self.end()
