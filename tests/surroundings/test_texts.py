@@ -131,8 +131,15 @@ def test_a_key_that_no_request_carries_is_refused_without_it(
 PARTS: tuple[tuple[str, ...], ...] = (
     *(("task",), ("version",), ("title",), ("data",), ("data", "files"), ("data", "questions")),
     *(("data", "hub"), ("columns",), ("columns", "id"), ("columns", "image"), ("prompt",)),
-    *(("columns", "labels"), ("columns", "choices"), ("prompt", "text"), ("prompt", "max_tokens")),
-    *(("prompt", "family"), ("score",), ("score", "metrics"), ("score", "by"), ("score", "take")),
+    *(("columns", "labels"), ("columns", "choices"), ("prompt", "text"), ("prompt", "option")),
+    *(
+        ("prompt", "max_tokens"),
+        ("prompt", "family"),
+        ("score",),
+        ("score", "metrics"),
+        ("score", "by"),
+        ("score", "take"),
+    ),
 )
 values = (
     scalars

@@ -131,18 +131,23 @@ def read(text: str, folder: Path, source: str) -> Task:
 
 
 def _check(card: Card, source: str) -> None:
-    known = {"question", "options", *card.columns.labels}
     families = {f"prompt.family.{name}": own for name, own in card.prompt.family.items()}
-    wordings: dict[str, Wording] = {"prompt": card.prompt, **families}
-    for place, wording in wordings.items():
-        for text in filter(None, (wording.text, wording.choice)):
-            unknown = sorted(templates.names(text) - known)
-            if unknown:
-                raise ConfigurationError(
-                    f"The task card {source}: [{place}] uses {{{unknown[0]}}}, which is neither "
-                    f"question, options nor a label; labels are {', '.join(card.columns.labels)}."
-                )
+    for place, wording in {"prompt": card.prompt, **families}.items():
+        _check_wording(card, f"The task card {source}: [{place}]", wording)
     if not card.columns.pictures:
         raise ConfigurationError(f"The task card {source}: [columns] needs `image` or `images`.")
     if not card.score.metrics:
         raise ConfigurationError(f"The task card {source}: [score] names no metric.")
+
+
+def _check_wording(card: Card, place: str, wording: Wording) -> None:
+    whole, option = {"question", "options", *card.columns.labels}, {"letter", "text"}
+    for key, names in (("text", whole), ("choice", whole), ("option", option)):
+        try:
+            unknown = sorted(templates.names(getattr(wording, key) or "") - names)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{place} {key}: {error}") from error
+        if unknown:
+            raise ConfigurationError(
+                f"{place} {key} uses {{{unknown[0]}}}; it may use {', '.join(sorted(names))}."
+            )
