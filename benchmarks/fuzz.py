@@ -173,7 +173,7 @@ def _all(store: Journal) -> None:
         list(store.rows_after(label, 0))
         summarise(store.rows(label), store.events(label))
     list(timeline(store.events()))
-    list(export.json_lines(graded(row, ()) for row in store.rows()))
+    list(export.json_lines(graded(store.rows(), ())))
 
 
 def _column(run: Path, chance: random.Random) -> str:

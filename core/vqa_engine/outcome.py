@@ -84,7 +84,7 @@ class RunResult:
 
     def graded(self, adapter: str | None = None) -> Iterator[Graded]:
         """Rows with their scores (0..1) in each metric; lazy."""
-        return (graded(row, self._metrics) for row in self.rows(adapter))
+        return graded(self.rows(adapter), self._metrics)
 
     def to_pandas(self, adapter: str | None = None) -> DataFrame:
         """The `records` as a frame.

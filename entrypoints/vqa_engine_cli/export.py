@@ -121,15 +121,12 @@ def _rows(
     journal: Journal, label: str | None, metrics: Sequence[Metric], only: frozenset[Only]
 ) -> Iterable[Graded]:
     """Adapter by adapter as they were asked; what differs, question by question."""
-    from vqa_engine.runs.account import said_in
     from vqa_engine.runs.reading import by_question, graded
-    from vqa_engine.scoring.metric import together
 
     if only:
         groups = by_question(journal, journal.labels(label), metrics, only)
         return chain.from_iterable(groups)
-    rows = together(journal.rows(label), metrics, said_in)
-    return (graded(row, metrics) for row in rows)
+    return graded(journal.rows(label), metrics)
 
 
 def _label(journal: Journal, wanted: str | None, *, several_allowed: bool) -> str | None:

@@ -77,7 +77,7 @@ class Shell:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", "from vqa_engine_cli.main import main; main()", *arguments],
+            [sys.executable, "-m", "vqa_engine_cli", *arguments],
             cwd=self.folder,
             env=self.environment,
             text=True,
@@ -351,6 +351,14 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(shell: Shell) -> Non
     assert "continuing after" in err
     assert "100.00" in out
     assert err.count("slow: 3:") == 0
+
+
+def test_ctrl_c_while_it_is_still_importing_shows_no_traceback(shell: Shell) -> None:
+    slow = shell.folder / "slow"
+    slow.mkdir()
+    (slow / "click.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)")
+    shell.environment["PYTHONPATH"] = f"{slow}:{shell.environment['PYTHONPATH']}"
+    assert shell("--help", code=130) == ("", "")
 
 
 @pytest.mark.parametrize(

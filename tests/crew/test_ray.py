@@ -29,7 +29,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarn
 
 COUNT = 90
 DOCS = ROOT / "docs"
-MAIN = "from vqa_engine_cli.main import main; main()"
 
 CHECKS = {
     "health_check_initial_delay_ms": 0,
@@ -196,7 +195,7 @@ def test_the_command_of_the_page_runs(cluster: Any, pictures: Path, tmp_path: Pa
     (tmp_path / "vqa.jsonl").write_text(f"{json.dumps(line)}\n")
     here = {"llava_torch": "smolvlm@builtin", "/shared/val2014": str(pictures)}
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, *(here.get(word, word) for word in words)],
+        [sys.executable, "-m", "vqa_engine_cli", *(here.get(word, word) for word in words)],
         cwd=tmp_path,
         env={**os.environ, "RAY_ADDRESS": cluster.address},
         capture_output=True,

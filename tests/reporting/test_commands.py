@@ -19,7 +19,7 @@ from vqa_engine.results import MemoryEvent
 from vqa_engine.runs.journal import Journal
 from vqa_engine_cli.main import cli
 
-COMMAND = (sys.executable, "-c", "from vqa_engine_cli.main import main; main()")
+COMMAND = (sys.executable, "-m", "vqa_engine_cli")
 
 
 def shell(*arguments: str | Path, cwd: Path, code: int = 0) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def test_a_chosen_option_has_its_probability_in_every_export() -> None:
     row = Row(adapter="a", question=question, answer=answer)
     known = record(row)
     assert (known["chosen"], known["probability"], known["logprob"]) == ("bee", 0.75, -2.5)
-    text = b"".join(comma_separated([graded(row, metrics("choice"))], ["choice"])).decode()
+    text = b"".join(comma_separated(graded([row], metrics("choice")), ["choice"])).decode()
     (line,) = csv.DictReader(io.StringIO(text))
     assert (line["answer"], line["chosen"], line["choice"]) == ("B", "bee", "1.0")
     assert (float(line["probability"]), float(line["logprob"])) == (0.75, -2.5)

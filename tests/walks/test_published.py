@@ -168,16 +168,13 @@ class Typist:
         more = [] if "--limit" in words else more
         if "openai_server" in words and "base_url=" not in " ".join(words):
             more += ["--adapter-option", f"openai_server:base_url={self.address}"]
-        return [sys.executable, "-c", MAIN, *map(self._here, words), *more]
+        return [sys.executable, "-m", "vqa_engine_cli", *map(self._here, words), *more]
 
     def _here(self, word: str) -> str:
         """A word of a page, with the addresses and folders of this machine."""
         word = re.sub(r"http://mac:\d+/v1", self.address, word)
         word = re.sub(r"http://gpu:\d+/v1", self.address.replace("127.0.0.1", "localhost"), word)
         return word.replace("FOLDER", str(self.folder.parent / "llava_next"))
-
-
-MAIN = "from vqa_engine_cli.main import main; main()"
 
 
 @pytest.fixture(scope="module")

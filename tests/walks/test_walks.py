@@ -59,7 +59,7 @@ class Walker:
             return ""
         start = {
             "python": [sys.executable],
-            "vqa-engine": [sys.executable, "-c", "from vqa_engine_cli.main import main; main()"],
+            "vqa-engine": [sys.executable, "-m", "vqa_engine_cli"],
         }
         done = subprocess.run(
             [*start.get(program, [program]), *arguments],

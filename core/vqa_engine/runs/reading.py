@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 from typing import Literal
@@ -10,10 +11,15 @@ from typing import Literal
 from attrs import frozen
 
 from vqa_engine.errors import ScoringError
+from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Row
+from vqa_engine.runs.account import said_in
 from vqa_engine.runs.journal import Journal
 from vqa_engine.scoring import Metric
 from vqa_engine.scoring.choice import stated
+from vqa_engine.scoring.metric import checked, together
+
+log = logging.getLogger(__name__)
 
 Only = Literal["wrong", "failed", "differ"]
 
@@ -24,7 +30,10 @@ and half right what one or two did."""
 
 @frozen
 class Graded:
-    """A row with its score (0..1) in each metric; None without an answer or a ground truth."""
+    """A row with its score (0..1) in each metric; None without an answer or a ground truth.
+
+    A metric has None, too, from the first question on that it failed on.
+    """
 
     row: Row
     scores: Mapping[str, float | None]
@@ -36,9 +45,23 @@ class Graded:
         return bool(scored) and scored[0] < RIGHT
 
 
-def graded(row: Row, metrics: Sequence[Metric]) -> Graded:
-    """The row with its scores."""
-    return Graded(row, {metric.name: _score(row, metric) for metric in metrics})
+def graded(rows: Iterable[Row], metrics: Sequence[Metric]) -> Iterator[Graded]:
+    """The rows with their scores; lazy. A warning says of a metric that fails why it did."""
+    sound = {metric.name: metric for metric in metrics}
+    for row in together(rows, metrics, said_in):
+        scores: dict[str, float | None] = dict.fromkeys(metric.name for metric in metrics)
+        for name, metric in tuple(sound.items()):
+            try:
+                scores[name] = _score(row, metric)
+            except Exception as error:  # noqa: BLE001  another package's code raises anything
+                del sound[name]
+                log.warning(
+                    "The metric %s fails on question %r: %s. It scores nothing from there on.",
+                    name,
+                    row.question.question_id,
+                    reason(error),
+                )
+        yield Graded(row, scores)
 
 
 def by_question(
@@ -53,9 +76,10 @@ def by_question(
     between adapters, and of those the rows that are meant.
     """
     placed = (journal.placed_rows(label, failed=True) for label in labels)
-    for _, group in groupby(merge(*placed, key=_place), key=_place):
-        rows = [graded(row, metrics) for _, row in group]
-        kept = rows if not only else [one for one in rows if _is_meant(one, rows, only)]
+    rows = (row for _, row in merge(*placed, key=_place))
+    for _, group in groupby(graded(rows, metrics), key=_question):
+        same = list(group)
+        kept = same if not only else [one for one in same if _is_meant(one, same, only)]
         if kept:
             yield kept
 
@@ -77,12 +101,14 @@ def _place(placed: tuple[int, Row]) -> int:
     return placed[0]
 
 
+def _question(one: Graded) -> object:
+    return one.row.question.question_id
+
+
 def _score(row: Row, metric: Metric) -> float | None:
     if row.answer is None:
         return None
     try:
-        return metric.grade(stated(row.answer, row.question), row.question).value
+        return checked(metric.grade(stated(row.answer, row.question), row.question)).value
     except ScoringError:
-        return None
-    except Exception:  # noqa: BLE001  another package's metric; the table says why it failed
         return None
