@@ -1,11 +1,13 @@
 """A whole command beside a script around mlx-vlm.
 
-    python -m benchmarks.whole_command [--runs 3] [--without-torch]
+    python -m benchmarks.whole_command [--runs 3] [--without-torch] [--real]
 
 Both ask the embedded checkpoint 100 questions, each about a picture of its own, from the start
 of their process to its end: imports, load, pictures, answers. Ours journals and scores them as
 well. The script is what mlx-vlm's README has: load once, then `generate` in a loop, with the
-same prompt as ours. The two take turns, and one round before the first is not counted.
+same prompt as ours. The two take turns, and one round before the first is not counted. With
+`--real` the model has SmolVLM-256M's sizes and random weights, and a picture is one tile; it
+wants a fast BLAS (`LD_PRELOAD=libopenblas.so.0`).
 
 transformers, which mlx-vlm imports, imports torch where it is installed, and that takes longer
 than all else at the start; our workers do without. `--without-torch` hides it from the script
@@ -24,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.image_reuse import smolvlm_256m_one
 from PIL import Image
 
 import vqa_engine_adapters.builtin
@@ -70,6 +73,11 @@ def write(folder: Path, count: int) -> Path:
     return file
 
 
+def _empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def wait(line: list[str]) -> tuple[float, float]:
     """Seconds on the clock and of the processor, the process's children included."""
     before, began = _processor(), time.perf_counter()
@@ -91,6 +99,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--without-torch", action="store_true", help="hide it from the script")
+    parser.add_argument("--real", action="store_true", help="a model of a real size")
     given = parser.parse_args()
     script = HIDDEN + SCRIPT if given.without_torch else SCRIPT
     ours = str(Path(sys.executable).parent / "vqa-engine")
@@ -98,12 +107,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as at:
         folder = Path(at)
         asked = str(write(folder, given.questions))
+        model = smolvlm_256m_one(_empty(folder / "model")) if given.real else CHECKPOINT
         for number in range(given.runs + 1):
-            run = ["run", "--adapter", "smolvlm@builtin", "--questions", asked, "--quiet"]
+            run = ["run", "--adapter", f"smolvlm@{model}", "--questions", asked, "--quiet"]
+            run += ["--max-tokens", str(TOKENS)]
             lines = {
                 "mlx_vlm.generate in a loop": [
                     *(sys.executable, "-c", script),
-                    *(str(CHECKPOINT), asked, INSTRUCTION, str(TOKENS)),
+                    *(str(model), asked, INSTRUCTION, str(TOKENS)),
                 ],
                 "vqa-engine": [ours, *run, "--output", str(folder / f"run{number}")],
             }

@@ -208,7 +208,7 @@ class Engine:
             VqaEngineError: the model cannot be loaded.
         """
         source = _snapshot(as_image(image))
-        question = Question(question_id="ask", image=source, text=text, choices=tuple(choices))
+        question = Question(question_id="", image=source, text=text, choices=tuple(choices))
         named = self._named(adapter)
         if settings.get("choose", named.spec.planned(self._plan).choose):
             if not choices:

@@ -226,7 +226,7 @@ class ImageError(VqaEngineError):
     """One question's image cannot be used; other questions are not affected.
 
     `image` is the path or a description, `origin` where the question comes from
-    (`file:line`), `question_id` whose image it is.
+    (`file:line`), `question_id` whose image it is, empty where there is only one.
     """
 
     def __init__(
@@ -238,8 +238,11 @@ class ImageError(VqaEngineError):
         question_id: int | str | None = None,
     ) -> None:
         self.reason, self.image, self.origin, self.question_id = reason, image, origin, question_id
-        where = f" ({origin})" if origin else ""
-        super().__init__(f"question {question_id!r}{where}: image {image}: {reason}")
+        whose = "" if question_id in (None, "") else f"question {question_id!r}"
+        where = " ".join(part for part in (whose, f"({origin})" if origin else "") if part)
+        super().__init__(
+            f"{where}: image {image}: {reason}" if where else f"image {image}: {reason}"
+        )
 
 
 class AnswerError(VqaEngineError):

@@ -73,7 +73,7 @@ def _wrong(ctx: click.Context, option: click.Option, value: object) -> str:
     of 8.9."""
     several = "a value or a list of values" if option.multiple else "a single value"
     endless = isinstance(value, float) and not math.isfinite(value)
-    whole = isinstance(option.type, click.IntRange) or option.type is click.INT
+    whole = isinstance(option.type, click.types.IntParamType)
     rules = (
         (isinstance(value, dict | list), f"be {several}"),
         (isinstance(value, bool) and not option.is_flag, "not be true or false"),

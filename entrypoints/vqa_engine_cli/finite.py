@@ -16,10 +16,21 @@ _LARGEST = 1e9
 """The largest other number: 30 years in seconds."""
 
 
-class Whole(click.IntRange):
-    """A `click.IntRange` with an end."""
+class Integer(click.types.IntParamType):
+    """A whole number of 64 bits."""
 
-    def __init__(self, least: int = 1, most: int = MOST) -> None:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        number = int(super().convert(value, param, ctx))
+        if abs(number) > MOST:
+            self.fail(f"{number} is beyond {MOST}.", param, ctx)
+        return number
+
+
+class Whole(Integer, click.IntRange):
+    """One in a range."""
+
+    def __init__(self, least: int = 1, most: int | None = None) -> None:
         super().__init__(least, most)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import click
 
@@ -46,8 +47,8 @@ PAGES = {
 }
 """The pages of the documentation that explain each command, the first one best."""
 
-_OPTION_SECTIONS: dict[str, str] = {}
-"""The heading of each option, by its flag; see `sectioned`."""
+_OPTION_SECTIONS: WeakKeyDictionary[click.Parameter, str] = WeakKeyDictionary()
+"""The heading of each option; see `sectioned`."""
 
 
 class Command(click.Command):
@@ -62,7 +63,7 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             line = parameter.get_help_record(ctx)
             if line is not None and isinstance(parameter, click.Option):
-                heading = _OPTION_SECTIONS.get(parameter.opts[0], "Options")
+                heading = _OPTION_SECTIONS.get(parameter, "Options")
                 found.setdefault(heading, []).append(line)
         last = found.pop("Options", [])
         for heading, lines in (*found.items(), ("Options", last)):
@@ -73,8 +74,7 @@ class Command(click.Command):
 
 def sectioned(heading: str, command: Any) -> None:
     """Give the option that a decorator has just added to `command` its heading."""
-    option = command.__click_params__[-1]
-    _OPTION_SECTIONS[option.opts[0]] = heading
+    _OPTION_SECTIONS[command.__click_params__[-1]] = heading
 
 
 def format_commands(commands: Mapping[str, click.Command], formatter: click.HelpFormatter) -> None:

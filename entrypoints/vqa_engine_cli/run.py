@@ -15,6 +15,7 @@ from vqa_engine_cli.building import engine, has_demo, has_typed_prompt, places, 
 from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
+    Group,
     adapter_options,
     format_option,
     json_option,
@@ -44,6 +45,61 @@ LONGEST = 30
 """Characters of the models, and of the questions, in the name of a run."""
 
 
+_RUN = Group(
+    "Run",
+    (
+        click.option(
+            "--output",
+            "-o",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Run directory; an existing run is continued, also with another adapter or more "
+            "questions.  [default: runs/DATE-MODELS-QUESTIONS]",
+        ),
+        click.option(
+            "--fresh", is_flag=True, help="Start a new run, in a directory beside the old one."
+        ),
+        click.option(
+            "--accept-changes",
+            is_flag=True,
+            help="Continue a run although libraries or the adapter changed, and record that.",
+        ),
+        click.option(
+            "--keep-failed",
+            is_flag=True,
+            help="Do not ask questions again that failed in an earlier run.",
+        ),
+        click.option(
+            "--same-failures",
+            type=Whole(0),
+            metavar="N",
+            default=10,
+            help="End the run when its first N questions all fail in the same way.  "
+            "[default: 10; 0: never]",
+        ),
+        click.option(
+            "--max-failures",
+            type=Whole(1),
+            metavar="N",
+            help="End an adapter's run once N questions have failed.  [default: never]",
+        ),
+    ),
+)
+
+_SCORES = Group(
+    "Scores",
+    (
+        metric_option,
+        click.option(
+            "--blind",
+            is_flag=True,
+            help="Ask everything again with a grey picture of the same size, and print the gain "
+            "that the pictures make.",
+        ),
+        format_option,
+    ),
+)
+
+
 @click.command(cls=Command, short_help="Ask a question set and score the answers (the default).")
 @options(
     adapter_options,
@@ -52,48 +108,8 @@ LONGEST = 30
     memory_options,
     process_options,
     place_options,
-    metric_option,
-    click.option(
-        "--blind",
-        is_flag=True,
-        help="Ask everything again with a grey picture of the same size, and print the gain that "
-        "the pictures make.",
-    ),
-    click.option(
-        "--output",
-        "-o",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Run directory; an existing run is continued, also with another adapter or more "
-        "questions.  [default: runs/DATE-MODELS-QUESTIONS]",
-    ),
-    click.option(
-        "--fresh", is_flag=True, help="Start a new run, in a directory beside the old one."
-    ),
-    click.option(
-        "--accept-changes",
-        is_flag=True,
-        help="Continue a run although libraries or the adapter changed, and record that.",
-    ),
-    click.option(
-        "--keep-failed",
-        is_flag=True,
-        help="Do not ask questions again that failed in an earlier run.",
-    ),
-    click.option(
-        "--same-failures",
-        type=Whole(0),
-        metavar="N",
-        default=10,
-        help="End the run when its first N questions all fail in the same way.  "
-        "[default: 10; 0: never]",
-    ),
-    click.option(
-        "--max-failures",
-        type=Whole(1),
-        metavar="N",
-        help="End an adapter's run once N questions have failed.  [default: never]",
-    ),
-    format_option,
+    _RUN,
+    _SCORES,
     json_option,
     verbose_option,
     quiet_option,

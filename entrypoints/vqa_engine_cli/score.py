@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from vqa_engine_cli.building import question_set
-from vqa_engine_cli.finite import MOST, Whole
+from vqa_engine_cli.finite import Integer
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     format_option,
@@ -26,7 +26,7 @@ from vqa_engine_cli.options import (
 @options(
     question_options,
     click.option(
-        "--seed", type=Whole(-MOST), default=0, show_default=True, help="Random seed of --sample."
+        "--seed", type=Integer(), default=0, show_default=True, help="Random seed of --sample."
     ),
     click.option(
         "--partial", is_flag=True, help="Score the answers there are if some are missing."

@@ -10,13 +10,13 @@ import click
 from vqa_engine_cli.building import policy, specs
 from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
-from vqa_engine_cli.options import adapter_options, memory_options, options, process_options
+from vqa_engine_cli.options import Group, adapter_options, memory_options, options, process_options
 from vqa_engine_cli.terminal import echo
 
 if TYPE_CHECKING:
     from vqa_engine.serving.server import Settings
 
-_TIMES_AND_PYTHON = tuple(process_options[1:])
+_TIMES_AND_PYTHON = Group("Processes", process_options.options[1:])
 """Not --isolation: a server always has its models in workers."""
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.builders import a_distribution
 from tests.cli.test_cli import Shell, shell, site
 from vqa_engine_cli.excerpt import excerpt
 from vqa_engine_cli.live import Line, observer
+from vqa_engine_cli.main import cli
 from vqa_engine_cli.terminal import VisibleFormatter
 
 __all__ = ["shell", "site"]
@@ -248,3 +251,12 @@ def test_reading_many_earlier_answers_is_announced(capsys: pytest.CaptureFixture
     seen.resuming("a_model", 500)
     seen.resuming("b_model", 107_177)
     assert capsys.readouterr().err == "b_model: reading 107,177 earlier answers\n"
+
+
+def test_help_groups_its_options_and_shows_plain_bounds() -> None:
+    shown = CliRunner().invoke(cli, ["run", "--help"]).output
+    headings = re.findall(r"^(\w+):$", shown, re.MULTILINE)
+    assert headings[-5:] == ["Processes", "Places", "Run", "Scores", "Options"]
+    assert "[x>=1]" in shown
+    assert "9223372036854775807" not in shown
+    assert "Generation:" not in CliRunner().invoke(cli, ["score", "--help"]).output
