@@ -102,7 +102,7 @@ def _smolvlm_256m(folder: Path) -> Path:
     return _smolvlm(folder, text, vision, VOCABULARY)
 
 
-def smolvlm_256m_one(folder: Path) -> Path:
+def _smolvlm_256m_one(folder: Path) -> Path:
     """The same body, a picture in one tile: least to be saved, as measured in
     docs/facts/mlx_vlm.md (plain loop 27.6 s, reuse 7.1 s)."""
     settings = _smolvlm_256m(folder) / "preprocessor_config.json"
@@ -138,7 +138,7 @@ def _smolvlm(folder: Path, text: dict[str, int], vision: dict[str, int], words: 
         return smolvlm.write(folder, tile=512)
 
 
-def _llava_next(folder: Path) -> Path:
+def llava_next_five(folder: Path) -> Path:
     """LLaVA 1.6: five crops of 336 px, 2,880 patches, on a thin body."""
     grids = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
     with (
@@ -151,10 +151,10 @@ def _llava_next(folder: Path) -> Path:
 
 CASES = {
     "smolvlm": Case(SmolVlm, _smolvlm_small, (512, 384)),
-    "llava_next": Case(LlavaMlx, _llava_next, (672, 640)),
+    "llava_next": Case(LlavaMlx, llava_next_five, (672, 640)),
     "phi3_v": Case(Phi35Vision, lambda folder: phi3_v.write(folder, num_crops=2), (640, 480)),
     "smolvlm-256m": Case(SmolVlm, _smolvlm_256m, (512, 384)),
-    "smolvlm-256m-one-tile": Case(SmolVlm, smolvlm_256m_one, (512, 384)),
+    "smolvlm-256m-one-tile": Case(SmolVlm, _smolvlm_256m_one, (512, 384)),
 }
 LARGE = ("smolvlm-256m", "smolvlm-256m-one-tile")
 
