@@ -8,7 +8,7 @@ with the published rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from itertools import product
@@ -48,8 +48,8 @@ KINDS = tuple(ADAPTERS)
 LARGE = ("idefics3_27",)
 """Its tiles have 729 patches; all else is that of `idefics3`."""
 
-FEW = SHAPES[::2]
-"""Those that a large model is shown; both grids of tiles, upright and not, are among them."""
+FEW = range(0, len(SHAPES), 2)
+"""The pictures that it is asked about alone: both grids of its tiles, upright and not."""
 
 ALONE = ("gemma3", "internvl")
 """Asked about one image at a time, as LLaVA is."""
@@ -61,8 +61,8 @@ def test_ids_are_those_of_transformers(
 ) -> None:
     family = ADAPTERS[kind]
     few = family == "generic" or kind in LARGE
-    shapes = FEW if kind in LARGE else SHAPES
-    questions = list(_questions(tmp_path, shapes, TEXTS[:1] if few else TEXTS))
+    places = FEW if kind in LARGE else range(len(SHAPES))
+    questions = list(_questions(tmp_path, places, TEXTS[:1] if few else TEXTS))
     if family != "llava" and kind not in ALONE:
         questions += _about_several(tmp_path)
     on_mlx, on_torch = PAIRS[family]
@@ -100,12 +100,13 @@ def _ids(
     return said
 
 
-def _questions(folder: Path, shapes: list[tuple[int, int]], texts: list[str]) -> Iterator[Question]:
-    for number, shape in enumerate(shapes):
+def _questions(folder: Path, places: Iterable[int], texts: list[str]) -> Iterator[Question]:
+    """The texts about the pictures at these places; all pictures are drawn."""
+    for number, shape in enumerate(SHAPES):
         _picture(number, shape).save(folder / f"{number}.png")
-    for (number, shape), text in product(enumerate(shapes), texts):
+    for number, text in product(places, texts):
         yield Question(
-            question_id=f"{number} {shape} {text}",
+            question_id=f"{number} {SHAPES[number]} {text}",
             image=folder / f"{number}.png",
             text=text,
         )
