@@ -13,6 +13,7 @@ from vqa_engine.errors import (
     AnswerError,
     BackendError,
     BackendGone,
+    ContextExceeded,
     ImageError,
     OutOfMemory,
     VqaEngineError,
@@ -128,6 +129,8 @@ def _cause(error: VqaEngineError) -> Cause:
     match error:
         case ImageError():
             return "image"
+        case ContextExceeded():
+            return "too_long"
         case OutOfMemory():
             return "too_big" if cause_of(said(error)) == "too_big" else "out_of_memory"
         case BackendGone():
