@@ -339,7 +339,7 @@ class Engine:
         if self._metrics:
             return self._metrics, ""
         if isinstance(questions, Scored):
-            return wanted_metrics(questions.metrics), why_scored(questions)
+            return wanted_metrics(questions.metrics, default=True), why_scored(questions)
         default = default_metric(questions)
         return (default.metric,), default.why
 

@@ -149,7 +149,7 @@ def chosen_metrics(run: Run, wanted: Iterable[MetricLike]) -> tuple[tuple[Metric
     if not run.metrics or default.metric.name in run.metrics:
         return (default.metric,), default.why
     try:
-        return metrics(run.metrics), "the run was scored so"
+        return metrics(run.metrics, default=True), "the run was scored so"
     except ConfigurationError as error:  # a program's own function, or a package that is gone
         log.warning("scored by the default metric: %s", error)
         return (default.metric,), default.why

@@ -175,7 +175,7 @@ class _Pairs:
     _figures: tuple[Figures, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        made = (figures(name, paired=True) for name in self.metric.aggregates)
+        made = (figures(name, paired=True, default=True) for name in self.metric.aggregates)
         self._figures = tuple(one for one in made if one.compared)
 
     @property

@@ -127,7 +127,9 @@ class Scoreboard:
     _reliability: Reliability = field(factory=Reliability, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._figures = tuple(map(figures, self.metric.aggregates))
+        # Those that were asked for by name were found when the metric was made.
+        found = (figures(name, default=True) for name in self.metric.aggregates)
+        self._figures = tuple(found)
 
     def add(
         self, prediction: str, question: Question, probability: float | None = None
