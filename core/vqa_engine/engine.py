@@ -65,6 +65,7 @@ from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.registry import written
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts
@@ -305,7 +306,7 @@ class Engine:
             question_count=len(questions),
             question_digest=questions.digest(),
             question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
-            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
+            metrics=tuple(map(written, self._scored_by(questions)[0])),
         )
 
     def close(self) -> None:

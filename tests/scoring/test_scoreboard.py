@@ -124,6 +124,11 @@ def test_letters_are_counted_and_constants_are_baselines() -> None:
     assert found["baseline: longest choice"] == 50
 
 
+def test_no_choice_is_the_longest_where_their_texts_are_not_known() -> None:
+    asked = evolve(chosen(1, 0), choices=("A", "B", "C"))
+    assert "baseline: longest choice" not in values(scored("choice", ("A", asked)))
+
+
 def test_hallusion_groups_by_figure_and_by_question() -> None:
     def row(number: int, category: str, figure: str, asked: str) -> Question:
         labels = {"category": category, "subcategory": "map", "set_id": "0", "figure_id": figure,

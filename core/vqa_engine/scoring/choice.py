@@ -156,11 +156,14 @@ class Letters(Sums):
         right = right_choice(question)
         if right is None:
             return
-        lengths = [len(text) for text in question.choices]
-        longest = [place for place, length in enumerate(lengths) if length == max(lengths)]
         count(tally, "count")
         count(tally, f"right {letter_of(right)}")
         count(tally, f"given {grade.parsed or 'none'}")
+        if question.choices == tuple(LETTERS[: len(question.choices)]):
+            return  # their texts are in the question's
+        lengths = [len(text) for text in question.choices]
+        longest = [place for place, length in enumerate(lengths) if length == max(lengths)]
+        count(tally, "with texts")
         count(tally, "longest", (right in longest) / len(longest))
 
     def figures(self, counts: Counts) -> dict[str, float]:
@@ -173,5 +176,7 @@ class Letters(Sums):
                 shares[f"{kind} {letter}"] = ratio(counts.get(f"{kind} {letter}", 0), total)
         best = max(LETTERS, key=lambda letter: counts.get(f"right {letter}", 0))
         shares[f"baseline: always {best}"] = ratio(counts.get(f"right {best}", 0), total)
-        shares["baseline: longest choice"] = ratio(counts.get("longest", 0), total)
+        shares["baseline: longest choice"] = ratio(
+            counts.get("longest", 0), counts.get("with texts", 0)
+        )
         return known(shares)
