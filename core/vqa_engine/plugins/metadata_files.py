@@ -34,7 +34,7 @@ _zipped = getattr(_entry, "zip_children", None)
 
 def guard() -> None:
     """From now on take what is no regular file, or far too large, for missing. Idempotent."""
-    metadata.PathDistribution.read_text = _carefully  # type: ignore[method-assign]
+    metadata.PathDistribution.read_text = _carefully  # type: ignore[assignment, method-assign]
     if _zipped is not None:
         _entry.zip_children = _names_in_zip
 
