@@ -29,7 +29,10 @@ from vqa_engine.errors import (
     PluginError,
     VqaEngineError,
 )
+from vqa_engine.plugins.metadata_files import guard
 from vqa_engine.strays import is_marked
+
+guard()
 
 log = logging.getLogger(__name__)
 
