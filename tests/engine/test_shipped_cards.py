@@ -51,7 +51,9 @@ class Guessing(Knowing):
 def another(row: dict[str, Any]) -> dict[str, Any]:
     """The same about another picture, with another id."""
     names = [name for name in ("question_id", "questionId", "id", "pid", "idx") if name in row]
-    ids = {name: row[name] + (1 if isinstance(row[name], int) else "1") for name in names}
+    ids: dict[str, Any] = {
+        name: row[name] + (1 if isinstance(row[name], int) else "1") for name in names
+    }
     image = [packed(2)] if isinstance(row.get("image"), list) else packed(2)
     index = {"index": row["index"] + 1} if "index" in row else {}
     return {**row, **ids, **index, **({"image": image} if "image" in row else {})}
