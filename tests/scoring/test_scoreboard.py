@@ -53,6 +53,20 @@ def test_pope_s_figures() -> None:
     assert values(table) == {"precision": 50, "recall": 50, "F1": 50, "answered yes": 40}
 
 
+def test_pope_s_f1_by_setting() -> None:
+    asked = [("random", "yes", "Yes"), ("random", "no", "Yes"), ("popular", "yes", "Yes")]
+    rows = [
+        (said, yes_no(number, truth, labels={"setting": setting}))
+        for number, (setting, truth, said) in enumerate(asked)
+    ]
+    found = values(scored("yes-no-pope+yes-no:setting", *rows))
+    assert found["F1"] == pytest.approx(80)
+    assert found["mean F1 over setting"] == pytest.approx((200 / 3 + 100) / 2)
+    assert found["F1, setting random"] == pytest.approx(200 / 3)
+    assert found["F1, setting popular"] == 100
+    assert list(values(scored("yes-no-pope+yes-no:nothing", *rows)))[-1] == "answered yes"
+
+
 def test_an_answer_that_is_neither_misses_a_yes() -> None:
     rows = [("maybe", yes_no(1, "yes")), ("maybe", yes_no(2, "no")), ("yes", yes_no(3, "yes"))]
     table = scored("yes-no-words", *rows)
