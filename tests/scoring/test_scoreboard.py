@@ -129,6 +129,18 @@ def test_circular_counts_every_order_where_more_than_rotations_are_asked(
     assert values(scored("circular", *rows)).get("incomplete groups (not counted)", 0) == 1 - groups
 
 
+def test_circular_is_counted_for_each_value_of_a_label() -> None:
+    rows = [
+        (said, chosen(number, 0, group=group, labels={"rotation": turn, "kind": kind}))
+        for number, (said, group, turn, kind) in enumerate(
+            [("A", 1, "0", "x"), ("A", 1, "1", "x"), ("A", 2, "0", "y"), ("B", 2, "1", "y")]
+        )
+    ]
+    found = values(scored("circular+circular:kind", *rows))
+    assert (found["circular"], found["rotation 0"]) == (50, 100)
+    assert (found["circular, kind x"], found["circular, kind y"]) == (100, 0)
+
+
 def test_letters_are_counted_and_constants_are_baselines() -> None:
     rows = [("A", chosen(1, 0)), ("A", chosen(2, 1)), ("?", chosen(3, 1))]
     found = values(scored("choice", *rows))
