@@ -201,8 +201,12 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
             _files(given), given["choices"], _tasks_prompt(given), **_part(given)
         )
     task = tasks.find.task(given["task"])
-    files = ("questions", "annotations", "images", "columns", "ask")
-    own = _files(given) if any(given[name] for name in files) else None
+    own = _files(given) if given["questions"] or given["ask"] else None
+    for name in ("annotations", "images", "columns"):
+        if own is None and given[name]:
+            raise click.UsageError(
+                f"--{name} goes with --questions: the card of {task.name} describes its own data."
+            )
     found = tasks.load_task(
         task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
     )

@@ -92,6 +92,11 @@ def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
     assert (row["question"], row["ground_truths"]) == ("Whose? Briefly.", ["mine"])
 
 
+def test_a_cards_own_data_is_described_by_the_card(tmp_path: Path) -> None:
+    told = said("--task", card(tmp_path), "--images", str(tmp_path), code=2)
+    assert "the card of pets describes its own data" in told
+
+
 ONE_PICTURE = """
 from pathlib import Path
 from tests.fakes import Instant

@@ -80,7 +80,7 @@ def _report(name: str, count: int, missing: Sequence[Question]) -> None:
     if len(missing) == count:
         raise QuestionSetError(
             f"{name}: none of its {count} images exists: {shown}{more}. "
-            "Give their folder with --images"
+            "Give their folder with --images, or in a task's card as `images` under [data]"
         )
     log.warning(
         "%s: %d of %d images are missing, and their questions will fail: %s%s",
