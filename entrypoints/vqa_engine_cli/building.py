@@ -58,7 +58,7 @@ def has_demo(given: dict[str, Any]) -> bool:
 def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
     """The interpreter that `--python` gives to each adapter, by the adapter's name."""
     usage = "--python must be NAME=PATH, such as smolvlm=other-env/bin/python."
-    pairs = _pairs(pythons, usage)
+    pairs = pairs_of(pythons, usage)
     if not all(name and path for name, path in pairs.items()):
         raise click.UsageError(usage)
     return {name: Path(path) for name, path in pairs.items()}
@@ -222,7 +222,7 @@ def _files(given: dict[str, Any]) -> QuestionSet:
         given["questions"] or None,
         annotations=given["annotations"],
         images=given["images"],
-        columns=_pairs(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
+        columns=pairs_of(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
         ask=given["ask"],
     )
 
@@ -298,7 +298,7 @@ def _spec(
 def _options_of(one: AdapterSpec, named: Specs, given: dict[str, Any]) -> dict[str, str]:
     """The options for one adapter: those without a name, and those with its own."""
     owners = {owner for each in named for owner in (each.name, each.label)}
-    pairs = _pairs(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
+    pairs = pairs_of(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
     mine = {}
     for key, value in pairs.items():
         owner, colon, rest = key.partition(":")
@@ -319,7 +319,8 @@ def _labelled(texts: tuple[str, ...], labels: set[str]) -> dict[str, str]:
     return found
 
 
-def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:
+def pairs_of(given: tuple[str, ...], usage: str) -> dict[str, str]:
+    """What KEY=VALUE texts say; without the sign a usage error."""
     if any("=" not in pair for pair in given):
         raise click.UsageError(usage)
     return dict(pair.partition("=")[::2] for pair in given)
