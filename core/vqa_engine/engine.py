@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
+from typing import IO, TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
@@ -24,13 +24,10 @@ from vqa_engine.adapter import (
     as_image,
 )
 from vqa_engine.adapter.numbers import check_whole
-from vqa_engine.crew.crew import Crew
 from vqa_engine.crew.holder import Holder, Isolation
-from vqa_engine.crew.job import Job
 from vqa_engine.crew.opening import OpenPlaces, check_portable
 from vqa_engine.crew.place import Terms
 from vqa_engine.crew.sights import Sights
-from vqa_engine.crew.work import Work
 from vqa_engine.errors import (
     AnswerError,
     ConfigurationError,
@@ -69,6 +66,10 @@ from vqa_engine.scoring.registry import written
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts
+
+if TYPE_CHECKING:
+    from vqa_engine.crew.crew import Crew
+    from vqa_engine.crew.job import Job
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -457,9 +458,14 @@ class Engine:
         questions: QuestionSet,
         skip: Callable[[int], bool] | None = None,
     ) -> Job:
+        from vqa_engine.crew.job import Job
+        from vqa_engine.crew.work import Work
+
         return Job(self._terms(adapter), Work(in_groups(self._for(adapter, questions), skip)))
 
     def _crew(self, jobs: Sequence[Job]) -> Crew:
+        from vqa_engine.crew.crew import Crew
+
         def commit() -> None:
             if self._journal is not None:
                 self._journal.flush()
