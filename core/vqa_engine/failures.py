@@ -104,8 +104,9 @@ def traced(error: BaseException) -> str:
             link = link and (link.__cause__ or link.__context__)
         if link is None:
             return "".join(traceback.format_exception(error))[-_LONGEST:]
-        of = traceback.format_exception(type(error), error, error.__traceback__, chain=False)
-        return "".join(of)[-_LONGEST:]
+        # `format_exception` looks at the whole chain also where it is told to print none of it.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        return f"{frames}{reason(error)}\n"[-_LONGEST:]
     except Exception:  # noqa: BLE001  anybody's exception, whose attributes may raise anything
         return reason(error)
 
