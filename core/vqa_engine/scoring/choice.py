@@ -52,7 +52,7 @@ def stated(answer: Answer, question: Question) -> str:
     the text "B" of choice A; there it is the option's letter.
     """
     chosen = answer.choice
-    if chosen is None or chosen >= len(LETTERS):
+    if chosen is None or not 0 <= chosen < len(LETTERS):
         return answer.text
     read = read_choice(answer.text, question.choices).choice
     return answer.text if read == chosen else letter_of(chosen)

@@ -151,7 +151,7 @@ class Scoreboard:
             self.failure = f"question {question.question_id!r}: {reason(error)}"
             return None
         self._count(question, grade)
-        if probability is not None:
+        if probability is not None and 0 <= probability <= 1:  # a journal may hold anything
             self._reliability.add(probability, grade.value)
         return grade
 
