@@ -556,7 +556,7 @@ class Engine:
             raise ConfigurationError(
                 f"{questions.name} has questions with {most} images, and the adapter "
                 f"{adapter.label!r} handles {allowed} per question; use an adapter that handles "
-                "more."
+                "more (vqa-engine adapters NAME says how many)."
             )
         if isinstance(questions, Worded):
             return questions.worded_for(self._sights.family(adapter))

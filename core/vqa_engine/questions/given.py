@@ -18,8 +18,11 @@ class GivenQuestions:
         QuestionSetError: two questions have one id.
     """
 
-    def __init__(self, questions: Iterable[Question], name: str = "given") -> None:
-        self.name = name
+    name = "given"
+
+    def __init__(self, questions: Iterable[Question], name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
         self._questions = tuple(questions)
         seen: set[QuestionId] = set()
         for question in self._questions:
