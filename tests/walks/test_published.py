@@ -203,8 +203,8 @@ def typist(models: Path) -> Iterator[Typist]:
     (folder / "val2014").mkdir()
     _write_questions(folder / "vqa.jsonl")
     _write_runs(folder / "runs")
-    others = {name: models / folder for name, folder in PUBLISHED.items()}
-    with serving(FakeHub(models / "smolvlm", others=others)) as hub:
+    published = {name: models / folder for name, folder in PUBLISHED.items()}
+    with serving(FakeHub(published)) as hub:
         yield Typist(folder, hub)
 
 
