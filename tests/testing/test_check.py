@@ -52,7 +52,9 @@ MODULE = """
 def lethal(tmp_path: Path) -> None:
     """An adapter that kills, hangs and fails, installed in a folder."""
     modules = {"lethal_mod": MODULE}
-    points = {name.lower(): f"lethal_mod:{name}" for name in ("Lethal", "Brief", "Asked", "Unready")}
+    points = {
+        name.lower(): f"lethal_mod:{name}" for name in ("Lethal", "Brief", "Asked", "Unready")
+    }
     a_distribution(tmp_path, "lethal", points, modules=modules)
 
 
@@ -125,7 +127,9 @@ def test_a_waiver_wants_its_reason() -> None:
     assert "gives no reason" in result.output
 
 
-def _check(site: Path, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def _check(
+    site: Path, *arguments: str, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own: pytest does not run inside pytest."""
     hidden = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**hidden, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}

@@ -136,7 +136,7 @@ class _Outcomes:
             return
         try:
             self.on_outcome(self._outcome(report))
-        except Exception as error:  # pytest would print it as an error of its own
+        except Exception as error:  # noqa: BLE001  pytest would print it as an error of its own
             self.raised.append(error)
             pytest.exit("whoever wanted the outcomes wants no more")
 
