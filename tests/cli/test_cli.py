@@ -154,6 +154,7 @@ def test_error_rows_give_exit_code_3(shell: Shell) -> None:
     out, err = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
     assert "2 of 4 questions have no answer (python: 2); run the same command to ask them" in out
     assert "raising: question 3: ValueError: odd questions are beyond me" in err
+    assert err.count("raise ValueError") == 1  # the same lines of code are shown once
 
 
 @pytest.mark.slow
