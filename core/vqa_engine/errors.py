@@ -391,9 +391,7 @@ class RunMismatch(RunError):
     ) -> None:
         self.differences, self.acceptable = dict(differences), acceptable
         how = "--accept-changes to record the new versions and go on" if acceptable else ""
-        shown = "; ".join(
-            f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
-        )
+        shown = "; ".join(_difference(name, values) for name, values in differences.items())
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
@@ -404,6 +402,13 @@ class RunMismatch(RunError):
 
 class JournalError(RunError):
     """The journal cannot be read or written; rows committed before are safe."""
+
+
+def _difference(name: str, values: tuple[object, object]) -> str:
+    old, new = values
+    if name == "question_digest":  # a hash says nothing to a person
+        return "the questions differ"
+    return f"{name}: {old!r} there, {new!r} now"
 
 
 def _located(

@@ -149,6 +149,20 @@ def _tasks_prompt(given: dict[str, Any]) -> str | None:
     return text
 
 
+def check_prompt(given: dict[str, Any]) -> None:
+    """Refuse a `--prompt` for a question that has no more than its text and choices.
+
+    Raises:
+        click.UsageError: it names a task's prompt, or has no or other places to fill.
+    """
+    text = _tasks_prompt({**given, "task": None})
+    if text is not None:
+        raise click.UsageError(
+            f"The prompt {text!r} must have {{question}}, and may have {{options}}; write a "
+            "template such as '{question} Answer in one word.'"
+        )
+
+
 def _wording(given: dict[str, Any], labels: set[str]) -> str | None:
     """`--prompt` without a label, or the file; a shell gives a line break as two characters."""
     text = _labelled(given.get("prompts", ()), labels).get(ALL)
