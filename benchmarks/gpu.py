@@ -18,7 +18,7 @@ one. Under each table: how well our batches' memory was predicted. Under MLX's: 
 few tokens takes. Under torch's: our batches' sizes, and how far the first token's logits of a
 batch are from those of one by one, beside how far apart the two likeliest tokens are. With
 `--cpu` the shapes are tiny, and Phi is left out, whose tower has a fixed width: it shows within
-two minutes that the benchmark works, and no more.
+a minute that the benchmark works, and no more.
 """
 
 from __future__ import annotations
@@ -515,13 +515,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all that can run if none")
     parser.add_argument("--cpu", action="store_true", help="tiny shapes, to try the benchmark")
-    parser.add_argument("--images", type=int, help="256 on torch, 16 on MLX; 12 with --cpu")
+    parser.add_argument("--images", type=int, help="256 on torch, 16 on MLX; 6 with --cpu")
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--json", type=Path, help="write the rows there as well, as JSON lines")
     given = parser.parse_args()
     if len(given.parts) == 1:
         part = given.parts[0]
-        images = given.images or (12 if given.cpu else {"torch": 256, "mlx": 16}[part])
+        images = given.images or (6 if given.cpu else {"torch": 256, "mlx": 16}[part])
         rows = PARTS[part](images, given.tokens, large=not given.cpu)
         if given.json:
             with given.json.open("a") as file:
