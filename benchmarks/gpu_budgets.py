@@ -17,8 +17,8 @@ from pathlib import Path
 from time import perf_counter
 
 import mlx.core as mx
-from benchmarks.gpu import about, photos
 from benchmarks.gpu_checkpoints import phi_35, smolvlm_256m
+from benchmarks.gpu_table import about, photos
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.memory.policy import MemoryPolicy

@@ -62,6 +62,7 @@ from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.registry import written
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts
@@ -306,7 +307,7 @@ class Engine:
             question_count=len(questions),
             question_digest=questions.digest(),
             question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
-            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
+            metrics=tuple(map(written, self._scored_by(questions)[0])),
         )
 
     def close(self) -> None:
@@ -340,7 +341,7 @@ class Engine:
         if self._metrics:
             return self._metrics, ""
         if isinstance(questions, Scored):
-            return wanted_metrics(questions.metrics), why_scored(questions)
+            return wanted_metrics(questions.metrics, default=True), why_scored(questions)
         default = default_metric(questions)
         return (default.metric,), default.why
 
@@ -555,7 +556,7 @@ class Engine:
             raise ConfigurationError(
                 f"{questions.name} has questions with {most} images, and the adapter "
                 f"{adapter.label!r} handles {allowed} per question; use an adapter that handles "
-                "more."
+                "more (vqa-engine adapters NAME says how many)."
             )
         if isinstance(questions, Worded):
             return questions.worded_for(self._sights.family(adapter))

@@ -19,6 +19,7 @@ from vqa_engine.strays import is_marked
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.families.family import Config
 from vqa_engine_adapters.importing import uncollected
 from vqa_engine_adapters.mlx.family import MlxFamily
@@ -43,6 +44,11 @@ class Loaded:
     def tokenizer(self) -> Any:
         """The processor's tokenizer; some processors are their own."""
         return getattr(self.processor, "tokenizer", self.processor)
+
+    @cached_property
+    def context(self) -> Context:
+        """How many tokens the model reads."""
+        return Context.of(self.checkpoint.config)
 
     @property
     def config(self) -> Any:

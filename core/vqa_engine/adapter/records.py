@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Union, get_args
 
 from attrs import field, frozen, validators
 
-from vqa_engine.adapter.numbers import finite, whole
+from vqa_engine.adapter.numbers import finite, share, whole
 from vqa_engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -321,8 +321,10 @@ class Answer:
     trace: Trace | None = field(default=None, kw_only=True)
     server: str | None = field(default=None, kw_only=True)
     logprob: float | None = field(default=None, kw_only=True)
-    choice: int | None = field(default=None, kw_only=True)
-    probability: float | None = field(default=None, kw_only=True)
+    choice: int | None = field(default=None, kw_only=True, validator=validators.optional(whole(0)))
+    probability: float | None = field(
+        default=None, kw_only=True, validator=validators.optional(share)
+    )
     loglikelihoods: tuple[float, ...] = field(default=(), kw_only=True)
 
     def __str__(self) -> str:

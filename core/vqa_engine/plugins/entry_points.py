@@ -29,7 +29,10 @@ from vqa_engine.errors import (
     PluginError,
     VqaEngineError,
 )
+from vqa_engine.plugins.metadata_files import guard
 from vqa_engine.strays import is_marked
+
+guard()
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +157,11 @@ def same(name: str, other: str) -> bool:
     return _key(name) == _key(other)
 
 
-def select(group: str, name: str) -> Plugin:
+def select(group: str, name: str, *, default: bool = False) -> Plugin:
     """The one plugin of this name.
+
+    With `default` nobody asked for it by name. Then the engine's own is taken, whoever else
+    offers the name, and a warning says whose is not used.
 
     Raises:
         AdapterNotInstalled, AdapterClash: no adapter has the name, or two distributions
@@ -166,9 +172,30 @@ def select(group: str, name: str) -> Plugin:
     matches = [plugin for plugin in offered if same(plugin.name, name)]
     if not matches:
         raise _missing(group, name, sorted({plugin.name for plugin in offered}))
+    ours = [plugin for plugin in matches if plugin.distribution == OURS]
+    if len(matches) > 1 and default and len(ours) == 1:
+        for other in matches:
+            if other.is_foreign:  # a worker's host says it
+                _pass_over(other.source, f"{_kind(group)} {other.name!r}")
+        return ours[0]
     if len(matches) > 1:
         raise _clash(group, name, [plugin.place for plugin in matches])
     return matches[0]
+
+
+_passed_over = set[str]()
+"""The packages of which was said that a name of theirs is ours."""
+
+
+def _pass_over(source: str, what: str) -> None:
+    """Say it once for each package."""
+    if source not in _passed_over:
+        _passed_over.add(source)
+        log.warning(
+            "vqa-engine uses its own %s, not the one that %s offers under the same name. "
+            "Uninstall that package, or ask its authors for another name.",
+            *(what, source),
+        )
 
 
 def load(group: str, name: str | Plugin) -> Any:

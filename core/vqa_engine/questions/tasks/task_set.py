@@ -159,10 +159,14 @@ def _check_movable(task: Task) -> None:
     Raises:
         ConfigurationError: it does not.
     """
-    prompt = task.card.prompt
+    prompt, columns = task.card.prompt, task.card.columns
+    if columns.choices is None and columns.inside is None:
+        raise ConfigurationError(
+            f"The questions of {task.name} have no choices; ask it with --choices given."
+        )
     texts = [one for word in (prompt, *prompt.family.values()) for one in (word.choice, word.text)]
     listed = any(text and "options" in templates.names(text) for text in texts)
-    if task.card.columns.inside is not None or not listed:
+    if columns.inside is not None or not listed:
         raise ConfigurationError(
             f"The options of {task.name} are inside its questions and cannot be moved; "
             "ask it with --choices given."
