@@ -17,6 +17,7 @@
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
+    │   └── ContextExceeded      it has more tokens than the model reads
     ├── NothingAnswered          the first questions of a run all failed in one way
     ├── TooManyFailures          as many questions failed as the caller allows
     ├── PluginError              another package's code failed, died, or did not answer
@@ -251,6 +252,17 @@ class AnswerError(VqaEngineError):
     def __init__(self, message: str, *, cause: str = "adapter") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class ContextExceeded(AnswerError):
+    """A question and its answer need more tokens than the model's context has.
+
+    `needed` and `size` are tokens; `needed` is a lower bound where they were not counted.
+    """
+
+    def __init__(self, message: str, *, needed: int, size: int) -> None:
+        super().__init__(message, cause="too_long")
+        self.needed, self.size = needed, size
 
 
 class NothingAnswered(VqaEngineError):

@@ -110,7 +110,9 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as `open_regular`; also where it has more than `most` bytes.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        content: bytes | None = file.read(most + 1)
+    if content is None:  # what /proc offers waits for news
+        raise BlockingIOError(errno.EAGAIN, "it has nothing to read at present")
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than the {most:,} bytes that are read")
     return content

@@ -32,7 +32,7 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     from attrs import evolve
 
     from vqa_engine import AdapterSpec
-    from vqa_engine.plugins.resolution import DEFAULT
+    from vqa_engine.plugins.resolution import DEFAULT, as_default
 
     texts = given["adapters"] or (DEFAULT.name,)
     named = tuple(AdapterSpec.parse(text) for text in texts)
@@ -40,10 +40,12 @@ def specs(given: dict[str, Any]) -> list[AdapterSpec]:
     _check_labels(named, given)
     pythons = _pythons_of(named, given)
     found = [_spec(one, named, pythons, given) for one in named]
-    if given["adapters"] or given["model"]:
+    if given["adapters"]:
         return found
-    model = evolve(found[0].model, model=DEFAULT.model.model)
-    return [evolve(found[0], model=model, label=DEFAULT.label)]
+    ours = as_default(found[0])
+    if given["model"]:
+        return [ours]
+    return [evolve(ours, model=evolve(ours.model, model=DEFAULT.model.model), label=DEFAULT.label)]
 
 
 def has_demo(given: dict[str, Any]) -> bool:
@@ -213,8 +215,12 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
             _files(given), given["choices"], _tasks_prompt(given), **_part(given)
         )
     task = tasks.find.task(given["task"])
-    files = ("questions", "annotations", "images", "columns", "ask")
-    own = _files(given) if any(given[name] for name in files) else None
+    own = _files(given) if given["questions"] or given["ask"] else None
+    for name in ("annotations", "images", "columns"):
+        if own is None and given[name]:
+            raise click.UsageError(
+                f"--{name} goes with --questions: the card of {task.name} describes its own data."
+            )
     found = tasks.load_task(
         task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
     )
@@ -227,7 +233,7 @@ def _files(given: dict[str, Any]) -> QuestionSet:
     from vqa_engine import load_questions
 
     return load_questions(
-        given["questions"] or "shapes",
+        given["questions"] or None,
         annotations=given["annotations"],
         images=given["images"],
         columns=pairs_of(given["columns"], "--columns must be PART=COLUMN, such as image=file."),

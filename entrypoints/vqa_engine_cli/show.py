@@ -72,8 +72,9 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
     with opened([run], salvage=salvage) as (known,):
         chosen, _ = chosen_metrics(known, metrics)
         found = by_question(known.journal, known.journal.labels(adapter), chosen, only)
-        first = list(islice(found, limit))
-        for rows in first:
+        shown = 0
+        for rows in islice(found, limit):
+            shown += 1
             if as_json:
                 for one in rows:
                     print_json(record(one.row, one.scores))
@@ -81,7 +82,7 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
                 for line in _lines(rows):
                     echo(line)
         more = sum(1 for _ in found)
-    if not first and not as_json:
+    if not shown and not as_json:
         echo(f"{run} has no such question.", err=True)
     if more and not as_json:
         echo(f"… and {more:,} more; --limit shows them.", err=True)

@@ -16,7 +16,7 @@ _OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
 """Stand for controls of ours until they are written; nobody outside can know them."""
 
 _LONGEST = 1_200
-"""Characters of one error: some quote what they were given."""
+"""Characters of one error or warning: some quote what they were given."""
 
 
 def _visible(text: str) -> str:
@@ -43,6 +43,8 @@ class VisibleFormatter(logging.Formatter):
         name = f"{record.levelname.capitalize()}:"
         colour = "red" if record.levelno > logging.WARNING else "yellow"
         line = line.removeprefix(f"{record.levelname} {record.name}: ")
+        if not record.exc_info:
+            line = one_line(line)
         head = _styled(name, fg=colour) if sys.stderr.isatty() else name
         return f"{head} {line}"
 
@@ -65,7 +67,7 @@ def own(sequence: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text of an error on one line, without the middle of what is very long."""
+    """The text of an error or a warning on one line, without the middle of what is very long."""
     line = "\\n".join(text.splitlines())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]} … {line[-200:]}"
 

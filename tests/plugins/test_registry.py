@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,16 @@ def test_finding_reads_metadata_and_imports_nothing(site: Path) -> None:
     plugin = next(plugin for plugin in registry.find() if plugin.name == "loud")
     assert (plugin.distribution, plugin.version) == ("loud", "1.0")
     assert "loud_mod" not in sys.modules
+
+
+def test_packages_that_come_and_go_are_noticed(site: Path) -> None:
+    os.utime(site, ns=(0, 0))  # or all this may be within one tick of the file system's clock
+    assert not [one for one in registry.find() if one.name == "guest"]
+    a_distribution(site, "guest", {"guest": "a:b"})
+    assert [one.name for one in registry.find() if one.name == "guest"] == ["guest"]
+    shutil.rmtree(site / "guest-1.0.dist-info")
+    os.utime(site, ns=(0, 0))
+    assert not [one for one in registry.find() if one.name == "guest"]
 
 
 def test_a_plugin_that_was_installed_a_moment_ago_is_loaded(site: Path) -> None:

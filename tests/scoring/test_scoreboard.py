@@ -53,6 +53,20 @@ def test_pope_s_figures() -> None:
     assert values(table) == {"precision": 50, "recall": 50, "F1": 50, "answered yes": 40}
 
 
+def test_pope_s_f1_by_setting() -> None:
+    asked = [("random", "yes", "Yes"), ("random", "no", "Yes"), ("popular", "yes", "Yes")]
+    rows = [
+        (said, yes_no(number, truth, labels={"setting": setting}))
+        for number, (setting, truth, said) in enumerate(asked)
+    ]
+    found = values(scored("yes-no-pope+yes-no:setting", *rows))
+    assert found["F1"] == pytest.approx(80)
+    assert found["mean F1 over setting"] == pytest.approx((200 / 3 + 100) / 2)
+    assert found["F1, setting random"] == pytest.approx(200 / 3)
+    assert found["F1, setting popular"] == 100
+    assert list(values(scored("yes-no-pope+yes-no:nothing", *rows)))[-1] == "answered yes"
+
+
 def test_an_answer_that_is_neither_misses_a_yes() -> None:
     rows = [("maybe", yes_no(1, "yes")), ("maybe", yes_no(2, "no")), ("yes", yes_no(3, "yes"))]
     table = scored("yes-no-words", *rows)
@@ -115,6 +129,18 @@ def test_circular_counts_every_order_where_more_than_rotations_are_asked(
     assert values(scored("circular", *rows)).get("incomplete groups (not counted)", 0) == 1 - groups
 
 
+def test_circular_is_counted_for_each_value_of_a_label() -> None:
+    rows = [
+        (said, chosen(number, 0, group=group, labels={"rotation": turn, "kind": kind}))
+        for number, (said, group, turn, kind) in enumerate(
+            [("A", 1, "0", "x"), ("A", 1, "1", "x"), ("A", 2, "0", "y"), ("B", 2, "1", "y")]
+        )
+    ]
+    found = values(scored("circular+circular:kind", *rows))
+    assert (found["circular"], found["rotation 0"]) == (50, 100)
+    assert (found["circular, kind x"], found["circular, kind y"]) == (100, 0)
+
+
 def test_letters_are_counted_and_constants_are_baselines() -> None:
     rows = [("A", chosen(1, 0)), ("A", chosen(2, 1)), ("?", chosen(3, 1))]
     found = values(scored("choice", *rows))
@@ -122,6 +148,11 @@ def test_letters_are_counted_and_constants_are_baselines() -> None:
     assert [found["given A"], found["given B"]] == pytest.approx([200 / 3, 0])
     assert found["baseline: always B"] == pytest.approx(200 / 3)
     assert found["baseline: longest choice"] == 50
+
+
+def test_no_choice_is_the_longest_where_their_texts_are_not_known() -> None:
+    asked = evolve(chosen(1, 0), choices=("A", "B", "C"))
+    assert "baseline: longest choice" not in values(scored("choice", ("A", asked)))
 
 
 def test_hallusion_groups_by_figure_and_by_question() -> None:
