@@ -224,7 +224,10 @@ class _Counting(Observer):
         """Say why a question has no answer, and show the end of its worker's output."""
         if self._failures > _MOST_FAILURES:
             return
-        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}", "red")
+        number = row.question.question_id
+        located = failure.message.startswith((f"question {number!r} (", f"question {number!r}: "))
+        said = failure.message if located else f"question {number}: {failure.message}"
+        self._say(f"{row.adapter}: {said}", "red")
         self._say_tail(failure.detail, once=True)
         if self._failures == _MOST_FAILURES:
             self._say("Further errors are only recorded in the run directory.")

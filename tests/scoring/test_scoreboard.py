@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 import tracemalloc
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -300,6 +300,7 @@ class Failing:
         (ValueError("no such thing"), "question 2: ValueError: no such thing"),
         (Grade(1.5), "gave 1.5, and a score is in 0..1"),
         (Grade(math.nan), "gave nan"),
+        (Grade(cast("Any", "yes")), "gave 'yes', and a score is in 0..1"),
         (0.5, "gave float, not a Grade"),
     ],
 )
