@@ -295,7 +295,7 @@ def _missing(group: str, name: str, known: list[str]) -> VqaEngineError:
     close = get_close_matches(_key(name).lower(), keys, n=1)
     meant = keys[close[0]] if close else None
     if group == ADAPTERS:
-        return AdapterNotInstalled(name, known, f"vqa-engine-{name.replace('_', '-')}", meant)
+        return AdapterNotInstalled(name, known, meant)
     advice = f"did you mean {meant!r}?" if meant else f"choose from: {_listed(known)}."
     return ConfigurationError(f"There is no {_kind(group)} {name!r}; {advice}")
 
