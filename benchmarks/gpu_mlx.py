@@ -54,11 +54,10 @@ class MlxCounter(Counter):
 def rows(images: int, tokens: int, *, large: bool) -> list[Row]:
     """LLaVA 1.6, Phi-3.5-vision and SmolVLM on MLX."""
     table = []
-    for adapter, write in (
-        (LlavaMlx(), llava_16),
-        (Phi35Vision(), phi_35),
-        (SmolVlm(), smolvlm_256m),
-    ):
+    cases = [(LlavaMlx(), llava_16), (SmolVlm(), smolvlm_256m)]
+    if large:
+        cases.insert(1, (Phi35Vision(), phi_35))
+    for adapter, write in cases:
         with tempfile.TemporaryDirectory() as at:
             folder = Path(at)
             model = write(folder / "model", large=large)

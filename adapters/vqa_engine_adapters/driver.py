@@ -20,6 +20,7 @@ from vqa_engine.adapter import (
 from vqa_engine.errors import AnswerError, VqaEngineError
 from vqa_engine_adapters.checkpoints.checkpoint import fetch
 from vqa_engine_adapters.checkpoints.facts import facts_of
+from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.continuing import option_ids
 from vqa_engine_adapters.families.family import Family
 from vqa_engine_adapters.generated import Generated
@@ -36,7 +37,7 @@ class Driver(ModelAdapter):
     def __init__(self) -> None:
         self._family = self.family
         self._profile = self.family.estimate
-        self._options, self._plain = Wording(), Plain.of(None)
+        self._options, self._plain, self._context = Wording(), Plain.of(None), Context()
 
     @property
     def model_types(self) -> tuple[str, ...]:
@@ -121,7 +122,12 @@ class Driver(ModelAdapter):
         """
 
     def _text(self, question: Question) -> str:
-        """What the model is asked: the question with the texts around it."""
+        """What the model is asked: the question with the texts around it.
+
+        Raises:
+            ContextExceeded: it is too long to be tokenised.
+        """
+        self._context.admit(question)
         given = self._options
         return self._family.ask(self._plain.question(question), given.instruction, given.before)
 

@@ -17,6 +17,7 @@
     ├── QuestionSetError         a question file is broken; nothing can run
     ├── ImageError               one question's image cannot be used
     ├── AnswerError              an adapter failed on one question
+    │   └── ContextExceeded      it has more tokens than the model reads
     ├── NothingAnswered          the first questions of a run all failed in one way
     ├── TooManyFailures          as many questions failed as the caller allows
     ├── PluginError              another package's code failed, died, or did not answer
@@ -81,20 +82,21 @@ _GENERAL = ("mlx_vlm", "transformers")
 class AdapterNotInstalled(AdapterError):
     """No entry point has this name.
 
-    `known` are the names that are installed, `meant` the one among them that is close to it;
-    where none is, `package` is the name that a distribution of its own would have.
+    `known` are the names that are installed, `meant` the one among them that is close to it.
+    No package is named after it: whoever mistypes would install what a stranger put there.
     """
 
-    def __init__(
-        self, adapter: str, known: Sequence[str], package: str, meant: str | None = None
-    ) -> None:
-        self.known, self.package, self.meant = tuple(known), package, meant
+    def __init__(self, adapter: str, known: Sequence[str], meant: str | None = None) -> None:
+        self.known, self.meant = tuple(known), meant
         names = ", ".join(known) or "none"
+        general = next((one for one in _GENERAL if one in known), "ADAPTER")
         advice = f"Did you mean {meant!r}?"
         if meant is None:
-            advice = f"If it comes in a package of its own: pip install {package}"
+            advice = (
+                "Install the package that its author names, or run a model that needs no adapter "
+                f"of its own with {general}@OWNER/NAME."
+            )
         if "/" in adapter:
-            general = next((one for one in _GENERAL if one in known), "ADAPTER")
             advice = f"A checkpoint needs an adapter in front of it: {general}@{adapter}"
         super().__init__(
             adapter, f"No adapter named {adapter!r} is installed (installed: {names}). {advice}"
@@ -253,6 +255,17 @@ class AnswerError(VqaEngineError):
         self.cause = cause
 
 
+class ContextExceeded(AnswerError):
+    """A question and its answer need more tokens than the model's context has.
+
+    `needed` and `size` are tokens; `needed` is a lower bound where they were not counted.
+    """
+
+    def __init__(self, message: str, *, needed: int, size: int) -> None:
+        super().__init__(message, cause="too_long")
+        self.needed, self.size = needed, size
+
+
 class NothingAnswered(VqaEngineError):
     """The first questions of an adapter's run all failed in the same way: the run stops.
 
@@ -379,9 +392,7 @@ class RunMismatch(RunError):
     ) -> None:
         self.differences, self.acceptable = dict(differences), acceptable
         how = "--accept-changes to record the new versions and go on" if acceptable else ""
-        shown = "; ".join(
-            f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
-        )
+        shown = "; ".join(_difference(name, values) for name, values in differences.items())
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
@@ -392,6 +403,13 @@ class RunMismatch(RunError):
 
 class JournalError(RunError):
     """The journal cannot be read or written; rows committed before are safe."""
+
+
+def _difference(name: str, values: tuple[object, object]) -> str:
+    old, new = values
+    if name == "question_digest":  # a hash says nothing to a person
+        return "the questions differ"
+    return f"{name}: {old!r} there, {new!r} now"
 
 
 def _located(

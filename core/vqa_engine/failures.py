@@ -13,14 +13,23 @@ from vqa_engine.errors import (
     AnswerError,
     BackendError,
     BackendGone,
+    ContextExceeded,
+    EngineBusy,
     ImageError,
+    NothingAnswered,
     OutOfMemory,
+    QuestionSetError,
+    RunError,
+    TooManyFailures,
     VqaEngineError,
 )
 from vqa_engine.memory.backend import TextCause
 from vqa_engine.memory.backends import failure_texts
 from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Cause, Failure
+
+NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooManyFailures)
+"""Errors that concern a whole run, of which no adapter can know."""
 
 _GENERAL: tuple[tuple[TextCause, str], ...] = (
     ("out_of_memory", r"std::bad_alloc"),  # C++ new
@@ -33,6 +42,12 @@ _REMEDIES: dict[TextCause, str] = {
     "watchdog": "The GPU's watchdog stopped a step that ran too long: use a smaller one.",
     "backend": "The device is of no more use to this process: restart.",
 }
+
+_LINKS = 20
+"""Exceptions behind one that are shown; of a longer chain none is."""
+
+_LONGEST = 100_000
+"""Characters of a traceback: the last, for they say what happened."""
 
 _OURS = __name__.partition(".")[0]
 
@@ -79,10 +94,29 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, VqaEngineError):
         cause = _cause(error)
         return Failure(cause=cause, message=said(error), reason=_reason(error, cause))
-    detail = "".join(traceback.format_exception(error))
+    detail = traced(error)
     message, where = reason(error), f"{type(error).__name__}{place(error)}"
     cause = cause_of(message) or "python"
     return Failure(cause=cause, message=message, reason=where, detail=detail)
+
+
+def traced(error: BaseException) -> str:
+    """An exception's traceback, whatever it says of itself, with a few of those behind it.
+
+    A retry that raises each error from the one before makes a chain of thousands, and Python
+    takes seconds to print it.
+    """
+    link: BaseException | None = error
+    try:
+        for _ in range(_LINKS):
+            link = link and (link.__cause__ or link.__context__)
+        if link is None:
+            return "".join(traceback.format_exception(error))[-_LONGEST:]
+        # `format_exception` looks at the whole chain also where it is told to print none of it.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        return f"{frames}{reason(error)}\n"[-_LONGEST:]
+    except Exception:  # noqa: BLE001  anybody's exception, whose attributes may raise anything
+        return reason(error)
 
 
 def forget(error: BaseException) -> None:
@@ -128,6 +162,8 @@ def _cause(error: VqaEngineError) -> Cause:
     match error:
         case ImageError():
             return "image"
+        case ContextExceeded():
+            return "too_long"
         case OutOfMemory():
             return "too_big" if cause_of(said(error)) == "too_big" else "out_of_memory"
         case BackendGone():

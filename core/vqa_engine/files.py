@@ -110,7 +110,9 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as `open_regular`; also where it has more than `most` bytes.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        content: bytes | None = file.read(most + 1)
+    if content is None:  # what /proc offers waits for news
+        raise BlockingIOError(errno.EAGAIN, "it has nothing to read at present")
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than the {most:,} bytes that are read")
     return content
@@ -160,8 +162,9 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool =
         target = real(path)
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:  # a device or a pipe must never be replaced
+        if path.exists() and not path.is_file():
+            # A device or a pipe must never be replaced; /dev/stdout leads to one without a path.
+            with path.open("wb") as stream:
                 stream.writelines(pieces)
             return
         part = target.with_name(f"{target.name}.{os.getpid()}.part")

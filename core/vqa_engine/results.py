@@ -17,6 +17,7 @@ from vqa_engine.adapter import (
 
 Cause = Literal[
     "image",
+    "too_long",
     "out_of_memory",
     "refused",
     "too_big",
@@ -31,7 +32,8 @@ Cause = Literal[
     "adapter",
     "python",
 ]
-"""Why a question failed (docs/facts/memory.md, "Texts to classify"). `refused` is the
+"""Why a question failed (docs/facts/memory.md, "Texts to classify"). `too_long` has more tokens
+than the model's context. `refused` is the
 governor's word that no plan fits, so that trying again would be no use. `gone` concerns
 every question: it ends the run of its adapter and is no row of its own."""
 

@@ -66,8 +66,11 @@ def selftest(
         echo(f"{spec.label}: asking 12 questions", err=True)
         tried.append(test.run(spec, observer(quiet=True)))
     found = test.SelfTest(machine=test.machine(), tried=tuple(tried), left_out=left)
-    _show(found)
-    _write(found, output)
+    try:
+        _write(found, output)
+    finally:
+        _show(found)
+    _conclude(found, output)
     sys.exit(_EXIT_FAILED if any(one.error for one in tried) or not tried else 0)
 
 
@@ -132,6 +135,9 @@ def _write(found: SelfTest, output: Path) -> None:
 
     data = msgspec.json.format(msgspec.json.encode(found), indent=2)
     replace(output, [data])
+
+
+def _conclude(found: SelfTest, output: Path) -> None:
     versions = ", ".join(f"{name} {one}" for name, one in found.machine.libraries.items())
     echo(f"vqa-engine {found.machine.vqa_engine}, {found.machine.system}; {versions}")
     if not found.tried:

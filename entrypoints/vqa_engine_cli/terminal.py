@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ _OWN = {"\033": f"\ufdd0{_MARK}e\ufdd1", "\a": f"\ufdd0{_MARK}b\ufdd1"}
 """Stand for controls of ours until they are written; nobody outside can know them."""
 
 _LONGEST = 1_200
-"""Characters of one error: some quote what they were given."""
+"""Characters of one error or warning: some quote what they were given."""
 
 
 def _visible(text: str) -> str:
@@ -39,15 +40,23 @@ class VisibleFormatter(logging.Formatter):
         line = _visible(super().format(record))
         if record.levelno < logging.WARNING or not record.name.startswith("vqa_engine"):
             return line
-        head = f"{record.levelname.capitalize()}:"
+        name = f"{record.levelname.capitalize()}:"
         colour = "red" if record.levelno > logging.WARNING else "yellow"
         line = line.removeprefix(f"{record.levelname} {record.name}: ")
-        return f"{click.style(head, fg=colour) if sys.stderr.isatty() else head} {line}"
+        if not record.exc_info:
+            line = one_line(line)
+        head = _styled(name, fg=colour) if sys.stderr.isatty() else name
+        return f"{head} {line}"
 
 
 def style(text: object, **how: Any) -> str:
     """Text for `echo` in a colour or in bold (as `click.style`)."""
-    return own(click.style(_visible(str(text)), **how))
+    return own(_styled(_visible(str(text)), **how))
+
+
+def _styled(text: str, **how: Any) -> str:
+    """As `click.style`; plain where NO_COLOR is set (no-color.org), which click does not read."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **how)
 
 
 def own(sequence: str) -> str:
@@ -58,7 +67,7 @@ def own(sequence: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text of an error on one line, without the middle of what is very long."""
+    """The text of an error or a warning on one line, without the middle of what is very long."""
     line = "\\n".join(text.splitlines())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]} … {line[-200:]}"
 

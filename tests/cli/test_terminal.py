@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.text import Text
 from vqa_engine.console import PlainConsole
 from vqa_engine.visible import visible
 from vqa_engine_cli.main import cli
-from vqa_engine_cli.terminal import echo, style
+from vqa_engine_cli.terminal import VisibleFormatter, echo, style
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07 \x9b31m [red]markup[/red] [/none] \u202eevil\r:smile:"
 
@@ -49,10 +50,18 @@ def test_a_style_of_ours_is_obeyed_and_what_it_holds_is_not(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_given: False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     echo(f"{style(HOSTILE, fg='red')} and {HOSTILE}")
     said = capsys.readouterr().out
     assert said.startswith("\x1b[31m\\u001b[2J")
     assert said.count("\x1b") == 2
+
+
+def test_no_color_means_no_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert style("Error:", fg="red", bold=True) == "Error:"
+    monkeypatch.setenv("NO_COLOR", "")
+    assert style("Error:", fg="red", bold=True) != "Error:"
 
 
 @pytest.mark.parametrize("cell", [HOSTILE, Text(HOSTILE)])
@@ -92,3 +101,12 @@ def test_a_dumb_terminal_is_as_wide_as_it_is(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "40")
     assert PlainConsole(force_terminal=True).width == 40
+
+
+@given(text=st.text() | st.text(min_size=2000, max_size=2001))
+def test_a_warning_is_one_short_line(text: str) -> None:
+    record = logging.LogRecord("vqa_engine.some", logging.WARNING, "", 0, "%s", (text,), None)
+    line = VisibleFormatter("%(levelname)s %(name)s: %(message)s").format(record)
+    assert len(line.splitlines()) == 1
+    assert len(line) < 1300
+    assert line.startswith("Warning: ")

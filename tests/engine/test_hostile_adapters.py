@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ from vqa_engine.adapter import (
     QuestionCost,
     TokenCounts,
 )
-from vqa_engine.errors import AdapterInvalid, OutOfMemory
+from vqa_engine.errors import AdapterInvalid, OutOfMemory, QuestionSetError, RunError
+from vqa_engine.failures import traced
 from vqa_engine.results import Row
 
 log = logging.getLogger(__name__)
@@ -99,6 +102,14 @@ def giving(value: object) -> Callable[..., Any]:
     return lambda *_arguments: value
 
 
+def forged(**fields: Any) -> Answer:
+    """An answer with fields that its class refuses."""
+    answer = Answer("red")
+    for name, value in fields.items():
+        object.__setattr__(answer, name, value)
+    return answer
+
+
 RAISED = (
     Mute(),
     Beyond("out"),
@@ -107,6 +118,8 @@ RAISED = (
     GeneratorExit(),
     RecursionError(),
     KeyError(),
+    QuestionSetError("not a model's"),
+    RunError.__new__(RunError),
 )
 NONSENSE: list[Any] = [
     *(None, b"red", 7, float("nan"), 1 << 80, "\ud800", Text("red"), Wild(), [], {"text": "red"}),
@@ -117,7 +130,9 @@ NONSENSE: list[Any] = [
     Answer("red", tokens=TokenCounts(prompt="x", completion=-1)),  # type: ignore[arg-type]
     Answer("red", image_size=(1, 2, 3)), Answer("red", prompt=Wild()),  # type: ignore[arg-type]
     MemoryProfile(levers={"speed": None}), MemoryProfile(weights="heavy"),  # type: ignore[arg-type, dict-item]
-    MemoryProfile(weights=-5), MemoryProfile(strategies=("clear",)),  # type: ignore[arg-type]
+    forged(probability=7.0), forged(probability=float("nan")), forged(choice=-3),
+    MemoryProfile(image_longest_edge=-4), MemoryProfile(weights=-5),
+    MemoryProfile(strategies=("clear",)),  # type: ignore[arg-type]
     MemoryProfile(strategies=None), MemoryProfile(backend=[]),  # type: ignore[arg-type]
     MemoryProfile(strategies=(Nameless(Bound()),)),
     *(MemoryProfile(strategies=(Odd(one),)) for one in (
@@ -193,6 +208,27 @@ def test_a_subclass_of_text_is_an_answer(text: str) -> None:
     with Engine(adapter(), isolation="inline") as engine:
         answer = engine.ask(b"", "?")
     assert (type(answer.text), answer.text, answer.token_ids) == (str, "red", (7,))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"probability": 7.0}, {"probability": math.nan}, {"choice": -1}]
+)
+def test_a_number_out_of_range_is_no_answer(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        Answer("red", **fields)
+    with Engine(hostile({"answer": giving(forged(**fields))})(), isolation="inline") as engine:
+        (row,) = engine.run([a_question(1)]).rows()
+    assert row.failure
+    assert next(iter(fields)) in row.failure.message
+
+
+def test_a_chain_of_thousands_of_errors_is_not_printed() -> None:
+    errors = [ValueError(number) for number in range(3000)]
+    for earlier, later in pairwise(errors):
+        later.__context__ = earlier
+    assert traced(errors[-1]) == "ValueError: 2999\n"
+    assert "ValueError: 0\n" in traced(errors[1])
+    assert "Mute" in traced(Mute())
 
 
 class Unborn(Good):

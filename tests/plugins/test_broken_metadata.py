@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,43 @@ def test_what_is_recorded_of_a_damaged_package_is_that_nothing_is_known(
     assert plugin.source == "? ?"
     assert version("odd") is None
     assert libraries(plugin.entry_point.dist)["Pillow"]
+
+
+def sparse(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 50 << 30)
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda file: file.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a link to itself": lambda file: file.symlink_to(file),
+    "a file of 50 GB": sparse,
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_nobody_waits_for_what_is_no_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("entry_points.txt", "METADATA", "top_level.txt", "RECORD"):
+        a_distribution(tmp_path, f"odd{name[0]}", {"odd": "a:b"}, group=plugins.METRICS)
+        file = tmp_path / f"odd{name[0]}-1.0.dist-info" / name
+        file.unlink(missing_ok=True)
+        PLACES[kind](file)
+    a_distribution(tmp_path, "sound", {"sound": "a:b"}, group=plugins.METRICS)
+    assert {"sound", "exact"} <= set(plugins.names(plugins.METRICS))
+    with suppress(TypeError):  # Python 3.11 has none for a package without a name
+        metadata.packages_distributions()  # what transformers calls while it is imported
+    assert "entry_points.txt cannot be read" in caplog.text
+
+
+def test_a_pipe_on_the_path_is_no_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.syspath_prepend(tmp_path / "pipe")
+    assert "exact" in plugins.names(plugins.METRICS)

@@ -231,6 +231,19 @@ def test_a_column_of_another_type_is_one_sentence(run: Path, said: str) -> None:
     assert CliRunner().invoke(cli, ["status", str(run)]).exit_code == 0
 
 
+def test_a_number_that_no_message_carries_is_damage(run: Path) -> None:
+    with closing(sqlite3.connect(run / FILE)) as db:
+        ((record,),) = db.execute("SELECT record FROM rows WHERE id = 1")
+        row = json.loads(record)
+        row["seconds"], row["prediction"] = 1.0, {"expected": 10**400, "bound": 1}
+        db.execute("UPDATE rows SET record = ? WHERE id = 1", [json.dumps(row).encode()])
+        db.commit()
+    for command in ("memory", "report", "score", "show"):
+        said = CliRunner().invoke(cli, [command, str(run)])
+        assert (said.exit_code, "--salvage" in said.output) == (1, True), said.output
+    assert CliRunner().invoke(cli, ["memory", str(run), "--salvage"]).exit_code == 0
+
+
 def test_a_row_with_the_question_of_another_is_damaged(run: Path) -> None:
     with closing(sqlite3.connect(run / FILE)) as db:
         db.execute(

@@ -57,6 +57,17 @@ def test_questions_about_one_picture_share_its_prefix() -> None:
     assert first["system_fingerprint"] == second["system_fingerprint"]
 
 
+def test_a_text_beyond_the_context_is_refused_as_openai_refuses_it() -> None:
+    with serving(embedded()) as client:
+        for text in ("What colour is it? " * 5000, "x" * 10_000_000):
+            refused = client.ask(text, model="smolvlm")
+            assert refused.status_code == 400
+            error = refused.json()["error"]
+            assert error["code"] == "context_length_exceeded"
+            assert "the model's context is 2,048 tokens" in error["message"]
+        assert client.said(QUESTION, model="smolvlm") == "red"
+
+
 def test_swaps_under_load_bring_every_byte_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,27 @@ def test_other_commands_end_well_whatever_the_streams_are(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "output", "said"),
+    [
+        ("full", "f.json", "Standard output cannot be written"),
+        ("ascii", "no/f.json", "f.json cannot be written: No such file or directory"),
+        ("all closed", "f.json", ""),
+    ],
+)
+def test_a_self_test_keeps_what_it_found(
+    run: Path, tmp_path: Path, name: str, output: str, said: str
+) -> None:
+    file = tmp_path / output
+    words = ["selftest", "-a", "smolvlm@builtin", "--output", str(file)]
+    ((code, out, err),) = attempts(run, (STREAMS[name][0], words))
+    assert code == bool(said)
+    assert said in err
+    assert file.is_file() or "12" in out
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.slow
 def test_tables_are_drawn_in_what_the_stream_has(run: Path) -> None:
     (narrow, whole) = attempts(
         run, (["narrow", "ascii"], ["score", str(run)]), (["whole"], ["score", str(run)])

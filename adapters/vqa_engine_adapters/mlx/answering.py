@@ -68,7 +68,7 @@ class Answering:
         """Answer the first of the prompts, and with it those that can go together with it."""
         first, prompt = next(iter(prompts.items()))
         self.together = {first}
-        ready = self.readying.ready(prompt, picture, plan)
+        ready = self.readying.ready(prompt, picture, plan, plan.max_tokens)
         if isinstance(ready, Prepared):
             said = {first: generate(self.loaded, ready, plan)}
         else:
@@ -98,7 +98,7 @@ class Answering:
         """
         first, prompt = next(iter(prompts.items()))
         self.together, plan = {first}, evolve(plan, temperature=0.0)
-        ready = self.readying.ready(prompt, picture, plan)
+        ready = self.readying.ready(prompt, picture, plan, max(map(len, options[first])))
         if isinstance(ready, Prepared):
             return {first: self._score_whole(ready, options[first], plan)}
         longest = max(len(one) for each in options.values() for one in each)
@@ -135,8 +135,8 @@ class Answering:
         They have the same in front of the picture, and are short enough together with `room`
         tokens of an answer. None go together with a first one that is too long for it.
         """
-        prepared, room = self.readying.prompts, ready.prefix.positions + room
-        if self.most(plan) == 1 or not prepared.within(room + len(ready.suffix)):
+        prepared, taken = self.readying.prompts, ready.prefix.positions + room
+        if self.most(plan) == 1 or not prepared.within(taken + len(ready.suffix)):
             return {}
         first, *others = prompts
         sharing = {
@@ -144,7 +144,11 @@ class Answering:
             for place in others
             if prepared.key(prompts[place], picture, plan) == ready.key
         }
-        short = {place: one for place, one in sharing.items() if prepared.within(room + len(one))}
+        short = {
+            place: one
+            for place, one in sharing.items()
+            if prepared.within(taken + len(one)) and self.readying.fits(ready.prefix, one, room)
+        }
         return {first: ready.suffix, **short}
 
     def _finish(self, ready: Ready, plan: GenerationPlan) -> Generated:

@@ -47,8 +47,11 @@ class Asking:
         """The prompts of questions that are asked together, or why there is none."""
 
         def made(question: Question) -> Prompt:
+            readying = self.answering.readying
             try:
-                return self._prompt(question, plan.system)
+                prompt = self._prompt(question, plan.system)
+                readying.context.check_text(prompt, readying.prompts.tokens)
+                return prompt
             except AnswerError as error:
                 return error
 

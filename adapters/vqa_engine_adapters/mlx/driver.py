@@ -234,7 +234,7 @@ class MlxAdapter(Driver):
             ConfigurationError: the options' texts do not go into its prompt.
         """
         self._plain = Plain.of(loaded.tokenizer, (family.marker, *family.stop))
-        self._family, self._options = family, given
+        self._family, self._options, self._context = family, given, loaded.context
         described = profile(family, loaded.checkpoint)
         if not loaded.kv_group:
             described = without(described, "kv_bits")

@@ -48,7 +48,7 @@ class Readying:
 
     def __init__(self, loaded: Loaded, family: MlxFamily, *, reuse: bool, most: int) -> None:
         self.prefixes, self.prompts = Prefixes(), Prompts(loaded, family)
-        self.reuse = reuse
+        self.reuse, self.context = reuse, loaded.context
         self._loaded, self._most = loaded, most
         self._short = family.tail is not None
         self._tower = family.tower(loaded.model) if family.tower else None
@@ -68,17 +68,28 @@ class Readying:
         """Whether the vision encoder can be run a few tiles at a time."""
         return self._tower is not None and self.cutter is not None
 
-    def ready(self, prompt: str, picture: Picture, plan: GenerationPlan) -> Ready | Prepared:
-        """The prompt's prefix, kept or computed now; else all of the prompt, to be computed."""
+    def ready(
+        self, prompt: str, picture: Picture, plan: GenerationPlan, room: int
+    ) -> Ready | Prepared:
+        """The prompt's prefix, kept or computed now; else all of the prompt, to be computed.
+
+        Raises:
+            ContextExceeded: the model does not read so much and `room` tokens of an answer.
+        """
         if not self.reuse or picture.further:
-            return self.prepare(prompt, picture, plan)
+            return self._fitting(prompt, picture, plan, room)
         key, started = self.prompts.key(prompt, picture, plan), perf_counter()
         kept = self.prefixes.take(key)
         if kept is not None and self._short:
             suffix = self.prompts.suffix(prompt)
+            self.context.check(len(kept.ids) + len(suffix), kept.image, room)
             if self.prompts.within(len(kept.ids) + len(suffix)):
                 return Ready(key, kept, suffix, kept.positions, perf_counter() - started)
-        return self._processed(key, kept, prompt, self.prepare(prompt, picture, plan), plan)
+        return self._processed(key, kept, prompt, self._fitting(prompt, picture, plan, room), plan)
+
+    def fits(self, prefix: Prefix, suffix: Sequence[int], room: int) -> bool:
+        """Whether a prompt behind a prefix, and `room` tokens of an answer, are short enough."""
+        return self.context.fits(len(prefix.ids) + len(suffix), prefix.image, room)
 
     def keep(self, ready: Ready) -> None:
         """Keep the prefix for further questions, without what followed it."""
@@ -140,6 +151,13 @@ class Readying:
             cache_tokens=capacity(whole + room),
             freed_bytes=self.prefixes.giving_way(self._most) if self.reuse else 0,
         )
+
+    def _fitting(self, prompt: str, picture: Picture, plan: GenerationPlan, room: int) -> Prepared:
+        """All of a prompt that is short enough for the model."""
+        prepared = self.prepare(prompt, picture, plan)
+        tokens = prepared.ids.size
+        self.context.check(tokens, tokens - prepared.text_tokens, room)
+        return prepared
 
     def _cost_of_several(self, prompt: str, picture: Picture, plan: GenerationPlan) -> QuestionCost:
         """What a question with several pictures costs, all of it computed for it alone."""

@@ -10,8 +10,9 @@ from typing import TypeVar
 from attrs import evolve
 
 from vqa_engine.adapter import GenerationPlan, Question, QuestionCost
-from vqa_engine.errors import OutOfMemory, VqaEngineError
+from vqa_engine.errors import ContextExceeded, OutOfMemory, VqaEngineError
 from vqa_engine.failures import classify, forget
+from vqa_engine_adapters.context import answer_tokens
 from vqa_engine_adapters.continuing import rows, within
 from vqa_engine_adapters.growth import Growth
 from vqa_engine_adapters.torch import batches, trial
@@ -19,7 +20,7 @@ from vqa_engine_adapters.torch.ahead import Ahead, Order
 from vqa_engine_adapters.torch.loading import Loaded
 from vqa_engine_adapters.torch.pool import sweep
 from vqa_engine_adapters.torch.prefixes import Prefixes
-from vqa_engine_adapters.torch.preparing import Prepared
+from vqa_engine_adapters.torch.preparing import Prepared, check_room
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,17 @@ class Asking:
         """These questions made ready, and the pictures of the next ones begun."""
         outcomes = self._ahead.ready(questions, plan.image_longest_edge)
         self._ahead.offer(self._upcoming, plan.image_longest_edge)
-        return outcomes
+        pairs = zip(questions, outcomes, strict=True)
+        return [self._short(one, answer_tokens(question, plan)) for question, one in pairs]
+
+    def _short(self, outcome: Prepared | VqaEngineError, room: int) -> Prepared | VqaEngineError:
+        """The same, or that the model does not read so much."""
+        try:
+            if isinstance(outcome, Prepared):
+                check_room(self.loaded, outcome, room)
+        except ContextExceeded as error:
+            return error
+        return outcome
 
     def _tried(self, questions: Sequence[Question]) -> list[Prepared]:
         """The questions of the self-check made ready."""

@@ -38,7 +38,7 @@ from vqa_engine_adapters.torch.loading import Loaded, load, require
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.pool import sweep
 from vqa_engine_adapters.torch.prefixes import Prefixes
-from vqa_engine_adapters.torch.preparing import Prepared, counted
+from vqa_engine_adapters.torch.preparing import Prepared, check_room, counted
 from vqa_engine_adapters.torch.tracing import trace
 
 
@@ -185,6 +185,7 @@ class TorchAdapter(Driver):
         image = getattr(loaded.processor, "image_token", None)
         self._plain = Plain.of(loaded.tokenizer, (image, family.marker, *family.stop))
         self._family, self._profile = family, profile.as_loaded(family, loaded)
+        self._context = loaded.context
         kept, most = Prefixes(self._options.kept(self._profile)), self._options.batch
         self._asking = Asking(loaded, partial(self._prompt, loaded), self._order, kept, most)
 
@@ -219,8 +220,7 @@ class TorchAdapter(Driver):
         """The options' log-likelihoods; a question with an option that has no token fails."""
         asking, loaded, started = self._ask(), self._ready(), perf_counter()
         ids = [
-            self._option_ids(one.prompt, each)
-            for (_, one), each in zip(asked, options, strict=True)
+            self._options_behind(one, each) for (_, one), each in zip(asked, options, strict=True)
         ]
         sound = [
             (one, each)
@@ -241,6 +241,18 @@ class TorchAdapter(Driver):
             )
             for (_, one), each in zip(asked, ids, strict=True)
         ]
+
+    def _options_behind(
+        self, prepared: Prepared, options: Sequence[str]
+    ) -> list[tuple[int, ...]] | AnswerError:
+        """The ids of a question's options, unless the model does not read the longest."""
+        found = self._option_ids(prepared.prompt, options)
+        if isinstance(found, list):
+            try:
+                check_room(self._ready(), prepared, max(map(len, found)))
+            except AnswerError as error:
+                return error
+        return found
 
     def _ask(self) -> Asking:
         if self._asking is None:

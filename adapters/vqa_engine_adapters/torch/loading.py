@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from vqa_engine.failures import classify
 from vqa_engine_adapters.checkpoints.checkpoint import Checkpoint
 from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
+from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.importing import uncollected
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
@@ -49,6 +52,11 @@ class Loaded:
     def tokenizer(self) -> Any:
         """The processor's tokenizer; some processors are their own."""
         return getattr(self.processor, "tokenizer", self.processor)
+
+    @cached_property
+    def context(self) -> Context:
+        """How many tokens the model reads."""
+        return Context.of(self.checkpoint.config)
 
     @property
     def weights(self) -> int:
@@ -96,8 +104,9 @@ def require() -> Any:
         BackendError: one of them is not installed, or does not import.
     """
     try:
-        import torch
-        import transformers  # noqa: F401  only to see that it is there
+        with uncollected():
+            import torch
+            import transformers  # noqa: F401  only to see that it is there
     except ImportError as error:
         raise BackendError(
             f"import {error.name}", str(error), "Install it: pip install 'vqa-engine[torch]'"

@@ -58,11 +58,13 @@ def prepare(
 
     Raises:
         AnswerError: the prompt and the model disagree about the image.
+        ContextExceeded: the prompt is too long even without its images.
     """
     started = perf_counter()
+    written = _tokens(loaded, prompt)
+    loaded.context.check(len(written), 0, 1)
     images = [bounded(image, longest_edge) for image in images]
     name, size = " ".join([*map(content_hash, images), str(longest_edge)]), images[0].size
-    written = _tokens(loaded, prompt)
     cut = _place(loaded, written)
     if cut is not None:
         prefix = prefixes.find(name, tuple(written[:cut]))
@@ -117,6 +119,16 @@ def kept(prepared: Prepared, prefixes: Prefixes) -> Prepared:
 def fresh(asked: Sequence[Prepared]) -> dict[Key, Prepared]:
     """One question for each prefix that is still to be computed."""
     return {one.key: one for one in reversed(asked) if one.prefix is None and one.inputs}
+
+
+def check_room(loaded: Loaded, prepared: Prepared, room: int) -> None:
+    """See that the model reads a prompt and so many tokens of an answer.
+
+    Raises:
+        ContextExceeded: it does not.
+    """
+    ids, token = prepared.ids, loaded.image_token
+    loaded.context.check(len(ids), 0 if token is None else ids.count(token), room)
 
 
 def counted(loaded: Loaded, prepared: Prepared, completion: int) -> TokenCounts:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
-from attrs import fields, has
+from attrs import fields, has, validate
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ def plain(kind: type[T], value: object) -> T:
         raise TypeError(f"{type(value).__name__}, not {_named(kind)} record")
     try:
         made: T = _reader(kind)(_written(_fields(value)))  # type: ignore[arg-type]  # it is hashable
+        if has(kind):
+            validate(cast("Any", made))
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -40,6 +40,12 @@ def _number(value: object) -> float:
     return float(value)
 
 
+def share(_owner: object, attribute: Any, value: Any) -> None:
+    """A validator of attrs for numbers from 0 to 1."""
+    if not 0 <= _number(value) <= 1:
+        raise ValueError(f"{attribute.name} must be a number from 0 to 1, not {value!r:.100}")
+
+
 def check_whole(name: str, value: object, least: int) -> None:
     """See that a setting is a whole number from `least` on.
 

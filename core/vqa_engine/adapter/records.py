@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Union, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, Union, cast, get_args
 
 from attrs import field, frozen, validators
 
-from vqa_engine.adapter.numbers import finite, whole
+from vqa_engine.adapter.numbers import finite, share, whole
 from vqa_engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,13 +59,24 @@ def as_image(given: str | IO[bytes] | ImageSource) -> ImageSource:
     if isinstance(given, Path | bytes):
         return given
     if hasattr(given, "read"):
-        return given.read()
+        return _content(cast("IO[bytes]", given))
     if not hasattr(given, "getpixel"):  # only a PIL image has it, and PIL is imported elsewhere
         raise ConfigurationError(
             f"An image is {given!r:.60}; give a path, an encoded file's bytes, an open file or a "
             "PIL image (PIL.Image.fromarray makes one of an array)."
         )
     return given
+
+
+def _content(file: IO[bytes]) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ConfigurationError("An image is a file opened as text; open it with mode 'rb'.")
+    if not content:
+        raise ConfigurationError(
+            "An image is an open file with nothing left to read; call its seek(0) first."
+        )
+    return content
 
 
 def _as_images(given: Iterable[str | IO[bytes] | ImageSource]) -> tuple[ImageSource, ...]:
@@ -321,8 +332,10 @@ class Answer:
     trace: Trace | None = field(default=None, kw_only=True)
     server: str | None = field(default=None, kw_only=True)
     logprob: float | None = field(default=None, kw_only=True)
-    choice: int | None = field(default=None, kw_only=True)
-    probability: float | None = field(default=None, kw_only=True)
+    choice: int | None = field(default=None, kw_only=True, validator=validators.optional(whole(0)))
+    probability: float | None = field(
+        default=None, kw_only=True, validator=validators.optional(share)
+    )
     loglikelihoods: tuple[float, ...] = field(default=(), kw_only=True)
 
     def __str__(self) -> str:

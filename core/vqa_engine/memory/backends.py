@@ -52,7 +52,9 @@ def load(name: str) -> type[MemoryBackend]:
             failed, or it says nothing about its library.
     """
     try:
-        kind: type[MemoryBackend] = plugins.load(MEMORY_BACKENDS, name)
+        # An adapter names it, never a user.
+        plugin = plugins.select(MEMORY_BACKENDS, name, default=True)
+        kind: type[MemoryBackend] = plugins.load(MEMORY_BACKENDS, plugin)
     except ConfigurationError as error:
         raise BackendError(MEMORY_BACKENDS, str(error).removesuffix(".")) from error
     _loaded.add(name)
@@ -70,7 +72,8 @@ def libraries() -> dict[str, Library]:
     needs that one.
     """
     others = any(one.distribution != OURS for one in plugins.find(MEMORY_BACKENDS))
-    return dict(sorted((_found_here(own()) | (_found_apart() if others else {})).items()))
+    found = (_found_apart() if others else {}) | _found_here(own())
+    return dict(sorted(found.items()))
 
 
 def own() -> set[str]:
@@ -90,7 +93,10 @@ def _found_here(names: Iterable[str]) -> dict[str, Library]:
 
 def _found_apart() -> dict[str, Library]:
     found = {}
+    ours = own()
     for one in report((MEMORY_BACKENDS,)):
+        if one.name in ours:
+            continue
         if one.library is not None:
             found[one.name] = one.library
         else:
@@ -114,7 +120,7 @@ def failure_texts() -> list[tuple[TextCause, str]]:
 
 
 def _unusable(name: str, why: str) -> BackendError:
-    plugin = plugins.select(MEMORY_BACKENDS, name)
+    plugin = plugins.select(MEMORY_BACKENDS, name, default=True)
     return BackendError(
         MEMORY_BACKENDS,
         f"The memory backend {name!r} of {plugin.source} is installed, but {why}",

@@ -154,6 +154,8 @@ def _fitting(profile: object) -> MemoryProfile:
     sizes = [found.weights, found.kv_per_token, found.attention_per_pair, found.per_tile]
     if any(size is not None and size < 0 for size in sizes):
         raise TypeError("a negative size")
+    if found.image_longest_edge is not None and found.image_longest_edge < 1:
+        raise TypeError(f"an image_longest_edge of {found.image_longest_edge}")
     return evolve(found, strategies=wanted)
 
 

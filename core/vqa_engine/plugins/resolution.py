@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from attrs import evolve, field, frozen
 
 from vqa_engine.adapter import BUILTIN, ModelAdapter, ModelRef
-from vqa_engine.errors import ConfigurationError
+from vqa_engine.errors import AdapterClash, ConfigurationError
 from vqa_engine.plugins import registry
 from vqa_engine.plugins.entry_points import ADAPTERS, select
 from vqa_engine.plugins.spec import AdapterSpec
@@ -40,6 +40,20 @@ class ResolvedAdapter:
         return self.spec.label
 
 
+def as_default(spec: AdapterSpec) -> AdapterSpec:
+    """The spec of one of our adapters that nobody asked for by name.
+
+    Where another package offers its name as well, it names ours by its class.
+    """
+    if spec.python is not None:
+        return spec
+    try:
+        select(ADAPTERS, spec.name)
+    except AdapterClash:
+        return evolve(spec, target=select(ADAPTERS, spec.name, default=True).target)
+    return spec
+
+
 def resolve(adapters: Adapter | Iterable[Adapter] | None) -> tuple[ResolvedAdapter, ...]:
     """One for each adapter; None is the default one, and a single one needs no list.
 
@@ -48,7 +62,7 @@ def resolve(adapters: Adapter | Iterable[Adapter] | None) -> tuple[ResolvedAdapt
         AdapterError: a name is not installed, or offered twice, or a class does not fit.
     """
     if isinstance(adapters, str) or not isinstance(adapters, Iterable):
-        adapters = (DEFAULT if adapters is None else adapters,)
+        adapters = (as_default(DEFAULT) if adapters is None else adapters,)
     found = tuple(_resolved(adapter) for adapter in adapters)
     if not found:
         raise ConfigurationError("There is no adapter to run; name at least one.")

@@ -19,11 +19,13 @@ from pathlib import Path
 
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
+from vqa_engine.plugins.entry_points import Plugin
+from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
 from vqa_engine.questions.source import Source
 
-__all__ = ["QuestionSet", "Source", "load_questions"]
+__all__ = ["GivenQuestions", "QuestionSet", "Source", "load_questions"]
 
 FORMS = (
     "'shapes' or 'shapes:seed=3,count=500' (built in), a table (.csv, .tsv, .xlsx, .parquet) with "
@@ -32,12 +34,15 @@ FORMS = (
     "with --ask"
 )
 
-OWN = ("shapes", ".csv", ".json", ".jsonl", ".parquet", ".tsv", ".xlsx")
+DEFAULT = "shapes"
+"""What is asked where no set is named."""
+
+OWN = (DEFAULT, ".csv", ".json", ".jsonl", ".parquet", ".tsv", ".xlsx")
 """The names that `FORMS` speaks of."""
 
 
 def load_questions(  # noqa: PLR0913 - one keyword per command-line option
-    source: str | Path = "shapes",
+    source: str | Path | None = None,
     *,
     annotations: str | Path | None = None,
     images: str | Path | None = None,
@@ -49,11 +54,11 @@ def load_questions(  # noqa: PLR0913 - one keyword per command-line option
 ) -> QuestionSet:
     """Load and check a question set.
 
-    `source` is `shapes`, `shapes:seed=3,count=500`, a file (.csv, .tsv, .xlsx, .parquet,
-    .jsonl or .json), or a folder of pictures, all of which are then asked the question
-    `ask`. `annotations` is VQA v2's second file; without it there are no ground truths.
-    `images` is the folder that image paths start from and must not leave, by default the
-    questions file's own. `columns` says which column of a table is which part of a
+    `source` is `shapes` (what is asked where it is None), `shapes:seed=3,count=500`, a file
+    (.csv, .tsv, .xlsx, .parquet, .jsonl or .json), or a folder of pictures, all of which are
+    then asked the question `ask`. `annotations` is VQA v2's second file; without it there are
+    no ground truths. `images` is the folder that image paths start from and must not leave, by
+    default the questions file's own. `columns` says which column of a table is which part of a
     question, such as `{"image": "file"}`, where its name does not say it. `sample` keeps
     that many questions drawn with `seed`, `limit` the first ones of what is left; both keep
     the order and complete the groups that they begin, and asking for more than there are is
@@ -68,15 +73,15 @@ def load_questions(  # noqa: PLR0913 - one keyword per command-line option
 
 
 def _loaded(
-    source: str | Path,
+    source: str | Path | None,
     annotations: Path | None,
     images: Path | None,
     columns: Mapping[str, str],
     ask: str | None,
 ) -> QuestionSet:
-    text = str(source)
+    text = DEFAULT if source is None else str(source)
     if ask is not None:
-        return _folder_of_pictures(Path(source), ask, annotations or images or columns)
+        return _folder_of_pictures(Path(text), ask, annotations or images or columns)
     name, _, options = text.partition(":")
     known = plugins.names(plugins.QUESTION_SETS)
     if name in known and not name.startswith("."):
@@ -84,7 +89,7 @@ def _loaded(
             text=text, options=options, annotations=annotations, images=images, columns=columns
         )
     else:
-        name, path = _checked(Path(source), known)
+        name, path = _checked(Path(text), known)
         wanted = Source(
             text=text,
             path=path,
@@ -92,22 +97,25 @@ def _loaded(
             images=_folder(images, path),
             columns=columns,
         )
-    plugin = plugins.select(plugins.QUESTION_SETS, name)
+    # Whoever names a file did not ask for a format by its name.
+    unasked = source is None or name.startswith(".")
+    plugin = plugins.select(plugins.QUESTION_SETS, name, default=unasked)
     if not plugin.is_foreign:
-        return set_here(name, wanted)
+        return set_here(plugin, wanted)
     from vqa_engine.questions.apart import opened
 
     return opened(plugin, wanted)
 
 
-def set_here(name: str, source: Source) -> QuestionSet:
+def set_here(plugin: str | Plugin, source: Source) -> QuestionSet:
     """The set that a plugin makes of a source, with its code in this process.
 
     Raises:
         ConfigurationError, QuestionSetError: as `load_questions`.
     """
-    made = plugins.load(plugins.QUESTION_SETS, name)(source)
+    made = plugins.load(plugins.QUESTION_SETS, plugin)(source)
     if not isinstance(made, QuestionSet):
+        name = plugin if isinstance(plugin, str) else plugin.name
         raise ConfigurationError(
             f"The question set {name!r} gave {type(made).__name__}, which is no QuestionSet. "
             "Its author has to change that."

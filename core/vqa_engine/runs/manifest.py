@@ -210,7 +210,7 @@ def _record(spec: AdapterSpec, found: Origin) -> AdapterRecord:
         name=spec.name,
         distribution=found.distribution,
         version=found.version,
-        target=spec.target,
+        target=None if found.distribution else spec.target,
         model=spec.model.model,
         revision=spec.model.revision,
         options={name: _told(name, value) for name, value in spec.model.options.items()},

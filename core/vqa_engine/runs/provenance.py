@@ -23,7 +23,7 @@ from attrs import field, frozen
 from vqa_engine.errors import AdapterError, InterpreterError, VqaEngineError
 from vqa_engine.interpreter import Interpreter, say
 from vqa_engine.memory import backends
-from vqa_engine.plugins.entry_points import ADAPTERS, select
+from vqa_engine.plugins.entry_points import ADAPTERS, Plugin, find, select
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.worker.apart import sight_of
 
@@ -105,18 +105,26 @@ def _required(distribution: metadata.Distribution | None) -> Iterator[str]:
 
 
 def _here(spec: AdapterSpec) -> Origin:
-    if spec.target is not None:
-        return Origin(sha256=code_hash(spec.target), libraries=_python() | libraries())
     try:
-        plugin = select(ADAPTERS, spec.name)
+        plugin = _plugin(spec)
     except AdapterError:
         return Origin()  # creating the adapter shows what is wrong
+    if plugin is None:
+        return Origin(sha256=code_hash(spec.target or ""), libraries=_python() | libraries())
     return Origin(
         distribution=plugin.distribution,
         version=plugin.version,
         sha256=code_hash(plugin.target),
         libraries=_python() | libraries(plugin.entry_point.dist),
     )
+
+
+def _plugin(spec: AdapterSpec) -> Plugin | None:
+    """The plugin of a spec, also of one that names it by its class; None for another class."""
+    if spec.target is None:
+        return select(ADAPTERS, spec.name)
+    named = (spec.name, spec.target)
+    return next((one for one in find(ADAPTERS) if (one.name, one.target) == named), None)
 
 
 def _python() -> dict[str, str]:

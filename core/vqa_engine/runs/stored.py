@@ -7,6 +7,7 @@ written in a form that people can read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -73,10 +74,29 @@ class _StoredRow:
     place: str = ""
 
 
+_LONG = re.compile(rb"\d{19}")
+
+
+def _reader(kind: type[T]) -> Callable[[bytes], T]:
+    """Decodes a record; of JSON's integers it takes those of 64 bits.
+
+    The reader raises an ArithmeticError for others, and what msgspec raises.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(record: bytes) -> T:
+        made = decode(record)
+        if _LONG.search(record):
+            msgspec.msgpack.encode(made)  # it knows no others either
+        return made
+
+    return read
+
+
 _encode = msgspec.json.Encoder().encode
-_row = msgspec.json.Decoder(_StoredRow).decode
-_question = msgspec.json.Decoder(_StoredQuestion).decode
-_event = msgspec.json.Decoder(MemoryEvent).decode
+_row = _reader(_StoredRow)
+_question = _reader(_StoredQuestion)
+_event = _reader(MemoryEvent)
 
 
 def key(question_id: object) -> Key:

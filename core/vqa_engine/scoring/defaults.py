@@ -49,11 +49,15 @@ def default_metric(questions: Iterable[Question]) -> Default:
     """The metric for these questions; a mixed set is graded by what each question has."""
     kinds = {kind: None for kind in map(_kind_of, islice(questions, _LOOKED_AT)) if kind}
     if not kinds:
-        return Default(metric(METRIC["votes"]), "the questions have no ground truths")
+        return Default(_own("votes"), "the questions have no ground truths")
     if len(kinds) > 1:
         return Default(ByQuestion(), "some questions have choices, others votes or answers")
     (kind,) = kinds
-    return Default(metric(METRIC[kind]), _WHY[kind])
+    return Default(_own(kind), _WHY[kind])
+
+
+def _own(kind: Kind) -> Metric:
+    return metric(METRIC[kind], default=True)
 
 
 def _kind_of(question: Question) -> Kind | None:
@@ -71,7 +75,7 @@ class ByQuestion(Rule):
 
     name: str = "by-question"
     _metrics: dict[Kind, Metric] = field(
-        factory=lambda: {kind: metric(name) for kind, name in METRIC.items()}, eq=False
+        factory=lambda: {kind: _own(kind) for kind in METRIC}, eq=False
     )
 
     def grade(self, prediction: str, question: Question) -> Grade:

@@ -15,8 +15,10 @@ from vqa_engine.scoring.making import MetricLike, aggregate_of, as_metric, metri
 from vqa_engine.scoring.metric import Ahead, Grade, Metric, grade_ahead
 
 
-def metric(wanted: MetricLike) -> Metric:
+def metric(wanted: MetricLike, *, default: bool = False) -> Metric:
     """The metric of this name, or this object as a metric.
+
+    With `default` nobody asked for it by name: of two packages that offer it, ours is taken.
 
     Raises:
         ConfigurationError: there is none (the text lists those that there are), two
@@ -26,35 +28,45 @@ def metric(wanted: MetricLike) -> Metric:
         return as_metric(wanted)
     take, _, rest = wanted.rpartition(">")
     name, *more = rest.split("+")
-    made = _named(name)
-    checked = tuple(map(figures, more))
+    made = _named(name, default)
+    checked = tuple(figures(one, default=default) for one in more)
     if take:
         made = _Taking(made, take, extractor(take))
-    return _WithAggregates(made, (*made.aggregates, *more), checked) if more else made
+    return _WithAggregates(made, tuple(more), checked) if more else made
 
 
-def _named(name: str) -> Metric:
-    plugin = plugins.select(plugins.METRICS, name)
+def _named(name: str, default: bool) -> Metric:
+    plugin = plugins.select(plugins.METRICS, name, default=default)
     if not plugin.is_foreign:
         return metric_of(plugin, name)
     return ApartMetric.of(plugin)
 
 
-def metrics(wanted: MetricLike | Iterable[MetricLike]) -> tuple[Metric, ...]:
-    """Several metrics, each once; a single one needs no list."""
+def metrics(
+    wanted: MetricLike | Iterable[MetricLike], *, default: bool = False
+) -> tuple[Metric, ...]:
+    """Several metrics, each once; a single one needs no list. `default` is that of `metric`."""
     if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         wanted = (wanted,)
-    made = {one.name: one for one in map(metric, wanted)}
+    made = {one.name: one for one in (metric(each, default=default) for each in wanted)}
     return tuple(made.values())
 
 
-def figures(wanted: str, *, paired: bool = False) -> Figures:
+def written(made: Metric) -> str:
+    """What `metric` makes this one of, its further aggregates included; its name at least."""
+    more = made.more if isinstance(made, _WithAggregates) else ()
+    return "+".join((made.name, *more))
+
+
+def figures(wanted: str, *, paired: bool = False, default: bool = False) -> Figures:
     """The figures of the aggregate of this name, of one set of answers or of a pair.
+
+    `default` is that of `metric`.
 
     Raises:
         ConfigurationError: as `aggregate` does.
     """
-    plugin = plugins.select(plugins.AGGREGATES, wanted.partition(":")[0])
+    plugin = plugins.select(plugins.AGGREGATES, wanted.partition(":")[0], default=default)
     if plugin.is_foreign:
         return ApartFigures.of(plugin, wanted, paired=paired)
     made = aggregate_of(plugin, wanted)
@@ -95,12 +107,12 @@ class _Changed:
 class _WithAggregates(_Changed):
     """A metric with more aggregates than its own; it keeps the processes that were started."""
 
-    _all: tuple[str, ...]
+    more: tuple[str, ...]
     _checked: tuple[Figures, ...] = field(eq=False, repr=False)
 
     @property
     def aggregates(self) -> tuple[str, ...]:
-        return self._all
+        return (*self._of.aggregates, *self.more)
 
 
 @frozen

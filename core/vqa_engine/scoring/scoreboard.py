@@ -127,7 +127,9 @@ class Scoreboard:
     _reliability: Reliability = field(factory=Reliability, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._figures = tuple(map(figures, self.metric.aggregates))
+        # Those that were asked for by name were found when the metric was made.
+        found = (figures(name, default=True) for name in self.metric.aggregates)
+        self._figures = tuple(found)
 
     def add(
         self, prediction: str, question: Question, probability: float | None = None
@@ -149,7 +151,7 @@ class Scoreboard:
             self.failure = f"question {question.question_id!r}: {reason(error)}"
             return None
         self._count(question, grade)
-        if probability is not None:
+        if probability is not None and 0 <= probability <= 1:  # a journal may hold anything
             self._reliability.add(probability, grade.value)
         return grade
 

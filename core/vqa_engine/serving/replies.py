@@ -13,8 +13,16 @@ from vqa_engine.errors import RequestError
 from vqa_engine.results import Cause, Failure, Row
 from vqa_engine.serving.requests import ChatRequest
 
-_OF_THE_QUESTION: Mapping[Cause, int] = {"image": 400, "refused": 422, "too_big": 422}
+_OF_THE_QUESTION: Mapping[Cause, int] = {
+    "image": 400,
+    "too_long": 400,
+    "refused": 422,
+    "too_big": 422,
+}
 """Failures that are the question's own, and their HTTP status; all others are 500."""
+
+_CODES: Mapping[Cause, str] = {"too_long": "context_length_exceeded"}
+"""What OpenAI's API calls a failure, where clients look for its word."""
 
 _AGAIN = 5
 """Seconds after which to try again when what answers behind an adapter is away."""
@@ -105,7 +113,8 @@ def _answer(row: Row) -> Answer:
     # `reason` of an image leaves out the question's id, which the client does not know.
     message = failure.reason if failure.cause == "image" else failure.message
     param = "messages" if status < 500 else None
-    raise RequestError(message or failure.message, status=status, code=failure.cause, param=param)
+    code = _CODES.get(failure.cause, failure.cause)
+    raise RequestError(message or failure.message, status=status, code=code, param=param)
 
 
 def _stopped(answer: Answer, stop: tuple[str, ...]) -> tuple[str, str]:

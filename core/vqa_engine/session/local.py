@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.errors import VqaEngineError, WorkerError
-from vqa_engine.failures import describe
+from vqa_engine.failures import NOT_A_MODELS, describe, traced
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Loaded, MemoryEvent, Note, Released
 from vqa_engine.session.host import Host, Limits
@@ -56,9 +55,9 @@ class _InProcess:
     def start(self, *, again: bool = False) -> Loaded:
         try:
             return self._resident.load()
-        except VqaEngineError:
-            raise
         except Exception as error:
+            if isinstance(error, VqaEngineError) and not isinstance(error, NOT_A_MODELS):
+                raise
             raise cannot_load(self._label, error) from error
 
     def ask(
@@ -103,5 +102,5 @@ def cannot_load(label: str, error: Exception) -> WorkerError:
         f"The adapter {label!r} could not load its model: {failure.message}",
         label=label,
         cause=failure.cause,
-        detail="".join(traceback.format_exception(error)),
+        detail=traced(error),
     )

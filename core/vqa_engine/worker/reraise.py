@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vqa_engine.errors import (
-    EngineBusy,
-    NothingAnswered,
-    QuestionSetError,
-    RunError,
-    TooManyFailures,
-    VqaEngineError,
-    WorkerError,
-)
-from vqa_engine.failures import describe
+from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.failures import NOT_A_MODELS, describe, traced
 from vqa_engine.results import Note
 from vqa_engine.worker.messages import Refused
 
@@ -29,7 +20,7 @@ def refusal(error: Exception, notes: tuple[Note, ...] = ()) -> Refused:
         message=failure.message,
         cause=failure.cause,
         facts=vars(error) if ours else {},
-        detail="".join(traceback.format_exception(error)),
+        detail=traced(error),
         notes=notes,
     )
 
@@ -44,17 +35,13 @@ def raised_again(
     says `what` the adapter did.
     """
     kind = next((k for k in _kinds(VqaEngineError) if k.__name__ == refused.kind), None)
-    if kind is None or issubclass(kind, _NOT_A_MODELS) or not _has_facts(kind, refused.facts):
+    if kind is None or issubclass(kind, NOT_A_MODELS) or not _has_facts(kind, refused.facts):
         message = f"The adapter {label!r} {what}: {refused.message}"
         return WorkerError(message, label=label, cause=refused.cause, detail=refused.detail)
     # Not through __init__: its arguments are not the message.
     error = kind.__new__(kind, refused.message)
     error.__dict__.update({name: _plain(value) for name, value in refused.facts.items()})
     return error
-
-
-_NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooManyFailures)
-"""What concerns a whole run, and no adapter can know."""
 
 
 def _has_facts(kind: type[VqaEngineError], facts: Mapping[str, Any]) -> bool:

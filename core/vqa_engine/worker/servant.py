@@ -6,7 +6,6 @@ the host's side.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -17,6 +16,7 @@ from msgspec import Raw, msgpack
 
 from vqa_engine.adapter.crossing import said
 from vqa_engine.errors import VqaEngineError
+from vqa_engine.failures import traced
 from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Note
 from vqa_engine.worker.messages import Call, Make, Refused, encode_to_host, extension, restored
@@ -51,7 +51,7 @@ def refusal(error: Exception, notes: tuple[Note, ...] = ()) -> Refused:
         message=said(error) if ours else brief(error),
         cause="adapter",
         facts={},
-        detail="".join(traceback.format_exception(error)),
+        detail=traced(error),
         notes=notes,
     )
 

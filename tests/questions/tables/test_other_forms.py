@@ -151,3 +151,20 @@ def test_questions_take_what_is_plain() -> None:
     plain = Question(question_id=1, image="a.png", text="q", answers="star", choices=["a", "b"])
     assert plain.image == Path("a.png")
     assert (plain.answers, plain.choices) == (("star",), ("a", "b"))
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_field_of_megabytes_is_a_field(tmp_path: Path, form: str) -> None:
+    long = "What colour is it? " * 270_000
+    (tmp_path / "a.png").write_bytes(picture())
+    row, file = {"image": "a.png", "question": long, "answer": "red"}, tmp_path / f"a{form}"
+    if form == ".jsonl":
+        lines_file(tmp_path, {"question_id": 1, "image": "a.png", "question": long}, name=file.name)
+    elif form == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist([row]), file)
+    else:
+        separator = {".csv": ",", ".tsv": "\t"}[form]
+        file.write_text("\n".join((separator.join(row), separator.join(row.values()))))
+    (found,) = load_questions(file)
+    assert found.text.strip() == long.strip()

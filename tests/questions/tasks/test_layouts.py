@@ -41,8 +41,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {**ASKED, "id": "0", "question_id": "1", "answer": "yes", "category": "random",
          "image_source": "COCO_val2014_000000310196"}
     ] * 2,
-    "mme": [{**ASKED, "question_id": "color/1.jpg", "answer": answer, "category": "color"}
-            for answer in ("Yes", "No")],
+    "mme": [{**ASKED, "question_id": f"{kind}/1.jpg", "answer": answer, "category": kind}
+            for kind in ("color", "code_reasoning") for answer in ("Yes", "No")],
     "scienceqa_img": [
         {**ASKED, "choices": ["star", "sun"], "answer": 0, "hint": "", "subject": "natural science",
          "grade": "grade2"}

@@ -27,15 +27,17 @@ def names() -> list[str]:
     return plugins.names(plugins.TASKS)
 
 
-def task(wanted: str) -> Task:
+def task(wanted: str, *, default: bool = False) -> Task:
     """The task of this name, or of the card at this path.
+
+    With `default` nobody asked for it by name: of two packages that offer it, ours is taken.
 
     Raises:
         ConfigurationError: there is none, or its card is not valid.
     """
     if wanted.endswith(".toml") or "/" in wanted:
         return _at(Path(wanted))
-    plugin = plugins.select(plugins.TASKS, wanted)
+    plugin = plugins.select(plugins.TASKS, wanted, default=default)
     folders = _folders(plugin.target)
     if not folders:
         raise ConfigurationError(
@@ -51,7 +53,7 @@ def readable() -> Iterator[Task]:
     """Every installed task but those that are not valid, of which a warning says why."""
     for name in names():
         try:
-            yield task(name)
+            yield task(name, default=True)
         except ConfigurationError as error:
             log.warning("%s", error)
 
