@@ -1,6 +1,6 @@
 """What the engine itself costs: an adapter that answers instantly, journal and scores on.
 
-Run: `python benchmarks/engine_overhead.py [--questions 20000] [--isolation inline]`.
+Run: `python -m benchmarks.engine_overhead [--questions 20000] [--isolation inline]`.
 Prints microseconds per question, resident memory on the way, and start-up times. The
 machine's own noise shows in the repeats: the best of three is the figure.
 """

@@ -1,6 +1,6 @@
 """What the process boundary costs: for each question, for each restart, for each crash.
 
-    python benchmarks/worker_boundary.py [--questions 20000] [--crashes 20]
+    python -m benchmarks.worker_boundary [--questions 20000] [--crashes 20]
 
 The adapter is instant, so a question's time is the boundary's and the session's own.
 The restart with the embedded model is shown when its checkpoint is there.
@@ -13,7 +13,7 @@ import ctypes
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ from unittest import mock
 
 from attrs import evolve
 from PIL import Image
+from tests.fakes import Instant
 
 from vqa_engine import Engine
 from vqa_engine.adapter import (
@@ -28,7 +29,6 @@ from vqa_engine.adapter import (
     Answer,
     GenerationPlan,
     ImageSource,
-    MemoryProfile,
     ModelRef,
     Question,
 )
@@ -41,25 +41,16 @@ from vqa_engine.worker.messages import encode_asked
 
 PLAN = GenerationPlan()
 MEGAPIXEL = (1024, 1024)
-INSTANT = AdapterSpec(name="instant", target="worker_boundary:Instant")
+INSTANT = AdapterSpec(name="instant", target="benchmarks.worker_boundary:Fragile")
 
 
-class Instant:
-    """Answers at once, and dies when it is told to."""
-
-    def load(self, model: ModelRef) -> None:
-        """Nothing to load."""
+class Fragile(Instant):
+    """Answers at once, and crashes when it is told to."""
 
     def answer(self, question: Question, plan: GenerationPlan) -> Answer:
         if question.text == "die":
             ctypes.string_at(8)
-        return Answer(text="yes", plan=plan)
-
-    def release(self) -> None:
-        """Nothing to release."""
-
-    def memory_profile(self) -> MemoryProfile:
-        return MemoryProfile()
+        return super().answer(question, plan)
 
 
 def per_question(session: Session, images: Iterable[ImageSource], count: int) -> list[float]:
@@ -106,23 +97,11 @@ def show_questions(folder: Path, count: int) -> None:
     inline.release()
 
 
-class Crowd(Instant):
-    """Answers up to four questions at once."""
-
-    def batch_size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
-        return min(4, len(upcoming))
-
-    def answer_batch(
-        self, questions: Sequence[Question], plan: GenerationPlan, following: Question | None
-    ) -> Sequence[Answer | VqaEngineError]:
-        return [self.answer(question, plan) for question in questions]
-
-
 def show_crossings(count: int) -> None:
     """How often a question crosses to its worker when batches of 4 of 32 are answered."""
     with (
         mock.patch.object(outbox, "encode_asked", wraps=encode_asked) as encode,
-        Engine(adapters=[AdapterSpec(name="crowd", target="worker_boundary:Crowd")]) as engine,
+        Engine(adapters=[AdapterSpec(name="crowd", target="tests.fakes:DeadlyTogether")]) as engine,
     ):
         engine.run([Question(question_id=n, image=b"", text="?") for n in range(count)])
     print(f"crossings to the worker per question: {encode.call_count / count:.2f}")

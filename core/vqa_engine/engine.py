@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self, TypedDict, TypeVar, Unpack, get_args
+from typing import IO, TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack, get_args
 
 from vqa_engine.adapter import (
     Answer,
@@ -24,13 +23,10 @@ from vqa_engine.adapter import (
     as_image,
 )
 from vqa_engine.adapter.numbers import check_whole
-from vqa_engine.crew.crew import Crew
 from vqa_engine.crew.holder import Holder, Isolation
-from vqa_engine.crew.job import Job
 from vqa_engine.crew.opening import OpenPlaces, check_portable
 from vqa_engine.crew.place import Terms
 from vqa_engine.crew.sights import Sights
-from vqa_engine.crew.work import Work
 from vqa_engine.errors import (
     AnswerError,
     ConfigurationError,
@@ -65,9 +61,14 @@ from vqa_engine.runs.journal import Journal
 from vqa_engine.runs.manifest import Manifest
 from vqa_engine.scoring import Metric, MetricLike, default_metric
 from vqa_engine.scoring import metrics as wanted_metrics
+from vqa_engine.scoring.registry import written
 from vqa_engine.session.protocol import Session
 from vqa_engine.turns import Turn
 from vqa_engine.worker import Timeouts
+
+if TYPE_CHECKING:
+    from vqa_engine.crew.crew import Crew
+    from vqa_engine.crew.job import Job
 
 SAME_FAILURES = 10
 """A run whose first so many questions all fail in the same way is not worth finishing."""
@@ -305,7 +306,7 @@ class Engine:
             question_count=len(questions),
             question_digest=questions.digest(),
             question_data=questions.data_commit if isinstance(questions, Downloaded) else None,
-            metrics=tuple(one.name for one in self._scored_by(questions)[0]),
+            metrics=tuple(map(written, self._scored_by(questions)[0])),
         )
 
     def close(self) -> None:
@@ -319,12 +320,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _checked(self, questions: QuestionSet) -> QuestionSet:
@@ -456,9 +452,14 @@ class Engine:
         questions: QuestionSet,
         skip: Callable[[int], bool] | None = None,
     ) -> Job:
+        from vqa_engine.crew.job import Job
+        from vqa_engine.crew.work import Work
+
         return Job(self._terms(adapter), Work(in_groups(self._for(adapter, questions), skip)))
 
     def _crew(self, jobs: Sequence[Job]) -> Crew:
+        from vqa_engine.crew.crew import Crew
+
         def commit() -> None:
             if self._journal is not None:
                 self._journal.flush()
@@ -549,7 +550,7 @@ class Engine:
             raise ConfigurationError(
                 f"{questions.name} has questions with {most} images, and the adapter "
                 f"{adapter.label!r} handles {allowed} per question; use an adapter that handles "
-                "more."
+                "more (vqa-engine adapters NAME says how many)."
             )
         if isinstance(questions, Worded):
             return questions.worded_for(self._sights.family(adapter))

@@ -82,20 +82,21 @@ _GENERAL = ("mlx_vlm", "transformers")
 class AdapterNotInstalled(AdapterError):
     """No entry point has this name.
 
-    `known` are the names that are installed, `meant` the one among them that is close to it;
-    where none is, `package` is the name that a distribution of its own would have.
+    `known` are the names that are installed, `meant` the one among them that is close to it.
+    No package is named after it: whoever mistypes would install what a stranger put there.
     """
 
-    def __init__(
-        self, adapter: str, known: Sequence[str], package: str, meant: str | None = None
-    ) -> None:
-        self.known, self.package, self.meant = tuple(known), package, meant
+    def __init__(self, adapter: str, known: Sequence[str], meant: str | None = None) -> None:
+        self.known, self.meant = tuple(known), meant
         names = ", ".join(known) or "none"
+        general = next((one for one in _GENERAL if one in known), "ADAPTER")
         advice = f"Did you mean {meant!r}?"
         if meant is None:
-            advice = f"If it comes in a package of its own: pip install {package}"
+            advice = (
+                "Install the package that its author names, or run a model that needs no adapter "
+                f"of its own with {general}@OWNER/NAME."
+            )
         if "/" in adapter:
-            general = next((one for one in _GENERAL if one in known), "ADAPTER")
             advice = f"A checkpoint needs an adapter in front of it: {general}@{adapter}"
         super().__init__(
             adapter, f"No adapter named {adapter!r} is installed (installed: {names}). {advice}"
@@ -391,9 +392,7 @@ class RunMismatch(RunError):
     ) -> None:
         self.differences, self.acceptable = dict(differences), acceptable
         how = "--accept-changes to record the new versions and go on" if acceptable else ""
-        shown = "; ".join(
-            f"{k}: {old!r} there, {new!r} now" for k, (old, new) in differences.items()
-        )
+        shown = "; ".join(_difference(name, values) for name, values in differences.items())
         super().__init__(
             directory,
             f"The run {directory} was started with other settings ({shown}). "
@@ -404,6 +403,13 @@ class RunMismatch(RunError):
 
 class JournalError(RunError):
     """The journal cannot be read or written; rows committed before are safe."""
+
+
+def _difference(name: str, values: tuple[object, object]) -> str:
+    old, new = values
+    if name == "question_digest":  # a hash says nothing to a person
+        return "the questions differ"
+    return f"{name}: {old!r} there, {new!r} now"
 
 
 def _located(

@@ -14,14 +14,22 @@ from vqa_engine.errors import (
     BackendError,
     BackendGone,
     ContextExceeded,
+    EngineBusy,
     ImageError,
+    NothingAnswered,
     OutOfMemory,
+    QuestionSetError,
+    RunError,
+    TooManyFailures,
     VqaEngineError,
 )
 from vqa_engine.memory.backend import TextCause
 from vqa_engine.memory.backends import failure_texts
 from vqa_engine.plugins.entry_points import reason
 from vqa_engine.results import Cause, Failure
+
+NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooManyFailures)
+"""Errors that concern a whole run, of which no adapter can know."""
 
 _GENERAL: tuple[tuple[TextCause, str], ...] = (
     ("out_of_memory", r"std::bad_alloc"),  # C++ new

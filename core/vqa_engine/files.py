@@ -183,8 +183,9 @@ def replace(path: Path, pieces: Iterable[bytes | memoryview], *, durable: bool =
         target = real(path)
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if target.exists() and not target.is_file():
-            with target.open("wb") as stream:  # a device or a pipe must never be replaced
+        if path.exists() and not path.is_file():
+            # A device or a pipe must never be replaced; /dev/stdout leads to one without a path.
+            with path.open("wb") as stream:
                 stream.writelines(pieces)
             return
         part = target.with_name(f"{target.name}.{os.getpid()}.part")

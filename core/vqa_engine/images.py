@@ -14,8 +14,9 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,9 @@ the mode needs up to three such buffers. Cameras stop below it, and no model see
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Of the others that Pillow knows some start a program (EPS), and
 JPEG 2000 decodes certain truncated files to black without a complaint (seen in Pillow 13.0)."""
+
+_READERS = ("Jpeg", "Png", "Gif", "WebP", "Bmp", "Tiff", "Ppm", "Avif")
+"""Pillow's modules for them; that for JPEG finds the one for MPO."""
 
 _HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 """Brands of HEIC files (ISO/IEC 23008-12, annex B.4), behind `ftyp`; phones write `heic`."""
@@ -243,8 +247,13 @@ def _heic() -> tuple[str, ...]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """`FORMATS` as far as this Pillow was built with them."""
-    Image.init()
+    """`FORMATS` as far as this Pillow was built with them.
+
+    Only their modules are imported: `Image.init` would import 45.
+    """
+    for name in _READERS:
+        with suppress(ImportError):
+            import_module(f"PIL.{name}ImagePlugin")
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

@@ -79,7 +79,8 @@ class RunResult:
         label = known[0] if adapter is None and len(known) == 1 else adapter
         if label is None or label not in self.scores:
             asked = "Say whose accuracy" if label is None else f"This run has no adapter {label!r}"
-            raise ConfigurationError(f"{asked}: its adapters are {', '.join(known)}.")
+            have = f"its adapters are {', '.join(known)}" if known else "nothing was answered yet"
+            raise ConfigurationError(f"{asked}: {have}.")
         return self.scores[label][0].overall.percent
 
     def graded(self, adapter: str | None = None) -> Iterator[Graded]:

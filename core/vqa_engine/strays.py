@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import uuid
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 MARK = "VQA_ENGINE_STARTED"
 """The environment variable that every descendant inherits."""
@@ -37,6 +39,8 @@ def is_marked() -> bool:
 
 def end_marked(mark: str, seconds: float = 2.0) -> bool:
     """Kill every process with this mark; whether none is left within `seconds`."""
+    import psutil  # a worker, which asks only whether it is marked, does without
+
     until = monotonic() + seconds
     while left := [one for one in psutil.process_iter() if _is_marked(one, mark)]:
         for process in left:
@@ -48,6 +52,8 @@ def end_marked(mark: str, seconds: float = 2.0) -> bool:
 
 
 def _is_marked(process: psutil.Process, mark: str) -> bool:
+    import psutil
+
     try:
         return process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):
@@ -55,6 +61,8 @@ def _is_marked(process: psutil.Process, mark: str) -> bool:
 
 
 def _kill(process: psutil.Process) -> None:
+    import psutil
+
     try:
         process.kill()
     except psutil.Error:

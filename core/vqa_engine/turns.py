@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from vqa_engine.errors import EngineBusy
 
@@ -24,10 +23,5 @@ class Turn:
             raise EngineBusy(self._holder)
         self._holder = threading.current_thread().name
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._lock.release()

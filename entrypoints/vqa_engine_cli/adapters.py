@@ -74,6 +74,8 @@ def _facts(one: Description) -> Iterator[str]:
     yield f"package             {one.source}, licence {one.licence}"
     yield f"default checkpoint  {one.model or 'none; name one with --model'}"
     yield f"backend             {one.profile.backend}"
+    most = "the checkpoint decides" if one.images is None else one.images
+    yield f"images per question {most}"
     yield f"weights             {shown(one.profile.weights)} (vqa-engine fit says more)"
     if one.cached is not None:
         yield f"in the hub cache    {', '.join(one.cached) or 'none'}"

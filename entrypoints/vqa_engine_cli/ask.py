@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.building import engine, has_demo
+from vqa_engine_cli.building import check_prompt, engine, has_demo
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     FILE,
@@ -51,6 +51,7 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
 
     if given["choose"] and not given["choices"]:
         raise click.UsageError("--choose needs options to choose from; give them as --choice.")
+    check_prompt(given)
     if has_demo(given):
         echo(f"{DEMO}; for photographs name a model, such as --adapter smolvlm.", err=True)
     show_prompt = given.pop("show_prompt")

@@ -58,7 +58,7 @@ def has_demo(given: dict[str, Any]) -> bool:
 def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
     """The interpreter that `--python` gives to each adapter, by the adapter's name."""
     usage = "--python must be NAME=PATH, such as smolvlm=other-env/bin/python."
-    pairs = _pairs(pythons, usage)
+    pairs = pairs_of(pythons, usage)
     if not all(name and path for name, path in pairs.items()):
         raise click.UsageError(usage)
     return {name: Path(path) for name, path in pairs.items()}
@@ -149,6 +149,20 @@ def _tasks_prompt(given: dict[str, Any]) -> str | None:
     return text
 
 
+def check_prompt(given: dict[str, Any]) -> None:
+    """Refuse a `--prompt` for a question that has no more than its text and choices.
+
+    Raises:
+        click.UsageError: it names a task's prompt, or has no or other places to fill.
+    """
+    text = _tasks_prompt({**given, "task": None})
+    if text is not None:
+        raise click.UsageError(
+            f"The prompt {text!r} must have {{question}}, and may have {{options}}; write a "
+            "template such as '{question} Answer in one word.'"
+        )
+
+
 def _wording(given: dict[str, Any], labels: set[str]) -> str | None:
     """`--prompt` without a label, or the file; a shell gives a line break as two characters."""
     text = _labelled(given.get("prompts", ()), labels).get(ALL)
@@ -201,8 +215,12 @@ def question_set(given: dict[str, Any]) -> QuestionSet:
             _files(given), given["choices"], _tasks_prompt(given), **_part(given)
         )
     task = tasks.find.task(given["task"])
-    files = ("questions", "annotations", "images", "columns", "ask")
-    own = _files(given) if any(given[name] for name in files) else None
+    own = _files(given) if given["questions"] or given["ask"] else None
+    for name in ("annotations", "images", "columns"):
+        if own is None and given[name]:
+            raise click.UsageError(
+                f"--{name} goes with --questions: the card of {task.name} describes its own data."
+            )
     found = tasks.load_task(
         task, questions=own, choices=given["choices"], prompt=_tasks_prompt(given), **_part(given)
     )
@@ -218,7 +236,7 @@ def _files(given: dict[str, Any]) -> QuestionSet:
         given["questions"] or None,
         annotations=given["annotations"],
         images=given["images"],
-        columns=_pairs(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
+        columns=pairs_of(given["columns"], "--columns must be PART=COLUMN, such as image=file."),
         ask=given["ask"],
     )
 
@@ -294,7 +312,7 @@ def _spec(
 def _options_of(one: AdapterSpec, named: Specs, given: dict[str, Any]) -> dict[str, str]:
     """The options for one adapter: those without a name, and those with its own."""
     owners = {owner for each in named for owner in (each.name, each.label)}
-    pairs = _pairs(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
+    pairs = pairs_of(given["adapter_options"], "--adapter-option must be [LABEL:]KEY=VALUE.")
     mine = {}
     for key, value in pairs.items():
         owner, colon, rest = key.partition(":")
@@ -315,7 +333,8 @@ def _labelled(texts: tuple[str, ...], labels: set[str]) -> dict[str, str]:
     return found
 
 
-def _pairs(given: tuple[str, ...], usage: str) -> dict[str, str]:
+def pairs_of(given: tuple[str, ...], usage: str) -> dict[str, str]:
+    """What KEY=VALUE texts say; without the sign a usage error."""
     if any("=" not in pair for pair in given):
         raise click.UsageError(usage)
     return dict(pair.partition("=")[::2] for pair in given)

@@ -33,6 +33,14 @@ _PLACE = re.compile(r"^(\S+\.py:\d+): in ")
 @click.argument("name")
 @options(
     click.option("--model", help="Checkpoint to test with.  [default: the adapter's]"),
+    click.option("--trust-remote-code", is_flag=True, help="Allow checkpoints to run code."),
+    click.option(
+        "--adapter-option",
+        "adapter_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Option of the adapter itself; `vqa-engine adapters NAME` lists them.",
+    ),
     click.option(
         "--question",
         help="Question to ask about plain coloured pictures; the answers for two must differ.",
@@ -80,10 +88,16 @@ def _capabilities(given: dict[str, Any]) -> Capabilities:
         raise click.ClickException(_NO_PYTEST)
     from vqa_engine.adapter import ModelRef
     from vqa_engine.testing.capabilities import Capabilities
+    from vqa_engine_cli.building import pairs_of
 
     facts: dict[str, Any] = {"question": given["question"]} if given["question"] else {}
+    model = ModelRef(
+        model=given["model"],
+        trust_remote_code=given["trust_remote_code"],
+        options=pairs_of(given["adapter_options"], "--adapter-option must be KEY=VALUE."),
+    )
     return Capabilities(
-        model=ModelRef(model=given["model"]),
+        model=model,
         sees_images=not given["sees_no_images"],
         waived=dict(_waiver(text) for text in given["waived"]),
         **facts,

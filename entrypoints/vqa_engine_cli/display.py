@@ -59,6 +59,8 @@ def show_result(result: RunResult, question_set: str, *, keep_failed: bool = Fal
             console.print(f"{label}: {line}", markup=False)
     if result.directory is not None:
         console.print(f"Run directory: {result.directory}", markup=False)
+        if any(tally.failed for tally in result.tallies.values()):
+            echo(f"What failed: vqa-engine show {result.directory} --failed")
         if unscored:
             echo(f"The answers: vqa-engine show {result.directory}, or export --format csv")
 
@@ -71,7 +73,7 @@ def headlines(tally: Tally, *, keep_failed: bool = False) -> Iterator[str]:
     """What one adapter's scores leave out: questions without an answer, and why."""
     if tally.open:
         causes = {**tally.causes, "not asked": tally.unasked}
-        why = ", ".join(f"{count} {cause}" for cause, count in causes.items() if count)
+        why = ", ".join(f"{cause}: {count:,}" for cause, count in causes.items() if count)
         have, them = ("has", "it") if tally.open == 1 else ("have", "them")
         of = f"{tally.open:,} of {counted(tally.total, 'question')}"
         how = "the command without --keep-failed" if keep_failed else "the same command"

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
         "--format",
         "form",
         type=click.Choice(["jsonl", "csv", "vqa-v2"]),
-        default="jsonl",
-        show_default=True,
         help="One JSON object a line with all details, a spreadsheet, or the official VQA v2 "
-        "result file.",
+        "result file.  [default: csv into a .csv file, else jsonl]",
     ),
     only_options,
     metric_option,
@@ -66,7 +64,7 @@ if TYPE_CHECKING:
 def export(  # noqa: PLR0913  one for each option
     *,
     run: Path,
-    form: str,
+    form: str | None,
     only: frozenset[Only],
     metrics: tuple[str, ...],
     submission: str | None,
@@ -80,7 +78,7 @@ def export(  # noqa: PLR0913  one for each option
     \b
     Examples:
       vqa-engine export runs/kettles --format vqa-v2 -o results.json
-      vqa-engine export runs/kettles --wrong --format csv -o wrong.csv
+      vqa-engine export runs/kettles --wrong -o wrong.csv
       vqa-engine export runs/textvqa-test --submission textvqa -o submission.json
     """
     from vqa_engine.runs import export as exporter
@@ -88,6 +86,7 @@ def export(  # noqa: PLR0913  one for each option
     from vqa_engine.runs.opening import opened
     from vqa_engine.runs.rescoring import chosen_metrics
 
+    form = form or _form(output)
     with opened([run], salvage=salvage) as (found,):
         journal = found.journal
         whole = submission is not None or form == "vqa-v2"
@@ -115,6 +114,14 @@ def export(  # noqa: PLR0913  one for each option
                 else exporter.comma_separated(graded, names)
             )
         _write(pieces, output)
+
+
+def _form(output: Path | None) -> str:
+    """What a file's name says about its format."""
+    ending = output.suffix.lower() if output else ""
+    if ending in (".xlsx", ".xls", ".ods"):
+        raise click.UsageError(f"{output} cannot be written; spreadsheets open a .csv file.")
+    return "csv" if ending == ".csv" else "jsonl"
 
 
 def _rows(

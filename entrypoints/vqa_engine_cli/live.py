@@ -176,6 +176,7 @@ class _Counting(Observer):
         self._began = self._shown = monotonic()
         self._peak = 0
         self._failures = 0
+        self._frames: set[tuple[str, ...]] = set()
 
     def resuming(self, label: str, rows: int) -> None:
         if rows >= _MANY_ROWS:
@@ -223,13 +224,23 @@ class _Counting(Observer):
         """Say why a question has no answer, and show the end of its worker's output."""
         if self._failures > _MOST_FAILURES:
             return
-        self._say(f"{row.adapter}: question {row.question.question_id}: {failure.message}", "red")
-        self._say_tail(failure.detail)
+        number = row.question.question_id
+        located = failure.message.startswith((f"question {number!r} (", f"question {number!r}: "))
+        said = failure.message if located else f"question {number}: {failure.message}"
+        self._say(f"{row.adapter}: {said}", "red")
+        self._say_tail(failure.detail, once=True)
         if self._failures == _MOST_FAILURES:
             self._say("Further errors are only recorded in the run directory.")
 
-    def _say_tail(self, detail: str) -> None:
-        for said in excerpt(detail):
+    def _say_tail(self, detail: str, *, once: bool = False) -> None:
+        """The end of a traceback; with `once` not again from the same lines of code."""
+        lines = excerpt(detail)
+        frames = tuple(line for line in lines if line.lstrip().startswith('File "'))
+        if once and frames in self._frames:
+            return
+        if frames:
+            self._frames.add(frames)
+        for said in lines:
             self._say(f"    {said}")
 
     def _say(self, text: str, style: str = "") -> None:

@@ -72,7 +72,9 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
     with opened([run], salvage=salvage) as (known,):
         chosen, _ = chosen_metrics(known, metrics)
         found = by_question(known.journal, known.journal.labels(adapter), chosen, only)
+        shown = 0
         for rows in islice(found, limit):
+            shown += 1
             if as_json:
                 for one in rows:
                     print_json(record(one.row, one.scores))
@@ -80,6 +82,8 @@ def show(  # noqa: PLR0913, PLR0917  one for each option
                 for line in _lines(rows):
                     echo(line)
         more = sum(1 for _ in found)
+    if not shown and not as_json:
+        echo(f"{run} has no such question.", err=True)
     if more and not as_json:
         echo(f"… and {more:,} more; --limit shows them.", err=True)
 

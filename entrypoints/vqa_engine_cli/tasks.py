@@ -100,8 +100,9 @@ def _show_list(found: list[Task]) -> None:
     if free:
         _say(f"Not pinned to a revision, so the newest is downloaded once: {', '.join(free)}")
     _say(_LEFT_OUT)
+    unknown = ", and a size that is not known (?)" if any(row[2] == "?" for row in rows) else ""
     echo(
-        "\nOne question as the model gets it: vqa-engine tasks show NAME"
+        f"\nOne question as the model gets it{unknown}: vqa-engine tasks show NAME"
         "\nA card that names its data exactly: vqa-engine tasks pin NAME"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 from collections.abc import Iterable
@@ -39,17 +40,23 @@ class VisibleFormatter(logging.Formatter):
         line = _visible(super().format(record))
         if record.levelno < logging.WARNING or not record.name.startswith("vqa_engine"):
             return line
-        head = f"{record.levelname.capitalize()}:"
+        name = f"{record.levelname.capitalize()}:"
         colour = "red" if record.levelno > logging.WARNING else "yellow"
         line = line.removeprefix(f"{record.levelname} {record.name}: ")
         if not record.exc_info:
             line = one_line(line)
-        return f"{click.style(head, fg=colour) if sys.stderr.isatty() else head} {line}"
+        head = _styled(name, fg=colour) if sys.stderr.isatty() else name
+        return f"{head} {line}"
 
 
 def style(text: object, **how: Any) -> str:
     """Text for `echo` in a colour or in bold (as `click.style`)."""
-    return own(click.style(_visible(str(text)), **how))
+    return own(_styled(_visible(str(text)), **how))
+
+
+def _styled(text: str, **how: Any) -> str:
+    """As `click.style`; plain where NO_COLOR is set (no-color.org), which click does not read."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **how)
 
 
 def own(sequence: str) -> str:

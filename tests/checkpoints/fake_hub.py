@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote
 
+import pytest
 from attrs import field, mutable
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -21,23 +23,20 @@ _CALL = re.compile(r"(?:/api)?/(?:models/)?((?:datasets/)?[\w.-]+/[\w.-]+)(?:/(.
 
 @mutable
 class FakeHub:
-    """Repositories with one branch each; `calls` are the paths that were asked for.
+    """Repositories with one branch each, in folders: models by id, data sets by `datasets/ID`.
 
-    `folder` is `owner/tiny`, `others` are further models by id, and data sets by
-    `datasets/ID`. With `refusal` (HTTP status and the hub's error code) every call is refused.
-    `sent` counts the bytes of files that went out.
+    `calls` are the paths that were asked for, `sent` counts the bytes of files that went out,
+    `offsets` are those that downloads began at. With `refusal` (HTTP status and the hub's error
+    code) every call is refused; after `cut` bytes of a file the connection ends, once.
     """
 
-    folder: Path
-    refusal: tuple[int, str] | None = None
-    others: dict[str, Path] = field(factory=dict)
+    repositories: dict[str, Path]
     url: str = ""
     calls: list[str] = field(factory=list)
     sent: int = 0
-
-    def repository(self, name: str) -> Path | None:
-        """Its folder."""
-        return {"owner/tiny": self.folder, **self.others}.get(name)
+    offsets: list[int] = field(factory=list)
+    refusal: tuple[int, str] | None = None
+    cut: int | None = None
 
 
 @contextmanager
@@ -59,6 +58,19 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
         thread.join()
 
 
+def use(url: str, cache: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let clients ask a hub and keep downloads in a folder, here and in processes started."""
+    constants = importlib.import_module("huggingface_hub.constants")
+    patch.setattr(constants, "ENDPOINT", url)
+    files = url + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    patch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    patch.setattr(importlib.import_module("huggingface_hub.hf_api").api, "endpoint", url)
+    patch.setenv("HF_ENDPOINT", url)
+    patch.setenv("HF_HUB_CACHE", str(cache))
+
+
 class _Handler(BaseHTTPRequestHandler):
     served: FakeHub
     protocol_version = "HTTP/1.1"
@@ -76,14 +88,14 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.path.partition("?")[0])
         self.served.calls.append(path)
         name, rest = match.groups("") if (match := _CALL.fullmatch(path)) else ("", "")
-        folder = self.served.repository(name)
+        folder, commit = self.served.repositories.get(name), _commit(path)
         if self.served.refusal is not None:
             status, code = self.served.refusal
             self._send(status, b"{}", {"X-Error-Code": code}, body=body)
         elif folder is None:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
-        elif rest.startswith(f"resolve/{COMMIT}/"):
-            self._file(folder / rest.removeprefix(f"resolve/{COMMIT}/"), body=body)
+        elif rest.startswith(f"resolve/{commit}/"):
+            self._file(folder / rest.removeprefix(f"resolve/{commit}/"), body=body)
         elif rest.startswith("tree/"):
             self._send(200, json.dumps(_tree(folder)).encode(), {}, body=body)
         elif rest == "revision/gone":
@@ -92,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
         else:
             files = [{"rfilename": one["path"], "size": one["size"]} for one in _tree(folder)]
-            info = {"id": name.removeprefix("datasets/"), "sha": COMMIT, "siblings": files}
+            info = {"id": name.removeprefix("datasets/"), "sha": commit, "siblings": files}
             self._send(200, json.dumps(info).encode(), {}, body=body)
 
     def _file(self, file: Path, *, body: bool) -> None:
@@ -100,11 +112,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body=body)
             return
         whole = file.read_bytes()
-        content = whole[self._range()]
-        self.served.sent += len(content) if body else 0
+        asked = self._range()
+        content = whole[asked]
         digest = sha256 if file.suffix == ".safetensors" else sha1
-        headers = {"ETag": f'"{digest(whole).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        self._send(200 if content == whole else 206, content, headers, body=body)
+        headers = {
+            "ETag": f'"{digest(whole).hexdigest()}"',
+            "X-Repo-Commit": _commit(self.path),
+            "Content-Range": f"bytes {asked.start}-{asked.start + len(content) - 1}/{len(whole)}",
+        }
+        status = 200 if content == whole else 206
+        if body:
+            self.served.sent += len(content)
+            self.served.offsets.append(asked.start)
+            cut, self.served.cut = self.served.cut, None
+            self.close_connection |= cut is not None
+            headers["Content-Length"], content = str(len(content)), content[:cut]
+        self._send(status, content, headers, body=body)
 
     def _range(self) -> slice:
         """The bytes of a file that are asked for; all of them by default."""
@@ -113,12 +136,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: bytes, headers: dict[str, str], *, body: bool) -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+
+def _commit(path: str) -> str:
+    """The commit that a request names, else the newest."""
+    named = re.search(r"/([0-9a-f]{40})(?:/|$)", path)
+    return named[1] if named else COMMIT
 
 
 def _tree(folder: Path) -> list[dict[str, object]]:

@@ -239,7 +239,7 @@ class TestHub:
 
     @pytest.mark.parametrize("trusted", [False, True])
     def test_fetches_code_only_when_trusted(self, hub: FakeHub, trusted: bool) -> None:
-        (hub.folder / "modeling.py").write_text("")
+        (hub.repositories[HUB_ID] / "modeling.py").write_text("")
         checkpoint = found(HUB_ID, trust_remote_code=trusted)
         assert (checkpoint.folder / "modeling.py").exists() == trusted
 
@@ -313,7 +313,7 @@ class TestDescription:
 
     def test_of_the_hub(self, hub: FakeHub, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
         described = describe(ANY, ModelRef(model=HUB_ID))
-        read = checkpoint_module.read(HUB_ID, hub.folder)
+        read = checkpoint_module.read(HUB_ID, hub.repositories[HUB_ID])
         assert (described.config, described.settings) == (read.config, read.settings)
         assert described.tensors == read.tensors
         assert not list(cache.glob("**/*.safetensors"))

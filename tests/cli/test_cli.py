@@ -152,8 +152,9 @@ def test_what_an_adapter_logs_is_told_once(shell: Shell, isolation: str) -> None
 @pytest.mark.slow
 def test_error_rows_give_exit_code_3(shell: Shell) -> None:
     out, err = shell("-a", "raising", "--questions", shell.jsonl(4), code=3)
-    assert "2 of 4 questions have no answer (2 python); run the same command to ask them" in out
+    assert "2 of 4 questions have no answer (python: 2); run the same command to ask them" in out
     assert "raising: question 3: ValueError: odd questions are beyond me" in err
+    assert err.count("raise ValueError") == 1  # the same lines of code are shown once
 
 
 @pytest.mark.slow
@@ -323,7 +324,7 @@ def test_a_run_whose_first_questions_fail_alike_ends_with_that_error(shell: Shel
     _, err = shell(*broken, "--same-failures", "3", code=1)
     assert "out of order" in err
     out, _ = shell(*broken, "--same-failures", "0", code=3)
-    assert "9 of 9 questions have no answer (9 python)" in out
+    assert "9 of 9 questions have no answer (python: 9)" in out
 
 
 @pytest.mark.slow

@@ -15,13 +15,13 @@ from vqa_engine_cli.display import headlines
         (
             Tally(done=200, failed=3, causes={"image": 2, "out_of_memory": 1}),
             [
-                "3 of 200 questions have no answer (2 image, 1 out_of_memory); "
+                "3 of 200 questions have no answer (image: 2, out_of_memory: 1); "
                 "run the same command to ask them again"
             ],
         ),
         (
             Tally(unasked=1),
-            ["1 of 1 question has no answer (1 not asked); run the same command to ask it again"],
+            ["1 of 1 question has no answer (not asked: 1); run the same command to ask it again"],
         ),
         (Tally(done=9, degraded=1), ["1 question was answered by a cheaper plan"]),
     ],

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.builders import a_distribution
+from tests.builders import a_distribution, a_question
 from tests.cli.test_cli import Shell, shell, site
+from vqa_engine import Failure, Progress, Row
+from vqa_engine.scoring import Scoreboard, metric
 from vqa_engine_cli.excerpt import excerpt
 from vqa_engine_cli.live import Line, observer
 from vqa_engine_cli.main import cli
@@ -251,6 +253,25 @@ def test_reading_many_earlier_answers_is_announced(capsys: pytest.CaptureFixture
     seen.resuming("a_model", 500)
     seen.resuming("b_model", 107_177)
     assert capsys.readouterr().err == "b_model: reading 107,177 earlier answers\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("question 1 (q.csv:2): image a.png: it is empty", "one: question 1 (q.csv:2): image"),
+        ("question 1: image a.png: it is empty", "one: question 1: image"),
+        ("the program failed", "one: question 1: the program"),
+    ],
+)
+def test_a_failed_question_is_named_once(
+    message: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = Failure(cause="image", message=message, attempts=())
+    row = Row(adapter="one", question=a_question(1), failure=failure)
+    board = Scoreboard(metric("exact"))
+    counts = Progress(done=1, total=2, resumed=0, failed=1, degraded=0, board=board)
+    observer().answered(row, counts)
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_help_groups_its_options_and_shows_plain_bounds() -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from tests.builders import a_question, png, questions
@@ -20,6 +21,7 @@ from tests.fakes import First, Raising, Scoring, Second
 from vqa_engine import Answer, Engine, GenerationPlan, Question, RunResult, open_run
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.scoring.formats import formatted
+from vqa_engine_cli.main import cli
 from vqa_engine_cli.pictures import inline
 
 pytestmark = pytest.mark.slow
@@ -95,6 +97,21 @@ def test_export_has_picture_prompt_score_and_filters(shell: Shell, result: RunRe
     rows = list(csv.DictReader(io.StringIO(out)))
     assert rows[0]["answer"] == "yes"
     assert rows[1]["error"] == "ValueError: odd questions are beyond me"
+
+
+def test_a_file_s_name_says_that_it_is_a_spreadsheet(
+    shell: Shell, result: RunResult, tmp_path: Path
+) -> None:
+    shell("export", str(result.directory), "-o", str(tmp_path / "answers.csv"))
+    assert (tmp_path / "answers.csv").read_text().startswith("adapter,question_id,")
+    refused = CliRunner().invoke(cli, ["export", str(result.directory), "-o", "answers.xlsx"])
+    assert refused.exit_code == 2
+    assert "answers.xlsx cannot be written; spreadsheets open a .csv file." in refused.output
+
+
+def test_show_says_when_no_question_is_like_that(shell: Shell, result: RunResult) -> None:
+    out, err = shell("show", str(result.directory), "--failed", "--adapter", "second")
+    assert (out, err) == ("", f"{result.directory} has no such question.\n")
 
 
 def test_scores_come_in_the_formats_of_papers(result: RunResult) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from tests.builders import png
 from vqa_engine.adapter import Answer, TokenCounts, Trace
 from vqa_engine_cli.display import show_trace
+from vqa_engine_cli.main import cli
 
 TRACE = Trace(
     prompt="<image> Who?",
@@ -41,3 +46,11 @@ def test_says_what_is_known_and_what_is_not(
 ) -> None:
     show_trace("m", answer)
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("prompt", ["one word", "none", "{question} {hint}"])
+def test_a_prompt_that_one_question_cannot_fill_is_refused(prompt: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    said = CliRunner().invoke(cli, ["ask", "--prompt", prompt, str(tmp_path / "a.png"), "Who?"])
+    assert said.exit_code == 2
+    assert f"The prompt {prompt!r} must have {{question}}" in said.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.builders import a_distribution
 from tests.questions.tables.builders import picture
 from vqa_engine_cli.main import cli
 
@@ -89,6 +90,36 @@ def test_own_questions_in_a_tasks_words(tmp_path: Path) -> None:
     said("export", output, "-o", str(tmp_path / "rows.jsonl"))
     row = json.loads((tmp_path / "rows.jsonl").read_text())
     assert (row["question"], row["ground_truths"]) == ("Whose? Briefly.", ["mine"])
+
+
+def test_a_cards_own_data_is_described_by_the_card(tmp_path: Path) -> None:
+    told = said("--task", card(tmp_path), "--images", str(tmp_path), code=2)
+    assert "the card of pets describes its own data" in told
+
+
+ONE_PICTURE = """
+from pathlib import Path
+from tests.fakes import Instant
+class One(Instant):
+    def load(self, model):
+        Path("loaded").touch()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", ["moondream2", "one"])
+def test_a_task_with_more_pictures_than_an_adapter_handles_is_refused_before_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str
+) -> None:
+    site = tmp_path / "site"
+    a_distribution(site, "ones", {"one": "ones:One"}, modules={"ones": ONE_PICTURE})
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.chdir(tmp_path)
+    path = Path(card(tmp_path))
+    path.write_text(CARD.replace('image = "image"', 'images = ["image", "image"]'))
+    told = said("--task", str(path), "-a", adapter, "-o", "run", code=1)
+    assert f"questions with 2 images, and the adapter '{adapter}' handles 1 per question" in told
+    assert not (tmp_path / "loaded").exists()
 
 
 def test_a_card_is_pinned_and_other_data_refused(tmp_path: Path) -> None:

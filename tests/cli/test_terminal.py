@@ -50,10 +50,18 @@ def test_a_style_of_ours_is_obeyed_and_what_it_holds_is_not(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("click.utils.should_strip_ansi", lambda *_given: False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     echo(f"{style(HOSTILE, fg='red')} and {HOSTILE}")
     said = capsys.readouterr().out
     assert said.startswith("\x1b[31m\\u001b[2J")
     assert said.count("\x1b") == 2
+
+
+def test_no_color_means_no_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert style("Error:", fg="red", bold=True) == "Error:"
+    monkeypatch.setenv("NO_COLOR", "")
+    assert style("Error:", fg="red", bold=True) != "Error:"
 
 
 @pytest.mark.parametrize("cell", [HOSTILE, Text(HOSTILE)])

@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from tests.builders import a_distribution
 from tests.environments import ROOT, Environment
-from vqa_engine.doctor import examine
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.probe import PluginReport, report
 from vqa_engine_cli.main import cli
@@ -112,9 +111,10 @@ def test_the_table_fits_and_shows_reason_and_remedy(
 @pytest.mark.slow
 def test_the_doctor_tells_all_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _install(monkeypatch, tmp_path, "binds")
-    result = _invoke("doctor", "--json", "--python", "binds=/no/such/python")
+    others = ("--python", "binds=/no/such/python", "--python", "smolvlm=/bin/sh")
+    result = _invoke("doctor", "--json", *others)
     assert result.exit_code == 3
-    here, there = json.loads(result.stdout)["interpreters"]
+    here, there, shell = json.loads(result.stdout)["interpreters"]
     assert here["interpreter"] == here["machine"]["executable"] == sys.executable
     plugins = {one["name"]: one for one in here["plugins"]}
     assert "set_cache_limit" in plugins.pop("binds")["calls"][0]["error"]
@@ -123,6 +123,7 @@ def test_the_doctor_tells_all_as_json(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "binds" not in here["workers"]
     assert there["workers"] == ["binds"]
     assert "The interpreter /no/such/python of 'binds' cannot be started" in there["failures"][0]
+    assert "/bin/sh" in shell["failures"][0]
 
 
 @pytest.mark.slow
@@ -177,13 +178,6 @@ def test_run_and_doctor_read_python_alike(monkeypatch: pytest.MonkeyPatch) -> No
     result = _invoke("run", "-a", "smolvlm@builtin", "--python", "smolvml=/bin/python")
     assert result.exit_code == 2
     assert "--python names 'smolvml', but the adapters of this run are: smolvlm." in result.stderr
-
-
-@pytest.mark.slow
-def test_an_interpreter_without_vqa_engine_is_named() -> None:
-    (here, there) = examine({"smolvlm": Path("/bin/sh")})
-    assert not here.faulty
-    assert "/bin/sh" in there.failures[0]
 
 
 def _invoke(*arguments: str) -> Result:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import a_distribution, png
 from tests.fakes import Instant, Looking
-from vqa_engine import Engine, MemoryProfile, Question
+from vqa_engine import Engine, MemoryProfile, Question, open_run
 from vqa_engine.errors import AdapterBroken, AdapterInvalid, ConfigurationError
 from vqa_engine.plugins import registry
 
@@ -29,6 +29,22 @@ def test_what_is_no_image_is_one_sentence_at_once(image: Any) -> None:
         pytest.raises(ConfigurationError, match=r"An image is .*; give a path"),
     ):
         engine.ask(image, "?")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [(io.StringIO("x"), "opened as text"), (io.BytesIO(), r"seek\(0\)")]
+)
+def test_an_open_file_that_gives_no_image_is_one_sentence(file: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Question(question_id=1, image=file, text="?")
+
+
+def test_the_accuracy_of_a_run_without_an_answer_is_one_sentence(tmp_path: Path) -> None:
+    with Engine(Instant(), isolation="inline") as engine:
+        engine.run([], tmp_path / "r")
+    result = open_run(tmp_path / "r")
+    with pytest.raises(ConfigurationError, match=r"'instant': nothing was answered yet\."):
+        result.accuracy("instant")
 
 
 def test_an_unknown_isolation_is_one_sentence() -> None:

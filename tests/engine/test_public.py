@@ -31,6 +31,14 @@ def test_importing_the_contract_does_not_import_the_engine() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
+def test_a_worker_imports_nothing_of_the_host() -> None:
+    host = "vqa_engine.worker.process", "vqa_engine.session.host", "vqa_engine.engine", "psutil"
+    code = f"import sys, vqa_engine.worker.child; print({set(host)} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_dir_lists_the_public_names_in_a_fresh_interpreter() -> None:
     code = "import vqa_engine; print(*(set(vqa_engine.__all__) ^ set(dir(vqa_engine))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

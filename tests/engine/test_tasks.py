@@ -14,6 +14,7 @@ from vqa_engine.adapter import Answer, GenerationPlan, ModelFacts, ModelRef, Que
 from vqa_engine.errors import ConfigurationError, QuestionSetError
 from vqa_engine.questions import load_questions
 from vqa_engine.questions.tasks import TaskSet, blinded, find, load_task
+from vqa_engine.runs.comparing import Side, compare_runs
 from vqa_engine.runs.rescoring import score_run
 from vqa_engine.session.resident import Resident
 
@@ -118,16 +119,24 @@ def test_a_set_without_any_of_its_pictures_is_refused_before_a_model_is_loaded(
     assert not plain.asked
 
 
-def test_a_run_is_scored_again_by_its_tasks_metric(tmp_path: Path) -> None:
+def test_a_run_is_scored_again_by_its_tasks_metrics_with_their_figures(tmp_path: Path) -> None:
     pets(tmp_path)
-    text = CARD.replace('["exact"]', '["ocrbench-contains"]')
-    (tmp_path / "pets.toml").write_text(text)
+    metrics = '["ocrbench-contains+points", "exact"]\nby = ["question_type"]'
+    (tmp_path / "pets.toml").write_text(
+        CARD.replace('["exact"]', metrics).replace(
+            "answers =", 'question_type = "answer"\nanswers ='
+        )
+    )
     found = load_task(find.task(str(tmp_path / "pets.toml")))
     with Engine(Echo(), isolation="inline") as engine:
         engine.run(found, tmp_path / "run")
     rescored = score_run(tmp_path / "run")
-    assert [table.metric for table in rescored.scores["echo"]] == ["ocrbench-contains"]
+    first, second = rescored.scores["echo"]
+    assert (first.metric, second.metric) == ("ocrbench-contains", "exact")
+    assert set(first.figures) == {"points", "question_type cat"}
     assert rescored.why == "the run was scored so"
+    side = Side(tmp_path / "run")
+    assert set(compare_runs(side, side).figures) == set(first.figures)
 
 
 def test_an_open_file_is_an_image_and_isolation_has_two_kinds() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from vqa_engine.errors import AdapterNotInstalled
 from vqa_engine.worker.apart import described
+from vqa_engine_adapters.families.family import MANY_IMAGES
 
 
 def test_an_adapter_names_its_options_needs_and_licence() -> None:
@@ -33,6 +34,12 @@ def test_its_checkpoints_in_the_hub_cache_are_listed(
     assert described("smolvlm").cached == ("a/small",)
     assert described("mlx_vlm").cached == ("a/small", "b/other")
     assert described("openai_server").cached is None
+
+
+@pytest.mark.slow
+def test_how_many_images_a_question_may_have_is_the_adapters_or_the_checkpoints() -> None:
+    found = [described(name).images for name in ("moondream2", "smolvlm", "mlx_vlm")]
+    assert found == [1, MANY_IMAGES, None]
 
 
 def test_a_mistyped_adapter_is_corrected() -> None:

@@ -81,13 +81,21 @@ def test_a_row_opened_shows_all_that_is_known_of_it(tab: Tab, tmp_path: Path) ->
     asked = a_varied_question(
         41, image=image, images=(image,), answers=(), choices=("red", "blue"), right=1
     )
-    rows.append(Row(adapter="a", question=asked, answer=Answer(text="red", plan=PLAN)))
+    rows.append(
+        Row(
+            adapter="a",
+            question=asked,
+            answer=Answer(text="red", plan=PLAN, probability=0.451, logprob=-0.25),
+        )
+    )
     run = a_run(tmp_path / "runs" / "run", rows, labels=["a", "b"])
     page = tab.open(write(run).as_uri(), "row=40")
     page.wait_for_function("() => document.querySelector('#opened img')?.naturalWidth === 32")
     assert "32 × 16 pixels" in page.inner_text("#opened")
     assert "not asked" in page.inner_text(".spoken:last-child")
     assert page.inner_text(".truths") == "blue"
+    for word in ("A. red · B. blue", "45.1 % among the choices", "-0.25"):
+        assert word in page.inner_text("#opened")
     assert "2, of which the first is shown" in page.inner_text("#opened")
     degraded = next(
         place for place, row in enumerate(rows[:40]) if row.adapter == "a" and row.answer

@@ -31,5 +31,12 @@ def test_probabilities_are_drawn_without_a_script(tmp_path: Path) -> None:
     assert "90–100 %" in before
 
 
+def test_a_bin_whose_answers_are_all_wrong_is_seen(tmp_path: Path) -> None:
+    wrong = Row(adapter="a", question=a_question(), answer=Answer("blue", probability=0.7))
+    page = write(a_run(tmp_path / "run", [wrong])).read_text()
+    drawing = page.partition('class="reliability"')[2].partition("</svg>")[0]
+    assert 'height="1.00"' in drawing
+
+
 def test_a_run_without_probabilities_has_no_such_part(tmp_path: Path) -> None:
     assert "<h2>Calibration" not in write(a_run(tmp_path / "run", many(4))).read_text()

@@ -21,7 +21,7 @@ def test_a_pair_has_the_difference_that_compare_gives(tmp_path: Path) -> None:
         corpus = collect(runs, metrics(METRICS), lambda _: None)
     (pair,) = pairs(corpus, [0, 1])
     expected = compare_runs(Side(run, "b"), Side(run, "a"), METRICS[0])
-    difference, _ = pair.differences.figure()
+    difference = pair.differences.figure()
     for name in ("value", "low", "high"):
         assert getattr(difference, name) == pytest.approx(getattr(expected.difference, name))
     assert pair.count == expected.count

@@ -76,7 +76,10 @@ def test_a_higher_limit_continues_a_run(tmp_path: Path) -> None:
 
 def test_other_questions_are_another_run(tmp_path: Path) -> None:
     run(tmp_path / "r", Instant())
-    with Engine(Instant(), isolation="inline") as engine, pytest.raises(RunMismatch):
+    with (
+        Engine(Instant(), isolation="inline") as engine,
+        pytest.raises(RunMismatch, match="the questions differ"),
+    ):
         engine.run(questions(9, text="Is it blue?"), tmp_path / "r")
 
 

@@ -55,6 +55,15 @@ def test_images_count_and_not_questions() -> None:
     assert (alone.clusters, shared.clusters) == (120, 12)
 
 
+def test_few_images_can_show_nothing_that_their_interval_hides() -> None:
+    three = compared("nny" * 40, "nyy" * 40, per_image=40)
+    half = three.difference.high - three.difference.value
+    assert half < three.smallest < 100
+    two = compared("nnyy", "yynn", per_image=2)
+    assert two.smallest > 100
+    assert "too few images" in as_text(comparison_table([two]))
+
+
 def test_equal_answers_still_leave_room_for_a_difference() -> None:
     found = compared("y" * 50, "y" * 50)
     assert (found.difference.value, found.p_value) == (0, 1)

@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 import tracemalloc
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -51,6 +51,20 @@ def test_pope_s_figures() -> None:
     table = scored("yes-no-pope", *rows)
     assert table.overall.percent == pytest.approx(60)
     assert values(table) == {"precision": 50, "recall": 50, "F1": 50, "answered yes": 40}
+
+
+def test_pope_s_f1_by_setting() -> None:
+    asked = [("random", "yes", "Yes"), ("random", "no", "Yes"), ("popular", "yes", "Yes")]
+    rows = [
+        (said, yes_no(number, truth, labels={"setting": setting}))
+        for number, (setting, truth, said) in enumerate(asked)
+    ]
+    found = values(scored("yes-no-pope+yes-no:setting", *rows))
+    assert found["F1"] == pytest.approx(80)
+    assert found["mean F1 over setting"] == pytest.approx((200 / 3 + 100) / 2)
+    assert found["F1, setting random"] == pytest.approx(200 / 3)
+    assert found["F1, setting popular"] == 100
+    assert list(values(scored("yes-no-pope+yes-no:nothing", *rows)))[-1] == "answered yes"
 
 
 def test_an_answer_that_is_neither_misses_a_yes() -> None:
@@ -115,6 +129,18 @@ def test_circular_counts_every_order_where_more_than_rotations_are_asked(
     assert values(scored("circular", *rows)).get("incomplete groups (not counted)", 0) == 1 - groups
 
 
+def test_circular_is_counted_for_each_value_of_a_label() -> None:
+    rows = [
+        (said, chosen(number, 0, group=group, labels={"rotation": turn, "kind": kind}))
+        for number, (said, group, turn, kind) in enumerate(
+            [("A", 1, "0", "x"), ("A", 1, "1", "x"), ("A", 2, "0", "y"), ("B", 2, "1", "y")]
+        )
+    ]
+    found = values(scored("circular+circular:kind", *rows))
+    assert (found["circular"], found["rotation 0"]) == (50, 100)
+    assert (found["circular, kind x"], found["circular, kind y"]) == (100, 0)
+
+
 def test_letters_are_counted_and_constants_are_baselines() -> None:
     rows = [("A", chosen(1, 0)), ("A", chosen(2, 1)), ("?", chosen(3, 1))]
     found = values(scored("choice", *rows))
@@ -122,6 +148,11 @@ def test_letters_are_counted_and_constants_are_baselines() -> None:
     assert [found["given A"], found["given B"]] == pytest.approx([200 / 3, 0])
     assert found["baseline: always B"] == pytest.approx(200 / 3)
     assert found["baseline: longest choice"] == 50
+
+
+def test_no_choice_is_the_longest_where_their_texts_are_not_known() -> None:
+    asked = evolve(chosen(1, 0), choices=("A", "B", "C"))
+    assert "baseline: longest choice" not in values(scored("choice", ("A", asked)))
 
 
 def test_hallusion_groups_by_figure_and_by_question() -> None:
@@ -269,6 +300,7 @@ class Failing:
         (ValueError("no such thing"), "question 2: ValueError: no such thing"),
         (Grade(1.5), "gave 1.5, and a score is in 0..1"),
         (Grade(math.nan), "gave nan"),
+        (Grade(cast("Any", "yes")), "gave 'yes', and a score is in 0..1"),
         (0.5, "gave float, not a Grade"),
     ],
 )

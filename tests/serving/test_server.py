@@ -411,7 +411,9 @@ def several(count: int) -> list[dict[str, Any]]:
 
 def test_two_pictures_are_one_too_many(echo: Client) -> None:
     refused = echo.ask(messages=several(2))
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "messages")
+    assert "may have at most 1 picture, and this one has 2" in error["message"]
 
 
 def test_several_pictures_where_the_adapter_handles_them() -> None:

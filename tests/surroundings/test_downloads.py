@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner
 
 from tests.checkpoints.fake_hub import FakeHub
-from tests.questions.tables.builders import DatasetHub
 from tests.questions.tasks.test_hub import hub as datasets
 from tests.questions.tasks.test_hub import task
 from vqa_engine.adapter import ModelRef
@@ -95,7 +94,7 @@ def inside(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "VQA_ENGINE_CACHE"])
 def test_a_tasks_data_on_a_full_disk_continues_once_there_is_room(
     disk: Path,
-    datasets: DatasetHub,
+    datasets: FakeHub,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,

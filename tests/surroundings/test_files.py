@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from tests.question_builders import annotation, asked, vqa_pair
 from tests.runs.test_hostile import another_user
+from vqa_engine.files import replace
 from vqa_engine_cli.main import cli
 
 FORMS = ("json", "jsonl", "csv", "tsv", "xlsx", "parquet")
@@ -61,6 +62,17 @@ def test_what_is_no_regular_file_is_refused_at_once(
     assert "which is a bug" not in said.stderr
     (sentence,) = (line for line in said.stderr.splitlines() if line.startswith("Error: "))
     assert name in sentence or kind == "folder"
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd here")
+def test_a_pipe_without_a_path_is_written_into() -> None:
+    read, write = os.pipe()
+    try:
+        replace(Path(f"/dev/fd/{write}"), [b"an", b"swer"])  # as /dev/stdout is one
+        assert os.read(read, 10) == b"answer"
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 WRITES = (

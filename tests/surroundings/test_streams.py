@@ -40,7 +40,7 @@ def attempts(run: Path, *cases: tuple[Sequence[object], list[str]]) -> list[Said
     """What each command gives, in its surroundings."""
     driver = Path(__file__).with_name("driver.py")
     words = [sys.executable, str(driver), str(run), *map(json.dumps, cases)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=280)
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 

@@ -36,9 +36,15 @@ MODULE = """
             from vqa_engine import Answer
             return Answer(super().answer(question, plan).text)
 
+    class Asked(Good):
+        def load(self, model):
+            if model.options != {"program": "a=b"}:
+                raise RuntimeError("no program")
+            super().load(model)
+
     class Unready(Good):
         def answer(self, question, plan):
-            raise KeyError("weights")  # line 21 of this module
+            raise KeyError("weights")  # line 27 of this module
 """
 
 
@@ -46,7 +52,9 @@ MODULE = """
 def lethal(tmp_path: Path) -> None:
     """An adapter that kills, hangs and fails, installed in a folder."""
     modules = {"lethal_mod": MODULE}
-    points = {name.lower(): f"lethal_mod:{name}" for name in ("Lethal", "Brief", "Unready")}
+    points = {
+        name.lower(): f"lethal_mod:{name}" for name in ("Lethal", "Brief", "Asked", "Unready")
+    }
     a_distribution(tmp_path, "lethal", points, modules=modules)
 
 
@@ -83,9 +91,28 @@ def test_an_answer_that_is_a_text_alone_is_enough(tmp_path: Path) -> None:
 def test_what_a_first_failure_keeps_from_running_is_not_said_not_to_apply(tmp_path: Path) -> None:
     lines = _check(tmp_path, "unready").stdout.splitlines()
     assert "FAILED  answers a plain question" in lines
-    assert any("KeyError: 'weights' at lethal_mod.py:21" in line for line in lines)
+    assert any("KeyError: 'weights' at lethal_mod.py:27" in line for line in lines)
     assert "not run determinism" in lines
     assert "not run until the failed ones pass" in lines[-1]
+
+
+@pytest.mark.slow
+def test_an_adapter_is_checked_with_its_options(tmp_path: Path) -> None:
+    left = "test_answers_a_plain_question"
+    waived = [f"--waive={name}=no" for name in standard_tests(AdapterConformance) - {left}]
+    lines = _check(tmp_path, "asked", "--adapter-option=program=a=b", *waived).stdout.splitlines()
+    assert "ok      answers a plain question" in lines
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_ends_it_in_silence(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = _check(tmp_path, "brief", stdout=write)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_name_that_nobody_offers_is_refused_at_once() -> None:
@@ -100,10 +127,14 @@ def test_a_waiver_wants_its_reason() -> None:
     assert "gives no reason" in result.output
 
 
-def _check(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _check(
+    site: Path, *arguments: str, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own: pytest does not run inside pytest."""
     hidden = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**hidden, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
     code = "from vqa_engine_cli.main import main; main()"
     command = [sys.executable, "-c", code, "check", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )

@@ -42,6 +42,8 @@ def test_it_has_all_that_a_package_needs(package: Path) -> None:
     assert not any(
         "{{" in (package / file).read_text() for file in files - {".github/workflows/test.yml"}
     )
+    commented = [one for one in (package / "README.md").read_text().splitlines() if " # " in one]
+    assert len({one.index("# ") for one in commented}) == 1
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     group = project["entry-points"]["vqa_engine.adapters"]
     assert group == {"far_sight": "vqa_engine_far_sight:FarSight"}

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.torch import checkpoints
+from tests.torch import checkpoints, inside
 from vqa_engine.adapter import BUILTIN, GenerationPlan, ModelRef
 from vqa_engine.testing import AdapterConformance, Capabilities
 from vqa_engine_adapters.torch.generic import Transformers
@@ -32,6 +33,14 @@ QUESTION = "What colour is the kettle?"
 """Its words are in the tiny checkpoints' vocabulary."""
 
 Folder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported(request: pytest.FixtureRequest) -> None:
+    """What `quick_collector` shall pass over is imported before it, in that process only."""
+    if PREFIX in request.config.getini("python_classes"):
+        inside.start()
+        import_module("transformers.generation.utils")  # it imports whatever models do
 
 
 @pytest.fixture(scope="session")

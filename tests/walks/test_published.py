@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.checkpoints import phi3_v
 from tests.checkpoints.fake_hub import FakeHub, serving
 from tests.environments import ROOT
 from tests.questions.tables.builders import packed, parquet_file
+from tests.torch import inside
 from tests.walks.test_commands import PAGES, commands
 from tests.walks.test_walks import PAGES as WALKED
 from vqa_engine import AdapterSpec, Engine, Question
@@ -66,7 +68,7 @@ PUBLISHED = {
 }
 
 BY_TORCH = ("smolvlm", "llava_next", "qwen2_vl")
-"""Checkpoints that transformers writes, in a process of its own; mlx-vlm reads them as well."""
+"""Checkpoints that transformers writes; mlx-vlm reads them as well."""
 
 TEXTVQA = 5_000
 """Its questions: a task with another number of them is refused."""
@@ -178,23 +180,16 @@ class Typist:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(torch_process: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what the hub has."""
     folder = tmp_path_factory.mktemp("published")
-    code = "import sys; from pathlib import Path; from tests.torch.checkpoints import write\n"
-    code += "for kind in sys.argv[2:]: write(Path(sys.argv[1], kind), kind)"
-    subprocess.run(
-        [sys.executable, "-c", code, str(folder), *BY_TORCH],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    for kind in BY_TORCH:
+        torch_process.submit(inside.write, folder / kind, kind).result()
     with phi3_v.small_tower(1):
         phi3_v.write(folder / "phi3_v")
     row = {"image_id": "a", "image": packed(0), "question": "What colour?", "answers": ["red"]}
     rows = [{"question_id": number, **row} for number in range(TEXTVQA)]
-    parquet_file(folder / "textvqa/data/validation-00000-of-00001.parquet", rows)
+    parquet_file(folder / "textvqa/data/validation-00000-of-00001.parquet", rows, TEXTVQA)
     return folder
 
 
@@ -208,8 +203,8 @@ def typist(models: Path) -> Iterator[Typist]:
     (folder / "val2014").mkdir()
     _write_questions(folder / "vqa.jsonl")
     _write_runs(folder / "runs")
-    others = {name: models / folder for name, folder in PUBLISHED.items()}
-    with serving(FakeHub(models / "smolvlm", others=others)) as hub:
+    published = {name: models / folder for name, folder in PUBLISHED.items()}
+    with serving(FakeHub(published)) as hub:
         yield Typist(folder, hub)
 
 

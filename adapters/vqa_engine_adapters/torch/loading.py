@@ -19,6 +19,7 @@ from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.families.family import Family
+from vqa_engine_adapters.importing import uncollected
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
@@ -103,8 +104,9 @@ def require() -> Any:
         BackendError: one of them is not installed, or does not import.
     """
     try:
-        import torch
-        import transformers  # noqa: F401  only to see that it is there
+        with uncollected():
+            import torch
+            import transformers  # noqa: F401  only to see that it is there
     except ImportError as error:
         raise BackendError(
             f"import {error.name}", str(error), "Install it: pip install 'vqa-engine[torch]'"

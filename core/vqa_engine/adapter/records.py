@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Union, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, Union, cast, get_args
 
 from attrs import field, frozen, validators
 
@@ -59,13 +59,24 @@ def as_image(given: str | IO[bytes] | ImageSource) -> ImageSource:
     if isinstance(given, Path | bytes):
         return given
     if hasattr(given, "read"):
-        return given.read()
+        return _content(cast("IO[bytes]", given))
     if not hasattr(given, "getpixel"):  # only a PIL image has it, and PIL is imported elsewhere
         raise ConfigurationError(
             f"An image is {given!r:.60}; give a path, an encoded file's bytes, an open file or a "
             "PIL image (PIL.Image.fromarray makes one of an array)."
         )
     return given
+
+
+def _content(file: IO[bytes]) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise ConfigurationError("An image is a file opened as text; open it with mode 'rb'.")
+    if not content:
+        raise ConfigurationError(
+            "An image is an open file with nothing left to read; call its seek(0) first."
+        )
+    return content
 
 
 def _as_images(given: Iterable[str | IO[bytes] | ImageSource]) -> tuple[ImageSource, ...]:

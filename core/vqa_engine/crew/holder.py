@@ -17,7 +17,6 @@ from vqa_engine.observer import Observer
 from vqa_engine.plugins.resolution import ResolvedAdapter
 from vqa_engine.results import Loaded, MemoryEvent, Note, Reply
 from vqa_engine.runs.account import Account
-from vqa_engine.session.local import LocalSession
 from vqa_engine.session.protocol import Session
 from vqa_engine.worker import WorkerSession
 
@@ -159,6 +158,8 @@ class Holder:
             )
         if self._isolation == "process":
             log.warning("%s lives in this process alone, so it runs inline", adapter.label)
+        from vqa_engine.session.local import LocalSession  # brings what only a worker needs
+
         return LocalSession(
             adapter.make(),
             terms.spec.model,

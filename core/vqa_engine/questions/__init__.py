@@ -20,11 +20,12 @@ from pathlib import Path
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.plugins import entry_points as plugins
 from vqa_engine.plugins.entry_points import Plugin
+from vqa_engine.questions.given import GivenQuestions
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
 from vqa_engine.questions.source import Source
 
-__all__ = ["QuestionSet", "Source", "load_questions"]
+__all__ = ["GivenQuestions", "QuestionSet", "Source", "load_questions"]
 
 FORMS = (
     "'shapes' or 'shapes:seed=3,count=500' (built in), a table (.csv, .tsv, .xlsx, .parquet) with "

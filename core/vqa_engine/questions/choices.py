@@ -20,8 +20,9 @@ from attrs import evolve, field, frozen
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions.ordering import image_keys
-from vqa_engine.questions.question_set import QuestionSet, most_images
+from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import earlier
+from vqa_engine.questions.view import View
 
 Kind = Literal["shuffled", "circular", "all"]
 
@@ -54,13 +55,12 @@ def ordered(questions: QuestionSet, choices: str) -> QuestionSet:
 
 
 @frozen(eq=False)
-class OrderedChoices:
+class OrderedChoices(View):
     """Another set's questions, each asked with its choices in one order or several.
 
     Question 7 in its third order has the id `7@2` and the group 7.
     """
 
-    _of: QuestionSet
     kind: Kind
     seed: int
     _places: array[int] = field(repr=False)
@@ -86,26 +86,8 @@ class OrderedChoices:
             )
         return cls(questions, kind, seed, places, orders)
 
-    @property
-    def name(self) -> str:
-        """The name of the set behind it."""
-        return self._of.name
-
-    @property
-    def max_images(self) -> int:
-        """As the set behind it."""
-        return most_images(self._of)
-
-    @property
-    def names_files(self) -> bool:
-        """As the set behind it."""
-        return bool(getattr(self._of, "names_files", False))
-
     def __len__(self) -> int:
         return len(self._places)
-
-    def __iter__(self) -> Iterator[Question]:
-        return self.at(range(len(self)))
 
     def at(self, places: Iterable[int]) -> Iterator[Question]:
         """The questions at these places (from 0), in the order given."""

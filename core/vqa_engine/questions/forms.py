@@ -137,8 +137,9 @@ def _named(source: Source, header: Iterable[str]) -> Columns:
     if unused:
         more = f" and {len(unused) - SHOWN} more" if len(unused) > SHOWN else ""
         log.warning(
-            "%s: not used: the columns %s%s (--columns PART=COLUMN says what a column is)",
-            *(source.file.name, ", ".join(map(repr, unused[:SHOWN])), more),
+            "%s: not used: the %s %s%s (--columns PART=COLUMN says what a column is)",
+            *(source.file.name, "column" if len(unused) == 1 else "columns"),
+            *(", ".join(map(repr, unused[:SHOWN])), more),
         )
     return columns
 

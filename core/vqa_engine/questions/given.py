@@ -12,13 +12,17 @@ from vqa_engine.questions.question_set import QuestionSet, digest_of
 class GivenQuestions:
     """A question set over `Question` objects, which stay in memory with their images.
 
+    `name` is what messages and reports call it, such as a file's name.
+
     Raises:
         QuestionSetError: two questions have one id.
     """
 
     name = "given"
 
-    def __init__(self, questions: Iterable[Question]) -> None:
+    def __init__(self, questions: Iterable[Question], name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
         self._questions = tuple(questions)
         seen: set[QuestionId] = set()
         for question in self._questions:

@@ -78,10 +78,14 @@ def _report(name: str, count: int, missing: Sequence[Question]) -> None:
     shown = ", ".join(f"{one.image!s} ({one.origin})" for one in missing[:SHOWN])
     more = ", …" if len(missing) > SHOWN else ""
     if len(missing) == count:
-        raise QuestionSetError(
-            f"{name}: none of its {count} images exists: {shown}{more}. "
-            "Give their folder with --images"
+        none = f"none of its {count} images exists" if count > 1 else "its image does not exist"
+        slashes = os.sep == "/" and all("\\" in str(one.image) for one in missing)
+        todo = (
+            "Write their paths with / for \\"
+            if slashes
+            else "Give their folder with --images, or in a task's card as `images` under [data]"
         )
+        raise QuestionSetError(f"{name}: {none}: {shown}{more}. {todo}.")
     log.warning(
         "%s: %d of %d images are missing, and their questions will fail: %s%s",
         *(name, len(missing), count, shown, more),

@@ -205,6 +205,7 @@ def _add_answer(columns: dict[str, Column], place: int, answer: Answer, corpus: 
     columns["plan"].put(place, _plan(answer.plan))
     columns["image_size"].put(place, answer.image_size)
     columns["probability"].put(place, significant(answer.probability))
+    columns["logprob"].put(place, significant(answer.logprob))
     parts = _prompt(corpus, columns["prompt"], answer.prompt, corpus.texts.at(place))
     columns["prompt"].put(place, parts)
     if answer.tokens is not None:

@@ -48,6 +48,7 @@ _FACTS = (
     "prompt",
     "image_size",
     "probability",
+    "logprob",
     "place",
     "degraded",
 )

@@ -40,7 +40,7 @@ class Run:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the metrics it was scored by, where it has noted them."""
+        """What it was scored by, with figures beyond the mean, where it has noted that."""
         return self.manifest.metrics if self.manifest else ()
 
     @property

@@ -146,7 +146,7 @@ def chosen_metrics(run: Run, wanted: Iterable[MetricLike]) -> tuple[tuple[Metric
     if named := metrics(wanted):
         return named, ""
     default = default_metric(row.question for row in run.journal.rows())
-    if not run.metrics or default.metric.name in run.metrics:
+    if run.metrics in ((), (default.metric.name,)):
         return (default.metric,), default.why
     try:
         return metrics(run.metrics, default=True), "the run was scored so"

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from vqa_engine.adapter import Answer, Question
 from vqa_engine.errors import ScoringError
-from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, ratio
+from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, label_of, ratio
 from vqa_engine.scoring.letters import LETTERS, letter_of, read_choice
 from vqa_engine.scoring.metric import Grade, Metric, Rule
 
@@ -90,11 +90,17 @@ class Circular(Sums):
     answered, counts nowhere: a part of a group is easier than the whole. It is complete with as
     many rotations as it has choices, or as choices move: MMBench leaves some of the fourth ones
     where they are ("All above are not right"), in 53 of the 1,176 questions of its first file.
+    With a label (`circular:category`) the share for each of its values.
     """
 
+    label: str | None = None
+
     def add(self, tally: Tally, question: Question, grade: Grade) -> None:
-        """As `Aggregate.add`."""
-        group = tally.setdefault(_group(question), _Group(question.choices))
+        """As `Aggregate.add`; a question without the label has no part."""
+        value = "" if self.label is None else label_of(question, self.label)
+        if value is None:
+            return
+        group = tally.setdefault(_group(question), _Group(question.choices, value))
         group.grades[question.labels.get(ROTATION, str(len(group.grades)))] = grade.value
         pairs = zip(group.choices, question.choices, strict=False)
         group.moved.update(place for place, (one, other) in enumerate(pairs) if one != other)
@@ -106,29 +112,38 @@ class Circular(Sums):
             if not group.complete:
                 count(counts, "cut")
                 continue
-            count(counts, "groups")
-            count(counts, "all", all(value == 1 for value in group.grades.values()))
+            right = all(grade == 1 for grade in group.grades.values())
+            count(counts, f"groups {group.value}")
+            count(counts, f"all {group.value}", right)
             count(counts, "first", group.grades.get("0", 0.0))
         return counts
 
     def figures(self, counts: Counts) -> dict[str, float]:
         """As `Aggregate.figures`."""
-        groups = counts.get("groups", 0)
+        if self.label is not None:
+            begun = sorted(name for name in counts if name.startswith("groups "))
+            values = [name.removeprefix("groups ") for name in begun]
+            return known({f"circular, {self.label} {one}": _share(counts, one) for one in values})
         shown = known(
             {
-                "circular": ratio(counts.get("all", 0), groups),
-                "rotation 0": ratio(counts.get("first", 0), groups),
+                "circular": _share(counts, ""),
+                "rotation 0": ratio(counts.get("first", 0), counts.get("groups ", 0)),
             }
         )
         cut = counts.get("cut", 0)
         return shown | ({"incomplete groups (not counted)": cut} if cut else {})
 
 
+def _share(counts: Counts, value: str) -> float | None:
+    return ratio(counts.get(f"all {value}", 0), counts.get(f"groups {value}", 0))
+
+
 @frozen
 class _Group:
-    """The choices of its first rotation, the grades of all, and the places that change."""
+    """The choices of its first rotation, its label's value, all grades, and the places moved."""
 
     choices: tuple[str, ...]
+    value: str
     grades: dict[str, float] = field(factory=dict)
     moved: set[int] = field(factory=set)
 
@@ -156,11 +171,14 @@ class Letters(Sums):
         right = right_choice(question)
         if right is None:
             return
-        lengths = [len(text) for text in question.choices]
-        longest = [place for place, length in enumerate(lengths) if length == max(lengths)]
         count(tally, "count")
         count(tally, f"right {letter_of(right)}")
         count(tally, f"given {grade.parsed or 'none'}")
+        if question.choices == tuple(LETTERS[: len(question.choices)]):
+            return  # their texts are in the question's
+        lengths = [len(text) for text in question.choices]
+        longest = [place for place, length in enumerate(lengths) if length == max(lengths)]
+        count(tally, "with texts")
         count(tally, "longest", (right in longest) / len(longest))
 
     def figures(self, counts: Counts) -> dict[str, float]:
@@ -173,5 +191,7 @@ class Letters(Sums):
                 shares[f"{kind} {letter}"] = ratio(counts.get(f"{kind} {letter}", 0), total)
         best = max(LETTERS, key=lambda letter: counts.get(f"right {letter}", 0))
         shares[f"baseline: always {best}"] = ratio(counts.get(f"right {best}", 0), total)
-        shares["baseline: longest choice"] = ratio(counts.get("longest", 0), total)
+        shares["baseline: longest choice"] = ratio(
+            counts.get("longest", 0), counts.get("with texts", 0)
+        )
         return known(shares)

@@ -36,10 +36,11 @@ class Comparison:
     `first_percent`, `second_percent` and `difference` are means and their difference, in per
     cent and percentage points, with the 95 % interval clustered by image. `smallest` is the
     smallest difference that these questions can show: with 95 % confidence, in four
-    experiments of five. `better` and `worse` count the questions with a higher and a lower
-    score; where every score is 0 or 1 these are questions fixed and broken, and `p_value` is
-    that of McNemar's exact test, else None. `figures` are the differences of the metric's
-    other figures. `unpaired` questions were scored for one of the two only.
+    experiments of five; they can show none where it is more than 100. `better` and `worse`
+    count the questions with a higher and a lower score; where every score is 0 or 1 these are
+    questions fixed and broken, and `p_value` is that of McNemar's exact test, else None.
+    `figures` are the differences of the metric's other figures. `unpaired` questions were
+    scored for one of the two only.
     """
 
     first: str
@@ -152,17 +153,30 @@ class Differences:
         """That of McNemar's exact test; None where a score is neither 0 nor 1."""
         return mcnemar(self.better, self.worse) if self._binary else None
 
-    def figure(self) -> tuple[Figure, float]:
-        """The mean difference with its interval, and its standard error, all in points.
+    @property
+    def smallest(self) -> float:
+        """The smallest difference that four experiments of five would find, in points.
 
-        Where no question differs, the error is that of a set in which one does.
+        Where it is more than 100 there is none; nan of a single cluster.
         """
-        mean, error = 100 * self._moments.mean, 100 * self._moments.standard_error()
-        if math.isnan(error):
-            return Figure(mean), error
-        error = max(error, 100 / self.count)
-        half = t_quantile(self.clusters - 1) * error
-        return Figure(mean, max(-100.0, mean - half), min(100.0, mean + half)), error
+        return (self._quantile + POWER) * self._error
+
+    def figure(self) -> Figure:
+        """The mean difference with its interval, in points."""
+        mean, half = 100 * self._moments.mean, self._quantile * self._error
+        if math.isnan(half):
+            return Figure(mean)
+        return Figure(mean, max(-100.0, mean - half), min(100.0, mean + half))
+
+    @property
+    def _error(self) -> float:
+        """The standard error, in points: at least that of a set in which one question differs."""
+        error = 100 * self._moments.standard_error()
+        return error if math.isnan(error) else max(error, 100 / self.count)
+
+    @property
+    def _quantile(self) -> float:
+        return t_quantile(self.clusters - 1) if self.clusters > 1 else math.nan
 
 
 @define
@@ -190,7 +204,6 @@ class _Pairs:
 
     def comparison(self, first: str, second: str, unpaired: int) -> Comparison:
         differences = self._differences
-        difference, error = differences.figure()
         return Comparison(
             first=first,
             second=second,
@@ -198,8 +211,8 @@ class _Pairs:
             version=self.metric.version,
             first_percent=100 * self._totals[0] / self.count,
             second_percent=100 * self._totals[1] / self.count,
-            difference=difference,
-            smallest=POWER * error,
+            difference=differences.figure(),
+            smallest=differences.smallest,
             count=self.count,
             clusters=differences.clusters,
             better=differences.better,

@@ -148,7 +148,11 @@ def checked(grade: object) -> Grade:
     """
     if not isinstance(grade, Grade):
         raise TypeError(f"the metric gave {type(grade).__name__}, not a Grade")
-    if not 0 <= grade.value <= 1:
+    try:
+        fits = 0 <= grade.value <= 1
+    except TypeError:  # a text, None
+        fits = False
+    if not fits:
         raise ValueError(f"the metric gave {grade.value!r}, and a score is in 0..1")
     return grade
 

@@ -32,7 +32,7 @@ def metric(wanted: MetricLike, *, default: bool = False) -> Metric:
     checked = tuple(figures(one, default=default) for one in more)
     if take:
         made = _Taking(made, take, extractor(take))
-    return _WithAggregates(made, (*made.aggregates, *more), checked) if more else made
+    return _WithAggregates(made, tuple(more), checked) if more else made
 
 
 def _named(name: str, default: bool) -> Metric:
@@ -50,6 +50,12 @@ def metrics(
         wanted = (wanted,)
     made = {one.name: one for one in (metric(each, default=default) for each in wanted)}
     return tuple(made.values())
+
+
+def written(made: Metric) -> str:
+    """What `metric` makes this one of, its further aggregates included; its name at least."""
+    more = made.more if isinstance(made, _WithAggregates) else ()
+    return "+".join((made.name, *more))
 
 
 def figures(wanted: str, *, paired: bool = False, default: bool = False) -> Figures:
@@ -101,12 +107,12 @@ class _Changed:
 class _WithAggregates(_Changed):
     """A metric with more aggregates than its own; it keeps the processes that were started."""
 
-    _all: tuple[str, ...]
+    more: tuple[str, ...]
     _checked: tuple[Figures, ...] = field(eq=False, repr=False)
 
     @property
     def aggregates(self) -> tuple[str, ...]:
-        return self._all
+        return (*self._of.aggregates, *self.more)
 
 
 @frozen

@@ -61,7 +61,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         shown.add_column(one.second, justify="right", overflow="fold")
     rows: list[tuple[str, Callable[[Comparison], str]]] = [
         ("overall", lambda one: _signed(one.difference)),
-        ("smallest difference these can show", lambda one: _plain(one.smallest)),
+        ("smallest difference these can show", lambda one: _smallest(one.smallest)),
         ("questions", _changes),
         ("McNemar's exact test", _p_value),
         ("questions compared", _questions),
@@ -207,8 +207,10 @@ def _signed(figure: Figure | None) -> str:
     return f"{figure.value:+.2f}  ({figure.low:+.1f} to {figure.high:+.1f})"
 
 
-def _plain(points: float) -> str:
-    return NONE if math.isnan(points) else f"{points:.2f}"
+def _smallest(points: float) -> str:
+    if math.isnan(points):
+        return NONE
+    return "too few images" if points > 100 else f"{points:.2f}"
 
 
 def _changes(one: Comparison) -> str:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from vqa_engine.adapter import Question
 from vqa_engine.errors import ScoringError
-from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, ratio
+from vqa_engine.scoring.aggregate import Counts, Sums, Tally, count, known, label_of, ratio
 from vqa_engine.scoring.metric import Grade, Metric, Rule, Status, truths
 
 YesNo = Literal["yes", "no"]
@@ -100,23 +100,44 @@ def _read_mme(prediction: str) -> Reading:
 class Binary(Sums):
     """`yes-no`: precision, recall and F1 of yes, and the share of yes among the answers.
 
-    An answer that is neither misses a yes, and is no false alarm.
+    With a label (`yes-no:setting`) the F1 of each of its values, and their mean. An answer
+    that is neither misses a yes, and is no false alarm.
     """
 
+    label: str | None = None
+
     def add(self, tally: Tally, question: Question, grade: Grade) -> None:
-        """As `Aggregate.add`."""
-        count(tally, "all")
-        count(tally, f"{_truth_of(question)}, said {grade.parsed or 'neither'}")
+        """As `Aggregate.add`; a question without the label has no part."""
+        value = "" if self.label is None else label_of(question, self.label)
+        if value is not None:
+            count(tally, f"all {value}")
+            count(tally, f"{_truth_of(question)}, said {grade.parsed or 'neither'} {value}")
 
     def figures(self, counts: Counts) -> dict[str, float]:
         """As `Aggregate.figures`."""
-        hits, alarms = counts.get("yes, said yes", 0), counts.get("no, said yes", 0)
-        missed = counts.get("yes, said no", 0) + counts.get("yes, said neither", 0)
-        return known(
-            {
-                "precision": ratio(hits, hits + alarms),
-                "recall": ratio(hits, hits + missed),
-                "F1": ratio(2 * hits, 2 * hits + alarms + missed),
-                "answered yes": ratio(hits + alarms, counts.get("all", 0)),
-            }
-        )
+        if self.label is None:
+            return _figures(counts, "")
+        values = sorted(name.removeprefix("all ") for name in counts if name.startswith("all "))
+        each = {
+            f"F1, {self.label} {value}": found["F1"]
+            for value in values
+            if "F1" in (found := _figures(counts, value))
+        }
+        mean = {f"mean F1 over {self.label}": sum(each.values()) / len(each)} if each else {}
+        return mean | each
+
+
+def _figures(counts: Counts, value: str) -> dict[str, float]:
+    def of(name: str) -> float:
+        return counts.get(f"{name} {value}", 0)
+
+    hits, alarms = of("yes, said yes"), of("no, said yes")
+    missed = of("yes, said no") + of("yes, said neither")
+    return known(
+        {
+            "precision": ratio(hits, hits + alarms),
+            "recall": ratio(hits, hits + missed),
+            "F1": ratio(2 * hits, 2 * hits + alarms + missed),
+            "answered yes": ratio(hits + alarms, of("all")),
+        }
+    )

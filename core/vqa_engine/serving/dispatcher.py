@@ -80,9 +80,10 @@ class Dispatcher:
         """
         model = self.named(asked.model)
         if len(asked.images) > model.images:
+            pictures = "1 picture" if model.images == 1 else f"{model.images} pictures"
             raise RequestError(
-                f"A question to {model.label!r} may have at most {model.images} pictures, and "
-                f"this one has {len(asked.images)}.",
+                f"A question to {model.label!r} may have at most {pictures}, and this one has "
+                f"{len(asked.images)}.",
                 param="messages",
             )
         if self.waiting >= self._most_waiting:

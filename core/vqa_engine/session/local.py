@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
-from vqa_engine.errors import (
-    EngineBusy,
-    NothingAnswered,
-    QuestionSetError,
-    RunError,
-    TooManyFailures,
-    VqaEngineError,
-    WorkerError,
-)
-from vqa_engine.failures import describe, traced
+from vqa_engine.errors import VqaEngineError, WorkerError
+from vqa_engine.failures import NOT_A_MODELS, describe, traced
 from vqa_engine.memory.policy import MemoryPolicy
 from vqa_engine.results import Loaded, MemoryEvent, Note, Released
 from vqa_engine.session.host import Host, Limits
 from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer
 from vqa_engine.session.resident import Resident
 from vqa_engine.session.wording import said
-
-NOT_A_MODELS = (RunError, QuestionSetError, EngineBusy, NothingAnswered, TooManyFailures)
-"""Errors that concern a whole run, of which no adapter can know."""
 
 
 class LocalSession(Host):

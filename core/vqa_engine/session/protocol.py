@@ -10,6 +10,10 @@ from attrs import frozen
 from vqa_engine.adapter import GenerationPlan, Question, Transfer
 from vqa_engine.results import Cause, Failure, Loaded, MemoryEvent, Released, Reply
 
+WINDOW = 256
+"""Questions that an adapter which answers several together is offered at once: two of the
+largest batches of the torch adapters, so that one can be prepared while another is answered."""
+
 Settled = tuple[Question, Reply]
 """A question and the last word on it."""
 

@@ -44,14 +44,16 @@ from vqa_engine.results import (
 )
 from vqa_engine.session.choosing import choose, is_chosen
 from vqa_engine.session.notes import Notes
-from vqa_engine.session.protocol import Exchange, OnBegun, OnTransfer, worth_another_try
+from vqa_engine.session.protocol import (
+    WINDOW,
+    Exchange,
+    OnBegun,
+    OnTransfer,
+    worth_another_try,
+)
 from vqa_engine.session.wording import as_planned, finished
 
 log = logging.getLogger(__name__)
-
-WINDOW = 256
-"""Questions that an adapter which answers several together is offered at once: two of the
-largest batches of the torch adapters, so that one can be prepared while another is answered."""
 
 
 class Resident:

@@ -76,6 +76,7 @@ def check(
         AdapterNotInstalled: no plugin has this name.
         AdapterClash: two distributions offer it.
         WorkerError: the tests cannot run at all.
+        Exception: what `on_outcome` raised, which ends the tests.
     """
     select(ADAPTERS, adapter)
     outcomes = _Outcomes(on_outcome, longest)
@@ -84,6 +85,10 @@ def check(
         patch.setenv(CAPABILITIES, msgspec.json.encode(capabilities).decode())
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         code = pytest.main(_arguments(longest), plugins=[outcomes])
+    if outcomes.raised:
+        raise outcomes.raised[0]
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or outcomes.error:
         text = outcomes.error or f"pytest ended with exit code {int(code)}"
         last = text.strip().splitlines()[-1]
@@ -109,6 +114,7 @@ class _Outcomes:
     longest: float
     begun: dict[str, float] = field(factory=dict)
     errors: list[str] = field(factory=list)
+    raised: list[Exception] = field(factory=list)
 
     @property
     def error(self) -> str:
@@ -128,7 +134,11 @@ class _Outcomes:
         """One phase of a test ended; setup and teardown count when they are not clean."""
         if report.when in ("setup", "teardown") and report.passed:
             return
-        self.on_outcome(self._outcome(report))
+        try:
+            self.on_outcome(self._outcome(report))
+        except Exception as error:  # noqa: BLE001  pytest would print it as an error of its own
+            self.raised.append(error)
+            pytest.exit("whoever wanted the outcomes wants no more")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """The file with the tests was imported, or not."""

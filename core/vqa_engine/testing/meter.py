@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Self
 
 from vqa_engine.memory.backend import MemoryBackend
@@ -37,12 +36,7 @@ class Meter(AbstractContextManager["Meter"]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Nothing to put back."""
 
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from attrs import NOTHING, Attribute, fields, frozen, has
 
-from vqa_engine.adapter import MemoryProfile, ModelAdapter, default_checkpoint, portable
+from vqa_engine.adapter import (
+    MemoryProfile,
+    ModelAdapter,
+    ModelAware,
+    default_checkpoint,
+    images_per_question,
+    portable,
+)
+from vqa_engine.adapter.crossing import called
 from vqa_engine.files import hub_cache
 from vqa_engine.memory.fit import loaded_profile
 from vqa_engine.plugins.entry_points import ADAPTERS, select
@@ -33,7 +41,8 @@ class Description:
     """An adapter. `about` is what its class says, `notes` what its options class says.
 
     `needs` are the lines of its memory estimate, `cached` the checkpoints in the hub's cache
-    that it runs, None where it does not say which it runs.
+    that it runs, None where it does not say which it runs. `images` is the most images of a
+    question, None where each checkpoint has a number of its own.
     """
 
     name: str
@@ -45,6 +54,7 @@ class Description:
     options: tuple[Option, ...]
     notes: str
     cached: tuple[str, ...] | None
+    images: int | None
 
 
 def describe(adapter: ModelAdapter, name: str) -> Description:
@@ -58,16 +68,19 @@ def describe(adapter: ModelAdapter, name: str) -> Description:
     kind = getattr(adapter, "options", None)
     typed = kind if inspect.isclass(kind) and has(kind) else None
     types = getattr(adapter, "model_types", None)
+    model = default_checkpoint(adapter)[0]
+    varies = model is None and isinstance(adapter, ModelAware)
     return Description(
         name=plugin.name,
         source=plugin.source,
         licence=_licence(plugin.entry_point),
         about=_first(type(adapter)),
-        model=default_checkpoint(adapter)[0],
+        model=model,
         profile=portable(loaded_profile(adapter)),
         options=tuple(map(_option, fields(typed))) if typed else (),
         notes=_notes(typed) if typed else "",
         cached=None if types is None else tuple(_cached(tuple(types))),
+        images=None if varies else called(images_per_question, adapter),
     )
 
 

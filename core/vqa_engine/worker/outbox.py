@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from PIL import Image
 
 from vqa_engine.adapter import GenerationPlan, ImageSource, Question
 from vqa_engine.errors import ImageError
-from vqa_engine.images import open_image
 from vqa_engine.session.wording import said
 from vqa_engine.worker.messages import (
     Ask,
@@ -151,9 +149,9 @@ class Inbox:
 
 def _bytes(image: ImageSource) -> int:
     """Bytes that an image in memory takes."""
-    if isinstance(image, Image.Image):
-        return 3 * image.width * image.height
-    return len(image) if isinstance(image, bytes) else 0
+    if isinstance(image, Path):
+        return 0
+    return len(image) if isinstance(image, bytes) else 3 * image.width * image.height
 
 
 def _further(record: ImageRecord) -> ImageSource:
@@ -165,6 +163,8 @@ def packed(question: Question, serial: int, place: int = 0) -> tuple[ImageRecord
     image = question.all_images[place]
     if isinstance(image, bytes):
         return BytesImage(serial, image), BytesImage(serial)
+    from vqa_engine.images import open_image  # brings Pillow
+
     pixels = open_image(question, place)
     return PixelImage(serial, pixels.size, pixels.tobytes()), PixelImage(serial, pixels.size)
 
@@ -173,6 +173,8 @@ def unpacked(record: BytesImage | PixelImage) -> ImageSource:
     """The image in memory that a record holds."""
     if isinstance(record, BytesImage):
         return record.data
+    from PIL import Image
+
     return Image.frombytes("RGB", record.size, record.data)
 
 

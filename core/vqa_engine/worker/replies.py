@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from vqa_engine.adapter.crossing import said
 from vqa_engine.results import Failure, Loaded, Released, Reply
-from vqa_engine.session.protocol import Exchange
-from vqa_engine.session.resident import WINDOW
+from vqa_engine.session.protocol import WINDOW, Exchange
 from vqa_engine.worker.messages import (
     Ask,
     Found,

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vqa_engine.errors import VqaEngineError, WorkerError
-from vqa_engine.failures import describe, traced
+from vqa_engine.failures import NOT_A_MODELS, describe, traced
 from vqa_engine.results import Note
-from vqa_engine.session.local import NOT_A_MODELS
 from vqa_engine.worker.messages import Refused
 
 

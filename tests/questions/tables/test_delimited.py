@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,28 @@ def test_missing_pictures_are_found_before_a_model_is(
     check_images(load_questions(path))
     assert "1 of 2 images are missing" in caplog.text
     assert "no.png (a.csv:3)" in caplog.text
-    with pytest.raises(QuestionSetError, match=r"none of its 1 images exists: .*--images"):
+    with pytest.raises(QuestionSetError, match=r"its image does not exist: .*--images"):
         check_images(load_questions(table(tmp_path, "image,question\nno.png,a\n")))
+
+
+@pytest.mark.skipif(os.sep != "/", reason="a backslash separates folders here")
+def test_paths_of_windows_are_known_for_what_they_are(tmp_path: Path) -> None:
+    path = table(tmp_path, "image;question\npictures\\a.png;a\npictures\\b.png;a\n")
+    with pytest.raises(QuestionSetError, match=r"none of its 2 images exists: .* with / for"):
+        check_images(load_questions(path))
+
+
+def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
+    path = table(tmp_path, "Bild;Frage;Antwort\ncat.png;was?;Katze\n")
+    wanted = "--columns image=COLUMN --columns question=COLUMN"
+    with pytest.raises(ConfigurationError, match=wanted):
+        load_questions(path)
+
+
+def test_choices_that_are_one_text_are_answered_with_how_to_write_them(tmp_path: Path) -> None:
+    path = table(tmp_path, "image;question;choices;answer\ncat.png;?;red, blue;red\n")
+    with pytest.raises(QuestionSetError, match=r"in columns A, B, … or as a list: \[\"red\""):
+        list(load_questions(path))
 
 
 def test_missing_ground_truths_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -185,6 +206,9 @@ def test_columns_that_say_nothing_are_named(
     path = table(tmp_path, "image,question,answer,notes,a,b,c,d,e\ncat.png,?,cat,,,,,,\n")
     load_questions(path)
     assert "a.csv: not used: the columns 'notes', 'a', 'b', 'c', 'd' and 1 more" in caplog.text
+    caplog.clear()
+    load_questions(table(tmp_path, "image,question,answer,notes\ncat.png,?,cat,\n"))
+    assert "not used: the column 'notes' (" in caplog.text
     caplog.clear()
     load_questions(table(tmp_path, "image,question,answer,category\ncat.png,?,cat,pets\n"))
     assert "not used" not in caplog.text

@@ -105,6 +105,7 @@ def test_other_prompts_are_another_run(tmp_path: Path) -> None:
         ("{question} In", "{question} { In", r"toml: \[prompt.family.smolvlm\] text: "),
         ("{question} In", "{question.x} In", "not a plain name"),
         ('["exact"]', "[]", "names no metric"),
+        ('["hint"]', '["Hint"]', "by has 'Hint', which is no label; .*answer_type, hint, "),
         ('image = "image"', "", "needs `image` or `images`"),
     ],
 )

@@ -10,15 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests import fakes
-from tests.questions.tables.builders import (
-    COMMIT,
-    DatasetHub,
-    packed,
-    parquet_file,
-    picture,
-    serving,
-    use,
-)
+from tests.checkpoints.fake_hub import COMMIT, FakeHub, serving, use
+from tests.questions.tables.builders import packed, parquet_file, picture
 from vqa_engine import Engine
 from vqa_engine.errors import QuestionSetError
 from vqa_engine.questions.tasks import Task, TaskSet, blinded, find, first, is_here, load_task
@@ -45,7 +38,7 @@ metrics = ["exact"]
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub with one data set of two files, under its old id and its new one."""
     folder = tmp_path / "served"
     for part in range(2):
@@ -55,8 +48,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]
         ]
         parquet_file(folder / f"data/val-0000{part}-of-00002.parquet", rows)
     parquet_file(folder / "data/train-00000-of-00001.parquet", [{"question": "no"}])
-    with serving(DatasetHub({"owner/new": folder, "owner/old": folder})) as hub:
-        use(hub, tmp_path / "hub-cache", monkeypatch)
+    with serving(
+        FakeHub(dict.fromkeys(("datasets/owner/new", "datasets/owner/old"), folder))
+    ) as hub:
+        use(hub.url, tmp_path / "hub-cache", monkeypatch)
         yield hub
 
 
@@ -71,7 +66,7 @@ def loaded(tmp_path: Path) -> TaskSet:
     return load_task(task(tmp_path))
 
 
-def test_files_are_read_in_order_with_their_pictures(tmp_path: Path, hub: DatasetHub) -> None:
+def test_files_are_read_in_order_with_their_pictures(tmp_path: Path, hub: FakeHub) -> None:
     found = list(loaded(tmp_path))
     assert [one.text for one in found] == [
         "q00",
@@ -90,7 +85,7 @@ def test_files_are_read_in_order_with_their_pictures(tmp_path: Path, hub: Datase
     ]
 
 
-def test_only_the_files_of_the_split_are_downloaded(tmp_path: Path, hub: DatasetHub) -> None:
+def test_only_the_files_of_the_split_are_downloaded(tmp_path: Path, hub: FakeHub) -> None:
     assert not is_here(task(tmp_path))
     loaded(tmp_path)
     assert is_here(task(tmp_path))
@@ -98,15 +93,15 @@ def test_only_the_files_of_the_split_are_downloaded(tmp_path: Path, hub: Dataset
     assert any(COMMIT in call for call in hub.calls)
 
 
-def test_what_is_complete_is_used_without_the_hub(tmp_path: Path, hub: DatasetHub) -> None:
+def test_what_is_complete_is_used_without_the_hub(tmp_path: Path, hub: FakeHub) -> None:
     first = loaded(tmp_path).digest()
     hub.calls.clear()
-    hub.datasets.clear()
+    hub.repositories.clear()
     assert loaded(tmp_path).digest() == first
     assert hub.calls == []
 
 
-def test_a_file_that_went_missing_is_downloaded_again(tmp_path: Path, hub: DatasetHub) -> None:
+def test_a_file_that_went_missing_is_downloaded_again(tmp_path: Path, hub: FakeHub) -> None:
     loaded(tmp_path)
     link = next((tmp_path / "hub-cache").rglob("val-00001*"))
     link.resolve().unlink()
@@ -114,14 +109,14 @@ def test_a_file_that_went_missing_is_downloaded_again(tmp_path: Path, hub: Datas
     assert len(loaded(tmp_path)) == 9
 
 
-def test_an_id_that_moved_is_found_under_its_other_name(tmp_path: Path, hub: DatasetHub) -> None:
-    del hub.datasets["owner/new"]
+def test_an_id_that_moved_is_found_under_its_other_name(tmp_path: Path, hub: FakeHub) -> None:
+    del hub.repositories["datasets/owner/new"]
     assert len(loaded(tmp_path)) == 9
 
 
 @pytest.mark.slow
 def test_an_interrupted_download_goes_on_where_it_stopped(
-    tmp_path: Path, hub: DatasetHub, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constants = importlib.import_module("huggingface_hub.constants")
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50)
@@ -134,8 +129,8 @@ def test_an_interrupted_download_goes_on_where_it_stopped(
     assert 100 in hub.offsets
 
 
-def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: DatasetHub) -> None:
-    hub.datasets.clear()
+def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: FakeHub) -> None:
+    hub.repositories.clear()
     with pytest.raises(
         QuestionSetError, match=r"owner/new: the hub has no such data set.*owner/old"
     ):
@@ -143,24 +138,24 @@ def test_what_cannot_be_had_is_one_sentence(tmp_path: Path, hub: DatasetHub) -> 
 
 
 def test_files_that_somebody_put_into_the_hubs_cache_are_used_without_the_hub(
-    tmp_path: Path, hub: DatasetHub, cache: Path
+    tmp_path: Path, hub: FakeHub, cache: Path
 ) -> None:
     one = task(tmp_path, COMMIT)
     digest = load_task(one).digest()
     shutil.rmtree(cache)
-    hub.datasets.clear()
+    hub.repositories.clear()
     assert load_task(one).digest() == digest
     shutil.rmtree(cache)
     assert load_task(one, offline=True).data_commit == f"owner/new@{COMMIT}"
 
 
 def test_a_part_of_a_split_in_the_hubs_cache_is_not_the_split(
-    tmp_path: Path, hub: DatasetHub, cache: Path
+    tmp_path: Path, hub: FakeHub, cache: Path
 ) -> None:
     one = task(tmp_path, COMMIT)
     load_task(one)
     shutil.rmtree(cache)
-    hub.datasets.clear()
+    hub.repositories.clear()
     next((tmp_path / "hub-cache").rglob("val-00001*")).unlink()
     for listing in (tmp_path / "hub-cache").rglob("trees"):  # older clients keep none
         shutil.rmtree(listing)
@@ -169,13 +164,13 @@ def test_a_part_of_a_split_in_the_hubs_cache_is_not_the_split(
         load_task(one)
 
 
-def test_offline_says_that_it_is_not_here(tmp_path: Path, hub: DatasetHub) -> None:
+def test_offline_says_that_it_is_not_here(tmp_path: Path, hub: FakeHub) -> None:
     with pytest.raises(QuestionSetError, match="owner/new is not downloaded yet"):
         load_task(task(tmp_path), offline=True)
     assert hub.calls == []
 
 
-def test_a_pinned_card_names_the_commit_and_the_digest(tmp_path: Path, hub: DatasetHub) -> None:
+def test_a_pinned_card_names_the_commit_and_the_digest(tmp_path: Path, hub: FakeHub) -> None:
     target = tmp_path / "pinned.toml"
     target.write_text(pinned(task(tmp_path), target))
     data = find.task(str(target)).card.data
@@ -188,14 +183,14 @@ def test_a_pinned_card_names_the_commit_and_the_digest(tmp_path: Path, hub: Data
     assert pinned(find.task(str(target)), target) == target.read_text()
 
 
-def test_a_run_notes_the_commit_that_an_unpinned_card_got(tmp_path: Path, hub: DatasetHub) -> None:
+def test_a_run_notes_the_commit_that_an_unpinned_card_got(tmp_path: Path, hub: FakeHub) -> None:
     questions = load_task(task(tmp_path), limit=2)
     with Engine(adapters=[fakes.Instant], isolation="inline") as engine:
         assert engine.manifest(questions).question_data == f"owner/new@{COMMIT}"
         assert engine.manifest(blinded(questions)).question_data == f"owner/new@{COMMIT}"
 
 
-def test_the_size_of_a_download_is_asked_for_once(tmp_path: Path, hub: DatasetHub) -> None:
+def test_the_size_of_a_download_is_asked_for_once(tmp_path: Path, hub: FakeHub) -> None:
     one = task(tmp_path)
     assert size(one) is None
     data = tmp_path / "served" / "data"
@@ -209,8 +204,8 @@ def test_the_size_of_a_download_is_asked_for_once(tmp_path: Path, hub: DatasetHu
     assert size(one) == wanted
 
 
-def test_a_hub_that_cannot_be_asked_for_the_size_is_said(tmp_path: Path, hub: DatasetHub) -> None:
-    hub.datasets.clear()
+def test_a_hub_that_cannot_be_asked_for_the_size_is_said(tmp_path: Path, hub: FakeHub) -> None:
+    hub.repositories.clear()
     with pytest.raises(QuestionSetError, match=r"owner/new: the hub has no such data set"):
         ask_size(task(tmp_path))
 
@@ -224,7 +219,7 @@ def changed(tmp_path: Path) -> None:
     link.resolve().write_bytes(file.read_bytes())
 
 
-def test_the_first_questions_are_the_ones_that_count(tmp_path: Path, hub: DatasetHub) -> None:
+def test_the_first_questions_are_the_ones_that_count(tmp_path: Path, hub: FakeHub) -> None:
     one, digest = task(tmp_path), loaded(tmp_path).data_digest()
     noted = first.known(one, f"owner/new@{COMMIT}")
     assert noted is not None
@@ -237,7 +232,7 @@ def test_the_first_questions_are_the_ones_that_count(tmp_path: Path, hub: Datase
 
 def test_another_version_may_read_other_questions_but_says_so(
     tmp_path: Path,
-    hub: DatasetHub,
+    hub: FakeHub,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -252,7 +247,7 @@ def test_another_version_may_read_other_questions_but_says_so(
 
 
 def test_show_tells_the_size_before_and_the_first_digest_after(
-    tmp_path: Path, hub: DatasetHub
+    tmp_path: Path, hub: FakeHub
 ) -> None:
     show = ["tasks", "show", str(tmp_path / "served.toml")]
     task(tmp_path)
@@ -263,7 +258,7 @@ def test_show_tells_the_size_before_and_the_first_digest_after(
     assert re.search(r"^digest +sha256:[0-9a-f]{64}, as first read on 20", after, re.MULTILINE)
 
 
-def test_a_card_with_a_digest_trusts_nothing_else(tmp_path: Path, hub: DatasetHub) -> None:
+def test_a_card_with_a_digest_trusts_nothing_else(tmp_path: Path, hub: FakeHub) -> None:
     target = tmp_path / "pinned.toml"
     target.write_text(pinned(task(tmp_path), target))
     changed(tmp_path)
@@ -271,7 +266,7 @@ def test_a_card_with_a_digest_trusts_nothing_else(tmp_path: Path, hub: DatasetHu
         load_task(find.task(str(target)))
 
 
-def test_other_data_than_the_pinned_stops(tmp_path: Path, hub: DatasetHub) -> None:
+def test_other_data_than_the_pinned_stops(tmp_path: Path, hub: FakeHub) -> None:
     target = tmp_path / "pinned.toml"
     text = pinned(task(tmp_path), target)
     target.write_text(text.replace('digest = "sha256:', 'digest = "sha256:0'))

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from attrs import evolve
 
-from tests.questions.tables.builders import DatasetHub, packed, parquet_file, serving, use
+from tests.checkpoints.fake_hub import FakeHub, serving, use
+from tests.questions.tables.builders import packed, parquet_file
 from vqa_engine.adapter import Question
 from vqa_engine.questions.question_set import worded
 from vqa_engine.questions.tasks import Task, find, load_task
@@ -40,8 +41,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {**ASKED, "id": "0", "question_id": "1", "answer": "yes", "category": "random",
          "image_source": "COCO_val2014_000000310196"}
     ] * 2,
-    "mme": [{**ASKED, "question_id": "color/1.jpg", "answer": answer, "category": "color"}
-            for answer in ("Yes", "No")],
+    "mme": [{**ASKED, "question_id": f"{kind}/1.jpg", "answer": answer, "category": kind}
+            for kind in ("color", "code_reasoning") for answer in ("Yes", "No")],
     "scienceqa_img": [
         {**ASKED, "choices": ["star", "sun"], "answer": 0, "hint": "", "subject": "natural science",
          "grade": "grade2"}
@@ -163,13 +164,12 @@ def test_every_card_is_downloaded_at_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = {name: of_any_size(find.task(name)) for name in find.names()}
-    hub = DatasetHub(
-        {str(one.card.data.hub): tmp_path / str(one.card.data.hub) for one in tasks.values()}
-    )
+    ids = {str(one.card.data.hub) for one in tasks.values()}
+    hub = FakeHub({f"datasets/{name}": tmp_path / name for name in ids})
     for task in tasks.values():
         write(task, tmp_path / str(task.card.data.hub))
     with serving(hub):
-        use(hub, tmp_path / "hub-cache", monkeypatch)
+        use(hub.url, tmp_path / "hub-cache", monkeypatch)
         for name, task in tasks.items():
             found = load_task(task)
             assert found.data_commit == f"{task.card.data.hub}@{task.card.data.revision}", name

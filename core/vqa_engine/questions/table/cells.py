@@ -131,7 +131,11 @@ def right(value: object, wanted: Cell, choices: Sequence[str]) -> int | None:
         found = readers[reader]()
         if found is not None and 0 <= found < len(choices):
             return found
-    raise QuestionSetError(f"its right choice is {value!r}, and its choices are {list(choices)}")
+    todo = '. Write choices in columns A, B, … or as a list: ["red", "blue"]'
+    raise QuestionSetError(
+        f"its right choice is {value!r}, and its choices are {list(choices)}"
+        + (todo if len(choices) == 1 else "")
+    )
 
 
 def _letter(written: str, count: int) -> int | None:

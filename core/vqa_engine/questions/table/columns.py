@@ -124,12 +124,13 @@ def guessed(known: Iterable[str], given: Mapping[str, str]) -> Columns:
         found["choices"] = letters
     if "choices" in found and "right" not in found and "answers" in found:
         found["right"] = found["answers"]
-    for part in ("image", "question"):
-        if part not in found:
-            raise ConfigurationError(
-                f"No column is the {part}; the columns are {_listed(header)}. "
-                f"Name it with --columns {part}=COLUMN."
-            )
+    missing = [part for part in ("image", "question") if part not in found]
+    if missing:
+        named = " ".join(f"--columns {part}=COLUMN" for part in missing)
+        raise ConfigurationError(
+            f"No column is the {' or the '.join(missing)}; the columns are {_listed(header)}. "
+            f"Name {'it' if len(missing) == 1 else 'them'} with {named}."
+        )
     return Columns(
         **found,  # type: ignore[arg-type]
         labels=_labels(header, found),

@@ -14,6 +14,9 @@ from vqa_engine.errors import ConfigurationError
 from vqa_engine.questions import templates
 from vqa_engine.questions.table.columns import Columns
 
+_LABELS = ("question_type", "answer_type", "rotation")
+"""What scores can be broken down by beside a card's own labels."""
+
 
 class Joined(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Images in files of their own: `key` is the column with the text that names each."""
@@ -138,6 +141,13 @@ def _check(card: Card, source: str) -> None:
         raise ConfigurationError(f"The task card {source}: [columns] needs `image` or `images`.")
     if not card.score.metrics:
         raise ConfigurationError(f"The task card {source}: [score] names no metric.")
+    labels = {*card.columns.labels, *_LABELS}
+    for name in card.score.by:
+        if name not in labels:
+            raise ConfigurationError(
+                f"The task card {source}: [score] by has {name!r}, which is no label; the labels "
+                f"are {', '.join(sorted(labels))}."
+            )
 
 
 def _check_wording(card: Card, place: str, wording: Wording) -> None:

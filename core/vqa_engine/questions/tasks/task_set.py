@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import evolve, frozen
@@ -16,15 +16,13 @@ from vqa_engine.questions import templates
 from vqa_engine.questions.choices import OrderedChoices, ordered
 from vqa_engine.questions.question_set import QuestionSet
 from vqa_engine.questions.selection import select
-from vqa_engine.questions.table.delimited import Delimited
-from vqa_engine.questions.table.json_items import Items
-from vqa_engine.questions.table.parquet import ImageTable, Parquet
-from vqa_engine.questions.table.sheet import Sheet
-from vqa_engine.questions.table.table_set import Table, TableSet
 from vqa_engine.questions.tasks import first, hub
 from vqa_engine.questions.tasks.card import Data, Task, Wording
 from vqa_engine.questions.tasks.wording import NONE, WordedView, template_of, worded, wording_of
 from vqa_engine.questions.view import View
+
+if TYPE_CHECKING:
+    from vqa_engine.questions.table.table_set import Table, TableSet
 
 
 @frozen(eq=False)
@@ -161,10 +159,14 @@ def _check_movable(task: Task) -> None:
     Raises:
         ConfigurationError: it does not.
     """
-    prompt = task.card.prompt
+    prompt, columns = task.card.prompt, task.card.columns
+    if columns.choices is None and columns.inside is None:
+        raise ConfigurationError(
+            f"The questions of {task.name} have no choices; ask it with --choices given."
+        )
     texts = [one for word in (prompt, *prompt.family.values()) for one in (word.choice, word.text)]
     listed = any(text and "options" in templates.names(text) for text in texts)
-    if task.card.columns.inside is not None or not listed:
+    if columns.inside is not None or not listed:
         raise ConfigurationError(
             f"The options of {task.name} are inside its questions and cannot be moved; "
             "ask it with --choices given."
@@ -222,6 +224,8 @@ def data_of(task: Task, *, offline: bool = False) -> TableSet:
     Raises:
         QuestionSetError: as `load_task`.
     """
+    from vqa_engine.questions.table.table_set import TableSet
+
     data = task.card.data
     root = task.folder / data.images if data.images else task.folder
     table = _table(task, offline=offline)
@@ -231,6 +235,8 @@ def data_of(task: Task, *, offline: bool = False) -> TableSet:
 
 
 def _table(task: Task, *, offline: bool) -> Table:
+    from vqa_engine.questions.table.parquet import ImageTable, Parquet
+
     data = task.card.data
     if data.hub is not None:
         folder = hub.folder(data.hub, data.also, data.revision, patterns(data), offline=offline)
@@ -248,6 +254,10 @@ def _table(task: Task, *, offline: bool) -> Table:
 
 
 def _single(task: Task, files: list[Path]) -> Table:
+    from vqa_engine.questions.table.delimited import Delimited
+    from vqa_engine.questions.table.json_items import Items
+    from vqa_engine.questions.table.sheet import Sheet
+
     readers: Mapping[str, Any] = {
         ".csv": Delimited.open,
         ".tsv": Delimited.open,

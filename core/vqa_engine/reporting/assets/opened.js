@@ -31,6 +31,16 @@ function seen(place, who) {
   return sides ? `${count(sides[0])} × ${count(sides[1])} pixels as the model got it` : "";
 }
 
+function sure(place, who) { // of the option that was chosen by likelihood
+  const value = of(who, "probability").at(place);
+  return value === null ? "" : `${percent(value)} among the choices`;
+}
+
+function likely(place, who) {
+  const value = of(who, "logprob").at(place);
+  return value === null ? "" : String(value);
+}
+
 function folded(title, text, open) { // a long text behind its title
   const made = element("details");
   made.append(element("summary", "", title), free("pre", "", text));
@@ -75,6 +85,7 @@ function spoken(place, who) {
   made.append(facts([
     ["cause", (of(who, "cause").at(place) || "").replaceAll("_", " ")],
     ...scores.map(([name, value]) => [name, percent(value)]),
+    ["probability", sure(place, who)], ["log-probability", likely(place, who)],
     ["picture", seen(place, who)], ["tokens", tokens(place, who)], ["time", times(place, who)], ["memory", memory(place, who)],
     ["finished by", of(who, "finish").at(place)], ["plan", of(who, "plan").at(place)], ["place", of(who, "place").at(place)],
   ]), ...prompt(place, who), ...attempts(place, who));
@@ -122,7 +133,7 @@ function show(place) {
   const choices = JSON.parse(data.columns.choices.at(place) || "[]");
   const text = data.columns.text.at(place), images = data.columns.images.at(place);
   left.append(picture(place), free("h2", text.length > 140 ? "asked long" : "asked", text || "(empty)"), truths(place),
-    facts([["images", images === null ? "" : `${images + 1}, of which the first is shown`], ["choices", choices.join(" · ")], ["types", kinds.join(" · ")], ["question id", String(data.columns.id.at(place))]]));
+    facts([["images", images === null ? "" : `${images + 1}, of which the first is shown`], ["choices", choices.map((choice, at) => `${String.fromCharCode(65 + at)}. ${choice}`).join(" · ")], ["types", kinds.join(" · ")], ["question id", String(data.columns.id.at(place))]]));
   for (const who of everyone()) right.append(spoken(place, who));
   $("opened").replaceChildren(left, right);
   const at = found.indexOf(place);

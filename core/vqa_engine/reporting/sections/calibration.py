@@ -11,6 +11,9 @@ _TITLES = ("probability", "answers", "mean probability", "accuracy", "difference
 _SIDE = 100
 """Of a drawing's own coordinates: per cent in both directions."""
 
+_LEAST = 1.0
+"""Height of a bin's bar, so that one whose answers are all wrong is seen."""
+
 
 def calibration(corpus: Corpus) -> Markup | None:
     """A drawing and a table for each contender whose answers have a probability."""
@@ -36,7 +39,7 @@ def _part(number: int, label: str, made: Calibration) -> Markup:
             "div",
             named(number, label),
             tag("span", figure, class_="figure"),
-            class_="line",
+            class_="heading",
         ),
         tag(
             "div",
@@ -62,7 +65,7 @@ def _drawing(made: Calibration) -> Markup:
 
 
 def _bar(one: Bin) -> Markup:
-    height = _SIDE * one.accuracy
+    height = max(_LEAST, _SIDE * one.accuracy)
     return tag(
         "rect",
         tag("title", f"{one.name}: {100 * one.accuracy:.1f} % of {noun(one.count, 'answer')}"),

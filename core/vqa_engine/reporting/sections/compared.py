@@ -55,7 +55,7 @@ def _pair(pair: Pair, corpus: Corpus) -> Markup:
         tag("li", tag("a", short, href=to), tag("span", f"{count:,}"))
         for short, to, count in zip(said, links, counts, strict=True)
     )
-    difference, _ = pair.differences.figure()
+    difference = pair.differences.figure()
     value = pair.differences.p_value
     return tag(
         "div",
