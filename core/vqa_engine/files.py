@@ -13,8 +13,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -82,8 +83,30 @@ class NotRegular(OSError):
     """It is no regular file; `strerror` says what it is."""
 
 
+_BUFFER = 1 << 17
+"""Bytes that are read at once."""
+
+
+class _AtOnce(FileIO):
+    """A file that raises where reading would have to wait; Python's own gives None."""
+
+    def readinto(self, buffer: Any) -> int:
+        count: int | None = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, "it has nothing to read at present")
+        return count
+
+    def readall(self) -> bytes:
+        content: bytes | None = super().readall()
+        if content is None:
+            raise BlockingIOError(errno.EAGAIN, "it has nothing to read at present")
+        return content
+
+
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, opened to read; links are followed.
+
+    What a file of /proc has only later is not waited for: reading raises a BlockingIOError.
 
     Raises:
         NotRegular: it is a folder, a pipe, a device or a socket.
@@ -94,7 +117,7 @@ def open_regular(path: Path) -> BufferedReader:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:  # a NUL, or half of a surrogate pair
         raise OSError(errno.EINVAL, "its name is not one that a file can have") from error
-    file = open(opened, "rb")  # noqa: PTH123, SIM115  there is no path to a descriptor
+    file: BufferedReader = BufferedReader(_AtOnce(opened), _BUFFER)
     try:
         _check(path, os.fstat(opened).st_mode)
     except BaseException:
@@ -110,9 +133,7 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as `open_regular`; also where it has more than `most` bytes.
     """
     with open_regular(path) as file:
-        content: bytes | None = file.read(most + 1)
-    if content is None:  # what /proc offers waits for news
-        raise BlockingIOError(errno.EAGAIN, "it has nothing to read at present")
+        content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than the {most:,} bytes that are read")
     return content

@@ -41,6 +41,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "device": lambda path: path.symlink_to("/dev/zero"),
     "folder": Path.mkdir,
     "circle": lambda path: path.symlink_to(path.name),
+    "the log of the kernel": lambda path: path.symlink_to("/proc/kmsg"),
     "nothing": lambda _path: None,
 }
 

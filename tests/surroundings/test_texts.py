@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.builders import png
 from tests.questions.tasks.test_cards import CARD
 from tests.surroundings.test_values import refused, scalars
 from vqa_engine.adapter import read_options
@@ -177,3 +178,27 @@ def test_toml_that_no_reader_takes_is_one_sentence(value: str, read: str, tmp_pa
     file.write_text(f"max-tokens = {value}")
     words = ["tasks", "show", str(file)] if read == "a card" else ["run", "--config", str(file)]
     assert str(file) in refused(CliRunner().invoke(cli, words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--system \udcff", "--stop \udcff", "--prompt {question}\udcff"],
+)
+@pytest.mark.parametrize("command", ["run --limit 1", "ask a.png What?"])
+def test_a_text_that_is_not_unicode_is_one_sentence(
+    words: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(png())
+    said = CliRunner().invoke(cli, [*command.split(), *words.split()])
+    assert "not valid Unicode" in refused(said)
+
+
+def test_an_option_that_is_not_unicode_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(
+        cli, ["run", "--limit", "1", "--adapter-option", "instruction=\udcff"]
+    )
+    assert "not valid Unicode" in refused(said)

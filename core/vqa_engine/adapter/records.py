@@ -169,6 +169,17 @@ class Question:
         return (self.image, *self.images)
 
 
+def _encodable(_owner: object, attribute: Any, value: str | tuple[str, ...] | None) -> None:
+    """A validator for texts that no model and no journal could get."""
+    for text in (value,) if isinstance(value, str) else value or ():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                f"The {attribute.name} text {text!r:.100} is not valid Unicode; write it in UTF-8."
+            ) from error
+
+
 @frozen(kw_only=True)
 class GenerationPlan:
     """How one answer is to be generated; the adapter obeys it.
@@ -194,7 +205,7 @@ class GenerationPlan:
     the adapter can give it.
 
     Raises:
-        ConfigurationError: `prompt` has no `{question}`.
+        ConfigurationError: `prompt` has no `{question}`, or a text is not valid Unicode.
     """
 
     max_tokens: int = field(default=32, validator=whole(1))
@@ -208,9 +219,9 @@ class GenerationPlan:
     encoder_batch: int | None = field(default=None, validator=validators.optional(whole(1)))
     rung: int = field(default=0, validator=whole(0))
     trace: bool = False
-    prompt: str | None = field(default=None)
-    system: str | None = None
-    stop: tuple[str, ...] = field(default=(), converter=_as_texts)
+    prompt: str | None = field(default=None, validator=_encodable)
+    system: str | None = field(default=None, validator=_encodable)
+    stop: tuple[str, ...] = field(default=(), converter=_as_texts, validator=_encodable)
     choose: Choose | None = field(
         default=None, validator=validators.optional(validators.in_(get_args(Choose)))
     )

@@ -14,6 +14,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from vqa_engine.adapter import NO_EDGE, GenerationPlan
+from vqa_engine.errors import ConfigurationError
 from vqa_engine.files import hub_cache
 from vqa_engine.plugins.spec import AdapterSpec
 from vqa_engine.results import Loaded
@@ -101,8 +102,19 @@ class Manifest:
         return hashlib.sha256(evolve(self, adapters=adapters).encode()).hexdigest()[:16]
 
     def encode(self) -> bytes:
-        """The manifest as readable JSON, keys in a fixed order."""
-        return msgspec.json.format(msgspec.json.encode(_shown(self), order="sorted"), indent=2)
+        """The manifest as readable JSON, keys in a fixed order.
+
+        Raises:
+            ConfigurationError: a setting is not valid Unicode.
+        """
+        try:
+            data = msgspec.json.encode(_shown(self), order="sorted")
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                f"A setting of this run is not valid Unicode: {error.object!r:.100}; write it in "
+                "UTF-8."
+            ) from error
+        return msgspec.json.format(data, indent=2)
 
 
 def decode(data: bytes) -> Manifest:
