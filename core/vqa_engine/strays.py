@@ -22,7 +22,12 @@ _made: list[str] = []
 
 
 def new_mark() -> str:
-    """A mark that no other process has."""
+    """A mark that no other process has.
+
+    What ends the marked ones is imported now: at the end signals may come in mid-import.
+    """
+    import psutil  # noqa: F401  a worker, which makes no mark, does without
+
     _made.append(uuid.uuid4().hex)
     return _made[-1]
 
@@ -39,7 +44,7 @@ def is_marked() -> bool:
 
 def end_marked(mark: str, seconds: float = 2.0) -> bool:
     """Kill every process with this mark; whether none is left within `seconds`."""
-    import psutil  # a worker, which asks only whether it is marked, does without
+    import psutil
 
     until = monotonic() + seconds
     while left := [one for one in psutil.process_iter() if _is_marked(one, mark)]:

@@ -111,7 +111,7 @@ def _members(group: int) -> list[int]:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return []
-    import psutil  # not before a worker is started: there is time enough while it loads
+    import psutil
 
     return [process.pid for process in psutil.process_iter() if _is_member(process, group)]
 
