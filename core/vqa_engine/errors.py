@@ -38,10 +38,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class VqaEngineError(Exception):
-    """Root of the tree. Catch this to catch everything raised on purpose."""
+    """Root of the tree. Catch this to catch everything raised on purpose.
+
+    An error can be sent to another process, with its text and its facts: one that cannot be
+    rebuilt there breaks a pool of processes, and every call that waits in it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[VqaEngineError], args: tuple[object, ...]) -> VqaEngineError:
+    """An error with this text, whatever its class takes to word one."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigurationError(VqaEngineError):
