@@ -154,7 +154,7 @@ class Commands(DefaultGroup):
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=lambda ctx, _option, asked: asked and _show_version(ctx),
+    callback=lambda ctx, _option, asked: _show_version(ctx) if asked else None,
     help="Show the version and exit.",
 )
 @click.option(
