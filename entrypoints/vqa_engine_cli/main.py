@@ -149,7 +149,14 @@ class Commands(DefaultGroup):
     epilog=EXAMPLES + _EXIT_CODES + "\nMore: vqa-engine docs",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(None, "--version", "-V", package_name="vqa-engine")
+@click.option(
+    *("--version", "-V"),
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _option, asked: _show_version(ctx) if asked else None,
+    help="Show the version and exit.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -195,6 +202,16 @@ def main() -> None:
     except Unwritten as error:
         _show(error, as_json=False)
         sys.exit(_EXIT_ERROR)
+
+
+def _show_version(ctx: click.Context) -> None:
+    """Not click's, which waits for a pipe that is an entry of the path."""
+    from vqa_engine.interpreter import version
+    from vqa_engine.plugins.metadata_files import guard
+
+    guard()
+    echo(f"vqa-engine, version {version() or 'unknown (not installed)'}")
+    ctx.exit()
 
 
 def _check_folder() -> None:

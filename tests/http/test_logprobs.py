@@ -41,6 +41,7 @@ def test_without_being_asked_for_there_are_none() -> None:
     "given",
     [
         *(None, {}, [], {"content": None}, {"content": []}, {"content": [{"logprob": None}]}),
+        *({"content": [{"logprob": odd}]} for odd in (10**400, float("nan"), float("-inf"))),
         *({"content": ["y"]}, {"content": [{"logprob": -1}, {"token": "es"}]}),
     ],
 )

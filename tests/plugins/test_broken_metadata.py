@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
@@ -98,3 +100,11 @@ def test_a_pipe_on_the_path_is_no_zip_file(tmp_path: Path, monkeypatch: pytest.M
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.syspath_prepend(tmp_path / "pipe")
     assert "exact" in plugins.names(plugins.METRICS)
+
+
+def test_the_version_does_not_wait_for_a_pipe_on_the_path(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    command = [sys.executable, "-m", "vqa_engine_cli", "--version"]
+    path = {**os.environ, "PYTHONPATH": str(tmp_path / "pipe")}
+    said = subprocess.run(command, env=path, capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.startswith("vqa-engine, version ")

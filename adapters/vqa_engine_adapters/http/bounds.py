@@ -32,6 +32,7 @@ def bounded_answer(
     Raises:
         TooLarge: it has too many bytes.
         httpx2.TransportError: there was no answer, or it did not come in time.
+        httpx2.DecodingError: it cannot be unpacked.
     """
     import httpx2
 
@@ -44,15 +45,13 @@ def bounded_answer(
             body += piece
             if len(body) > LARGEST:
                 raise TooLarge(f"the answer has more than {LARGEST >> 20} MiB")
-        headers = [
-            pair for pair in response.headers.multi_items() if pair[0] not in _OF_THE_TRANSFER
-        ]
+        headers = [pair for pair in response.headers.raw if pair[0].lower() not in _OF_THE_TRANSFER]
         return httpx2.Response(
             response.status_code, headers=headers, content=bytes(body), request=response.request
         )
 
 
-_OF_THE_TRANSFER = frozenset({"content-encoding", "transfer-encoding", "content-length"})
+_OF_THE_TRANSFER = frozenset({b"content-encoding", b"transfer-encoding", b"content-length"})
 
 
 def without_key(text: str, key: str | None) -> str:

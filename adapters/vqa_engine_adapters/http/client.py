@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import count
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,10 @@ class Client:
             timeout = min(self._options.timeout, left)
         raise AssertionError("count() has no end")
 
+    def quoted(self, text: str) -> str:
+        """The start of what a server says, on one line, without the key: some quote it."""
+        return without_key(" ".join(text[:_LONGEST_SAID].split()), self._key)[:300]
+
     def close(self) -> None:
         """Close all connections, and end the waiting of requests under way."""
         self._closing.set()
@@ -218,7 +223,7 @@ class Client:
             response = bounded_answer(address.http, method, path, content, timeout)
         except httpx2.ReadTimeout:
             return _Fault(f"no answer within {timeout:g} s", away=False)
-        except TooLarge as error:
+        except (TooLarge, httpx2.DecodingError) as error:
             return _Fault(str(error), away=False)
         except httpx2.TransportError as error:
             return _Fault(f"no connection ({type(error).__name__})", away=True)
@@ -255,9 +260,8 @@ class Client:
         return AnswerError(f"The server refuses the request ({reason}).", cause="refused")
 
     def _said(self, response: httpx2.Response) -> str:
-        """The start of an error's text, without the key: some servers quote it."""
-        text = without_key(" ".join(response.text[:_LONGEST_SAID].split()), self._key)
-        return text[:300] or "no text"
+        """The start of an error's text, in UTF-8: the charset that a server names may be none."""
+        return self.quoted(response.content.decode(errors="replace")) or "no text"
 
     def _lost(self, where: str, fault: _Fault, tries: int) -> VqaEngineError:
         """The error for the last fault there was patience for."""
@@ -290,6 +294,8 @@ def _session(url: str, options: Options, key: str | None) -> httpx2.Client:
             base_url=url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx2.Limits(max_connections=options.most_in_flight),
+            # No cookie is kept: one that cannot be sent back would fail all further requests.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # A proxy of the environment cannot reach this machine's own servers.
             trust_env=urlsplit(url).hostname not in _LOOPBACK,
         )
@@ -314,5 +320,5 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -6,7 +6,7 @@ vLLM, SGLang, LM Studio, Ollama, llama.cpp and mlx-vlm's own server all speak it
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -48,6 +48,9 @@ the others waiting for a quarter of the time at most."""
 
 FIRST_PATIENCE = 10.0
 """Seconds to wait for a server when a run begins: by then it is the address that is wrong."""
+
+_NO_LOGPROB = 1e300
+"""Beyond it, infinite or NaN, a number is no log-probability, and no float may hold the sum."""
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +225,8 @@ class OpenAiServer(ModelAdapter):
             subject=_picture(question),
         )
         timings = Timings(prepare=ready - started, decode=perf_counter() - ready)
-        read = self._read(answered.reply, plan, timings, brief=self._brief(question))
+        brief = self._brief(question)
+        read = self._read(answered.reply, plan, timings, client.quoted, brief=brief)
         return evolve(read, server=answered.url, image_size=pictures[0].size)
 
     def _body(
@@ -243,7 +247,15 @@ class OpenAiServer(ModelAdapter):
     def _brief(self, question: Question) -> bool:
         return self._options.instruction is None and not question.worded
 
-    def _read(self, reply: Any, plan: GenerationPlan, timings: Timings, *, brief: bool) -> Answer:
+    def _read(
+        self,
+        reply: Any,
+        plan: GenerationPlan,
+        timings: Timings,
+        quoted: Callable[[str], str],
+        *,
+        brief: bool,
+    ) -> Answer:
         """The answer in a reply; every field but the text may be missing."""
         try:
             choice = reply["choices"][0]
@@ -253,8 +265,8 @@ class OpenAiServer(ModelAdapter):
             raise AnswerError("The server's reply has no message.", cause="reply") from error
         ended = choice.get("finish_reason")
         if not isinstance(text, str):
-            why = message.get("refusal") or f"finish_reason {ended!r}"
-            raise AnswerError(f"The server's reply has no text ({why}).", cause="reply")
+            why = str(message.get("refusal") or f"finish_reason {ended!r}")
+            raise AnswerError(f"The server's reply has no text ({quoted(why)}).", cause="reply")
         return Answer(
             text=FAMILY.clean(text, brief=brief),
             plan=plan,
@@ -297,19 +309,26 @@ def _served(client: Client, url: str, wanted: str | None, patience: float) -> st
             raise
         log.debug("the server lists no models: %s", error)
         return wanted
-    entries = reply.get("data", ()) if isinstance(reply, Mapping) else ()
-    names = [entry["id"] for entry in entries if isinstance(entry, Mapping) and "id" in entry]
+    names = _listed(reply)
     if wanted is not None:
         # Not checked against the names: servers load models by folder or by alias.
         return wanted
     if len(names) == 1:
-        return str(names[0])
+        return names[0]
     raise CheckpointError(
         "(none)",
         (),
-        f"the server offers {', '.join(map(str, names)) or 'no model'}",
+        f"the server offers {client.quoted(', '.join(names)) or 'no model'}",
         "Name one with --model.",
     )
+
+
+def _listed(reply: Any) -> list[str]:
+    """The names in a list of models; half of a surrogate pair is `?`, for no request carries it."""
+    data = reply.get("data") if isinstance(reply, Mapping) else None
+    entries = data if isinstance(data, list) else []
+    ids = (one.get("id") for one in entries if isinstance(one, Mapping))
+    return [one.encode(errors="replace").decode() for one in ids if isinstance(one, str)]
 
 
 def _picture(question: Question) -> object:
@@ -342,5 +361,5 @@ def _logprob(given: Any) -> float | None:
     if not isinstance(tokens, list) or not tokens:
         return None
     each = [one.get("logprob") if isinstance(one, Mapping) else None for one in tokens]
-    known = [float(one) for one in each if isinstance(one, float | int)]
+    known = [float(one) for one in each if isinstance(one, float | int) and abs(one) < _NO_LOGPROB]
     return sum(known) if len(known) == len(each) else None
