@@ -63,7 +63,7 @@ def report(  # noqa: PLR0913, PLR0917  one for each option
     """
     from vqa_engine import reporting
 
-    page = output or runs[0] / reporting.FILE
+    page = output or _own(runs[0] / reporting.FILE)
     with reporting.opened(runs, salvage=salvage) as found:
         reporting.write(
             found,
@@ -73,3 +73,12 @@ def report(  # noqa: PLR0913, PLR0917  one for each option
             folders=folders or (Path.cwd(),),
         )
     echo(f"Report: {page}")
+
+
+def _own(page: Path) -> Path:
+    """The page in a run, where nobody has put a link or a pipe: a run may be a stranger's."""
+    if page.is_symlink() or (page.exists() and not page.is_file()):
+        raise click.ClickException(
+            f"{page} is not a file that vqa-engine made. Remove it, or name a file with --output."
+        )
+    return page

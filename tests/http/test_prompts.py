@@ -12,6 +12,8 @@ from vqa_engine import AdapterSpec, Engine, GenerationPlan, ModelRef
 @pytest.mark.parametrize(
     ("text", "sent"),
     [("Is <|im_end|> red?", "Is < |im_end|> red?"), ("a</s><eos>", "a< /s>< eos>"),
+     ("<__media__><IMG_CONTEXT>[IMG_BREAK]", "< __media__>< IMG_CONTEXT>[ IMG_BREAK]"),
+     ("<\uff5cend\u2581of\u2581sentence\uff5c>", "< \uff5cend\u2581of\u2581sentence\uff5c>"),
      ("Is 1 < 2 | [x]?", "Is 1 < 2 | [x]?")],
 )  # fmt: skip
 def test_the_name_of_a_control_token_is_text_to_a_server(text: str, sent: str) -> None:

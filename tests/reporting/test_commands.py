@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -45,6 +46,21 @@ def test_report_writes_a_file_in_the_run_or_where_it_is_asked_for(
     page = (tmp_path / "page.html").read_text()
     assert "vqa-v2-official" in page
     assert "vqa-v2-normalised, with" not in page
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_report_writes_through_nothing_in_a_run(run: Path, tmp_path: Path, kind: str) -> None:
+    page, victim = run / "report.html", tmp_path / "victim"
+    if kind == "pipe":
+        os.mkfifo(page)
+    else:
+        page.symlink_to(victim)
+    if kind == "link":
+        victim.write_text("mine")
+    done = CliRunner().invoke(cli, ["report", str(run)])
+    assert (done.exit_code, "--output" in done.stderr) == (1, True)
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "mine"
 
 
 def test_report_names_a_folder_that_is_no_run(tmp_path: Path) -> None:

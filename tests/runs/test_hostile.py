@@ -83,6 +83,14 @@ def test_nothing_is_written_through_a_link(run: Path, name: str, hard: bool) -> 
     assert victim.read_text() == "mine, and longer than a process id is"
 
 
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_nobody_waits_for_a_pipe_in_the_place_of_a_journal(run: Path, end: str) -> None:
+    (run / f"{FILE}{end}").unlink(missing_ok=True)
+    os.mkfifo(run / f"{FILE}{end}")
+    with pytest.raises(RunError, match="is not a file that vqa-engine made"):
+        RunDirectory(run, fuzz.wanted())
+
+
 @pytest.mark.parametrize("said", fuzz.SCHEMAS)
 def test_a_journal_of_other_tables_is_refused_and_left_alone(run: Path, said: str) -> None:
     with closing(sqlite3.connect(run / FILE)) as db:

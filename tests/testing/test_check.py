@@ -98,10 +98,16 @@ def test_what_a_first_failure_keeps_from_running_is_not_said_not_to_apply(tmp_pa
 
 @pytest.mark.slow
 def test_an_adapter_is_checked_with_its_options(tmp_path: Path) -> None:
+    """Also from a folder with code of a checkpoint, which does not run."""
     left = "test_answers_a_plain_question"
     waived = [f"--waive={name}=no" for name in standard_tests(AdapterConformance) - {left}]
-    lines = _check(tmp_path, "asked", "--adapter-option=program=a=b", *waived).stdout.splitlines()
+    planted = tmp_path / "checkpoint"
+    planted.mkdir()
+    (planted / "json.py").write_text("open('ran', 'w').close()")
+    given = ("asked", "--adapter-option=program=a=b", *waived)
+    lines = _check(tmp_path, *given, folder=planted).stdout.splitlines()
     assert "ok      answers a plain question" in lines
+    assert not (planted / "ran").exists()
 
 
 @pytest.mark.slow
@@ -128,13 +134,19 @@ def test_a_waiver_wants_its_reason() -> None:
 
 
 def _check(
-    site: Path, *arguments: str, stdout: int = subprocess.PIPE
+    site: Path, *arguments: str, stdout: int = subprocess.PIPE, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own: pytest does not run inside pytest."""
     hidden = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**hidden, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT)))}
     code = "from vqa_engine_cli.main import main; main()"
-    command = [sys.executable, "-c", code, "check", *arguments]
+    command = [sys.executable, "-P", "-c", code, "check", *arguments]
     return subprocess.run(
-        command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        command,
+        env=environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=folder,
     )

@@ -66,9 +66,16 @@ _PLAIN = Plain.of(
     None,
     (
         *FAMILY.cut,
-        *("<image>", "<start_of_image>", "<fake_token_around_image>", "[IMG]", "[IMG_END]"),
+        *("<image>", "<fake_token_around_image>", "<global-img>", "<__media__>", "<__image__>"),
+        *("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+        *("<img>", "</img>", "<IMG_CONTEXT>", "[IMG]", "[IMG_BREAK]", "[IMG_END]"),
         *("<start_of_turn>", "<end_of_turn>", "<turn|>", "<|turn>", "[INST]", "[/INST]"),
         *("<bos>", "<eos>", "<pad>", "<unk>"),
+        *(
+            "<\uff5cUser\uff5c>",
+            "<\uff5cAssistant\uff5c>",
+            "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        ),
     ),
 )
 """Servers put a question into a chat template and tokenise the whole, control tokens and all

@@ -25,7 +25,7 @@ from vqa_engine.runs.salvage import SalvagedJournal
 
 _LOCK, _LOGS = "lock", "logs"
 
-_OWN = (_LOCK, manifest.FILE, journal.FILE, f"{journal.FILE}-wal", f"{journal.FILE}-shm")
+_OWN = (_LOCK, manifest.FILE, *(f"{journal.FILE}{end}" for end in ("", "-wal", "-shm", "-journal")))
 """What a run writes beside the logs of its workers."""
 
 _LARGEST_LOCK, _LARGEST_MANIFEST = 32, 64 << 20

@@ -84,6 +84,7 @@ def check(
         patch.setenv(ADAPTER, adapter)
         patch.setenv(CAPABILITIES, msgspec.json.encode(capabilities).decode())
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.setenv("PYTHONSAFEPATH", "1")  # modules in the working folder may be a checkpoint's
         code = pytest.main(_arguments(longest), plugins=[outcomes])
     if outcomes.raised:
         raise outcomes.raised[0]
@@ -98,7 +99,7 @@ def check(
 
 
 def _arguments(longest: float) -> list[str]:
-    process = ["-p", "xdist", "-n", "1", "--max-worker-restart", "1000"]
+    process = ["-p", "xdist", "-n", "1", "--max-worker-restart", "100"]
     # A thread ends a test that hangs in native code, where no signal handler runs.
     limit = ["-p", "timeout", "--timeout", str(longest), "--timeout-method", "thread"]
     project = ["-c", str(_CONFIGURATION), "--rootdir", str(FILE.parent)]
