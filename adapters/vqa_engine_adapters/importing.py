@@ -15,13 +15,14 @@ def uncollected() -> Iterator[None]:
 
     It would look through them again and again. In a worker, which they outlive, it never does
     later either, so that the collection after a load has only the model to look at: 65 ms of
-    mlx-vlm's second, and more with torch.
+    mlx-vlm's second, and more with torch. So it is for the first import alone: before a later
+    load there may be what is left of a model.
     """
     collects = gc.isenabled()
     gc.disable()
     try:
         yield
-        if is_marked():
+        if is_marked() and not gc.get_freeze_count():
             gc.freeze()
     finally:
         if collects:

@@ -28,13 +28,22 @@ def test_a_collector_that_is_off_stays_off() -> None:
         gc.enable()
 
 
-def test_only_a_worker_never_looks_at_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen: list[bool] = []
-    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+def test_only_a_worker_never_looks_at_them_again_and_at_nothing_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen = gc.get_freeze_count()
     with uncollected():
         pass
-    assert not frozen
+    assert gc.get_freeze_count() == frozen
     monkeypatch.setenv(MARK, "one")
-    with uncollected():
-        pass
-    assert frozen
+    gc.unfreeze()
+    try:
+        with uncollected():
+            pass
+        assert (first := gc.get_freeze_count()) > 0
+        later: list[object] = [[] for _ in range(9)]
+        with uncollected():
+            later.append([])
+        assert gc.get_freeze_count() == first
+    finally:
+        gc.unfreeze()
