@@ -40,6 +40,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.gpu_table import TEXTS
 from tests.checkpoints import llava, phi3_v, smolvlm
 
 from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, ModelRef, Question
@@ -51,13 +52,6 @@ from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.picture import Picture
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
-TEXTS = (
-    "What colour is the kettle?",
-    "How many dogs are there in the image?",
-    "Is the cat left of the kettle?",
-    "What is this?",
-    "Are there two or three white dogs in it?",
-)
 OPTIONS = ("red", "a kettle on the table", "7", "two white dogs")
 VOCABULARY = 49_280
 """SmolVLM's; the tokenizer has to cover it."""

@@ -23,6 +23,9 @@ the context need not be tokenised to know that it is too long."""
 _TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 """Where configurations keep their language model's, unless it is on the first level."""
 
+_MOST = 1e6
+"""A factor beyond it is no factor."""
+
 _REMEDY = "Shorten the text, use fewer or smaller images, or allow fewer tokens for the answer."
 
 
@@ -135,10 +138,6 @@ def _stated(config: Config) -> Iterator[int]:
         trained = _whole(rope.get("original_max_position_embeddings")) or full
         if isinstance(factor, int | float) and 1 < factor < _MOST:
             yield int(trained * factor)
-
-
-_MOST = 1e6
-"""A factor beyond it is no factor."""
 
 
 def _ropes(config: Config) -> Iterator[Mapping[str, Any]]:

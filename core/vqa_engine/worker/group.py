@@ -7,17 +7,14 @@ import signal
 import subprocess
 import weakref
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
+import psutil
 from attrs import field, frozen
 
 from vqa_engine.interpreter import Interpreter
 from vqa_engine.strays import MARK, end_marked, new_mark
 from vqa_engine.worker.log import WorkerLog
 from vqa_engine.worker.wire import Wire, close
-
-if TYPE_CHECKING:
-    import psutil
 
 _CHILD = "vqa_engine.worker.child"
 
@@ -111,14 +108,10 @@ def _members(group: int) -> list[int]:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return []
-    import psutil
-
     return [process.pid for process in psutil.process_iter() if _is_member(process, group)]
 
 
 def _is_member(process: psutil.Process, group: int) -> bool:
-    import psutil
-
     try:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, PermissionError, psutil.Error):
