@@ -3,9 +3,9 @@
     python -m benchmarks.gpu_budgets [--cpu] [--images N]
 
 Phi-3.5-vision's shape in 4 bits on MLX, one question about each of the pictures, 8 tokens:
-without a budget, with `--memory saver`, then with budgets of so much above the weights. The rate is that of the later
-half. With `--cpu` the model is a tiny SmolVLM with tiny budgets, for Phi's tower has a fixed width:
-it shows within a minute that the benchmark works, and no more.
+without a budget, with `--memory saver`, then with budgets of so much above the weights. The rate
+is that of the later half. With `--cpu` the model is a tiny SmolVLM with tiny budgets, for Phi's
+tower has a fixed width: it shows within a minute that the benchmark works, and no more.
 """
 
 from __future__ import annotations
