@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -47,3 +49,26 @@ def test_only_a_worker_never_looks_at_them_again_and_at_nothing_later(
         assert gc.get_freeze_count() == first
     finally:
         gc.unfreeze()
+
+
+LOOKING = """
+import sys
+read = []
+def heard(event, given):
+    if event == "open" and str(given[0]).endswith("configuration_zamba2.py"):
+        read.append(given[0])
+sys.addaudithook(heard)
+from vqa_engine_adapters.importing import import_transformers, models
+import_transformers()
+import transformers
+from transformers.utils.import_utils import define_import_structure
+transformers.AutoProcessor
+assert len(read) == 1, read
+assert models() == define_import_structure(transformers.models.__file__)
+assert len(read) == 2, "a look of its own has to read it again"
+"""
+
+
+@pytest.mark.slow
+def test_transformers_looks_through_its_models_once_and_finds_all() -> None:
+    subprocess.run([sys.executable, "-c", LOOKING], check=True)

@@ -330,6 +330,33 @@ class TestPrefetch:
             smol.answer(evolve(ask(Path("nowhere.png")), question_id=7), PLAN)
         assert caught.value.question_id == 7
 
+    @pytest.mark.parametrize("reuse", [True, False])
+    def test_begins_when_the_device_has_work(
+        self, smol: MlxAdapter, monkeypatch: pytest.MonkeyPatch, *, reuse: bool
+    ) -> None:
+        """Before, it would keep the interpreter from the thread that makes the work."""
+        happened: list[str] = []
+        monkeypatch.setattr(smol._ask().answering.readying, "reuse", reuse)
+
+        def note(owner: type, name: str) -> None:
+            call = getattr(owner, name)
+
+            def noted(*given: object) -> object:
+                made = call(*given)
+                happened.append(name)
+                return made
+
+            monkeypatch.setattr(owner, name, noted)
+
+        note(readying.Readying, "prepare")
+        note(picture_module.Preparation, "prefetch")
+        smol.drop_caches()
+        present = ask(picture())
+        smol.answer_batch((present,), PLAN, ask(turned()))
+        assert happened == ["prepare", "prefetch"]
+        smol.answer_batch((present,), PLAN, ask(turned()))
+        assert happened[2:] == (["prefetch"] if reuse else ["prepare", "prefetch"])
+
     def test_ends_with_the_model(self, checkpoints: Checkpoints) -> None:
         with loaded(checkpoints("smolvlm", "float"), SmolVlm()) as adapter:
             adapter._ask().preparation.prefetch(ask(picture()))

@@ -68,7 +68,7 @@ class Answering:
         """Answer the first of the prompts, and with it those that can go together with it."""
         first, prompt = next(iter(prompts.items()))
         self.together = {first}
-        ready = self.readying.ready(prompt, picture, plan, plan.max_tokens)
+        ready = self._ready(prompt, picture, plan, plan.max_tokens)
         if isinstance(ready, Prepared):
             said = {first: generate(self.loaded, ready, plan)}
         else:
@@ -98,7 +98,7 @@ class Answering:
         """
         first, prompt = next(iter(prompts.items()))
         self.together, plan = {first}, evolve(plan, temperature=0.0)
-        ready = self.readying.ready(prompt, picture, plan, max(map(len, options[first])))
+        ready = self._ready(prompt, picture, plan, max(map(len, options[first])))
         if isinstance(ready, Prepared):
             return {first: self._score_whole(ready, options[first], plan)}
         longest = max(len(one) for each in options.values() for one in each)
@@ -121,6 +121,13 @@ class Answering:
             for suffix, known in zip(suffixes.values(), reused, strict=True)
         ]
         return dict(zip(suffixes, zip(found, counts, strict=True), strict=True))
+
+    def _ready(
+        self, prompt: str, picture: Picture, plan: GenerationPlan, room: int
+    ) -> Ready | Prepared:
+        ready = self.readying.ready(prompt, picture, plan, room)
+        self.readying.meanwhile()  # what was ready already, or is computed in one piece, is next
+        return ready
 
     def _joined(
         self,

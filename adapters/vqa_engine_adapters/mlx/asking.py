@@ -25,7 +25,11 @@ Make = Callable[[Mapping[int, str], Picture, GenerationPlan], Mapping[int, Outco
 
 
 class Asking:
-    """The next image is opened, hashed and cut on a thread while one is asked about."""
+    """The next image is opened, hashed and cut on a thread while one is asked about.
+
+    The thread begins when the device computes: before, it would only keep the interpreter from
+    the thread that has to give the device its work.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,8 @@ class Asking:
     ) -> None:
         self.answering, self._prompt = answering, prompt
         self.preparation = Preparation(order, answering.readying.cut_ahead)
+        self._following: Question | None = None
+        answering.readying.meanwhile = self._prefetch
 
     def size(self, upcoming: Sequence[Question], plan: GenerationPlan) -> int:
         """How many of the first questions are about one image, as far as they go together."""
@@ -104,11 +110,17 @@ class Asking:
                 left = {place: one for place, one in left.items() if place not in outcomes}
         finally:
             self.preparation.clear()
+            self._following = None
         return [_of(question, outcomes[place]) for place, question in enumerate(questions)]
 
     def follow(self, last: Question, following: Question | None) -> None:
-        """Prepare the picture of the question that comes next, unless it is the last one's."""
+        """Have the next question's picture prepared, unless it is the last one's."""
         if following is not None and not _same_image(last, following):
+            self._following = following
+
+    def _prefetch(self) -> None:
+        following, self._following = self._following, None
+        if following is not None:
             self.preparation.prefetch(following)
 
     def _group(

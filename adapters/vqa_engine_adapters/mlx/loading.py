@@ -21,7 +21,7 @@ from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.families.family import Config
-from vqa_engine_adapters.importing import uncollected
+from vqa_engine_adapters.importing import import_transformers, uncollected
 from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.swapping import swapped
 
@@ -165,6 +165,7 @@ def _completed(family: MlxFamily) -> Iterator[None]:
 def _imported() -> Any:
     try:
         with uncollected(), quiet():
+            import_transformers()
             from mlx_vlm import load as load_model
     except Exception as error:  # an import runs code, which may raise anything
         raise BackendError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vqa_engine.adapter import GenerationPlan
@@ -67,8 +67,16 @@ def split(loaded: Loaded, ids: list[int]) -> int:
     return end
 
 
-def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) -> Prefix:
+def compute(
+    loaded: Loaded,
+    prepared: Prepared,
+    end: int,
+    plan: GenerationPlan,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Prefix:
     """The prefix of a prepared prompt, its first `end` ids, ready to be continued.
+
+    `meanwhile` is called once the device encodes the image.
 
     It is always computed by itself, whether it is kept or not: so a first and a later
     question go through the same arithmetic, and their order cannot change an answer.
@@ -85,6 +93,8 @@ def compute(loaded: Loaded, prepared: Prepared, end: int, plan: GenerationPlan) 
     with mx.stream(generation_stream):
         with prepared.encoding():
             embeddings = _embeddings(loaded, prepared, ids)
+            meanwhile()
+            mx.async_eval(embeddings)  # type: ignore[no-untyped-call]  # in its stubs
             positions = int(embeddings.shape[1])
             if positions > (plan.prefill_step or DEFAULT_PREFILL):
                 mx.eval(embeddings)  # all at once they go on into the prefill, with no wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -43,13 +43,15 @@ class Readying:
 
     With `reuse` off, or with a model that does not allow it, each question is computed
     from its first token on. Why a model does not allow it is said once, at info level.
-    `most` are the bytes of the largest image's prefix.
+    `most` are the bytes of the largest image's prefix. `meanwhile` is called when the device
+    has got something to compute.
     """
 
     def __init__(self, loaded: Loaded, family: MlxFamily, *, reuse: bool, most: int) -> None:
         self.prefixes, self.prompts = Prefixes(), Prompts(loaded, family)
         self.reuse, self.context = reuse, loaded.context
         self._loaded, self._most = loaded, most
+        self.meanwhile: Callable[[], None] = lambda: None
         self._short = family.tail is not None
         self._tower = family.tower(loaded.model) if family.tower else None
         self.cutter = (
@@ -210,7 +212,7 @@ class Readying:
         del kept
         self.prefixes.make_room(self._most)
         started = perf_counter()
-        prefix = compute(self._loaded, prepared, end, plan)
+        prefix = compute(self._loaded, prepared, end, plan, self.meanwhile)
         return Ready(key, prefix, ids[end:], 0, prepared.seconds, perf_counter() - started)
 
     def _try(self) -> None:

@@ -19,7 +19,7 @@ from vqa_engine_adapters.checkpoints.harmless import data_of, left_out
 from vqa_engine_adapters.checkpoints.quiet import quiet
 from vqa_engine_adapters.context import Context
 from vqa_engine_adapters.families.family import Family
-from vqa_engine_adapters.importing import uncollected
+from vqa_engine_adapters.importing import import_transformers, uncollected
 from vqa_engine_adapters.torch.device import choose_device, choose_dtype
 from vqa_engine_adapters.torch.options import Options
 from vqa_engine_adapters.torch.stepwise import Batchwise, Stepwise
@@ -106,7 +106,8 @@ def require() -> Any:
     try:
         with uncollected():
             import torch
-            import transformers  # noqa: F401  only to see that it is there
+
+            import_transformers()
     except ImportError as error:
         raise BackendError(
             f"import {error.name}", str(error), "Install it: pip install 'vqa-engine[torch]'"
