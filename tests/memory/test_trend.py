@@ -159,6 +159,16 @@ def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:
     assert estimator.bound(stages(cost, GenerationPlan(prefill_step=1024))) >= 32_000_000
 
 
+def test_a_kv_cache_does_not_grow_with_the_step() -> None:
+    estimator, cost = (
+        Estimator(MemoryProfile(kv_per_token=100_000)),
+        QuestionCost(prompt_tokens=1024),
+    )
+    for _ in range(3):
+        estimator.learn(stages(cost, GenerationPlan(prefill_step=32)), 110_000_000)
+    assert estimator.bound(stages(cost, GenerationPlan(prefill_step=64))) < 150_000_000
+
+
 def test_a_prefill_that_the_encoder_hid_is_bounded_by_all_that_was_needed() -> None:
     estimator = Estimator(MemoryProfile())
     for number in range(20):

@@ -103,6 +103,7 @@ class Estimator:
                 profile.per_tile,
             )
         )
+        self._kv = kv
         self._encoder = Line((tile, 0.0))
         self._prefill = Line((0.0, kv, own, pair, 0.0), free=True)
         self._further: Line | None = None
@@ -129,10 +130,10 @@ class Estimator:
 
         The margin is a share of the prediction or of the mean need so far, whichever is more:
         what wavers is a few buffers more or less, and of a tiny need they are several times it.
-        A step larger than any measured is taken to need as many times more, and so are more
-        tiles at once: with weights that are not negative it cannot need more than that, and
-        what small steps taught says little about the term that dominates large ones, or
-        about a prefill that the encoder's peak has covered.
+        A step larger than any measured is taken to need as many times more beside the KV cache,
+        and so are more tiles at once: with weights that are not negative it cannot need more
+        than that, and what small steps taught says little about the term that dominates large
+        ones, or about a prefill that the encoder's peak has covered.
         """
         need = self._need(question)
         if self.learned:
@@ -145,8 +146,10 @@ class Estimator:
         stretch = question.step / self._most_step
         if stretch > 1.0:
             chunks = tuple(_smaller(question.chunks, stretch))
-            start = min(0.0, self._line(question).weights[0])
-            yield start + stretch * (self._need(evolve(question, chunks=chunks)) - start)
+            fixed = min(0.0, self._line(question).weights[0])
+            fixed += self._kv * max(cached for _, cached, *_ in chunks)
+            need = self._need(evolve(question, chunks=chunks))
+            yield fixed + stretch * max(0.0, need - fixed)
         if question.encoder is not None and question.encoder[0] > self._most_tiles > 0.0:
             many, tiles = question.encoder
             fewer = (self._most_tiles, tiles)

