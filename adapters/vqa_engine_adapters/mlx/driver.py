@@ -239,7 +239,7 @@ class MlxAdapter(Driver):
         described = profile(family, loaded.checkpoint)
         if not loaded.kv_group:
             described = without(described, "kv_bits")
-        strategies = (*small_pieces(described.levers), *described.strategies)
+        strategies = (*small_pieces(family), *described.strategies)
         self._profile = evolve(described, weights=loaded.weights, strategies=strategies)
         most = _image_bytes(self._profile)
         answering = Answering(loaded, family, reuse=given.reuse, batch=given.batch, most=most)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
-from vqa_engine.adapter import CleanupStrategy, Lever
+from vqa_engine.adapter import CleanupStrategy
 from vqa_engine.memory.strategies import EncoderBatch, PrefillStep
+from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.greedy import on_gpu
 
-_SMALL: tuple[tuple[Lever, CleanupStrategy], ...] = (
-    ("prefill_step", PrefillStep(256)),
-    ("encoder_batch", EncoderBatch(1)),
-)
+_SMALL = PrefillStep(256), EncoderBatch(1)
 """Two cores, OpenBLAS, processor time of a question about a new image, all at once against
 these (`benchmarks/image_reuse.py`): LLaVA's five crops 421 and 352 ms, Phi's three 1,690 and
 1,550, SmolVLM's 17 tiles 4,230 and 3,670. 128 and 512 tokens were no faster."""
 
 
-def small_pieces(levers: Container[Lever]) -> tuple[CleanupStrategy, ...]:
-    """What bounds the pieces on a CPU, as far as the model obeys it; on a GPU nothing does.
+def small_pieces(family: MlxFamily) -> tuple[CleanupStrategy, ...]:
+    """What bounds the pieces on a CPU, for a family whose encoder is known; nothing on a GPU.
 
     A GPU has launches to save, and a CPU has caches: scores of attention that fit into them
     are done sooner, and of those that the causal mask hides a small step computes fewer.
+    Other models keep mlx-vlm's step: some let an image's tokens look ahead.
     """
-    return () if on_gpu() else tuple(one for lever, one in _SMALL if lever in levers)
+    return () if on_gpu() or family.tower is None else _SMALL
