@@ -69,6 +69,8 @@ def _of_one(
     adapter: ModelAdapter, model: Path, folder: Path, images: int, tokens: int
 ) -> list[Row]:
     plan, counter, table = GenerationPlan(max_tokens=tokens), MlxCounter(), list[Row]()
+    limits = mx.set_cache_limit(0), mx.set_memory_limit(0)
+    _limited(limits)
     session = LocalSession(adapter, ModelRef(model=str(model)))
     window = session.load().window
     heading(
@@ -77,7 +79,7 @@ def _of_one(
     files = photos(folder, images)
     once, fives = about(files, 1), about(files[: max(2, images // 4)], 5)
     seen: list[list[Reply]] = []
-    ours, plain = through(session, window, plan, seen), plain_loop(adapter, tokens)
+    ours, plain = through(session, window, plan, seen), plain_loop(adapter, tokens, limits)
     # Kernels are compiled when a shape is first met: every length of question, each way.
     extra = photos(folder, 7, start=images)
     for warm in (about(extra[:5], 1), about(extra[5:], 5)):
@@ -111,11 +113,11 @@ def passes(adapter: Any, context: int = 2400) -> str:
     return f"ms of a pass of so many tokens behind {context}: {', '.join(found)}"
 
 
-def plain_loop(adapter: Any, tokens: int) -> Way:
-    """A loop over `mlx_vlm.generate` on the same model."""
+def plain_loop(adapter: Any, tokens: int, limits: tuple[int, int]) -> Way:
+    """A loop over `mlx_vlm.generate` on the same model, with MLX's own `limits`."""
 
     def ask(questions: Sequence[Question]) -> list[Ids]:
-        loaded, said = adapter._ready(), []
+        loaded, said, ours = adapter._ready(), [], _limited(limits)
         for question in questions:
             result = generate(
                 loaded.model,
@@ -127,6 +129,13 @@ def plain_loop(adapter: Any, tokens: int) -> Way:
                 verbose=False,
             )
             said.append(until(loaded.stop, result.token_ids))
+        _limited(ours)
         return said
 
     return ask
+
+
+def _limited(limits: tuple[int, int]) -> tuple[int, int]:
+    """Bound MLX's pool and its live buffers, in bytes; the bounds that there were."""
+    pool, held = limits
+    return mx.set_cache_limit(pool), mx.set_memory_limit(held)

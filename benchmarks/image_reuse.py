@@ -1,25 +1,26 @@
-"""Several questions per image: the driver against mlx-vlm's own loop, and the limit.
+"""Several questions per image: a session against mlx-vlm's own loop, and the limit.
 
-    LD_PRELOAD=libopenblas.so.0 python benchmarks/image_reuse.py [--case NAME]
-        [--images N] [--questions N] [--tokens N] [--choose]
+    LD_PRELOAD=libopenblas.so.0 OPENBLAS_THREAD_TIMEOUT=4 python benchmarks/image_reuse.py
+        [--case NAME] [--images N] [--questions N] [--tokens N] [--choose]
 
 Per image the ways take turns, in one process and on the same loaded model, so what else
-the machine does falls on all of them:
+the machine does falls on all of them. A first picture warms them up and does not count.
 
 - `plain`: `mlx_vlm.generate`, question by question;
-- `reuse`: the adapter's `answer`, question by question, from the undecoded file on;
-- `batched`: the same through `batch_size` and `answer_batch`, as the engine asks;
+- `reuse`: a session that is offered one question at a time, from the undecoded file on;
+- `batched`: a session that is offered what comes next as well, as the engine does: questions
+  about one picture go together, and the next picture is opened and cut meanwhile;
 - `limit`: the arithmetic alone, with everything else made before the clock starts: one
-  encoding (in the same batches, which is faster than at once), one prefill of the prefix,
-  and per question its own tokens and its decoding, one question after the other. What is
-  batched may be quicker.
+  encoding and one prefill of the prefix, in the pieces of `reuse`, and per question its own
+  tokens and its decoding, one question after the other. What is batched may be quicker.
 
 With `--choose` each question has four options, which are scored by letters and by texts, one
 question after the other and together, behind a prefix that is kept already.
 
 The weights are random and float32. The token ids have to be the same in all ways.
 Without `--case` the small cases run; `smolvlm-256m` and `smolvlm-256m-one-tile` have the real
-model's sizes and want a fast BLAS.
+model's sizes and want a fast BLAS. OpenBLAS's threads wait for work by turning in circles, by
+default for so long that processor time counts little else; the timeout ends that.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -44,12 +45,13 @@ from benchmarks.gpu_table import TEXTS
 from tests.checkpoints import llava, phi3_v, smolvlm
 
 from vqa_engine.adapter import Answer, ChoiceScores, GenerationPlan, ModelRef, Question
-from vqa_engine.errors import VqaEngineError
 from vqa_engine.images import open_image
+from vqa_engine.session.local import LocalSession
 from vqa_engine_adapters.mlx.driver import MlxAdapter
 from vqa_engine_adapters.mlx.llava import LlavaMlx
 from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.picture import Picture
+from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 OPTIONS = ("red", "a kettle on the table", "7", "two white dogs")
@@ -167,13 +169,16 @@ def pictures(case: Case, folder: Path, count: int) -> Iterator[Path]:
 class Ways:
     """The ways to ask one loaded model all questions about one picture."""
 
-    def __init__(self, adapter: MlxAdapter, tokens: int, texts: tuple[str, ...]) -> None:
-        self._adapter, self._loaded = adapter, adapter._ready()
-        self._tokens, self._texts = tokens, texts
-        self._plan = GenerationPlan(max_tokens=tokens)
+    def __init__(self, adapter: MlxAdapter, model: Path, tokens: int) -> None:
+        self._adapter, self._tokens = adapter, tokens
+        self._plan, self._pool = GenerationPlan(max_tokens=tokens), _pool(0)
+        _pool(self._pool)
+        self.session = LocalSession(adapter, ModelRef(model=str(model)))
+        self.session.load()
+        self._loaded = adapter._ready()
 
-    def plain(self, questions: list[Question]) -> list[tuple[int, ...]]:
-        """As mlx-vlm is used."""
+    def plain(self, questions: Sequence[Question]) -> list[tuple[int, ...]]:
+        """As mlx-vlm is used, with the pool that MLX keeps by itself."""
         from mlx_vlm import generate
 
         def one(question: Question) -> tuple[int, ...]:
@@ -189,36 +194,50 @@ class Ways:
             ids = tuple(result.token_ids)
             return ids[:-1] if ids and ids[-1] in self._loaded.stop else ids
 
-        return [one(question) for question in questions]
+        ours = _pool(self._pool)
+        said = [one(question) for question in questions]
+        _pool(ours)
+        return said
 
-    def reuse(self, questions: list[Question]) -> list[tuple[int, ...]]:
-        """The adapter, asked one by one."""
-        return [self._adapter.answer(question, self._plan).token_ids for question in questions]
+    def reuse(self, questions: Sequence[Question]) -> list[tuple[int, ...]]:
+        """A session that knows of one question at a time.
 
-    def batched(self, questions: list[Question]) -> list[tuple[int, ...]]:
-        """The adapter as the engine asks it, which has not seen the image yet."""
-        answers: list[Answer | VqaEngineError] = []
-        while upcoming := questions[len(answers) :]:
-            size = self._adapter.batch_size(upcoming, self._plan)
-            answers += self._adapter.answer_batch(upcoming[:size], self._plan, None)
-        return [answer.token_ids for answer in answers if isinstance(answer, Answer)]
+        It gets bytes, so that it is not served what was opened ahead for `batched`.
+        """
+        assert isinstance(questions[0].image, Path)
+        image = questions[0].image.read_bytes()
+        return [self._answered([evolve(one, image=image)])[0].token_ids for one in questions]
 
-    def limit(self, questions: list[Question], times: Times) -> None:
+    def batched(
+        self, questions: Sequence[Question], following: Sequence[Question]
+    ) -> list[tuple[int, ...]]:
+        """A session that knows what follows."""
+        said: list[tuple[int, ...]] = []
+        while left := questions[len(said) :]:
+            said += [one.token_ids for one in self._answered([*left, *following])]
+        return said
+
+    def _answered(self, upcoming: Sequence[Question]) -> list[Answer]:
+        replies = [reply for _, reply in self.session.ask(upcoming, self._plan)]
+        return [reply.answer for reply in replies if reply.answer is not None]
+
+    def limit(self, questions: Sequence[Question], times: Times) -> None:
         """The arithmetic alone."""
         from vqa_engine_adapters.mlx.prefix import split
 
+        plan = self._answered(questions[:1])[0].plan
         readying, image = self._adapter._ask().answering.readying, open_image(questions[0])
         prompts = [self._adapter.prompt(one) for one in questions]
-        all_ids = [readying.prepare(text, Picture(image), self._plan) for text in prompts]
+        all_ids = [readying.prepare(text, Picture(image), plan) for text in prompts]
         end = split(self._loaded, all_ids[0].ids[0].tolist())
         with times.of("limit"):
-            cache, positions = self._prefix(all_ids[0], end)
+            cache, positions = self._prefix(all_ids[0], end, plan)
             for prepared in all_ids:
                 self._finish(cache, prepared.ids[:, end:])
                 for layer in cache:
                     layer.trim(layer.offset - positions)
 
-    def _prefix(self, prepared: Any, end: int) -> tuple[list[Any], int]:
+    def _prefix(self, prepared: Any, end: int, plan: GenerationPlan) -> tuple[list[Any], int]:
         import mlx.core as mx
         from mlx_vlm.models.cache import make_prompt_cache
 
@@ -227,8 +246,11 @@ class Ways:
         ids, mask = prepared.ids[:, :end], prepared.mask[:, :end]
         with prepared.encoding():
             made = model.get_input_embeddings(ids, prepared.pixels, mask=mask, **prepared.rest)
-        model.language_model(ids, inputs_embeds=made.inputs_embeds, cache=cache)
-        mx.eval([layer.state for layer in cache])
+        embeddings = made.inputs_embeds
+        for start, stop in steps(embeddings.shape[1], plan.prefill_step):
+            part = slice(start, stop)
+            model.language_model(ids[:, part], inputs_embeds=embeddings[:, part], cache=cache)
+            mx.eval([layer.state for layer in cache])
         return cache, cache[0].offset
 
     def _finish(self, cache: list[Any], ids: Any) -> None:
@@ -246,24 +268,38 @@ def run(name: str, images: int, count: int, tokens: int) -> None:
     with tempfile.TemporaryDirectory() as at, phi3_v.small_tower(TOWER_LAYERS):
         folder = Path(at)
         adapter = case.adapter()
-        adapter.load(ModelRef(model=str(case.write(folder / "model"))))
-        ways = Ways(adapter, tokens, TEXTS[:count])
-        for file in pictures(case, folder, images):
-            asked = [
-                Question(question_id=n, image=file, text=text)
-                for n, text in enumerate(TEXTS[:count])
-            ]
+        ways = Ways(adapter, case.write(folder / "model"), tokens)
+        warm, *rest = [_about(file, count) for file in pictures(case, folder, images + 1)]
+        ways.plain(warm)
+        ways.reuse(warm)
+        adapter.drop_caches()
+        ways.batched(warm, rest[0])
+        for asked, following in zip(rest, [*rest[1:], []], strict=True):
             with times.of("plain"):
                 expected = ways.plain(asked)
             with times.of("reuse"):
                 single = ways.reuse(asked)
             adapter.drop_caches()
             with times.of("batched"):
-                together = ways.batched(asked)
+                together = ways.batched(asked, following)
             ways.limit(asked, times)
             same = same and single == together == expected
-        adapter.release()
+        ways.session.release()
     _print(name, images * count, times, same)
+
+
+def _pool(limit: int) -> int:
+    """Bound MLX's pool, in bytes; the bound that there was."""
+    import mlx.core as mx
+
+    return int(mx.set_cache_limit(limit))
+
+
+def _about(file: Path, count: int) -> list[Question]:
+    return [
+        Question(question_id=f"{file.stem}-{n}", image=file, text=text)
+        for n, text in enumerate(TEXTS[:count])
+    ]
 
 
 def run_choosing(name: str, images: int, count: int) -> None:

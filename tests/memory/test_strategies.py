@@ -112,8 +112,11 @@ def test_what_runs_ahead_is_held_to_what_a_question_needs_until_release() -> Non
         for question in questions(6):
             governor.plan([question], GenerationPlan())
             answer = adapter.answer(question, GenerationPlan())
+            held = mx.set_memory_limit(1 << 40)
             reading = governor.account(answer)
             peaks[memory.runs_ahead] = (reading and reading.peak) or 0
+            assert (held < 8 * MIB) == memory.runs_ahead
+            assert mx.set_memory_limit(1 << 40) > 8 * MIB  # between questions it is not held
         adapter.release()
         governor.settle()
     assert peaks[True] <= 8 * MIB < peaks[False]

@@ -79,7 +79,8 @@ class TestAgainstTheModel:
         folder, adapter = checkpoints(model_type, width), ADAPTERS[model_type]()
         promised = profile(adapter.family, resolve(adapter.family, ModelRef(model=str(folder))))
         with loaded(folder, adapter):
-            assert adapter.memory_profile() == promised
+            found = adapter.memory_profile()
+        assert evolve(found, strategies=promised.strategies) == promised
 
     def test_kv(self, checkpoints: Checkpoints, model_type: str, width: str) -> None:
         import mlx.core as mx

@@ -33,6 +33,7 @@ from vqa_engine_adapters.mlx.family import MlxFamily
 from vqa_engine_adapters.mlx.loading import Loaded, load, require
 from vqa_engine_adapters.mlx.options import Options
 from vqa_engine_adapters.mlx.picture import Picture
+from vqa_engine_adapters.mlx.pieces import small_pieces
 from vqa_engine_adapters.mlx.pool import sweep
 from vqa_engine_adapters.mlx.tracing import trace
 from vqa_engine_adapters.options import read
@@ -238,7 +239,8 @@ class MlxAdapter(Driver):
         described = profile(family, loaded.checkpoint)
         if not loaded.kv_group:
             described = without(described, "kv_bits")
-        self._profile = evolve(described, weights=loaded.weights)
+        strategies = (*small_pieces(family), *described.strategies)
+        self._profile = evolve(described, weights=loaded.weights, strategies=strategies)
         most = _image_bytes(self._profile)
         answering = Answering(loaded, family, reuse=given.reuse, batch=given.batch, most=most)
         self._asking = Asking(answering, self.prompt, self._order)

@@ -67,6 +67,11 @@ def looks_ahead() -> bool:
     A GPU does. On a CPU there is nothing to hide, and the token after the end would be a pass
     for nothing.
     """
+    return on_gpu()
+
+
+def on_gpu() -> bool:
+    """Whether MLX computes on a GPU, Metal's or CUDA's."""
     import mlx.core as mx
 
     return mx.default_device().type == mx.DeviceType.gpu

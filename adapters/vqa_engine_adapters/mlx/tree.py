@@ -17,7 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine_adapters.mlx.greedy import last_places
+from vqa_engine_adapters.mlx.greedy import last_places, on_gpu
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.mlx.prefix import Unsuited
@@ -66,8 +66,7 @@ def fills(model: Any) -> bool:
     import mlx.core as mx
     from mlx.nn import QuantizedLinear
 
-    gpu = mx.default_device().type == mx.DeviceType.gpu
-    if not (gpu and mx.cuda.is_available()):
+    if not (on_gpu() and mx.cuda.is_available()):
         return False
     return any(isinstance(part, QuantizedLinear) for part in model.layers[0].modules())
 
