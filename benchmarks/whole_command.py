@@ -1,13 +1,14 @@
 """A whole command beside a script around mlx-vlm.
 
-    python -m benchmarks.whole_command [--runs 3] [--without-torch] [--crops]
+    python -m benchmarks.whole_command [--runs 3] [--without-torch] [--crops] [--gpu SHAPE]
 
 Both ask the embedded checkpoint 100 questions, each about a picture of its own, from the start
 of their process to its end: imports, load, pictures, answers. Ours journals and scores them as
 well. The script is what mlx-vlm's README has: load once, then `generate` in a loop, with the
 same prompt as ours. The two take turns, and one round before the first is not counted. With
 `--crops` the model is LLaVA 1.6 on thin layers, with random weights and five crops a picture,
-which is ten times the work and still little beside a model that answers.
+which is ten times the work and still little beside a model that answers. With `--gpu` it is
+one of those of `benchmarks.gpu`, with random weights and photos of 640 by 480.
 
 transformers, which mlx-vlm imports, imports torch where it is installed, and that takes longer
 than all else at the start; our workers do without. `--without-torch` hides it from the script
@@ -24,8 +25,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
+from benchmarks.gpu_table import photos
 from benchmarks.image_reuse import llava_next_five
 from PIL import Image
 
@@ -37,6 +41,12 @@ COLOURS = ("red", "green", "blue", "yellow", "white")
 QUESTION = "What colour is the picture?"
 HIDDEN = "import sys; sys.modules['torch'] = None"
 TOKENS = 16
+LARGE = {
+    "phi": ("phi35_vision", phi_35),
+    "llava": ("llava_mlx", llava_16),
+    "smolvlm": ("smolvlm", smolvlm_256m),
+}
+"""By shape: the adapter, and what writes a checkpoint of the published size."""
 
 SCRIPT = """
 import json, sys
@@ -54,14 +64,20 @@ for line in open(questions):
 """
 
 
-def write(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """The questions, and a picture for each."""
-    lines = []
-    for number in range(count):
-        picture = folder / f"{number}.png"
+def plain(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
+    """Pictures of one colour, of which no two are the same."""
+    pictures = [folder / f"{number}.png" for number in range(count)]
+    for number, picture in enumerate(pictures):
         image = Image.new("RGB", size, COLOURS[number % len(COLOURS)])
-        image.putpixel((number % 64, number // 64), (9, 9, 9))  # no two are the same
+        image.putpixel((number % 64, number // 64), (9, 9, 9))
         image.save(picture)
+    return pictures
+
+
+def write(folder: Path, pictures: Sequence[Path]) -> Path:
+    """A question about each picture."""
+    lines = []
+    for number, picture in enumerate(pictures):
         asked = {"question_id": number, "image": str(picture), "question": QUESTION}
         lines.append(json.dumps({**asked, "answers": [COLOURS[number % len(COLOURS)]]}))
     file = folder / "questions.jsonl"
@@ -96,15 +112,21 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--without-torch", action="store_true", help="hide it from the script")
     parser.add_argument("--crops", action="store_true", help="LLaVA 1.6 with five crops")
+    parser.add_argument("--gpu", choices=LARGE, help="a published shape")
     given = parser.parse_args()
     script = HIDDEN + SCRIPT if given.without_torch else SCRIPT
-    ours = str(Path(sys.executable).parent / "vqa-engine")
+    ours = [sys.executable, "-m", "vqa_engine_cli"]
     best = {"mlx_vlm.generate in a loop": (1e9, 1e9), "vqa-engine": (1e9, 1e9)}
     with tempfile.TemporaryDirectory() as at:
         folder = Path(at)
-        asked = str(write(folder, given.questions, (672, 640) if given.crops else (64, 64)))
-        model = llava_next_five(_empty(folder / "model")) if given.crops else CHECKPOINT
-        name = "llava_mlx" if given.crops else "smolvlm"
+        if given.gpu:
+            name, made = LARGE[given.gpu]
+            model, pictures = made(folder / "model", large=True), photos(folder, given.questions)
+        else:
+            name = "llava_mlx" if given.crops else "smolvlm"
+            model = llava_next_five(_empty(folder / "model")) if given.crops else CHECKPOINT
+            pictures = plain(folder, given.questions, (672, 640) if given.crops else (64, 64))
+        asked = str(write(folder, pictures))
         for number in range(given.runs + 1):
             run = ["run", "--adapter", f"{name}@{model}", "--questions", asked, "--quiet"]
             run += ["--max-tokens", str(TOKENS), "--adapter-option", "instruction="]
@@ -113,7 +135,7 @@ def main() -> None:
                     *(sys.executable, "-c", script),
                     *(str(model), asked, str(TOKENS)),
                 ],
-                "vqa-engine": [ours, *run, "--output", str(folder / f"run{number}")],
+                "vqa-engine": [*ours, *run, "--output", str(folder / f"run{number}")],
             }
             for way, line in lines.items():
                 took = wait(line)

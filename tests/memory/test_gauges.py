@@ -68,7 +68,8 @@ def metal(recommended: int = 18 * GIB) -> MlxBackend:
     """MLX as it is on a Mac: Metal's device figures, and nothing is held."""
     info = {"max_recommended_working_set_size": recommended, "memory_size": 24 * GIB}
     calls = {name: lambda: 0 for name in dir(mx) if name.endswith(("_memory", "_cache", "_limit"))}
-    return MlxBackend(mx=SimpleNamespace(device_info=lambda: info, array=mx.array, **calls))
+    kinds = {"array": mx.array, "gpu": mx.gpu, "default_device": lambda: mx.Device(mx.gpu)}
+    return MlxBackend(mx=SimpleNamespace(device_info=lambda: info, **kinds, **calls))
 
 
 def roomy() -> System:

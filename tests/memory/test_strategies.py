@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from attrs import frozen
 
-from tests.builders import a_question
+from tests.builders import a_question, questions
 from tests.memory.adapters import Leaking, Steady
 from tests.memory.running import Ran, run
 from vqa_engine.adapter import (
@@ -89,6 +89,34 @@ def test_mlx_itself_waits_at_the_budget_and_no_longer_after_release() -> None:
         for limit in (1 << 30, 6 * MIB)
     ]
     assert peaks[1] <= 8 * MIB < peaks[0]  # it waits once it is past it
+    assert mx.set_memory_limit(before) == 1 << 40
+
+
+class Ahead(MlxBackend):
+    """MLX as it is on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs_ahead = True
+
+
+def test_what_runs_ahead_is_held_to_what_a_question_needs_until_release() -> None:
+    before = mx.set_memory_limit(1 << 40)
+    mx.set_memory_limit(1 << 40)
+    peaks = {}
+    for memory in (MlxBackend(), Ahead()):
+        adapter = Hasty()
+        governor = Governor(adapter.memory_profile(), adapter=adapter, memory=memory)
+        adapter.load(ModelRef())
+        governor.bind(adapter.memory_profile())
+        for question in questions(6):
+            governor.plan([question], GenerationPlan())
+            answer = adapter.answer(question, GenerationPlan())
+            reading = governor.account(answer)
+            peaks[memory.runs_ahead] = (reading and reading.peak) or 0
+        adapter.release()
+        governor.settle()
+    assert peaks[True] <= 8 * MIB < peaks[False]
     assert mx.set_memory_limit(before) == 1 << 40
 
 

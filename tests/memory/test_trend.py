@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import mul
-from random import Random
 
 import pytest
 from attrs import evolve
@@ -151,20 +150,6 @@ def test_a_need_far_below_the_usual_one_gets_the_usual_slack() -> None:
     asked = stages(small, GenerationPlan())
     slack = estimator.bound(asked) - estimator.predict(asked)
     assert slack == pytest.approx(MARGIN * 1_000_000, rel=0.1)
-
-
-def test_a_need_that_wavers_widens_the_margin() -> None:
-    """As MLX's does on CUDA: the same question needs up to twice as much as another time."""
-    draw, estimator = Random(1), Estimator(MemoryProfile())
-    asked, past = stages(QuestionCost(prompt_tokens=761), GenerationPlan()), 0
-    for number in range(510):
-        need = round(1_500_000 * draw.uniform(0.7, 1.6))
-        past += number >= 10 and need > estimator.bound(asked)
-        estimator.learn(asked, need)
-    assert not past
-    for _ in range(200):
-        estimator.learn(asked, 1_500_000)
-    assert estimator.bound(asked) == pytest.approx(1_500_000 * (1.0 + MARGIN), rel=0.05)
 
 
 def test_a_larger_step_than_any_measured_is_bounded_in_proportion() -> None:

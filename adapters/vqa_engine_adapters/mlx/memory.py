@@ -60,6 +60,7 @@ class MlxBackend(MemoryBackend):
         self._reset_peak = self._bind("reset_peak_memory")
         self.calls: Mapping[str, Call] = {"clear_cache": self._bind("clear_cache")}
         self.array: type | None = self._mx.array
+        self.runs_ahead = self._mx.default_device().type == self._mx.gpu
 
     @classmethod
     def expected_limit(cls) -> Figure:

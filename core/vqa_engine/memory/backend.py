@@ -33,6 +33,9 @@ class MemoryBackend(Protocol):
     `device` is the device that is counted, None where all are counted together. `calls` are
     the cleanup calls that exist here, by name; strategies look for `clear_cache`. `array` is
     the type of the library's arrays, None where the garbage collector does not see them.
+    `runs_ahead` says that the library allocates for what comes next before what is under way
+    has given back its buffers, by how much differs from time to time, and that
+    `set_memory_limit` bounds it at no cost: each question is then held to what it needs.
     """
 
     name: ClassVar[str]
@@ -40,6 +43,7 @@ class MemoryBackend(Protocol):
     device: str | None = None
     calls: Mapping[str, Call] = {}
     array: type | None = None
+    runs_ahead: bool = False
 
     def __init__(self, device: str | None = None) -> None:
         """Count on this device, or on the one that the library prefers."""
@@ -92,8 +96,7 @@ class MemoryBackend(Protocol):
     def set_memory_limit(self, limit: int) -> int | None:
         """Have the library wait while its live buffers are past this bound; the previous bound.
 
-        A library that runs ahead allocates for what comes next before what is under way has
-        given back its buffers. None where it has no such bound.
+        None where it has no such bound.
         """
         return None
 

@@ -28,15 +28,6 @@ MARGIN = 0.25
 """The share added to a prediction to get its upper bound: of 1,668 questions and batches none
 needed more after ten of warm-up, and with an eighth a few did (benchmarks/prediction.py)."""
 
-_WAVER = 5.0
-"""The share is at least so many times the mean error. MLX's CUDA backend runs ahead, and the
-same question peaks at 1.2 or 2.3 GiB: of 518 questions on an H200 36 needed more than a quarter
-above the prediction, and none this much (benchmarks/gpu.py)."""
-
-_ROUGH, _LATELY, _MOST_OFF = 5, 33, 0.5
-"""Questions before errors count, about how many the mean error is one of, and what a single one
-counts for at most."""
-
 _OVER = 0.1
 _DOUBT = 0.5
 """A line that overstates a need by more than this share forgets that share of what it knew:
@@ -118,7 +109,6 @@ class Estimator:
         self._seeded = any((pair, tile))
         self._mean = 0.0
         self._least_step, self._most_step, self._most_tiles = float("inf"), 0.0, 0.0
-        self._off = 0.0
         self.learned = 0
 
     @property
@@ -147,8 +137,7 @@ class Estimator:
         need = self._need(question)
         if self.learned:
             need = max(need, *self._stretched(question))
-        margin = max(MARGIN, _WAVER * self._off)
-        return max(0, int(need + margin * max(need, self._mean)) + 1 - question.freed)
+        return max(0, int(need + MARGIN * max(need, self._mean)) + 1 - question.freed)
 
     def _stretched(self, question: Stages) -> Iterator[float]:
         """The need of larger steps and more tiles, as a multiple of the largest measured."""
@@ -179,9 +168,6 @@ class Estimator:
         for line, terms, said in lines:
             if not self.learned or said == highest or said > need:
                 line.learn(terms, need, *([_DOUBT] if said > need * (1.0 + _OVER) else []))
-        if self.learned >= _ROUGH:
-            error = min(_MOST_OFF, abs(highest / need - 1.0))
-            self._off += (error - self._off) / min(self.learned - _ROUGH + 1, _LATELY)
         self._least_step = min(self._least_step, question.step)
         self._most_step = max(self._most_step, question.step)
         if question.encoder is not None:
