@@ -36,7 +36,7 @@ def test_only_a_worker_never_looks_at_them_again_and_at_nothing_later(
     frozen = gc.get_freeze_count()
     with uncollected():
         pass
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen  # what was frozen may end meanwhile
     monkeypatch.setenv(MARK, "one")
     gc.unfreeze()
     try:

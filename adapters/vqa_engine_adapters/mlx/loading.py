@@ -68,8 +68,12 @@ class Loaded:
 
     def is_image(self, token: int) -> bool:
         """Whether an id is an image placeholder: the config's id, or negative (phi3_v)."""
+        return token < 0 or token in self._image_tokens
+
+    @cached_property
+    def _image_tokens(self) -> frozenset[int | None]:
         names = ("image_token_index", "image_token_id")
-        return token < 0 or token in [getattr(self.config, name, None) for name in names]
+        return frozenset(getattr(self.config, name, None) for name in names)
 
     @property
     def weights(self) -> int:
