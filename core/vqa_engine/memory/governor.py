@@ -53,7 +53,8 @@ _FRUGAL: Mapping[Lever, CleanupStrategy] = {
 _CLOSE = 0.9
 """Past this share of what a question is expected to need, a library that runs ahead waits, and past
 nothing before any need was measured. The buffer that passes the limit is allocated all the same,
-so with the whole need peaks creep up, and with less the GPU waits more often (docs/memory.md)."""
+so with the whole need peaks creep up, and with less the GPU waits more often (docs/facts/gpu.md,
+"MLX runs ahead")."""
 
 _Narrow = Callable[[GenerationPlan], GenerationPlan]
 _Hook = Callable[[Moment], None]
