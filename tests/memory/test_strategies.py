@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 import msgspec
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.builders import a_question, questions
 from tests.memory.adapters import Leaking, Steady
@@ -23,6 +23,7 @@ from vqa_engine.adapter import (
     ModelRef,
     Moment,
     Question,
+    QuestionCost,
     portable,
     restore,
 )
@@ -100,15 +101,34 @@ class Ahead(MlxBackend):
         self.runs_ahead = True
 
 
-def test_what_runs_ahead_is_held_to_what_a_question_needs_until_release() -> None:
+class Lasting(Hasty):
+    """Keeps a KV cache of 100 MB as long as it answers."""
+
+    def memory_profile(self) -> MemoryProfile:
+        return evolve(super().memory_profile(), kv_per_token=10_000)
+
+    def cost(self, questions: Sequence[Question], plan: GenerationPlan) -> QuestionCost:
+        return QuestionCost(prompt_tokens=10, cache_tokens=10_000)
+
+
+def looked_after(adapter: Steady, memory: MlxBackend) -> Governor:
+    """The governor of a loaded adapter."""
+    governor = Governor(adapter.memory_profile(), adapter=adapter, memory=memory)
+    adapter.load(ModelRef())
+    governor.bind(adapter.memory_profile())
+    return governor
+
+
+def test_what_runs_ahead_is_held_to_what_a_question_needs_until_release(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vqa_engine.memory.governor._DECODING", 0)
     before = mx.set_memory_limit(1 << 40)
     mx.set_memory_limit(1 << 40)
     peaks = {}
     for memory in (MlxBackend(), Ahead()):
         adapter = Hasty()
-        governor = Governor(adapter.memory_profile(), adapter=adapter, memory=memory)
-        adapter.load(ModelRef())
-        governor.bind(adapter.memory_profile())
+        governor = looked_after(adapter, memory)
         for question in questions(6):
             governor.plan([question], GenerationPlan())
             answer = adapter.answer(question, GenerationPlan())
@@ -121,6 +141,19 @@ def test_what_runs_ahead_is_held_to_what_a_question_needs_until_release() -> Non
         governor.settle()
     assert peaks[True] <= 8 * MIB < peaks[False]
     assert mx.set_memory_limit(before) == 1 << 40
+
+
+def test_what_runs_ahead_never_waits_while_it_decodes() -> None:
+    adapter, before = Lasting(), mx.set_memory_limit(1 << 40)
+    governor = looked_after(adapter, Ahead())
+    held = (governor.read().active or 0) + 100_000_000
+    for question in questions(3):
+        governor.plan([question], GenerationPlan())
+        assert mx.set_memory_limit(1 << 40) >= held + 32 * MIB
+        governor.account(adapter.answer(question, GenerationPlan()))
+    adapter.release()
+    governor.settle()
+    mx.set_memory_limit(before)
 
 
 def test_every_so_many_questions_means_it() -> None:

@@ -51,10 +51,13 @@ _FRUGAL: Mapping[Lever, CleanupStrategy] = {
 """Small pieces: on an H200 63 % of Phi-3.5-vision's peak for 82 % of its speed (docs/memory.md)."""
 
 _CLOSE = 0.9
-"""Past this share of what a question is expected to need, a library that runs ahead waits, and past
-nothing before any need was measured. The buffer that passes the limit is allocated all the same,
-so with the whole need peaks creep up, and with less the GPU waits more often (docs/facts/gpu.md,
-"MLX runs ahead")."""
+"""Past this share of what a question is expected to need, a library that runs ahead waits. The
+buffer that passes the limit is allocated all the same, so with the whole need peaks creep up, and
+with less the GPU waits more often (docs/facts/gpu.md, "MLX runs ahead")."""
+
+_DECODING = 64 << 20
+"""Bytes that a step of decoding has beside the KV cache, amply: the logits of sixteen questions
+over 256,000 tokens are 16 MiB. Before any need was measured this is all that is allowed."""
 
 _Narrow = Callable[[GenerationPlan], GenerationPlan]
 _Hook = Callable[[Moment], None]
@@ -146,7 +149,7 @@ class Governor:
         if self._counts:
             self._active_before = self.backend.read().active or 0
             if planned is not None and self.backend.runs_ahead:
-                self._hold(self._active_before + _CLOSE * self._measured(planned))
+                self._hold(self._active_before + self._allowed(planned))
             self.backend.reset_peak()
         return plan
 
@@ -349,9 +352,15 @@ class Governor:
             self._unbounded = previous
             self.controls.note("budget", f"set_memory_limit({int(limit)})")
 
-    def _measured(self, planned: Planned) -> float:
-        """Bytes that a question is known to need; before any was measured, none."""
-        return planned.expected if self._planner.estimator.learned else 0.0
+    def _allowed(self, planned: Planned) -> float:
+        """Bytes above what is held past which a library that runs ahead waits.
+
+        Never so few that it waits while it decodes: the KV cache lasts as long as that.
+        """
+        through, each = planned.stages, self.controls.profile.kv_per_token or 0
+        lasting = each * max(cached for _, cached, *_ in through.chunks) - through.freed
+        known = planned.expected if self._planner.estimator.learned else 0.0
+        return max(_CLOSE * known, lasting + _DECODING)
 
     def _look_at_budget(self) -> Budget:
         return budget(self.backend, self._system, self._policy.budget)
