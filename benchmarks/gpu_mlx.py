@@ -69,7 +69,7 @@ def _of_one(
     adapter: ModelAdapter, model: Path, folder: Path, images: int, tokens: int
 ) -> list[Row]:
     plan, counter, table = GenerationPlan(max_tokens=tokens), MlxCounter(), list[Row]()
-    limits = mx.set_cache_limit(0), mx.set_memory_limit(0)
+    limits = _limited((0, 0))
     _limited(limits)
     session = LocalSession(adapter, ModelRef(model=str(model)))
     window = session.load().window
