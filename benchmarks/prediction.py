@@ -1,32 +1,32 @@
 """How far predictions of memory are off, question by question and in batches, on MLX.
 
-    python benchmarks/prediction.py [--questions N]
+    python -m benchmarks.prediction [--questions N] [--gpu SHAPE]
 
 Tiny checkpoints with random weights, questions of 5 to 304 words about images of 40 to 439
 pixels a side, a third of them about the image before, in plans as wide as they start. Errors
 count after ten questions, relative to the peak that was measured. A question about the image
 before needs little, and what wavers is a few buffers: its relative error is the largest. So a
-second figure counts all bytes that predictions were off beside all that were needed.
+second figure counts all bytes that predictions were off beside all that were needed. With
+`--gpu` the model is one of those of `benchmarks.gpu`, the images are three times as wide and
+high, and answers are of 8 tokens instead of 2. Predictions past their bound are told one by one.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tests.checkpoints import llava, smolvlm
 
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.results import MemoryPrediction
 from vqa_engine.session.local import LocalSession
 from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
 from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 WARM_UP = 10
@@ -35,17 +35,24 @@ WARM_UP = 10
 _TEXT = "what colour is the kettle left of the dog in this image and how many are there"
 WORDS = _TEXT.split()
 
-CASES: dict[str, tuple[Callable[[], ModelAdapter], Callable[[Path], Path]]] = {
-    "SmolVLM": (SmolVlm, smolvlm.write),
-    "LLaVA": (LlavaMlx, llava.write),
+Case = tuple[Callable[[], ModelAdapter], Callable[[Path], Path]]
+CASES: dict[str, Case] = {
+    "SmolVLM": (SmolVlm, partial(smolvlm_256m, large=False)),
+    "LLaVA": (LlavaMlx, partial(llava_16, large=False)),
+}
+LARGE: dict[str, Case] = {
+    "smolvlm": (SmolVlm, partial(smolvlm_256m, large=True)),
+    "llava": (LlavaMlx, partial(llava_16, large=True)),
+    "phi": (Phi35Vision, partial(phi_35, large=True)),
 }
 
 
-def many_sizes(count: int) -> Iterator[Question]:
+def many_sizes(count: int, scale: int = 1) -> Iterator[Question]:
     """The same questions every time."""
     for number in range(count):
         if number % 3 != 2:
-            image = _picture((40 + (number * 53) % 400, 40 + (number * 97) % 400))
+            edges = (40 + (number * 53) % 400, 40 + (number * 97) % 400)
+            image = _picture((edges[0] * scale, edges[1] * scale))
         text = " ".join(WORDS[i % len(WORDS)] for i in range(5 + (number * 31) % 300))
         yield Question(question_id=number, image=image, text=text)
 
@@ -57,12 +64,12 @@ def _picture(edges: tuple[int, int]) -> Image.Image:
 
 
 def ask(
-    session: LocalSession, questions: Sequence[Question], window: int
+    session: LocalSession, questions: Sequence[Question], window: int, tokens: int
 ) -> list[MemoryPrediction]:
     """What was predicted, with its truth; `window` questions are offered at once."""
     waiting, found = list(questions), []
     while waiting:
-        replies = session.ask(waiting[:window], GenerationPlan(max_tokens=2))
+        replies = session.ask(waiting[:window], GenerationPlan(max_tokens=tokens))
         for question, reply in replies:
             assert reply.answer is not None, reply.failure
             waiting = [one for one in waiting if one is not question]
@@ -70,33 +77,39 @@ def ask(
     return found
 
 
-def show(name: str, count: int, found: Sequence[MemoryPrediction]) -> None:
-    """A line of the table."""
+def show(name: str, found: Sequence[MemoryPrediction]) -> None:
+    """A line of the table, and a line for each prediction past its bound."""
     pairs = [(one, one.truth) for one in found[WARM_UP:] if one.truth]
     errors = [one.expected / truth - 1 for one, truth in pairs]
     bytes_off = sum(abs(one.expected - truth) for one, truth in pairs) / sum(t for _, t in pairs)
-    past = sum(truth > one.bound for one, truth in pairs)
+    past = [one for one, truth in pairs if truth > one.bound]
     off = sum(map(abs, errors)) / len(errors)
     cells = (f"{off:.1%}", f"{bytes_off:.1%}", f"{min(errors):+.0%} to {max(errors):+.0%}")
-    print(f"| {name} | {count} | {len(pairs)} | {' | '.join(cells)} | {past} |", flush=True)
+    print(f"| {name} | {len(pairs)} | {' | '.join(cells)} | {len(past)} |", flush=True)
+    for one in past:
+        print(f"past its bound, number {found.index(one) + 1} of {len(found)}: {one}", flush=True)
 
 
 def main() -> None:
     """Each case question by question, and with eight offered at once."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--questions", type=int, default=512)
+    parser.add_argument("--at-once", type=int, action="append", help="offered; 1 and 8 if not set")
+    parser.add_argument("--gpu", choices=LARGE, help="a published shape")
     given = parser.parse_args()
-    print("| model | questions | predictions | mean error | of all bytes ", end="")
-    print("| from, to | past the bound |\n|---|---|---|---|---|---|---|", flush=True)
-    for name, (adapter, write) in CASES.items():
-        for window in (1, 8):
+    cases, scale, tokens = ({given.gpu: LARGE[given.gpu]}, 3, 8) if given.gpu else (CASES, 1, 2)
+    print(f"{given.questions} questions\n")
+    print("| model | predictions | mean error | of all bytes | from, to | past the bound |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for name, (adapter, write) in cases.items():
+        for window in given.at_once or (1, 8):
             with tempfile.TemporaryDirectory() as at:
                 session = LocalSession(adapter(), ModelRef(model=str(write(Path(at) / "model"))))
                 session.load()
-                found = ask(session, list(many_sizes(given.questions)), window)
+                asked = list(many_sizes(given.questions, scale))
+                found = ask(session, asked, window, tokens)
                 session.release()
-            way = "one by one" if window == 1 else "in batches"
-            show(f"{name}, {way}", given.questions, found)
+            show(f"{name}, {'one by one' if window == 1 else f'{window} at once'}", found)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any
 from vqa_engine.strays import is_marked
 from vqa_engine_adapters.swapping import swapped
 
-_LAST = (5, 23)
-"""The latest release of transformers that was seen to look through its models as 5.14 does."""
+_LAST = (5, 24)
+"""The latest release of transformers that was seen to look through its models as 5.18 does."""
 
 
 @contextmanager
