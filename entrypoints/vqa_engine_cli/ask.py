@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqa_engine_cli.building import check_prompt, engine, has_demo
+from vqa_engine_cli.building import check_prompt, early_worker, engine, has_demo
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
     FILE,
@@ -46,6 +46,7 @@ def ask(image: Path, question: str, as_json: bool, verbose: bool, **given: Any) 
     Example:
       vqa-engine ask --adapter smolvlm kitchen.jpg "What colour is the kettle?"
     """
+    click.get_current_context().with_resource(early_worker(given))
     from vqa_engine.plugins.resolution import DEMO
     from vqa_engine_cli.display import observer, show_answer, show_trace
 

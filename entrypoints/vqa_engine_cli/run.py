@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqa_engine_cli.building import engine, has_demo, has_typed_prompt, places, question_set
+from vqa_engine_cli.building import (
+    early_worker,
+    engine,
+    has_demo,
+    has_typed_prompt,
+    places,
+    question_set,
+)
 from vqa_engine_cli.finite import Whole
 from vqa_engine_cli.help import Command
 from vqa_engine_cli.options import (
@@ -128,6 +135,7 @@ def run(output: Path | None, as_json: bool, verbose: bool, **given: Any) -> None
       vqa-engine -a smolvlm -a phi35_vision --questions q.json --annotations a.json --images val2014
       vqa-engine -a smolvlm_torch --questions vqa.jsonl --place cuda:0 --place cuda:1
     """
+    click.get_current_context().with_resource(early_worker(given))
     from vqa_engine.questions.tasks import blinded
 
     questions = question_set(given)

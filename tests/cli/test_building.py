@@ -7,10 +7,14 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from tests.builders import png
 from vqa_engine.engine import SAME_FAILURES
 from vqa_engine.plugins.spec import AdapterSpec
+from vqa_engine.worker import ahead, process
 from vqa_engine_cli import building
+from vqa_engine_cli.main import cli
 from vqa_engine_cli.run import run
 
 
@@ -96,3 +100,39 @@ def test_a_prompt_without_a_label_is_everybody_s(tmp_path: Path) -> None:
     ]
     assert [plan.prompt for plan in plans] == ["x={question}", "{question}\nx=1"]
     assert plans[0].stop == ("END",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "waits"),
+    [
+        ([], True),
+        (["--isolation", "inline"], False),
+        (["--python", "smolvlm=/a/python"], False),
+        (["--place", "cpu"], False),
+        (["--workers", "2"], False),
+        (["-a", "smolvlm", "-a", "llava_mlx", "--parallel"], False),
+    ],
+)
+def test_a_worker_starts_early_where_the_first_model_will_take_it(
+    arguments: list[str], waits: bool
+) -> None:
+    with building.early_worker(run.make_context("run", arguments).params):
+        assert bool(ahead._waiting) is waits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line", [("ask", "a.png", "?"), ("run", "--questions", "shapes:count=1", "-o", "one")]
+)
+@pytest.mark.usefixtures("nobody_left")
+def test_the_first_model_takes_the_early_worker(
+    line: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object) -> None:
+        raise AssertionError("a second worker")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "spawn", refuse)
+    Path("a.png").write_bytes(png())
+    done = CliRunner().invoke(cli, line, catch_exceptions=False)
+    assert done.exit_code == 0, done.output

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -71,10 +72,14 @@ MOST_NOTES = 100
 
 
 class Child:
-    """A loaded model, or another plugin's servant, behind a wire."""
+    """A loaded model, or another plugin's servant, behind a wire.
 
-    def __init__(self, wire: Wire) -> None:
+    `printed` are the descriptors of what it prints.
+    """
+
+    def __init__(self, wire: Wire, printed: Sequence[int] = ()) -> None:
         self._wire, self._inbox = wire, Inbox()
+        self._printed = printed
         self._resident: Resident | None = None
         self._servant: object = None
         self._heard: deque[Note] = deque(maxlen=MOST_NOTES)
@@ -118,6 +123,8 @@ class Child:
     def _load(self, load: Load) -> Ready | Refused:
         spec = _prepared(load)
         try:
+            if load.log is not None:
+                _turn(self._printed, load.log)
             resident = Resident(
                 called(registry.make, spec),
                 spec.model,
@@ -210,7 +217,7 @@ def main() -> None:
     sys.argv = ["vqa-engine-worker"]
     try:
         wire.send(encode_to_host(_hello()))
-        Child(wire).serve()
+        Child(wire, (1, 2, stderr)).serve()
     except _Ended:
         _finish(128 + signal.SIGTERM)
     _finish()
@@ -262,6 +269,14 @@ def _prepare(message: Load | Make) -> None:
     if message.path is not None:
         sys.path[:] = message.path
     logging.getLogger().setLevel(message.log_level)
+
+
+def _turn(descriptors: Sequence[int], log: Path) -> None:
+    """Have what is written to these go to the end of a file."""
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for descriptor in descriptors:
+        os.dup2(opened, descriptor, inheritable=os.get_inheritable(descriptor))
+    os.close(opened)
 
 
 def _fits(name: str, topic: Topic, value: bytes) -> None:

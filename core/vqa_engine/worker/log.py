@@ -27,7 +27,10 @@ class WorkerLog:
     """
 
     def __init__(self, directory: Path | None, label: str) -> None:
-        self._file = _nameless() if directory is None else _appended(directory, label)
+        self.path = None if directory is None else directory / f"{_file_name(label)}.log"
+        self._file = _nameless() if self.path is None else _appended(self.path)
+        self._earlier: FileIO | None = None
+        self._copied = 0
 
     @property
     def descriptor(self) -> int:
@@ -39,8 +42,17 @@ class WorkerLog:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._file.write(f"=== {now} {text}\n".encode(errors="replace"))
 
+    def succeed(self, other: WorkerLog) -> None:
+        """Hold what is printed into another, nameless one, which belongs to this one now."""
+        if self.path is None:
+            self._file.close()
+            self._file = other._file
+        else:
+            self._earlier = other._file
+
     def mark(self) -> int:
         """Where the next output will stand; a log that has grown too large is emptied."""
+        self._catch_up()
         size = self._size()
         if size <= LARGEST:
             return size
@@ -50,13 +62,25 @@ class WorkerLog:
 
     def tail(self, since: int) -> str:
         """The end of what was printed since a mark, at most `_TAIL` bytes."""
+        self._catch_up()
         end = self._size()
         start = max(since, end - _TAIL)
         return os.pread(self.descriptor, end - start, start).decode(errors="replace")
 
     def close(self) -> None:
         """Idempotent."""
+        if self._earlier is not None:
+            self._catch_up()
+            self._earlier.close()
+            self._earlier = None
         self._file.close()
+
+    def _catch_up(self) -> None:
+        """Copy what a worker that was started ahead printed before it knew this log."""
+        if self._earlier is not None:
+            printed = os.pread(self._earlier.fileno(), LARGEST, self._copied)
+            self._file.write(printed)
+            self._copied += len(printed)
 
     def _size(self) -> int:
         return os.fstat(self.descriptor).st_size
@@ -66,9 +90,9 @@ def _nameless() -> FileIO:
     return tempfile.TemporaryFile("a+b", buffering=0)
 
 
-def _appended(directory: Path, label: str) -> FileIO:
-    directory.mkdir(parents=True, exist_ok=True)
-    return (directory / f"{_file_name(label)}.log").open("a+b", buffering=0)
+def _appended(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+b", buffering=0)
 
 
 def _file_name(label: str) -> str:

@@ -22,7 +22,7 @@ from vqa_engine.worker.looking import Topic
 
 T = TypeVar("T")
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Raised when a message changes its meaning. `Hello` never changes, so that any two
 versions can at least tell each other apart."""
 
@@ -43,7 +43,8 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
 
     `path` is the host's `sys.path`, given to a child of the same interpreter so that it
     finds the same modules; None leaves the child's own. `policy` is the caller's word
-    on memory. `log_level` is the lowest of what the host wants to hear.
+    on memory. `log_level` is the lowest of what the host wants to hear. `log` is the file that
+    the child is to print into; None leaves where it does.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Load(Struct, frozen=True, tag="load", omit_defaults=True):
     target: str | None = None
     path: tuple[str, ...] | None = None
     log_level: int = logging.INFO
+    log: Path | None = None
 
 
 class Look(Struct, frozen=True, tag="look"):

@@ -196,7 +196,17 @@ class WorkerPlace:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        message = Load(spec.name, spec.label, spec.model, self._policy, spec.target, path, wanted())
+        log = self._log.path if self._log else None
+        message = Load(
+            name=spec.name,
+            label=spec.label,
+            model=spec.model,
+            policy=self._policy,
+            target=spec.target,
+            path=path,
+            log_level=wanted(),
+            log=log.absolute() if log else None,
+        )
         try:
             reply = self._exchange(worker, message, self._timeouts.load, loaded)
         except NOT_PLAIN as error:

@@ -16,6 +16,7 @@ from vqa_engine.interpreter import Interpreter
 from vqa_engine.session.protocol import OnTransfer
 from vqa_engine.strays import end_marked
 from vqa_engine.worker import replies
+from vqa_engine.worker.ahead import taken
 from vqa_engine.worker.evidence import oom_kills
 from vqa_engine.worker.exit import Ending, Verdict, classify
 from vqa_engine.worker.group import discard, is_empty, signal_group, spawn
@@ -93,7 +94,7 @@ class Worker:
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
-            self._ends = spawn(interpreter, output)
+            self._ends = taken(interpreter, output) or spawn(interpreter, output)
         except OSError as error:
             raise interpreter.cannot_start(error) from error
         self._mark = output.mark()
