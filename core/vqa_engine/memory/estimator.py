@@ -28,10 +28,10 @@ MARGIN = 0.25
 """The share added to a prediction to get its upper bound: of 1,668 questions and batches none
 needed more after ten of warm-up, and with an eighth a few did (benchmarks/prediction.py)."""
 
-_OVER = 0.1
-_DOUBT = 0.5
-"""A line that overstates a need by more than this share forgets that share of what it knew:
-it was taught another stage's peaks."""
+_OVER = 0.05
+_DOUBT = 0.7
+"""A line that overstates a need by more than the first share keeps the second of what it knew: it
+was taught another stage's peaks, or more than is needed now that the library runs less ahead."""
 
 Vector = tuple[float, ...]
 
