@@ -99,3 +99,14 @@ def test_where_none_can_be_started_the_block_runs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "executable", "/does/not/exist")
     with started_ahead():
         assert not ahead._waiting
+
+
+def test_a_later_worker_loads_though_the_log_is_gone(open_session: Opener, tmp_path: Path) -> None:
+    with started_ahead():
+        session = open_session("Recycled", log_directory=tmp_path)
+        session.load()
+    first = running(session)
+    (tmp_path / "recycled.log").unlink()
+    answers = [answered(reply_to(session, ask("?", n), PLAN)) for n in range(3)]
+    assert len(answers) == 3
+    assert running(session) != first

@@ -196,7 +196,7 @@ class WorkerPlace:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        log = self._log.path if self._log else None
+        log = self._log.path if self._log and worker.prints_elsewhere else None
         message = Load(
             name=spec.name,
             label=spec.label,
