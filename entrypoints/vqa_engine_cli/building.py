@@ -68,7 +68,7 @@ def interpreters(pythons: tuple[str, ...]) -> dict[str, Path]:
 def early_worker(given: dict[str, Any]) -> AbstractContextManager[None]:
     """A worker that starts while this process imports what it needs, where the options want one.
 
-    The first answer comes 0.15 to 0.2 s sooner.
+    The first answer comes 0.12 to 0.17 s sooner (two cores).
     """
     elsewhere = given.get("places") or given.get("workers") or given.get("parallel")
     if given["isolation"] != "process" or given["pythons"] or elsewhere:
