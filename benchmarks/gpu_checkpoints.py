@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from benchmarks.image_reuse import CASES
 from tests.checkpoints import llava, phi3_v, smolvlm
+
+from vqa_engine.adapter import ModelAdapter
+from vqa_engine_adapters.mlx.llava import LlavaMlx
+from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
+from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 LLAVA_TEXT = {
     "hidden_size": 4096,
@@ -80,6 +86,17 @@ def phi_35(folder: Path, *, large: bool) -> Path:
 def smolvlm_256m(folder: Path, *, large: bool) -> Path:
     """SmolVLM 256M with 17 tiles, in float32."""
     return CASES["smolvlm-256m"].write(folder) if large else smolvlm.write(folder)
+
+
+SHAPES: dict[str, tuple[type[ModelAdapter], Callable[..., Path]]] = {
+    "llava_mlx": (LlavaMlx, llava_16),
+    "phi35_vision": (Phi35Vision, phi_35),
+    "smolvlm": (SmolVlm, smolvlm_256m),
+}
+"""By the adapter's name: its class, and what writes a checkpoint into a folder."""
+
+TINY = ("llava_mlx", "smolvlm")
+"""What a CPU can try; Phi's tower has a fixed width."""
 
 
 def _quantised(folder: Path, model: Any, seed: int, gain: float = 1.0) -> None:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import mlx.core as mx
-from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
+from benchmarks.gpu_checkpoints import SHAPES, TINY
 from benchmarks.gpu_table import (
     Counter,
     Ids,
@@ -30,9 +30,6 @@ from mlx_vlm.models.cache import make_prompt_cache
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.results import Reply
 from vqa_engine.session.local import LocalSession
-from vqa_engine_adapters.mlx.llava import LlavaMlx
-from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
-from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 
 class MlxCounter(Counter):
@@ -54,14 +51,12 @@ class MlxCounter(Counter):
 def rows(images: int, tokens: int, *, large: bool) -> list[Row]:
     """LLaVA 1.6, Phi-3.5-vision and SmolVLM on MLX."""
     table = []
-    cases = [(LlavaMlx(), llava_16), (SmolVlm(), smolvlm_256m)]
-    if large:
-        cases.insert(1, (Phi35Vision(), phi_35))
-    for adapter, write in cases:
+    for name in SHAPES if large else TINY:
+        adapter, write = SHAPES[name]
         with tempfile.TemporaryDirectory() as at:
             folder = Path(at)
             model = write(folder / "model", large=large)
-            table += _of_one(adapter, model, folder, images, tokens)
+            table += _of_one(adapter(), model, folder, images, tokens)
     return table
 
 

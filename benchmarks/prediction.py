@@ -8,43 +8,28 @@ count after ten questions, relative to the peak that was measured. A question ab
 before needs little, and what wavers is a few buffers: its relative error is the largest. So a
 second figure counts all bytes that predictions were off beside all that were needed. With
 `--gpu` the model is one of those of `benchmarks.gpu`, the images are three times as wide and
-high, and answers are of 8 tokens instead of 2. Predictions past their bound are told one by one.
+high, and answers are of 8 tokens instead of 2. Each prediction past its bound is shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
+from benchmarks.gpu_checkpoints import SHAPES, TINY
 from PIL import Image
 
-from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
+from vqa_engine.adapter import GenerationPlan, ModelRef, Question
 from vqa_engine.results import MemoryPrediction
 from vqa_engine.session.local import LocalSession
-from vqa_engine_adapters.mlx.llava import LlavaMlx
-from vqa_engine_adapters.mlx.phi35_vision import Phi35Vision
-from vqa_engine_adapters.mlx.smolvlm import SmolVlm
 
 WARM_UP = 10
 """Questions, or batches, that are learned from before errors count."""
 
 _TEXT = "what colour is the kettle left of the dog in this image and how many are there"
 WORDS = _TEXT.split()
-
-Case = tuple[Callable[[], ModelAdapter], Callable[[Path], Path]]
-CASES: dict[str, Case] = {
-    "SmolVLM": (SmolVlm, partial(smolvlm_256m, large=False)),
-    "LLaVA": (LlavaMlx, partial(llava_16, large=False)),
-}
-LARGE: dict[str, Case] = {
-    "smolvlm": (SmolVlm, partial(smolvlm_256m, large=True)),
-    "llava": (LlavaMlx, partial(llava_16, large=True)),
-    "phi": (Phi35Vision, partial(phi_35, large=True)),
-}
 
 
 def many_sizes(count: int, scale: int = 1) -> Iterator[Question]:
@@ -82,12 +67,12 @@ def show(name: str, found: Sequence[MemoryPrediction]) -> None:
     pairs = [(one, one.truth) for one in found[WARM_UP:] if one.truth]
     errors = [one.expected / truth - 1 for one, truth in pairs]
     bytes_off = sum(abs(one.expected - truth) for one, truth in pairs) / sum(t for _, t in pairs)
-    past = [one for one, truth in pairs if truth > one.bound]
+    past = [n for n, one in enumerate(found) if n >= WARM_UP and (one.truth or 0) > one.bound]
     off = sum(map(abs, errors)) / len(errors)
     cells = (f"{off:.1%}", f"{bytes_off:.1%}", f"{min(errors):+.0%} to {max(errors):+.0%}")
     print(f"| {name} | {len(pairs)} | {' | '.join(cells)} | {len(past)} |", flush=True)
-    for one in past:
-        print(f"past its bound, number {found.index(one) + 1} of {len(found)}: {one}", flush=True)
+    for place in past:
+        print(f"past its bound, {place + 1} of {len(found)}: {found[place]}", flush=True)
 
 
 def main() -> None:
@@ -95,16 +80,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--questions", type=int, default=512)
     parser.add_argument("--at-once", type=int, action="append", help="offered; 1 and 8 if not set")
-    parser.add_argument("--gpu", choices=LARGE, help="a published shape")
+    parser.add_argument("--gpu", choices=SHAPES, help="a published shape")
     given = parser.parse_args()
-    cases, scale, tokens = ({given.gpu: LARGE[given.gpu]}, 3, 8) if given.gpu else (CASES, 1, 2)
+    names, scale, tokens = ([given.gpu], 3, 8) if given.gpu else (TINY, 1, 2)
     print(f"{given.questions} questions\n")
     print("| model | predictions | mean error | of all bytes | from, to | past the bound |")
     print("|---|---|---|---|---|---|", flush=True)
-    for name, (adapter, write) in cases.items():
+    for name in names:
+        adapter, write = SHAPES[name]
         for window in given.at_once or (1, 8):
             with tempfile.TemporaryDirectory() as at:
-                session = LocalSession(adapter(), ModelRef(model=str(write(Path(at) / "model"))))
+                model = write(Path(at) / "model", large=given.gpu is not None)
+                session = LocalSession(adapter(), ModelRef(model=str(model)))
                 session.load()
                 asked = list(many_sizes(given.questions, scale))
                 found = ask(session, asked, window, tokens)

@@ -28,7 +28,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.gpu_checkpoints import llava_16, phi_35, smolvlm_256m
+from benchmarks.gpu_checkpoints import SHAPES
 from benchmarks.gpu_table import photos
 from benchmarks.image_reuse import llava_next_five
 from PIL import Image
@@ -41,12 +41,6 @@ COLOURS = ("red", "green", "blue", "yellow", "white")
 QUESTION = "What colour is the picture?"
 HIDDEN = "import sys; sys.modules['torch'] = None"
 TOKENS = 16
-LARGE = {
-    "phi": ("phi35_vision", phi_35),
-    "llava": ("llava_mlx", llava_16),
-    "smolvlm": ("smolvlm", smolvlm_256m),
-}
-"""By shape: the adapter, and what writes a checkpoint of the published size."""
 
 SCRIPT = """
 import json, sys
@@ -111,7 +105,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--without-torch", action="store_true", help="hide it from the script")
     parser.add_argument("--crops", action="store_true", help="LLaVA 1.6 with five crops")
-    parser.add_argument("--gpu", choices=LARGE, help="a published shape")
+    parser.add_argument("--gpu", choices=SHAPES, help="a published shape")
     given = parser.parse_args()
     script = HIDDEN + SCRIPT if given.without_torch else SCRIPT
     ours = [sys.executable, "-m", "vqa_engine_cli"]
@@ -119,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as at:
         folder = Path(at)
         if given.gpu:
-            name, made = LARGE[given.gpu]
+            name, (_, made) = given.gpu, SHAPES[given.gpu]
             model, pictures = made(folder / "model", large=True), photos(folder, given.questions)
         else:
             name = "llava_mlx" if given.crops else "smolvlm"

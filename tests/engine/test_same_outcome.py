@@ -79,5 +79,5 @@ def _in_a_thread(*_: object) -> Any:
 def _serve(wire: Wire) -> None:
     with suppress(WireClosed):
         wire.send(encode_to_host(_hello()))
-        Child(wire).serve()
+        Child(wire, ()).serve()
     wire.close()

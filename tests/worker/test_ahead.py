@@ -12,7 +12,7 @@ from tests.asking import reply_to
 from tests.worker import PLAN, Opener, answered, ask, failed, running
 from tests.worker.adapters import BAD
 from vqa_engine.errors import InterpreterError
-from vqa_engine.worker import ahead
+from vqa_engine.worker import Limits, ahead
 from vqa_engine.worker.ahead import started_ahead
 
 
@@ -43,7 +43,7 @@ def test_what_it_prints_is_found_after_its_death(
 ) -> None:
     logs = tmp_path / directory if directory else None
     with started_ahead():
-        session = open_session("SpeaksAndAborts", log_directory=logs)
+        session = open_session("SpeaksAndAborts", log_directory=logs, limits=Limits(workers=1))
         session.load()
     failure = failed(reply_to(session, ask(f"{BAD}last words"), PLAN))
     assert "last words" in failure.detail

@@ -77,7 +77,7 @@ class Child:
     `printed` are the descriptors of what it prints.
     """
 
-    def __init__(self, wire: Wire, printed: Sequence[int] = ()) -> None:
+    def __init__(self, wire: Wire, printed: Sequence[int]) -> None:
         self._wire, self._inbox = wire, Inbox()
         self._printed = printed
         self._resident: Resident | None = None

@@ -27,10 +27,9 @@ class WorkerLog:
     """
 
     def __init__(self, directory: Path | None, label: str) -> None:
-        self.path = None if directory is None else directory / f"{_file_name(label)}.log"
-        self._file = _nameless() if self.path is None else _appended(self.path)
+        self._path = None if directory is None else directory / f"{_file_name(label)}.log"
+        self._file = _nameless() if self._path is None else _appended(self._path)
         self._earlier: FileIO | None = None
-        self._copied = 0
 
     @property
     def descriptor(self) -> int:
@@ -42,9 +41,14 @@ class WorkerLog:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._file.write(f"=== {now} {text}\n".encode(errors="replace"))
 
+    @property
+    def unknown(self) -> Path | None:
+        """The file that a worker has to be told of, for it prints into an earlier log yet."""
+        return self._path.absolute() if self._path and self._earlier else None
+
     def succeed(self, other: WorkerLog) -> None:
         """Hold what is printed into another, nameless one, which belongs to this one now."""
-        if self.path is None:
+        if self._path is None:
             self._file.close()
             self._file = other._file
         else:
@@ -52,7 +56,6 @@ class WorkerLog:
 
     def mark(self) -> int:
         """Where the next output will stand; a log that has grown too large is emptied."""
-        self._catch_up()
         size = self._size()
         if size <= LARGEST:
             return size
@@ -61,26 +64,23 @@ class WorkerLog:
         return self._size()
 
     def tail(self, since: int) -> str:
-        """The end of what was printed since a mark, at most `_TAIL` bytes."""
-        self._catch_up()
+        """The end of what a worker that ended printed since a mark, at most `_TAIL` bytes."""
+        self.catch_up()
         end = self._size()
         start = max(since, end - _TAIL)
         return os.pread(self.descriptor, end - start, start).decode(errors="replace")
 
     def close(self) -> None:
         """Idempotent."""
-        if self._earlier is not None:
-            self._catch_up()
-            self._earlier.close()
-            self._earlier = None
+        self.catch_up()
         self._file.close()
 
-    def _catch_up(self) -> None:
-        """Copy what a worker that was started ahead printed before it knew this log."""
-        if self._earlier is not None:
-            printed = os.pread(self._earlier.fileno(), LARGEST, self._copied)
-            self._file.write(printed)
-            self._copied += len(printed)
+    def catch_up(self) -> None:
+        """Copy what was printed into the earlier log; by now its worker knows this one."""
+        earlier, self._earlier = self._earlier, None
+        if earlier is not None:
+            self._file.write(os.pread(earlier.fileno(), LARGEST, 0))
+            earlier.close()
 
     def _size(self) -> int:
         return os.fstat(self.descriptor).st_size

@@ -196,7 +196,7 @@ class WorkerPlace:
 
     def _load_in(self, worker: Worker) -> Loaded:
         spec, path = self._spec, self._interpreter.module_path()
-        log = self._log.path if self._log and worker.prints_elsewhere else None
+        log = self._log
         message = Load(
             name=spec.name,
             label=spec.label,
@@ -205,10 +205,12 @@ class WorkerPlace:
             target=spec.target,
             path=path,
             log_level=wanted(),
-            log=log.absolute() if log else None,
+            log=log.unknown if log else None,
         )
         try:
             reply = self._exchange(worker, message, self._timeouts.load, loaded)
+            if log is not None:
+                log.catch_up()
         except NOT_PLAIN as error:
             raise ConfigurationError(
                 f"The options of {spec.label!r} cannot be sent to its worker: {error}"

@@ -80,8 +80,7 @@ class Worker:
     reach it, and what its adapter starts ends with it. It ends at the latest when this
     object goes, or the host does.
 
-    Once `cancelled` is set, whoever waits for a reply gets `Cancelled`. One that
-    `prints_elsewhere` was started ahead, and does not know the file of its log yet.
+    Once `cancelled` is set, whoever waits for a reply gets `Cancelled`.
 
     Raises:
         InterpreterError: the interpreter cannot be started.
@@ -95,11 +94,9 @@ class Worker:
         self._kills = oom_kills()
         self._vitals = Vitals()
         try:
-            ready = taken(interpreter, output)
-            self._ends = ready or spawn(interpreter, output)
+            self._ends = taken(interpreter, output) or spawn(interpreter, output)
         except OSError as error:
             raise interpreter.cannot_start(error) from error
-        self.prints_elsewhere = ready is not None
         self._mark = output.mark()
         self._finalizer = weakref.finalize(self, discard, self._ends)
 
