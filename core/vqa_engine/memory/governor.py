@@ -51,9 +51,10 @@ _FRUGAL: Mapping[Lever, CleanupStrategy] = {
 """Small pieces: on an H200 63 % of Phi-3.5-vision's peak for 82 % of its speed (docs/memory.md)."""
 
 _CLOSE = 0.95
-"""Past this share of what a question is expected to need, a library that runs ahead waits. The
-buffer that passes the limit is allocated all the same, so with the whole need peaks creep up, and
-with less the GPU waits more often (docs/facts/gpu.md, "MLX runs ahead")."""
+"""Past this share of what a question is expected to need, a library that runs ahead waits. Its
+peak is then the limit and the buffer that passed it: with the whole need peaks creep up, and with
+less they sink for hundreds of questions, and predictions lag behind (docs/facts/gpu.md, "The limit
+sets the peak")."""
 
 _DECODING = 64 << 20
 """Bytes that a step of decoding has beside the KV cache, amply: the logits of sixteen questions
