@@ -129,7 +129,7 @@ class TestSameAnswers:
         assert len({(one.finish_reason, len(one.token_ids)) for one in again}) > 1
 
     @pytest.mark.parametrize(
-        "ways", [("batching.looks_ahead",), ("tree.fills",), ("batching.looks_ahead", "tree.fills")]
+        "ways", [("batching.on_gpu",), ("tree.fills",), ("batching.on_gpu", "tree.fills")]
     )
     def test_as_a_gpu_does_it(
         self, smol: MlxAdapter, ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,8 @@ from attrs import define, evolve, field
 
 from vqa_engine.adapter import FinishReason, GenerationPlan, Timings, TokenCounts
 from vqa_engine_adapters.generated import Generated
-from vqa_engine_adapters.mlx.greedy import has_head, looks_ahead
+from vqa_engine_adapters.mlx.device import on_gpu
+from vqa_engine_adapters.mlx.greedy import has_head
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.mlx.reuse import Prefix
@@ -138,7 +139,7 @@ def _decode(  # noqa: PLR0913, PLR0917  all that the loop is about
     """
     import mlx.core as mx
 
-    growing, ahead = list(branches), looks_ahead()
+    growing, ahead = list(branches), on_gpu()
     for left in reversed(range(plan.max_tokens)):
         started = perf_counter()
         best, following = chosen(logits), None

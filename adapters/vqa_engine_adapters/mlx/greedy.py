@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from vqa_engine.adapter import GenerationPlan
+from vqa_engine_adapters.mlx.device import on_gpu
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.swapping import swapped
@@ -26,7 +27,8 @@ def continued(
     import mlx.core as mx
     from mlx_vlm.generate import generation_stream
 
-    model, ahead = loaded.model.language_model, looks_ahead()
+    # On a CPU there is nothing to hide, and the token after the end would be a pass for nothing.
+    model, ahead = loaded.model.language_model, on_gpu()
 
     def after(ids: Any) -> tuple[Any, Any]:
         with mx.stream(generation_stream):
@@ -59,22 +61,6 @@ def _prefilled(model: Any, suffix: Sequence[int], plan: GenerationPlan, cache: l
         mx.eval([layer.state for layer in cache])
         mx.clear_cache()
     return ids[:, last[0] : last[1]]
-
-
-def looks_ahead() -> bool:
-    """Whether a token is computed while the one before it is looked at, if more are asked for.
-
-    A GPU does. On a CPU there is nothing to hide, and the token after the end would be a pass
-    for nothing.
-    """
-    return on_gpu()
-
-
-def on_gpu() -> bool:
-    """Whether MLX computes on a GPU, Metal's or CUDA's."""
-    import mlx.core as mx
-
-    return mx.default_device().type == mx.DeviceType.gpu
 
 
 def has_head(model: Any) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vqa_engine.adapter import CleanupStrategy
 from vqa_engine.memory.strategies import EncoderBatch, PrefillStep
+from vqa_engine_adapters.mlx.device import on_gpu
 from vqa_engine_adapters.mlx.family import MlxFamily
-from vqa_engine_adapters.mlx.greedy import on_gpu
 
 _SMALL = PrefillStep(256), EncoderBatch(1)
 """Two cores, OpenBLAS, processor time of a question about a new image, all at once against

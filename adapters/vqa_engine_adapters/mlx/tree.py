@@ -17,7 +17,8 @@ from typing import Any
 from attrs import frozen
 
 from vqa_engine.adapter import GenerationPlan
-from vqa_engine_adapters.mlx.greedy import last_places, on_gpu
+from vqa_engine_adapters.mlx.device import on_gpu
+from vqa_engine_adapters.mlx.greedy import last_places
 from vqa_engine_adapters.mlx.loading import Loaded
 from vqa_engine_adapters.mlx.prefill import steps
 from vqa_engine_adapters.mlx.prefix import Unsuited
