@@ -30,13 +30,14 @@ from mlx_vlm.models.cache import make_prompt_cache
 from vqa_engine.adapter import GenerationPlan, ModelAdapter, ModelRef, Question
 from vqa_engine.results import Reply
 from vqa_engine.session.local import LocalSession
+from vqa_engine_adapters.mlx.device import on_gpu
 
 
 class MlxCounter(Counter):
     """MLX's peak above what was held before."""
 
     def __init__(self) -> None:
-        self.gpu = mx.default_device().type == mx.DeviceType.gpu
+        self.gpu = on_gpu()
 
     def reset(self) -> int:
         """Begin to count; bytes held now."""

@@ -31,7 +31,7 @@ needed more after ten of warm-up, and with an eighth a few did (benchmarks/predi
 _OVER = 0.05
 _DOUBT = 0.7
 """A line that overstates a need by more than the first share keeps the second of what it knew: it
-was taught another stage's peaks, or more than is needed now that the library runs less ahead."""
+was taught another stage's peaks, or those of a library that ran further ahead."""
 
 Vector = tuple[float, ...]
 
